@@ -1,0 +1,28 @@
+"""Generative models that cover the whole support of their data, know what they have not seen, and say how sure they are."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxgen.config import Config
+    from jaxgen.parallel import Layout
+    from jaxgen.result import Result, load
+    from jaxgen.training import train
+
+__all__ = ["Config", "Layout", "Result", "load", "train"]
+
+# Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
+_HOMES = {"Config": "config", "Layout": "parallel", "Result": "result", "load": "result", "train": "training"}
+_ROOMS = ("data", "losses", "methods", "metrics", "nets", "samplers")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"jaxgen.{_HOMES[name]}"), name)
+    if name in _ROOMS:
+        return importlib.import_module(f"jaxgen.{name}")
+    raise AttributeError(f"module 'jaxgen' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_ROOMS]

@@ -1,0 +1,49 @@
+"""What is trained, on what, and for how long."""
+
+import dataclasses
+
+from jaxgen.data.tables import Dataset
+from jaxgen.parallel import Layout
+from jaxgen.types import Method
+
+__all__ = ["Config"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One run: a method, its data, and how long.
+
+    Attributes:
+        method: what is trained; networks that it leaves open are chosen to fit the data.
+        data: the tables it is trained on; `data.Arrays(x)` for your own.
+        steps: how many steps, a multiple of `every`.
+        batch_size: rows of a minibatch, over all devices.
+        every: steps between two looks from outside (progress, `watch`, checkpoints); they run as one program.
+        seeds: how many models are trained side by side, from seeds 0, 1, ...
+        seed: the root from which their keys are derived.
+        shuffle: whether each epoch goes through the data in a new order.
+        layout: how seeds and devices are used.
+    """
+
+    method: Method
+    data: Dataset
+    steps: int = 10_000
+    batch_size: int = 200
+    every: int = 500
+    seeds: int = 1
+    seed: int = 0
+    shuffle: bool = True
+    layout: Layout = dataclasses.field(default_factory=Layout)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "every", "seeds"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; make it a whole number of at least 1.")
+        if self.steps % self.every:
+            down = max(self.steps // self.every, 1) * self.every
+            raise ValueError(f"steps ({self.steps}) is no multiple of every ({self.every}); use steps={down}, for one.")
+        if not hasattr(self.data, "tables"):
+            raise TypeError(f"data is {type(self.data).__name__}, which has no tables; wrap arrays as data.Arrays(x).")
+        if not hasattr(self.method, "step"):
+            raise TypeError(f"method is {self.method!r}, which has no step; give a method such as methods.EVL().")

@@ -1,0 +1,35 @@
+"""Data: tables of rows, toys of known law, and image sets."""
+
+from jaxgen.data.batches import plan, take
+from jaxgen.data.images import Digits, Images
+from jaxgen.data.tables import Arrays, Dataset, Table
+from jaxgen.data.toy import (
+    Checkerboard,
+    EightGaussians,
+    GaussianMixture,
+    PlanarSwissRoll,
+    Rings,
+    SwissRoll,
+    Toy,
+    TwentyFiveGaussians,
+    TwoMoons,
+)
+
+__all__ = [
+    "Arrays",
+    "Checkerboard",
+    "Dataset",
+    "Digits",
+    "EightGaussians",
+    "GaussianMixture",
+    "Images",
+    "PlanarSwissRoll",
+    "Rings",
+    "SwissRoll",
+    "Table",
+    "Toy",
+    "TwentyFiveGaussians",
+    "TwoMoons",
+    "plan",
+    "take",
+]

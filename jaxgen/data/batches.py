@@ -1,0 +1,63 @@
+"""Which rows a step sees."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxgen.types import Array, Batch, Int, Key, PyTree
+
+__all__ = ["plan", "take"]
+
+
+def plan(
+    key: Key[Array, ""],
+    n: int,
+    rows: int,
+    start: int | Int[Array, ""],
+    length: int,
+    *,
+    shuffle: bool = True,
+) -> Int[Array, "length rows"]:
+    """Choose the rows of `length` minibatches, as a function of the key and the absolute step alone.
+
+    Every epoch is a fresh permutation of the table; what does not fill a minibatch is left out of that epoch.
+
+    Args:
+        key: this table's key.
+        n: rows of the table.
+        rows: rows of a minibatch, at most `n`.
+        start: absolute number of the first step; may be traced.
+        length: how many steps.
+        shuffle: whether epochs are permuted; where a paper does not shuffle, they are not.
+
+    Returns:
+        Row numbers `[length, rows]`.
+    """
+    per_epoch = n // rows
+    steps = start + jnp.arange(length)
+    epochs, places = steps // per_epoch, steps % per_epoch
+    if not shuffle:
+        return places[:, None] * rows + jnp.arange(rows)
+    touched = (length - 2) // per_epoch + 2  # so many epochs can `length` steps meet, wherever they start
+    order = jax.lax.map(
+        lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[: per_epoch * rows],
+        epochs[0] + jnp.arange(touched),
+    )
+    return order.reshape(touched, per_epoch, rows)[epochs - epochs[0], places]
+
+
+def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
+    """Take rows of a table; bytes, as images are kept, come out as numbers between 0 and 1.
+
+    Args:
+        table: leaves `[n, ...]`.
+        rows: row numbers.
+
+    Returns:
+        Leaves `[rows, ...]`; a uint8 leaf as float32, divided by 255.
+    """
+
+    def pick(leaf: Array) -> Array:
+        chosen = leaf[rows]
+        return chosen.astype(jnp.float32) / 255 if chosen.dtype == jnp.uint8 else chosen
+
+    return jax.tree.map(pick, table)

@@ -1,0 +1,122 @@
+"""A loss and an optimiser make a process on parameters; schedules that can be written down."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen import parallel
+from jaxgen.types import Array, Int, Key, Metrics, Params, PyTree
+
+__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained"]
+
+Schedule = Callable[[Int[Array, ""]], Array]
+
+
+class Trained(NamedTuple):
+    """What descent carries from step to step."""
+
+    params: Params
+    memory: PyTree  # the optimiser's
+    variables: PyTree  # Linen's other collections, such as running statistics; {} where there are none
+    average: PyTree  # an optax.EmaState; () where no average is kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Descent:
+    """Gradient descent on one loss, as a process.
+
+    Attributes:
+        loss: `loss(key, params, variables, *data) -> (value, (metrics, variables))`.
+        optimiser: any optax transformation.
+        axis_name: the axis over devices, or None where there is one device.
+        average: decay of an exponential average of the parameters, in (0, 1); None keeps no average.
+    """
+
+    loss: Callable[..., tuple[Array, tuple[Metrics, PyTree]]]
+    optimiser: optax.GradientTransformation
+    axis_name: str | None = None
+    average: float | None = None
+
+    def init(self, params: Params, variables: PyTree = None) -> Trained:
+        """Return the state before the first step, from parameters and the network's other collections."""
+        average = self._ema().init(params) if self.average is not None else ()
+        return Trained(params, self.optimiser.init(params), {} if variables is None else variables, average)
+
+    def step(self, key: Key[Array, ""], state: Trained, *data: PyTree) -> tuple[Trained, dict[str, Array]]:
+        """Descend once.
+
+        Args:
+            key: the loss's own.
+            state: where descent stands.
+            *data: passed to the loss; one device's share of the rows.
+
+        Returns:
+            The new state, and the loss's metrics together with its value as `loss`.
+        """
+
+        def objective(params: Params) -> tuple[Array, tuple[Metrics, PyTree]]:
+            value, extra = self.loss(key, params, state.variables, *data)
+            # The mean inside and the mean of the gradients outside: right under pmap and under shard_map alike.
+            return parallel.mean(value, self.axis_name), extra
+
+        (value, (metrics, variables)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+        gradient, metrics, variables = parallel.mean((gradient, dict(metrics), variables), self.axis_name)
+        updates, memory = self.optimiser.update(gradient, state.memory, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.average if self.average is None else self._ema().update(params, state.average)[1]
+        return Trained(params, memory, variables, average), metrics | {"loss": value}
+
+    def params(self, state: Trained) -> Params:
+        """Return the parameters to use: the average where one is kept and begun, else the latest."""
+        if self.average is None:
+            return state.params
+        begun = jnp.maximum(state.average.count, 1)  # an untrained model has none: no division by zero
+        weight = 1 - self.average ** begun.astype(jnp.float32)
+        choose = lambda mean, last: jnp.where(state.average.count > 0, (mean / weight).astype(last.dtype), last)
+        return jax.tree.map(choose, state.average.ema, state.params)
+
+    def _ema(self) -> optax.GradientTransformation:
+        # Float32 throughout: a decay such as 0.999 is 1 in bfloat16.
+        return optax.ema(self.average, debias=False, accumulator_dtype=jnp.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cosine:
+    """A learning rate that falls to zero along half a cosine.
+
+    Attributes:
+        peak: the first learning rate.
+        steps: where it reaches zero.
+        warmup: steps of linear rise from zero before it.
+    """
+
+    peak: float
+    steps: int
+    warmup: int = 0
+
+    def __call__(self, count: Int[Array, ""]) -> Any:
+        """Return the learning rate at a step."""
+        return optax.warmup_cosine_decay_schedule(0.0 if self.warmup else self.peak, self.peak, self.warmup, self.steps)(count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponential:
+    """A learning rate multiplied by the same factor after every so many steps.
+
+    Attributes:
+        initial: the first learning rate.
+        factor: what it is multiplied with.
+        every: after so many steps, at once: an epoch's length in most papers.
+    """
+
+    initial: float
+    factor: float
+    every: int
+
+    def __call__(self, count: Int[Array, ""]) -> Any:
+        """Return the learning rate at a step."""
+        return optax.exponential_decay(self.initial, self.every, self.factor, staircase=True)(count)

@@ -1,0 +1,148 @@
+"""Configs as JSON: dataclasses and networks by import path and fields, functions by import path, arrays by digest."""
+
+import dataclasses
+import hashlib
+import importlib
+import math
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+__all__ = ["AbsentArray", "describe", "rebuild", "unnamed"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsentArray:
+    """An array of a loaded config: what it was, not what it held."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
+def describe(value: Any, where: str = "config") -> Any:
+    """Write a value down in JSON's own types.
+
+    Args:
+        value: plain data, a dataclass or Linen module of such, an array, or a function or class found by its name.
+        where: what the value is called.
+
+    Returns:
+        What `json.dumps` takes; equal for equal configs, and read back by `rebuild`. What is neither plain data nor
+        found by its name, such as a lambda, is noted as such: `unnamed` lists it, and `rebuild` refuses it.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, np.generic):
+        return describe(value.item(), where)
+    if isinstance(value, AbsentArray):
+        return {"array": [list(value.shape), value.dtype, value.sha256]}
+    if isinstance(value, jax.Array | np.ndarray):
+        array = np.ascontiguousarray(value)
+        return {"array": [list(array.shape), str(array.dtype), hashlib.sha256(array.data).hexdigest()]}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and (path := _path(type(value))):
+        return {"type": path, "fields": {n: describe(v, f"{where}.{n}") for n, v in _fields(value)}}
+    if isinstance(value, tuple | list):
+        return {type(value).__name__: [describe(item, f"{where}[{i}]") for i, item in enumerate(value)]}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {"dict": {name: describe(item, f"{where}[{name!r}]") for name, item in value.items()}}
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return {"row": [list(value.shape), str(value.dtype)]}
+    path = _path(value)
+    return {"import": path} if path else {"unnamed": where, "as": getattr(value, "__qualname__", type(value).__name__)}
+
+
+def unnamed(description: Any) -> list[str]:
+    """List the fields of a description that `rebuild` cannot make."""
+    if isinstance(description, list):
+        return [field for item in description for field in unnamed(item)]
+    if isinstance(description, dict):
+        own = [description["unnamed"]] if "unnamed" in description else []
+        return own + [field for item in description.values() for field in unnamed(item)]
+    return []
+
+
+def rebuild(description: Any) -> Any:
+    """Make a value from what `describe` wrote; arrays come back as `AbsentArray`.
+
+    This imports what the description names, so read none whose writer you do not trust.
+
+    Args:
+        description: what `json.loads` gave.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if the description names what is not there, or fields that a class no longer has.
+    """
+    if not isinstance(description, dict):
+        return description
+    kind, content = next(iter(description.items()), ("nothing", None))
+    match kind:
+        case "float":
+            return float(content)
+        case "unnamed":
+            raise ValueError(f"{content} ({description['as']}) was not found by its name; pass the config: load(path, config=...).")
+        case "row":
+            return jax.ShapeDtypeStruct(tuple(content[0]), content[1])
+        case "array":
+            return AbsentArray(tuple(content[0]), *content[1:])
+        case "tuple" | "list":
+            return {"tuple": tuple, "list": list}[kind](rebuild(item) for item in content)
+        case "dict":
+            return {name: rebuild(item) for name, item in content.items()}
+        case "import":
+            return _find(content)
+        case "type":
+            return _construct(_find(content), {name: rebuild(item) for name, item in description["fields"].items()})
+    raise ValueError(f"a description has no kind {kind!r}; it was written by another version or is damaged.")
+
+
+def _fields(value: Any) -> list[tuple[str, Any]]:
+    """The fields that make a value what it is: of a Linen module, not where it stands in a network."""
+    skip = {"parent", "name"} if isinstance(value, nn.Module) else set()
+    return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in skip]
+
+
+def _construct(kind: Any, fields: dict[str, Any]) -> Any:
+    """Make a dataclass from its fields without its `__init__` where that takes something else."""
+    known = {f.name for f in dataclasses.fields(kind)}
+    if unknown := set(fields) - known:
+        raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}; the file was written by another version.")
+    if not kind.__dataclass_params__.init:
+        value = object.__new__(kind)
+        for name, content in fields.items():
+            object.__setattr__(value, name, content)
+        return value
+    return kind(**fields)
+
+
+def _path(value: Any) -> str | None:
+    """Return the shortest public path under which importing finds the very same object, or None."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not module or not name:
+        return None
+    parts = [part for part in module.split(".") if not part.startswith("_")]
+    for candidate in [".".join(parts[: end + 1]) for end in range(len(parts))] + [module]:
+        try:
+            if _find(f"{candidate}:{name}") is value:
+                return f"{candidate}:{name}"
+        except ValueError:
+            continue
+    return None
+
+
+def _find(path: str) -> Any:
+    module, _, name = path.partition(":")
+    try:
+        value: Any = importlib.import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{path} cannot be imported ({error}); install or define what the description names.") from error
+    return value

@@ -1,0 +1,5 @@
+"""Networks, in Flax Linen."""
+
+from jaxgen.nets.mlp import MLP
+
+__all__ = ["MLP"]

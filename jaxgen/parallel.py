@@ -1,0 +1,191 @@
+"""Where a program runs: the only place that knows of devices, seeds and the transformation that joins them.
+
+Nothing else in the library calls `jax.pmap`. A program is written for one seed on one device; inside, the axis
+over the devices has the name `AXIS`, and the collectives below act along it.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxgen.types import Array, Int, Key, PyTree
+
+__all__ = [
+    "AXIS",
+    "Layout",
+    "any_process",
+    "barrier",
+    "batched",
+    "convolves",
+    "count",
+    "fold",
+    "gather",
+    "mean",
+    "pmapped",
+    "serial",
+    "sharded",
+    "slice_of",
+]
+
+AXIS = "devices"
+
+Program = Callable[..., Any]
+
+
+def count(axis_name: str | None = AXIS) -> int:
+    """Return how many devices share the axis (one where there is no axis)."""
+    return 1 if axis_name is None else jax.lax.axis_size(axis_name)
+
+
+def mean(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Average every floating-point leaf over the devices; leave whole numbers, and everything on no axis, alone.
+
+    Args:
+        tree: any pytree; one leaf is one device's value.
+        axis_name: the axis over the devices, or None.
+
+    Returns:
+        The same pytree, equal on all devices.
+    """
+    if axis_name is None:
+        return tree
+    average = lambda leaf: jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+    return jax.tree.map(average, tree)
+
+
+def gather(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Join the rows of all devices, so that a loss over a set sees the whole set.
+
+    Args:
+        tree: leaves `[rows, ...]`, one device's share.
+        axis_name: the axis over the devices, or None.
+
+    Returns:
+        Leaves `[devices * rows, ...]`, in the order of the devices.
+    """
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis_name, tiled=True), tree)
+
+
+def fold(key: Key[Array, ""], axis_name: str | None) -> Key[Array, ""]:
+    """Give every device noise of its own: fold the device's index into a key."""
+    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+
+
+def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Array, "steps share"]:
+    """Take this device's share of every minibatch: device `i` has the `i`-th block of columns."""
+    if axis_name is None:
+        return rows
+    share = rows.shape[1] // count(axis_name)
+    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis_name) * share, share, axis=1)
+
+
+def batched(program: Program, *arguments: PyTree) -> PyTree:
+    """Run all seeds at once: best for dense networks, and on accelerators."""
+    return jax.vmap(program)(*arguments)
+
+
+def serial(program: Program, *arguments: PyTree) -> PyTree:
+    """Run one seed after another: best for convolutions on a CPU, and the exact numbers of a lone seed."""
+    return jax.lax.map(lambda at: program(*at), arguments)
+
+
+def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
+    """Run a program on every device by `jax.pmap`.
+
+    State and data are whole on each device, and the results, which the program has reduced over `AXIS`, are
+    taken from the first: so nothing outside has an axis for devices. Only the devices' count is mapped.
+
+    Args:
+        program: `program(donated, *others) -> results`.
+        devices: this process's devices; `AXIS` spans those of all processes.
+
+    Returns:
+        The program on all devices; it consumes its first argument.
+    """
+    lift = lambda index, donated, others: program(donated, *others)
+    mapped = jax.pmap(lift, AXIS, in_axes=(0, None, None), out_axes=None, donate_argnums=1, devices=_only(devices))
+    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+
+
+def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
+    """Do in one process what `pmapped` does, by `jax.shard_map`: its twin, equal to the last bit."""
+    one, whole = PartitionSpec(AXIS), PartitionSpec()
+    mesh = Mesh(np.array(devices), (AXIS,))
+    lift = lambda index, donated, others: program(donated, *others)
+    split = jax.shard_map(lift, mesh=mesh, in_specs=(one, whole, whole), out_specs=whole, check_vma=False)
+    mapped = jax.jit(split, donate_argnums=1)
+    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+
+
+def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
+    """Name devices to `pmap` only where they are not all: several processes must leave the choice to it."""
+    return None if len(devices) == jax.local_device_count() else devices
+
+
+def convolves(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
+    """Tell whether a traced program contains a convolution, at any depth."""
+    return "conv_general_dilated" in str(jaxpr)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How seeds and devices are used; it changes how fast numbers come out, beyond rounding never which.
+
+    Attributes:
+        seeds: `batched` or `serial`; None chooses `serial` for convolutions on a CPU, else `batched`.
+        transform: `pmapped` or `sharded`.
+        devices: how many of this process's devices, the first ones; None takes all.
+    """
+
+    seeds: Callable[..., PyTree] | None = None
+    transform: Callable[..., Program] = pmapped
+    devices: int | None = None
+
+    def local(self) -> Sequence[jax.Device]:
+        """Return this process's devices that are used."""
+        have = jax.local_devices()
+        if self.devices is not None and not 1 <= self.devices <= len(have):
+            raise ValueError(f"Layout asks for {self.devices} devices and there are {len(have)}; ask for at most those.")
+        return have[: self.devices]
+
+    def total(self) -> int:
+        """Return the number of devices over all processes."""
+        return len(self.local()) * jax.process_count()
+
+    def map_seeds(self, program: Program, *arguments: PyTree) -> PyTree:
+        """Run a program for every seed: the leading axis of each argument and result."""
+        return (self.seeds or batched)(program, *arguments)
+
+    def spread(self, program: Program) -> Program:
+        """Compile a program for all devices; it consumes its first argument."""
+        return self.transform(program, self.local())
+
+    def place(self, tree: PyTree) -> PyTree:
+        """Copy a pytree whole to every device of this process.
+
+        A copy, since two leaves that share memory must not both be donated.
+        """
+        replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
+        return jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree), replicated)
+
+
+def any_process(flag: bool) -> bool:
+    """Tell whether the flag is set in any process, so that all of them act on it together."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def barrier(name: str) -> None:
+    """Wait until every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

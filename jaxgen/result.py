@@ -1,0 +1,180 @@
+"""What training returns: models of all seeds, their history, and the config that made them."""
+
+import dataclasses
+import functools
+import os
+import pathlib
+import shutil
+import warnings
+from importlib import metadata
+from typing import Any
+
+import jax
+
+from jaxgen import parallel
+from jaxgen.checkpoint import Checkpoints, History
+from jaxgen.config import Config
+from jaxgen.description import describe, rebuild, unnamed
+from jaxgen.loop import keys
+from jaxgen.types import Array, Key, PyTree, State
+
+__all__ = ["Result", "description", "load", "state_template"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """Trained models, one for each seed.
+
+    Attributes:
+        config: what was trained, with every network and width filled in.
+        state: the method's state; every leaf leads with the seed.
+        history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was run again.
+        rows: shape and dtype of one row of each table.
+        tables: SHA-256 of the training data, or None where it was not taken.
+    """
+
+    config: Config
+    state: State
+    history: History
+    rows: tuple[PyTree, ...]
+    tables: str | None = None
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps were done: fewer than the config's where a run is not over."""
+        return next(iter(self.history.values())).shape[1]
+
+    def of(self, seed: int) -> State:
+        """Return the state of one seed, for the method's own functions.
+
+        Raises:
+            IndexError: if there is no such seed.
+        """
+        if not 0 <= seed < self.config.seeds:
+            raise IndexError(f"there is no seed {seed}; choose one of 0 to {self.config.seeds - 1}.")
+        return jax.tree.map(lambda leaf: leaf[seed], self.state)
+
+    def sample(self, key: Key[Array, ""], n: int) -> PyTree:
+        """Draw from every model.
+
+        Args:
+            key: model `i` gets `fold_in(key, i)`.
+            n: draws from each.
+
+        Returns:
+            Leaves `[seeds, n, ...]`.
+
+        Raises:
+            TypeError: if the method cannot be sampled.
+        """
+        return self._verb("sample")(keys(key, self.config.seeds), self.state, n)
+
+    def scores(self, x: PyTree) -> dict[str, Array]:
+        """Score rows by every model; higher is more out of distribution.
+
+        Args:
+            x: rows `[n, ...]`.
+
+        Returns:
+            Scores by name, `[seeds, n]`.
+
+        Raises:
+            TypeError: if the method has no scores.
+        """
+        return self._verb("scores")(self.state, x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything but the data; `jaxgen.load` reads it, in another process as well.
+
+        A result that stands there already is replaced once the new one is whole.
+
+        Args:
+            path: a directory.
+
+        Raises:
+            FileExistsError: if the path holds something that is no result.
+            PermissionError: if it cannot be written.
+
+        Warns:
+            UserWarning: names each field of the config that cannot be written down.
+        """
+        target = pathlib.Path(path).expanduser().absolute()
+        if target.exists() and not (target / "description.json").is_file():
+            raise FileExistsError(f"{target} exists and is no result of jaxgen; choose another path.")
+        written = description(self.config, self.rows, self.tables)
+        for field in unnamed(written):
+            warnings.warn(f"{field} cannot be found by its name, so `load` will ask for the config; keep it.", stacklevel=2)
+        fresh = target.with_name(f".{target.name}.writing")
+        if jax.process_index() == 0:
+            shutil.rmtree(fresh, ignore_errors=True)
+        parallel.barrier("jaxgen cleared a place for a result")
+        checkpoints = Checkpoints(fresh)
+        checkpoints.describe(written)
+        checkpoints.save(self.steps, self.state, self.history)
+        checkpoints.close()
+        if jax.process_index() == 0:
+            old = target.with_name(f".{target.name}.old")
+            shutil.rmtree(old, ignore_errors=True)
+            if target.exists():
+                target.rename(old)
+            fresh.rename(target)
+            shutil.rmtree(old, ignore_errors=True)
+        parallel.barrier("jaxgen saved a result")
+
+    @functools.cached_property
+    def _verbs(self) -> dict[str, Any]:
+        return {}
+
+    def _verb(self, name: str) -> Any:
+        """Compile one of the method's functions for all seeds, once."""
+        method, map_seeds = self.config.method, self.config.layout.map_seeds
+        if not hasattr(method, name):
+            raise TypeError(f"{type(method).__name__} has no `{name}`; use its own functions on `result.of(seed)`.")
+        if name not in self._verbs:
+            verb = getattr(method, name)
+            self._verbs[name] = {
+                "sample": jax.jit(lambda keys, state, n: map_seeds(lambda k, s: verb(k, s, n), keys, state), static_argnums=2),
+                "scores": jax.jit(lambda state, x: map_seeds(lambda s: verb(s, x), state)),
+            }[name]
+        return self._verbs[name]
+
+
+def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Result:
+    """Read a result, or the latest checkpoint of a run, without its training data.
+
+    The description names classes and functions, which are imported: load only what you trust.
+
+    Args:
+        path: where `Result.save` wrote, or a run's `checkpoint_dir`.
+        config: the config, where it cannot be written down.
+
+    Returns:
+        The result; arrays within its config are known by their digest only.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it is damaged, or not of the config given.
+    """
+    checkpoints = Checkpoints(path)
+    found = checkpoints.description()
+    step = checkpoints.latest()
+    if step is None:
+        raise FileNotFoundError(f"{checkpoints.path} holds a run with nothing saved yet; wait for its first checkpoint.")
+    rows = tuple(rebuild(row) for row in found["rows"])
+    config = rebuild(found["config"]) if config is None else dataclasses.replace(config, method=config.method.sized(*rows))
+    state, history = checkpoints.restore(step, state_template(config, rows))
+    checkpoints.close()
+    return Result(config, jax.tree.map(jax.numpy.asarray, state), history, rows, found["tables"])
+
+
+def description(config: Config, rows: tuple[PyTree, ...], tables: str | None) -> dict[str, Any]:
+    """Return what identifies a run, in JSON's own types; the versions are for the reader and not compared."""
+    versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
+    return {"config": describe(config), "rows": [describe(row, "row") for row in rows], "tables": tables, "versions": versions}
+
+
+def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:
+    """Return shapes and dtypes of the state of all seeds, without making it."""
+    rows_of = lambda spec: jax.ShapeDtypeStruct((config.batch_size, *spec.shape), spec.dtype)
+    one = jax.eval_shape(config.method.init, jax.random.key(0), *jax.tree.map(rows_of, rows))
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.seeds, *leaf.shape), leaf.dtype), one)

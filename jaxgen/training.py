@@ -1,0 +1,231 @@
+"""The training loop: seeds batched, rows spread over devices, everything between two looks one compiled program."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import parallel
+from jaxgen.checkpoint import Checkpoints, History
+from jaxgen.config import Config
+from jaxgen.data.batches import plan, take
+from jaxgen.data.tables import checked, fingerprint, row_specs
+from jaxgen.loop import iterate, keys
+from jaxgen.progress import Progress
+from jaxgen.result import Result, description, state_template
+from jaxgen.types import Array, Int, Key, Method, Metrics, PyTree, State
+
+__all__ = ["train"]
+
+RETRIES = 3  # of a segment in which a number was not finite
+
+Watch = Callable[[int, Result], None]
+
+
+def train(
+    config: Config,
+    *,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+    watch: Watch | None = None,
+) -> Result:
+    """Train the models of all seeds.
+
+    Args:
+        config: what is trained, on what, for how long.
+        checkpoint_dir: where to save after every `config.every` steps, and from where to go on if a run was cut off:
+            on the same devices and versions it ends in the same bytes. SIGTERM then saves and leaves.
+        progress: whether to show a bar.
+        watch: called as `watch(step, result)` after every `config.every` steps, with the result so far.
+
+    Returns:
+        The trained models.
+
+    Raises:
+        FloatingPointError: if a number is not finite, and not so again in each of three retries.
+        ValueError: if data, batch and devices do not fit together, or a checkpoint does not belong to this config.
+        PermissionError: if `checkpoint_dir` cannot be written.
+        FileNotFoundError: if a dataset is not there.
+    """
+    tables = checked(config.data.tables(), config.batch_size)
+    rows = row_specs(tables)
+    config = _resolved(config, rows)
+    checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir)
+    digest = fingerprint(tables) if checkpoints else None
+    start, state, history = 0, None, {}
+    if checkpoints:
+        checkpoints.describe(description(config, rows, digest))
+        if start := checkpoints.latest() or 0:
+            state, history = checkpoints.restore(start, state_template(config, rows))
+    placed = config.layout.place(tables)
+    state = config.layout.place(_initial(config, tables) if state is None else state)
+    segment = config.layout.spread(_segment(config))
+    history = {name: _room(metric, config.steps) for name, metric in history.items()}
+    with Progress(config.steps, shown=progress, done=start) as bar, _termination(checkpoints is not None) as asked:
+        for done in range(start, config.steps, config.every):
+            state, news = _advance(config, segment, state, placed, done)
+            reached = done + config.every
+            for name, metric in news.items():
+                history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
+            bar.advance(news)
+            if checkpoints:
+                checkpoints.save(reached, state, news)
+            if watch:
+                seen = {name: metric[:, :reached].copy() for name, metric in history.items()}
+                watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest))
+            if checkpoints and parallel.any_process(asked.is_set()):
+                checkpoints.close()
+                raise SystemExit(128 + signal.SIGTERM)
+    if checkpoints:
+        checkpoints.close()
+    return Result(config, state, history, rows, digest)
+
+
+def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
+    """Fill in what the config leaves open, and check what can be checked before anything runs."""
+    devices = config.layout.total()
+    if config.batch_size % devices:
+        fit = max(config.batch_size // devices, 1) * devices
+        raise ValueError(
+            f"a batch of {config.batch_size} rows does not divide over {devices} devices; use batch_size={fit}, "
+            "or fewer devices: layout=Layout(devices=...)."
+        )
+    config = dataclasses.replace(config, method=config.method.sized(*rows))
+    if config.layout.seeds is None:
+        layout = dataclasses.replace(config.layout, seeds=_seeds(config, rows))
+        config = dataclasses.replace(config, layout=layout)
+    return config
+
+
+def _seeds(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
+    """Choose how seeds run: one after another where there is one, and for convolutions on a CPU; else at once."""
+    if config.seeds == 1:
+        return parallel.serial
+    if jax.default_backend() != "cpu":
+        return parallel.batched
+    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), state_template(config, rows))
+    batch = jax.tree.map(lambda row: jax.ShapeDtypeStruct((config.batch_size, *row.shape), row.dtype), rows)
+    program = jax.make_jaxpr(config.method.step)(jax.random.key(0), state, *batch)
+    return parallel.serial if parallel.convolves(program) else parallel.batched
+
+
+def _keys(config: Config, seed: Int[Array, ""]) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
+    """Return a seed's keys: for the start, for the choice of rows, for the steps."""
+    init, rows, steps = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), seed), 3)
+    return init, rows, steps
+
+
+def _rows(config: Config, key: Key[Array, ""], tables: tuple[PyTree, ...], start: Any, length: int) -> list[Array]:
+    """Plan the minibatches of each table, `[length, batch]`; equal on all devices."""
+    sizes = [jax.tree.leaves(table)[0].shape[0] for table in tables]
+    table_keys = keys(key, len(sizes))
+    return [
+        plan(table_keys[number], size, config.batch_size, start, length, shuffle=config.shuffle)
+        for number, size in enumerate(sizes)
+    ]
+
+
+def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
+    """Return the states of all seeds before the first step."""
+
+    def init(tables: tuple[PyTree, ...], seed: Int[Array, ""]) -> State:
+        key, key_rows, _ = _keys(config, seed)
+        first = [rows[0] for rows in _rows(config, key_rows, tables, 0, 1)]
+        return config.method.init(key, *map(take, tables, first))
+
+    # One after another: a batched QR factorisation, as orthogonal kernels need, can wait for ever in JAX 0.10 on two
+    # cores; and so a seed starts from the same bits however many there are.
+    seeds = jnp.arange(config.seeds)
+    return jax.jit(lambda tables: parallel.serial(lambda seed: init(tables, seed), seeds))(tables)
+
+
+def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
+    """Return the program of one segment, as it runs on each device: `config.every` steps of some seeds."""
+    axis = parallel.AXIS
+    method: Method = dataclasses.replace(config.method, axis_name=axis)  # type: ignore[type-var]
+
+    def one(tables: tuple[PyTree, ...], start: Array, state: State, seed: Array, retry: Array) -> Any:
+        _, key_rows, key = _keys(config, seed)
+        # Noise is a device's own, and another one at each retry; the choice of rows is neither.
+        key = parallel.fold(jax.random.fold_in(key, retry), axis)
+        shares = [parallel.slice_of(r, axis) for r in _rows(config, key_rows, tables, start, config.every)]
+        step = lambda key, state, *rows: method.step(key, state, *map(take, tables, rows))
+        last, metrics = iterate(step, key, state, *shares, start=start)
+        good = _finite((last, metrics))
+        return jax.tree.map(lambda new, old: jnp.where(good, new, old), last, state), metrics, good
+
+    def program(states: State, seeds: Array, retries: Array, tables: tuple[PyTree, ...], start: Array) -> Any:
+        run = lambda state, seed, retry: one(tables, start, state, seed, retry)
+        return config.layout.map_seeds(run, states, seeds, retries)
+
+    return program
+
+
+def _finite(tree: PyTree) -> Array:
+    """Tell whether every floating-point number of a pytree is finite."""
+    leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.all(jnp.array(leaves))
+
+
+def _advance(
+    config: Config, segment: Callable[..., Any], state: State, tables: tuple[PyTree, ...], done: int
+) -> tuple[State, History]:
+    """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise."""
+    seeds = np.arange(config.seeds, dtype=np.int32)
+    start = np.int32(done)
+    state, metrics, good = segment(state, seeds, np.zeros_like(seeds), tables, start)
+    news = {name: np.array(metric) for name, metric in metrics.items()}
+    news["retries"] = np.zeros((config.seeds, config.every), np.int32)
+    for seed in np.flatnonzero(~np.asarray(good)):
+        at = slice(seed, seed + 1)
+        for retry in range(1, RETRIES + 1):
+            lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
+            lone, metrics, good = segment(lone, seeds[at], np.full(1, retry, np.int32), tables, start)
+            for name, metric in metrics.items():
+                news[name][at] = metric
+            news["retries"][at] = retry
+            if np.asarray(good)[0]:
+                break
+        else:
+            raise FloatingPointError(_complaint(seed, done, {name: metric[seed] for name, metric in news.items()}))
+        merge = lambda whole, part: whole.at[at].set(part)  # noqa: B023
+        state = config.layout.place(jax.tree.map(merge, state, lone))
+    return state, news
+
+
+def _complaint(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
+    bad = [(int(np.argmin(np.isfinite(m))), name) for name, m in metrics.items() if not np.isfinite(m).all()]
+    step, name = min(bad, default=(len(metrics["retries"]) - 1, "state"))
+    value = f"{metrics[name][step]}" if bad else "not finite"
+    return (
+        f"{name} of seed {seed} is {value} at step {done + step}, and was not finite in any of {RETRIES} retries either; "
+        "lower the learning rate, or look at the data's scale."
+    )
+
+
+def _room(metric: np.ndarray, steps: int) -> np.ndarray:
+    """Return a metric `[seeds, steps so far]` with room for all steps."""
+    whole = np.zeros((metric.shape[0], steps), metric.dtype)
+    whole[:, : metric.shape[1]] = metric
+    return whole
+
+
+@contextlib.contextmanager
+def _termination(heeded: bool) -> Iterator[threading.Event]:
+    """Note SIGTERM instead of dying of it, so that the segment under way is saved first."""
+    asked = threading.Event()
+    if not heeded or threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
