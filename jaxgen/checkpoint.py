@@ -11,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgen import parallel
-from jaxgen.types import PyTree, State
+from jaxgen.types import State
 
 __all__ = ["Checkpoints", "History"]
 
@@ -71,7 +71,9 @@ class Checkpoints:
         try:
             return json.loads(file.read_text())
         except ValueError as error:
-            raise ValueError(f"{file} is damaged ({error}); restore it, or delete the directory {self.path}.") from error
+            raise ValueError(
+                f"{file} is damaged ({error}); restore it, or delete the directory {self.path}."
+            ) from error
 
     def latest(self) -> int | None:
         """Return the last step saved whole, or None."""
@@ -150,10 +152,14 @@ class Checkpoints:
                     with np.load(file, allow_pickle=False) as arrays:
                         parts.append(dict(arrays))
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-                    raise ValueError(f"the history {file} is damaged ({error}); delete {self.path} to start anew.") from error
+                    raise ValueError(
+                        f"the history {file} is damaged ({error}); delete {self.path} to start anew."
+                    ) from error
         history = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]} if parts else {}
         if any(metric.shape[1] != step for metric in history.values()) or not history:
-            raise ValueError(f"the history in {self.path} does not reach step {step}; delete {self.path} to start anew.")
+            raise ValueError(
+                f"the history in {self.path} does not reach step {step}; delete {self.path} to start anew."
+            )
         return history
 
     @staticmethod
@@ -172,7 +178,9 @@ def _difference(found: Any, given: Any, where: str = "") -> str:
         for name in given:
             if found[name] != given[name]:
                 return _difference(found[name], given[name], where if name == "fields" else f"{where}.{name}")
-    return f" in {where.lstrip('.')} ({found!r} there, {given!r} here)" if where and len(f"{found}{given}") < 200 else ""
+    return (
+        f" in {where.lstrip('.')} ({found!r} there, {given!r} here)" if where and len(f"{found}{given}") < 200 else ""
+    )
 
 
 def _first_line(error: Exception) -> str:

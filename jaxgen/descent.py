@@ -11,7 +11,7 @@ import optax
 from jaxgen import parallel
 from jaxgen.types import Array, Int, Key, Metrics, Params, PyTree
 
-__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained"]
+__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained", "torch_rmsprop"]
 
 Schedule = Callable[[Int[Array, ""]], Array]
 
@@ -100,7 +100,9 @@ class Cosine:
 
     def __call__(self, count: Int[Array, ""]) -> Any:
         """Return the learning rate at a step."""
-        return optax.warmup_cosine_decay_schedule(0.0 if self.warmup else self.peak, self.peak, self.warmup, self.steps)(count)
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if self.warmup else self.peak, self.peak, self.warmup, self.steps
+        )(count)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,3 +122,8 @@ class Exponential:
     def __call__(self, count: Int[Array, ""]) -> Any:
         """Return the learning rate at a step."""
         return optax.exponential_decay(self.initial, self.every, self.factor, staircase=True)(count)
+
+
+def torch_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """RMSprop with PyTorch's defaults, which most papers' code relies on and which optax's are not."""
+    return optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)

@@ -87,7 +87,9 @@ def rebuild(description: Any) -> Any:
         case "float":
             return float(content)
         case "unnamed":
-            raise ValueError(f"{content} ({description['as']}) was not found by its name; pass the config: load(path, config=...).")
+            raise ValueError(
+                f"{content} ({description['as']}) was not found by its name; pass the config: load(path, config=...)."
+            )
         case "row":
             return jax.ShapeDtypeStruct(tuple(content[0]), content[1])
         case "array":
@@ -144,5 +146,7 @@ def _find(path: str) -> Any:
         for part in name.split("."):
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be imported ({error}); install or define what the description names.") from error
+        raise ValueError(
+            f"{path} cannot be imported ({error}); install or define what the description names."
+        ) from error
     return value

@@ -154,7 +154,9 @@ class Layout:
         """Return this process's devices that are used."""
         have = jax.local_devices()
         if self.devices is not None and not 1 <= self.devices <= len(have):
-            raise ValueError(f"Layout asks for {self.devices} devices and there are {len(have)}; ask for at most those.")
+            raise ValueError(
+                f"Layout asks for {self.devices} devices and there are {len(have)}; ask for at most those."
+            )
         return have[: self.devices]
 
     def total(self) -> int:

@@ -103,7 +103,9 @@ class Result:
             raise FileExistsError(f"{target} exists and is no result of jaxgen; choose another path.")
         written = description(self.config, self.rows, self.tables)
         for field in unnamed(written):
-            warnings.warn(f"{field} cannot be found by its name, so `load` will ask for the config; keep it.", stacklevel=2)
+            warnings.warn(
+                f"{field} cannot be found by its name, so `load` will ask for the config; keep it.", stacklevel=2
+            )
         fresh = target.with_name(f".{target.name}.writing")
         if jax.process_index() == 0:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -133,7 +135,9 @@ class Result:
         if name not in self._verbs:
             verb = getattr(method, name)
             self._verbs[name] = {
-                "sample": jax.jit(lambda keys, state, n: map_seeds(lambda k, s: verb(k, s, n), keys, state), static_argnums=2),
+                "sample": jax.jit(
+                    lambda keys, state, n: map_seeds(lambda k, s: verb(k, s, n), keys, state), static_argnums=2
+                ),
                 "scores": jax.jit(lambda state, x: map_seeds(lambda s: verb(s, x), state)),
             }[name]
         return self._verbs[name]
@@ -159,9 +163,13 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
     found = checkpoints.description()
     step = checkpoints.latest()
     if step is None:
-        raise FileNotFoundError(f"{checkpoints.path} holds a run with nothing saved yet; wait for its first checkpoint.")
+        raise FileNotFoundError(
+            f"{checkpoints.path} holds a run with nothing saved yet; wait for its first checkpoint."
+        )
     rows = tuple(rebuild(row) for row in found["rows"])
-    config = rebuild(found["config"]) if config is None else dataclasses.replace(config, method=config.method.sized(*rows))
+    config = (
+        rebuild(found["config"]) if config is None else dataclasses.replace(config, method=config.method.sized(*rows))
+    )
     state, history = checkpoints.restore(step, state_template(config, rows))
     checkpoints.close()
     return Result(config, jax.tree.map(jax.numpy.asarray, state), history, rows, found["tables"])
@@ -170,7 +178,12 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
 def description(config: Config, rows: tuple[PyTree, ...], tables: str | None) -> dict[str, Any]:
     """Return what identifies a run, in JSON's own types; the versions are for the reader and not compared."""
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
-    return {"config": describe(config), "rows": [describe(row, "row") for row in rows], "tables": tables, "versions": versions}
+    return {
+        "config": describe(config),
+        "rows": [describe(row, "row") for row in rows],
+        "tables": tables,
+        "versions": versions,
+    }
 
 
 def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:

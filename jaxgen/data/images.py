@@ -132,7 +132,9 @@ def _read(folder: pathlib.Path, column: str) -> np.ndarray:
             raise ValueError("its bytes are not those that were written")
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"the image cache {folder} is damaged ({error}); delete that folder and load again.") from error
+        raise ValueError(
+            f"the image cache {folder} is damaged ({error}); delete that folder and load again."
+        ) from error
 
 
 def _probe(path: pathlib.Path) -> str:

@@ -74,7 +74,9 @@ class Table:
                 return (arrays[name],)
         if path.suffix == ".csv":
             return (_read_csv(path),)
-        raise ValueError(f"{path} ends in {path.suffix!r}; give an .npz or .csv file, or your arrays as data.Arrays(x).")
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}; give an .npz or .csv file, or your arrays as data.Arrays(x)."
+        )
 
 
 def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
@@ -141,7 +143,9 @@ def _numbers(where: str, leaf: Any) -> np.ndarray:
     except ValueError:  # rows of unequal lengths
         array = np.empty(0, object)
     if array.dtype.kind not in _KINDS:
-        raise TypeError(f"{where} holds {array.dtype} where numbers are needed; convert it to floats, integers or bytes.")
+        raise TypeError(
+            f"{where} holds {array.dtype} where numbers are needed; convert it to floats, integers or bytes."
+        )
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
 
 

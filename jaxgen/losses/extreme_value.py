@@ -138,7 +138,9 @@ def nearest(
         ValueError: if the widths differ, or if `chunk` does not divide the pool.
     """
     if x.shape[-1] != pool.shape[-1]:
-        raise ValueError(f"nearest got rows of width {x.shape[-1]} and a pool of width {pool.shape[-1]}; make them equal.")
+        raise ValueError(
+            f"nearest got rows of width {x.shape[-1]} and a pool of width {pool.shape[-1]}; make them equal."
+        )
     # Measured from the targets' centre, so that a common offset costs no precision in the product.
     centre = jnp.mean(jax.lax.stop_gradient(x), 0)
     targets, candidates = jax.lax.stop_gradient((x - centre, pool - centre))

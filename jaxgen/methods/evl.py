@@ -117,10 +117,14 @@ class EVL:
             raise TypeError(f"EVL learns one table of floating-point rows; it got {rows}: give data.Arrays(x).")
         shape = rows[0].shape
         if self.generator is None and len(shape) != 1:
-            raise ValueError(f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and head=.")
+            raise ValueError(
+                f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and head=."
+            )
         filled = self if self.generator else dataclasses.replace(self, generator=_dense(shape[0], self.head))
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
-        makes = jax.eval_shape(lambda key, z: filled.generator.init_with_output(key, z)[0], jax.random.key(0), noise).shape
+        makes = jax.eval_shape(
+            lambda key, z: filled.generator.init_with_output(key, z)[0], jax.random.key(0), noise
+        ).shape
         wanted = (2, *shape) if self.head else (2, *shape[:-1], shape[-1] + 1) if len(shape) == 1 else None
         if makes != wanted:
             raise ValueError(

@@ -1,0 +1,175 @@
+"""Tables and figures of experiments: what was measured, next to what the paper printed, with where and how long."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import jax
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+__all__ = ["Column", "Row", "Table", "figure", "machine", "remembered"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One measure of a table.
+
+    Attributes:
+        name: key of the measure in each cell's results.
+        title: what stands above the column, with the unit.
+        digits: digits after the point.
+    """
+
+    name: str
+    title: str
+    digits: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        title: what was measured.
+        values: of each measure, one number per seed.
+        paper: the paper's numbers, by measure.
+        note: what a reader must know, such as a reduced size.
+    """
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table with mean +- standard deviation over seeds, printed and written as JSON and Markdown.
+
+    Attributes:
+        name: of the experiment's module; the files are called by it.
+        title: one line.
+        columns: the measures.
+        rows: the lines.
+        remarks: sentences below the table.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    remarks: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        """Return the table in Markdown, in columns of equal width."""
+        head = ["", *(column.title for column in self.columns), "seeds", "paper"]
+        lines = [head, *(self._line(row) for row in self.rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
+        bars = [
+            "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
+            for line in lines
+        ]
+        bars.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        notes = [f"- {row.title}: {row.note}" for row in self.rows if row.note]
+        return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
+
+    def write(self, folder: pathlib.Path, details: Mapping[str, Any]) -> None:
+        """Write `NAME.json`, with every seed's numbers, and `NAME.md`.
+
+        Args:
+            folder: where to; made if it is not there.
+            details: what else belongs to the JSON, such as configs.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        where = machine()
+        rows = [dataclasses.asdict(row) for row in self.rows]
+        content = {"title": self.title, "machine": where, "rows": rows, **details}
+        (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
+        told = ", ".join(f"{name} {value}" for name, value in where.items())
+        (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {told}.\n")
+
+    def _line(self, row: Row) -> list[str]:
+        cells = [row.title]
+        for column in self.columns:
+            values = np.asarray(row.values.get(column.name, []), float)
+            spread = f" ± {values.std(ddof=1):.{column.digits}f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.{column.digits}f}{spread}" if len(values) else "")
+        seeds = max((len(values) for values in row.values.values()), default=0)
+        return [*cells, str(seeds or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
+
+
+def remembered(
+    file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what was computed before for the same identity, else compute it and keep it: a table goes on cell by cell.
+
+    Args:
+        file: where the cell is kept.
+        identity: what the numbers depend on, in JSON's own types.
+        compute: makes the cell, in JSON's own types.
+
+    Returns:
+        The cell.
+    """
+    identity = json.loads(json.dumps(identity))
+    if file.is_file():
+        with contextlib.suppress(ValueError, KeyError):
+            kept = json.loads(file.read_text())
+            if kept["identity"] == identity:
+                return kept["cell"]
+    cell = json.loads(json.dumps(compute(), default=float))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(".writing")
+    scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
+    scratch.replace(file)
+    return cell
+
+
+def machine() -> dict[str, str]:
+    """Return on what the numbers were measured."""
+    device = jax.devices()[0]
+    versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
+    kind = f"{_processor()}, {len(os.sched_getaffinity(0))} cores" if device.platform == "cpu" else device.device_kind
+    return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
+
+
+@contextlib.contextmanager
+def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) -> Iterator[np.ndarray]:
+    """Draw a figure and write it.
+
+    Args:
+        path: a PNG file.
+        rows: of axes.
+        columns: of axes.
+        size: of one axes in inches.
+
+    Yields:
+        The axes `[rows, columns]`.
+    """
+    drawn, axes = plt.subplots(
+        rows, columns, figsize=(size * columns, size * rows), squeeze=False, layout="constrained"
+    )
+    try:
+        yield axes
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn.savefig(path, dpi=120)
+    finally:
+        plt.close(drawn)
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
