@@ -35,6 +35,7 @@ COLUMNS = [
     report.Column("ess", "ESS share", 2),
     report.Column("seconds", "seconds", 0),
 ]
+MEASURES = (("kl", "KL, nats"), ("fisher", "Fisher, rad"))
 GRID = metrics.Grid()
 BLOCKS, BLOCK = 4, 100_000  # the released code weighs 4 blocks of 100,000 guesses, each normalised by itself
 
@@ -73,7 +74,7 @@ def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
 Counted = tuple[metrics.Histogram, np.ndarray, float]  # shares of the cells, some points to draw, share of the ESS
 
 
-def weigh(method: methods.EVL, state: Any) -> Counted:
+def weigh(method: Any, state: Any) -> Counted:
     """Count a network's guesses by their weights, as the released code does."""
     guess = jax.jit(method.guess, static_argnums=2)
     blocks = [guess(jax.random.key(block), state, BLOCK) for block in range(BLOCKS)]
@@ -85,7 +86,7 @@ def weigh(method: methods.EVL, state: Any) -> Counted:
     return np.mean(counts, 0), np.asarray(blocks[0].samples[picked]), float(share)
 
 
-def reject(method: methods.EVL, state: Any) -> Counted:
+def reject(method: Any, state: Any) -> Counted:
     """Count 400,000 guesses that rejection sampling kept, as the paper describes."""
     guess = jax.jit(method.guess, static_argnums=2)
     kept: list[np.ndarray] = []
@@ -264,7 +265,7 @@ def run(experiment: Experiment) -> report.Table:
 def _note(experiment: Experiment, name: str) -> str:
     if name == "paper":
         epochs = 1 if experiment.quick else 50
-        return f"{epochs} of 50 epochs, {experiment.paper_seeds} seed(s): a seed of 50 takes half an hour on two CPU cores."
+        return f"{epochs} of 50 epochs, {experiment.paper_seeds} seed(s), since 50 take half an hour on two CPU cores."
     if name == "ours" and experiment.quick:
         return f"{experiment.steps} of 20,000 steps."
     return ""
@@ -279,16 +280,14 @@ def draw(path: pathlib.Path, found: dict[str, list[dict[str, Any]]], curves: dic
             x, z = np.array(found[name][0]["points"]).T
             axis.plot(x, z, ",", color="black", alpha=0.5)
             axis.set(title=CELLS[name][0], xlim=(-8, 8), ylim=(-8, 8), xlabel="$x_1$", ylabel="$x_3$", aspect="equal")
-        for axis, (measure, title) in zip(
-            axes[0][len(shown) :], (("kl", "KL, nats"), ("fisher", "Fisher, rad")), strict=True
-        ):
-            for name in learned:
+        for axis, (measure, title) in zip(axes[0][len(shown) :], MEASURES, strict=True):
+            for place, name in enumerate(learned):
                 for number, curve in enumerate(curves[name]):
-                    steps, values = [at["step"] for at in curve], [at[measure] for at in curve]
-                    style = {"color": f"C{learned.index(name)}", "label": CELLS[name][0] if number == 0 else None}
-                    axis.plot(np.array(steps) / steps[-1], values, **style)
-            for published, style in ((CELLS["empirical"][1], ":"), (CELLS["ours"][1], "--")):
-                axis.axhline(published[measure], color="grey", linestyle=style)
+                    share = np.array([at["step"] for at in curve]) / curve[-1]["step"]
+                    label = CELLS[name][0] if number == 0 else None
+                    axis.plot(share, [at[measure] for at in curve], color=f"C{place}", label=label)
+            for known, line in (("empirical", ":"), ("ours", "--")):
+                axis.axhline(CELLS[known][1][measure], color="grey", linestyle=line)
             axis.set(title=title, yscale="log", xlabel="share of the training")
             if learned:
                 axis.legend(fontsize="x-small")

@@ -1,4 +1,4 @@
-"""Generative models that cover the whole support of their data, know what they have not seen, and say how sure they are."""
+"""Generative models that cover the whole support of their data and know what they have not seen."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -54,8 +54,8 @@ class Checkpoints:
         for part, content in description.items():
             if part != "versions" and found.get(part) != content:
                 raise ValueError(
-                    f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(found.get(part), content)}; "
-                    "choose another directory, or delete this one."
+                    f"{self.path} holds the checkpoint of another run: its {part} differs"
+                    f"{_difference(found.get(part), content)}; choose another directory, or delete this one."
                 )
 
     def description(self) -> dict[str, Any]:

@@ -82,6 +82,8 @@ def rebuild(description: Any) -> Any:
     """
     if not isinstance(description, dict):
         return description
+    kind: str
+    content: Any
     kind, content = next(iter(description.items()), ("nothing", None))
     match kind:
         case "float":
@@ -101,7 +103,9 @@ def rebuild(description: Any) -> Any:
         case "import":
             return _find(content)
         case "type":
-            return _construct(_find(content), {name: rebuild(item) for name, item in description["fields"].items()})
+            return _construct(
+                _find(str(content)), {name: rebuild(item) for name, item in description["fields"].items()}
+            )
     raise ValueError(f"a description has no kind {kind!r}; it was written by another version or is damaged.")
 
 

@@ -59,7 +59,8 @@ def train(
     config = _resolved(config, rows)
     checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir)
     digest = fingerprint(tables) if checkpoints else None
-    start, state, history = 0, None, {}
+    start, state = 0, None
+    history: History = {}
     if checkpoints:
         checkpoints.describe(description(config, rows, digest))
         if start := checkpoints.latest() or 0:
@@ -194,7 +195,7 @@ def _advance(
             if np.asarray(good)[0]:
                 break
         else:
-            raise FloatingPointError(_complaint(seed, done, {name: metric[seed] for name, metric in news.items()}))
+            raise FloatingPointError(_complaint(int(seed), done, {name: metric[seed] for name, metric in news.items()}))
         merge = lambda whole, part: whole.at[at].set(part)  # noqa: B023
         state = config.layout.place(jax.tree.map(merge, state, lone))
     return state, news
@@ -205,8 +206,8 @@ def _complaint(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
     step, name = min(bad, default=(len(metrics["retries"]) - 1, "state"))
     value = f"{metrics[name][step]}" if bad else "not finite"
     return (
-        f"{name} of seed {seed} is {value} at step {done + step}, and was not finite in any of {RETRIES} retries either; "
-        "lower the learning rate, or look at the data's scale."
+        f"{name} of seed {seed} is {value} at step {done + step}, and was not finite in any of {RETRIES} retries "
+        "either; lower the learning rate, or look at the data's scale."
     )
 
 

@@ -1,20 +1,21 @@
 """The words that every floor shares: arrays, keys, and what the training loop asks of a method."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
 __all__ = ["Array", "Batch", "Float", "Int", "Key", "Method", "Metrics", "Params", "PyTree", "State", "Step"]
 
-Params = PyTree
-State = PyTree
-Batch = PyTree
+Params: TypeAlias = Any  # pytrees of arrays, each of its method's own structure
+State: TypeAlias = Any
+Batch: TypeAlias = Any
 Metrics = Mapping[str, Array]
 Step = Callable[..., tuple[State, Any]]
 
 
+@runtime_checkable
 class Method(Protocol):
     """A training method: a process on models, and at once the description of itself.
 
@@ -22,9 +23,12 @@ class Method(Protocol):
     and calls these three functions, nothing else. Other verbs (`sample`, `scores`) are ordinary methods.
     """
 
-    axis_name: str | None
+    @property
+    def axis_name(self) -> str | None:
+        """Name of the axis over devices: a field, None when the method is used alone."""
+        ...
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> Self:
+    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Method":
         """Return the method with every network and width left open filled in.
 
         Args:
@@ -35,27 +39,27 @@ class Method(Protocol):
         """
         ...
 
-    def init(self, key: Key[Array, ""], *batches: Batch) -> State:
-        """Return the state before the first step.
+    def init(self, *arguments: Any, **named: Any) -> State:
+        """Return the state before the first step: `init(key, *batches)`.
 
         Args:
-            key: a key of this seed's own.
-            *batches: the first minibatch of each table, leaves `[batch, ...]`.
+            *arguments: a key of this seed's own, and the first minibatch of each table, leaves `[batch, ...]`.
+            **named: none.
 
         Returns:
             Any pytree of arrays.
         """
         ...
 
-    def step(self, key: Key[Array, ""], state: State, *batches: Batch) -> tuple[State, Metrics]:
-        """Return the state after one step, and scalars to report.
+    def step(self, *arguments: Any, **named: Any) -> tuple[State, Metrics]:
+        """Return the state after one step, and scalars to report: `step(key, state, *batches)`.
 
         Args:
-            key: a key of this step's own.
-            state: what `init` or the step before returned.
-            *batches: one minibatch of each table, leaves `[batch, ...]`.
+            *arguments: a key of this step's own, what `init` or the step before returned, and one minibatch of each
+                table, leaves `[batch, ...]`: under `axis_name`, this device's share of it.
+            **named: none.
 
         Returns:
-            The new state, of the same structure, and a dict of scalars.
+            The new state, of the same structure, and a dict of scalars; both equal on all devices.
         """
         ...

@@ -36,7 +36,7 @@ def plan(
     steps = start + jnp.arange(length)
     epochs, places = steps // per_epoch, steps % per_epoch
     if not shuffle:
-        return places[:, None] * rows + jnp.arange(rows)
+        return places[:, None] * rows + jnp.arange(rows)[None]
     touched = (length - 2) // per_epoch + 2  # so many epochs can `length` steps meet, wherever they start
     order = jax.lax.map(
         lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[: per_epoch * rows],

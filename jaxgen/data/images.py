@@ -1,4 +1,4 @@
-"""Image sets: by name through TensorFlow Datasets, read without TensorFlow and kept as bytes; and one that is embedded."""
+"""Image sets: by name through TensorFlow Datasets, read without TensorFlow and kept as bytes; and an embedded one."""
 
 import dataclasses
 import hashlib

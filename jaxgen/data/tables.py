@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = ["Arrays", "Dataset", "Table", "checked", "fingerprint", "row_specs"]
 _KINDS = "fiub"  # floating point, integers, unsigned integers, booleans
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Anything with tables; a frozen dataclass, so that a config can name it."""
 

@@ -114,7 +114,7 @@ def extreme_value_pool(
         samples = jax.lax.stop_gradient(generate(part)[0])
         return _nearer(best, first, nearest(x, samples)), None
 
-    firsts = jnp.arange(chunks.shape[0]) * chunks.shape[1]
+    firsts = jnp.arange(chunks.shape[0], dtype=jnp.int32) * chunks.shape[1]
     (index, _), _ = jax.lax.scan(search, _nobody(x), (firsts, chunks))
     normaliser = jax.lax.map(jax.checkpoint(lambda part: jax.nn.logsumexp(generate(part)[1])), chunks)
     winners, logits = generate(noise[index])
@@ -142,7 +142,7 @@ def nearest(
             f"nearest got rows of width {x.shape[-1]} and a pool of width {pool.shape[-1]}; make them equal."
         )
     # Measured from the targets' centre, so that a common offset costs no precision in the product.
-    centre = jnp.mean(jax.lax.stop_gradient(x), 0)
+    centre = jnp.mean(x, 0, keepdims=True)
     targets, candidates = jax.lax.stop_gradient((x - centre, pool - centre))
     parts = _chunks(candidates, chunk)
 
@@ -151,7 +151,7 @@ def nearest(
         squared = _squared_distances(targets, part)
         return _nearer(best, first, (_first_minimum(squared), jnp.min(squared, -1))), None
 
-    firsts = jnp.arange(parts.shape[0]) * parts.shape[1]
+    firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
     (index, _), _ = jax.lax.scan(search, _nobody(x), (firsts, parts))
     return index, jnp.sum((x - pool[index]) ** 2, -1)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -106,7 +106,7 @@ class EVL:
     oversampling: int = 4
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> Self:
+    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "EVL":
         """Fill in the generator where it was left open.
 
         Raises:
@@ -123,13 +123,13 @@ class EVL:
         filled = self if self.generator else dataclasses.replace(self, generator=_dense(shape[0], self.head))
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
         makes = jax.eval_shape(
-            lambda key, z: filled.generator.init_with_output(key, z)[0], jax.random.key(0), noise
+            lambda key, z: filled._generator.init_with_output(key, z)[0], jax.random.key(0), noise
         ).shape
         wanted = (2, *shape) if self.head else (2, *shape[:-1], shape[-1] + 1) if len(shape) == 1 else None
         if makes != wanted:
             raise ValueError(
-                f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the data's "
-                "shape where there is a head, and one number longer, the logit, where there is none."
+                f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the "
+                "data's shape where there is a head, and one number longer, the logit, where there is none."
             )
         return filled
 

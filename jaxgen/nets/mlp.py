@@ -1,6 +1,7 @@
 """Dense networks."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -39,7 +40,7 @@ def _uniform(fan_in: int) -> Callable[..., Array]:
     """Uniform over +- 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
 
-    def draw(key: Key[Array, ""], shape: Sequence[int], dtype: jnp.dtype = jnp.float32) -> Array:
+    def draw(key: Key[Array, ""], shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return draw

@@ -1,0 +1,194 @@
+"""The extreme value loss against plain NumPy, and the pool of any size against differentiating through all of it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import losses
+
+
+def by_hand(x, samples, log_weights, power):
+    """One target at a time."""
+    distance, surprise = np.zeros(len(x)), np.zeros(len(x))
+    for i, target in enumerate(x):
+        lengths = [np.sqrt(sum((a - b) ** 2 for a, b in zip(target, guess, strict=True))) for guess in samples[i]]
+        j = int(np.argmin(lengths))
+        distance[i] = lengths[j] ** power
+        surprise[i] = np.log(np.sum(np.exp(log_weights[i]))) - log_weights[i][j]
+    return distance, surprise
+
+
+@pytest.fixture
+def triple():
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(7, 3)), generator.normal(size=(7, 11, 3)), generator.normal(size=(7, 11))
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
+def test_own_guesses_equal_a_double_loop(triple, power):
+    found = losses.extreme_value(*map(jnp.float32, triple), power=power)
+    for part, expected in zip(found, by_hand(*triple, power), strict=True):
+        np.testing.assert_allclose(part, expected, rtol=2e-5)
+
+
+def test_a_pool_is_own_guesses_that_happen_to_be_equal(triple):
+    x, samples, log_weights = (jnp.float32(a) for a in triple)
+    pool = losses.extreme_value(x, samples[0], log_weights[0])
+    own = losses.extreme_value(x, jnp.tile(samples[:1], (7, 1, 1)), jnp.tile(log_weights[:1], (7, 1)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), pool, own)
+
+
+def test_leading_axes_are_free(triple):
+    x, samples, log_weights = (jnp.float32(a) for a in triple)
+    one = losses.extreme_value(x[3], samples[3], log_weights[3])
+    many = losses.extreme_value(x[:, None], samples[:, None], log_weights[:, None])
+    assert one.distance.shape == ()
+    assert many.distance.shape == (7, 1)
+    np.testing.assert_allclose(one.distance, many.distance[3, 0], rtol=1e-6)
+    np.testing.assert_allclose(one.cross_entropy, many.cross_entropy[3, 0], rtol=1e-6)
+
+
+def test_order_of_guesses_does_not_matter(triple):
+    x, samples, log_weights = (jnp.float32(a) for a in triple)
+    mixed = np.random.default_rng(1).permutation(11)
+    a = losses.extreme_value(x, samples, log_weights)
+    b = losses.extreme_value(x, samples[:, mixed], log_weights[:, mixed])
+    jax.tree.map(lambda p, q: np.testing.assert_allclose(p, q, rtol=1e-6), a, b)
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_a_perfect_guess_has_no_distance_and_a_finite_gradient(power):
+    x = jnp.ones((2, 3))
+    far = lambda samples: losses.extreme_value(x, samples, jnp.zeros(4), power=power).distance.sum()
+    samples = jnp.stack([jnp.full(3, float(i)) for i in range(4)])
+    assert far(samples) == 0
+    assert np.all(np.asarray(jax.grad(far)(samples)) == 0)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "told"),
+    [
+        (((5, 3), (5, 4, 2), (5, 4)), r"it needs \[..., d\]"),
+        (((5, 3), (5, 4, 3), (5, 3)), r"it needs \[..., d\]"),
+        (((5, 3), (4, 4, 3), (4, 4)), "one set for each target"),
+        (((5, 3), (1, 4, 3), (1, 4)), "one set for each target"),
+    ],
+)
+def test_shapes_that_do_not_belong_together_raise(shapes, told):
+    with pytest.raises(Exception, match=told + "|Type-check error"):  # beartype speaks first where it knows
+        losses.extreme_value(*map(jnp.zeros, shapes))
+
+
+def networks(head_of_its_own, width=6, d=3):
+    """Parameters and a generator of two layers, in plain JAX."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    params = {
+        "trunk": jax.random.normal(keys[0], (4, width)),
+        "out": jax.random.normal(keys[1], (width, d)),
+        "logit": jax.random.normal(keys[2], (width,)),
+        "head": jax.random.normal(keys[3], (4, width)),
+    }
+
+    def generate(params, noise):
+        hidden = jnp.tanh(noise @ params["trunk"])
+        other = jnp.tanh(noise @ params["head"]) if head_of_its_own else hidden
+        return hidden @ params["out"], other @ params["logit"]
+
+    return params, generate
+
+
+@pytest.mark.parametrize("head_of_its_own", [False, True])
+@pytest.mark.parametrize("chunk", [None, 64, 8, 1])
+@pytest.mark.parametrize("d", [3, 20])
+def test_pool_gradient_equals_full_autodiff_in_double_precision(head_of_its_own, chunk, d):
+    with jax.enable_x64(True):
+        params, generate = jax.tree.map(jnp.float64, networks(head_of_its_own, d=d)[0]), networks(head_of_its_own)[1]
+        noise = jax.random.normal(jax.random.key(1), (64, 4), jnp.float64)
+        x = 2 * jax.random.normal(jax.random.key(2), (10, d), jnp.float64)
+
+        def whole(params):
+            samples, logits = generate(params, noise)
+            squared = jnp.sum((x[:, None] - samples[None]) ** 2, -1)
+            index = jnp.argmin(squared, 1)
+            surprise = jax.nn.logsumexp(logits) - logits[index]
+            return jnp.mean(jnp.take_along_axis(squared, index[:, None], 1)[:, 0] + 0.7 * surprise)
+
+        def chunked(params):
+            parts = losses.extreme_value_pool(lambda z: generate(params, z), noise, x, chunk=chunk)
+            return jnp.mean(parts.distance + 0.7 * parts.cross_entropy)
+
+        (a, da), (b, db) = jax.value_and_grad(whole)(params), jax.value_and_grad(chunked)(params)
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+        for name, gradient in da.items():
+            scale = max(np.abs(gradient).max(), 1.0)
+            np.testing.assert_allclose(db[name], gradient, atol=1e-10 * scale, err_msg=name)
+        assert head_of_its_own == bool(np.any(da["head"]))  # the head was in use where it should be
+
+
+def test_gradient_through_winners_alone_would_be_wrong():
+    """The reason for the rematerialised normaliser: without it, the shared trunk's gradient is another one."""
+    params, generate = networks(False)
+    noise, x = jax.random.normal(jax.random.key(1), (64, 4)), jax.random.normal(jax.random.key(2), (10, 3))
+
+    def right(params):
+        return jnp.mean(losses.extreme_value_pool(lambda z: generate(params, z), noise, x, chunk=16).cross_entropy)
+
+    def wrong(params):
+        index, _ = losses.nearest(x, generate(params, noise)[0])
+        return jnp.mean(-generate(params, noise[index])[1])
+
+    a, b = jax.grad(right)(params)["trunk"], jax.grad(wrong)(params)["trunk"]
+    assert np.linalg.norm(a - b) > 0.5 * np.linalg.norm(a)
+
+
+@pytest.mark.parametrize("d", [1, 3, 8, 9, 50])
+@pytest.mark.parametrize("chunk", [None, 10, 1])
+def test_nearest_equals_a_double_loop(d, chunk):
+    generator = np.random.default_rng(d)
+    x, pool = (generator.normal(size=(n, d)).astype(np.float32).astype(float) for n in (20, 40))
+    squared = np.array([[np.sum((a - b) ** 2) for b in pool] for a in x])
+    index, distance = losses.nearest(jnp.float32(x), jnp.float32(pool), chunk=chunk)
+    np.testing.assert_array_equal(index, squared.argmin(1))
+    np.testing.assert_allclose(distance, squared.min(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_nearest_takes_the_first_of_equals(chunk):
+    pool = jnp.array([[3.0], [1.0], [1.0], [-1.0]])
+    index, distance = losses.nearest(jnp.zeros((1, 1)), pool, chunk=chunk)
+    assert (int(index[0]), float(distance[0])) == (1, 1.0)
+
+
+def test_nearest_keeps_its_precision_far_from_the_origin():
+    """A product of coordinates of 1,000 would round away distances of 0.01; the common centre is taken out first."""
+    generator = np.random.default_rng(0)
+    x, pool = 1000 + generator.normal(size=(50, 20)), 1000 + generator.normal(size=(500, 20))
+    x32, pool32 = np.float32(x), np.float32(pool)
+    squared = ((x32[:, None].astype(float) - pool32[None]) ** 2).sum(-1)
+    index, _ = losses.nearest(jnp.asarray(x32), jnp.asarray(pool32))
+    chosen = np.take_along_axis(squared, np.asarray(index)[:, None], 1)[:, 0]
+    np.testing.assert_allclose(chosen, squared.min(1), rtol=1e-4)
+
+
+def test_memory_does_not_grow_with_the_pool():
+    """Temporaries of the compiled gradient at 32 times the pool, of which only the noise itself is longer."""
+
+    def temporaries(n):
+        params, generate = networks(True, width=32, d=16)
+        loss = lambda params, noise, x: jnp.mean(
+            sum(losses.extreme_value_pool(lambda z: generate(params, z), noise, x, chunk=256))
+        )
+        arguments = params, jnp.zeros((n, 4)), jnp.zeros((10, 16))
+        analysis = jax.jit(jax.grad(loss)).lower(*arguments).compile().memory_analysis()
+        return analysis.temp_size_in_bytes - 2 * n * 4 * 4  # noise, cut into chunks; vectors of the pool's length
+
+    assert temporaries(32 * 256) < 1.5 * temporaries(2 * 256)
+
+
+@pytest.mark.parametrize("chunk", [0, 7, -2])
+def test_a_chunk_that_does_not_divide_raises(chunk):
+    with pytest.raises(ValueError, match="does not divide a pool of 16"):
+        losses.nearest(jnp.zeros((2, 3)), jnp.zeros((16, 3)), chunk=chunk)
+    with pytest.raises(ValueError, match="does not divide a pool of 16"):
+        losses.extreme_value_pool(lambda z: (z, z[:, 0]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=chunk)

@@ -1,0 +1,60 @@
+"""Descent against steps worked out by hand, and schedules against their formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgen.descent import Cosine, Descent, Exponential, torch_rmsprop
+
+
+def quadratic(key, params, variables, target):
+    return 0.5 * jnp.sum((params - target) ** 2), ({"seen": jnp.sum(target)}, {"count": variables["count"] + 1})
+
+
+def test_sgd_on_a_quadratic_by_hand():
+    descent = Descent(quadratic, optax.sgd(0.1))
+    state = descent.init(jnp.array([1.0, 3.0]), {"count": 0})
+    state, metrics = descent.step(jax.random.key(0), state, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(state.params, [0.9, 2.8], rtol=1e-6)
+    assert state.variables["count"] == 1
+    assert {name: float(value) for name, value in metrics.items()} == {"seen": 1.0, "loss": 2.5}
+    assert state.average == ()
+    np.testing.assert_array_equal(descent.params(state), state.params)
+
+
+def test_the_average_is_the_weighted_mean_of_what_was_visited():
+    descent = Descent(quadratic, optax.sgd(0.1), average=0.9)
+    state = descent.init(jnp.array([1.0]), {"count": 0})
+    np.testing.assert_array_equal(descent.params(state), [1.0])  # before the first step there is none
+    visited = []
+    for _ in range(5):
+        state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
+        visited.append(float(state.params[0]))
+    weights = 0.9 ** np.arange(4, -1, -1)
+    np.testing.assert_allclose(descent.params(state), [np.average(visited, weights=weights)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 1, 50, 99, 100, 150])
+def test_schedules_follow_their_formulas(step):
+    share = min(step, 100) / 100
+    np.testing.assert_allclose(Cosine(2.0, 100)(jnp.array(step)), 1 + np.cos(np.pi * share), atol=1e-6)
+    np.testing.assert_allclose(Exponential(2.0, 0.5, 50)(jnp.array(step)), 2 * 0.5 ** (step // 50), rtol=1e-6)
+
+
+def test_cosine_rises_first_where_asked():
+    found = [float(Cosine(1.0, 20, warmup=10)(jnp.array(step))) for step in (0, 5, 10, 20)]
+    np.testing.assert_allclose(found, [0, 0.5, 1, 0], atol=1e-6)
+
+
+def test_torch_rmsprop_is_pytorch_s():
+    """Two steps by PyTorch's documented rule: v <- 0.99 v + 0.01 g^2, p <- p - lr g / (sqrt(v) + 1e-8)."""
+    optimiser, params = torch_rmsprop(0.1), jnp.array(1.0)
+    memory, v, p = optimiser.init(params), 0.0, 1.0
+    for g in (0.5, -2.0):
+        updates, memory = optimiser.update(jnp.array(g), memory, params)
+        params = optax.apply_updates(params, updates)
+        v = 0.99 * v + 0.01 * g**2
+        p -= 0.1 * g / (np.sqrt(v) + 1e-8)
+    np.testing.assert_allclose(params, p, rtol=1e-6)

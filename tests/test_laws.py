@@ -1,0 +1,145 @@
+"""One table of methods, every law over it: what `train` promises for whatever it is given."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import parallel
+from jaxgen.data.batches import plan, take
+from jaxgen.loop import keys
+from jaxgen.parallel import Layout
+
+SERIAL = Layout(seeds=parallel.serial, devices=1)
+BATCHED = Layout(seeds=parallel.batched, devices=1)
+METHODS = pytest.mark.parametrize("name", tiny.METHODS)
+
+
+def train(config, **named):
+    return jaxgen.train(config, progress=False, **named)
+
+
+def leaves(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def assert_equal(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(leaves(a), leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def assert_close(a, b, rtol=1e-5, atol=1e-6):
+    for x, y in zip(leaves(a), leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
+
+
+@METHODS
+def test_a_run_in_pieces_is_the_whole_run(name):
+    whole = train(tiny.config(tiny.METHODS[name], every=6))
+    pieces = train(tiny.config(tiny.METHODS[name], every=2))
+    assert_equal(whole.state, pieces.state)
+    assert_equal(whole.history, pieces.history)
+
+
+@METHODS
+@pytest.mark.parametrize("layout", [SERIAL, BATCHED], ids=["serial", "batched"])
+def test_a_seed_does_not_depend_on_the_others(name, layout):
+    alone = train(tiny.config(tiny.METHODS[name], seeds=1, layout=layout))
+    among = train(tiny.config(tiny.METHODS[name], seeds=3, layout=layout))
+    first = jax.tree.map(lambda leaf: leaf[:1], (among.state, among.history))
+    (assert_equal if layout is SERIAL else assert_close)((alone.state, alone.history), first)
+    assert not np.array_equal(among.history["loss"][0], among.history["loss"][1])
+
+
+@METHODS
+def test_history_state_and_traces(name):
+    result = train(tiny.config(tiny.METHODS[name]))
+    assert all(metric.shape == (2, 6) and np.isfinite(metric).all() for metric in result.history.values())
+    assert {"loss", "retries"} <= set(result.history)
+    method = result.config.method
+    spec = jax.eval_shape(method.init, jax.random.key(0), jnp.zeros((8, 3)))
+    shapes = jax.tree.map(lambda leaf: ((2, *leaf.shape), leaf.dtype), spec)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), result.state) == shapes
+
+
+@METHODS
+def test_the_loss_falls(name):
+    config = tiny.config(tiny.METHODS[name], steps=400, every=400, batch_size=32, seeds=1)
+    distance = train(config).history["distance"][0]
+    assert distance[-50:].mean() < 0.7 * distance[:10].mean()
+
+
+@METHODS
+def test_saved_and_loaded_is_itself(name, tmp_path):
+    result = train(tiny.config(tiny.METHODS[name]))
+    result.save(tmp_path / "run")
+    loaded = jaxgen.load(tmp_path / "run")
+    assert_equal((result.state, result.history), (loaded.state, loaded.history))
+    assert loaded.config == result.config
+    np.testing.assert_array_equal(result.sample(jax.random.key(0), 5), loaded.sample(jax.random.key(0), 5))
+
+
+@pytest.mark.parametrize("name", ["evl sgd", "evl chunked pool", "mean"])
+def test_four_devices_descend_the_mean_of_four_single_gradients(name):
+    """Step for step by hand: each device has its rows and its folded key; with SGD, which hides no wrong scale."""
+    method = {"mean": tiny.Mean(), **tiny.METHODS}[name]
+    if name != "mean":
+        method = dataclasses.replace(method, optimiser=tiny.METHODS["evl sgd"].optimiser, learning_rate=0.01)
+    config = tiny.config(method, seeds=1, layout=Layout(devices=4))
+    result = train(config)
+    method, (x,) = result.config.method, config.data.tables()
+    key_init, key_rows, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(0), 0), 3)
+    rows = plan(keys(key_rows, 1)[0], len(x), 8, 0, config.steps)
+    state = method.init(key_init, take(jnp.asarray(x), rows[0]))
+    for t in range(config.steps):
+        gradients = []
+        for device in range(4):
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key_steps, 0), device), t)
+            share = take(jnp.asarray(x), rows[t, 2 * device : 2 * device + 2])
+            gradients.append(jax.grad(lambda p: method.loss(key, p, state.variables, share)[0])(state.params))  # noqa: B023
+        mean = jax.tree.map(lambda *g: sum(g) / 4, *gradients)
+        rate = 0.1 if name == "mean" else 0.01
+        state = state._replace(params=jax.tree.map(lambda p, g: p - rate * g, state.params, mean))  # noqa: B023
+    assert_close(result.of(0).params, state.params)
+
+
+@pytest.mark.parametrize("name", ["evl sgd", "evl own"])
+def test_the_twin_of_pmap_is_equal_to_the_last_bit(name):
+    found = [
+        train(tiny.config(tiny.METHODS[name], layout=Layout(devices=4, transform=transform)))
+        for transform in (parallel.pmapped, parallel.sharded)
+    ]
+    assert_equal(found[0].state, found[1].state)
+    assert_equal(found[0].history, found[1].history)
+
+
+def test_the_state_is_the_same_on_every_device():
+    result = train(tiny.config(tiny.METHODS["evl pool"], layout=Layout(devices=4)))
+    for leaf in jax.tree.leaves(result.state):
+        copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(copies) == 4
+        assert all(np.array_equal(copies[0], copy) for copy in copies)
+
+
+def test_one_trace_for_the_whole_run():
+    traces = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(tiny.Mean):
+        def step(self, key, state, x):
+            traces.append(self.axis_name)
+            return super().step(key, state, x)
+
+    train(tiny.config(Counted(), steps=10, every=1, seeds=1))
+    assert traces == [parallel.AXIS]
+
+
+def test_two_runs_are_the_same_bytes():
+    config = tiny.config(tiny.METHODS["evl pool"])
+    a, b = train(config), train(config)
+    assert_equal((a.state, a.history), (b.state, b.history))

@@ -1,0 +1,74 @@
+"""Collectives are identities on one device and sums over all; layouts are checked."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgen
+from jaxgen import parallel
+from jaxgen.parallel import Layout
+
+
+def everywhere(f, *arguments):
+    return jax.pmap(f, axis_name=parallel.AXIS)(*arguments)
+
+
+def test_alone_collectives_do_nothing():
+    x = {"a": jnp.arange(3.0), "n": jnp.arange(2)}
+    assert parallel.mean(x, None) is x
+    assert parallel.gather(x, None) is x
+    assert parallel.count(None) == 1
+    key = jax.random.key(0)
+    assert parallel.fold(key, None) is key
+    rows = jnp.arange(12).reshape(3, 4)
+    assert parallel.slice_of(rows, None) is rows
+
+
+def test_mean_and_gather_see_all_devices():
+    x = jnp.arange(8.0).reshape(4, 2)
+    np.testing.assert_array_equal(everywhere(lambda x: parallel.mean(x, parallel.AXIS), x), jnp.tile(x.mean(0)[None], (4, 1)))
+    np.testing.assert_array_equal(everywhere(lambda x: parallel.gather(x, parallel.AXIS), x)[2], x.ravel())
+    counts = jnp.arange(4)  # whole numbers are counters, and stay
+    np.testing.assert_array_equal(everywhere(lambda n: parallel.mean(n, parallel.AXIS), counts), counts)
+
+
+def test_devices_share_the_rows_and_not_the_noise():
+    rows = jnp.arange(24).reshape(3, 8)
+    shares = everywhere(lambda _: parallel.slice_of(rows, parallel.AXIS), jnp.arange(4))
+    np.testing.assert_array_equal(jnp.concatenate(shares, 1), rows)
+    draw = lambda _: jax.random.uniform(parallel.fold(jax.random.key(0), parallel.AXIS))
+    assert len(np.unique(everywhere(draw, jnp.arange(4)))) == 4
+
+
+def test_place_copies_so_that_aliased_leaves_can_be_donated():
+    x = jnp.arange(3.0)
+    placed = Layout().place({"params": x, "average": x})
+    donate = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf + 1, tree), donate_argnums=0)
+    np.testing.assert_array_equal(donate(placed)["average"], x + 1)
+    assert len(placed["params"].sharding.device_set) == 4 if not placed["params"].is_deleted() else True
+
+
+@pytest.mark.parametrize("devices", [0, 5, -1])
+def test_a_layout_asks_for_devices_that_there_are(devices):
+    with pytest.raises(ValueError, match="there are 4"):
+        Layout(devices=devices).local()
+
+
+def test_convolutions_are_found_at_any_depth():
+    dense = lambda x: x @ x.T
+    convolution = lambda x: jax.lax.map(lambda y: jax.lax.conv_general_dilated(y[None, None], jnp.ones((1, 1, 2)), (1,), "SAME"), x)
+    assert not parallel.convolves(jax.make_jaxpr(dense)(jnp.ones((2, 3))))
+    assert parallel.convolves(jax.make_jaxpr(jax.jit(convolution))(jnp.ones((2, 3))))
+
+
+def test_seeds_are_laid_out_by_what_is_computed():
+    import tiny
+
+    from jaxgen.training import _resolved
+
+    rows = (jax.ShapeDtypeStruct((3,), jnp.float32),)
+    one = tiny.config(tiny.METHODS["evl pool"], seeds=1)
+    assert _resolved(one, rows).layout.seeds is parallel.serial
+    assert _resolved(tiny.config(tiny.METHODS["evl pool"]), rows).layout.seeds is parallel.batched
+    assert jaxgen.Layout is Layout

@@ -1,0 +1,93 @@
+"""Small methods and configs that many tests share, and a method whose numbers can be worked out by hand."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import jaxgen
+from jaxgen import data, methods, nets
+from jaxgen.descent import Descent, Trained
+from jaxgen.parallel import Layout
+
+ONE = Layout(devices=1)
+
+
+def evl(**changes: Any) -> methods.EVL:
+    return methods.EVL(
+        **{"generator": nets.MLP((8, 8, 4)), "latent_dim": 3, "scheme": methods.Pool(16), "learning_rate": 3e-3, **changes}
+    )
+
+
+METHODS = {
+    "evl pool": evl(),
+    "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
+    "evl own": evl(scheme=methods.Own(4), average=None),
+    "evl head": evl(generator=nets.MLP((8, 3)), head=nets.MLP((4, 1)), scheme=methods.Pool(16, chunk=8)),
+    "evl sgd": evl(optimiser=optax.sgd, learning_rate=0.01),
+}
+
+
+def config(method: Any, **changes: Any) -> jaxgen.Config:
+    settings = {"steps": 6, "every": 3, "batch_size": 8, "seeds": 2, "layout": ONE}
+    return jaxgen.Config(method, data.SwissRoll(n=100, test_n=1), **{**settings, **changes})
+
+
+@dataclasses.dataclass(frozen=True)
+class Mean:
+    """Descends on the squared distance to the data and to noise: linear, so every gradient is known."""
+
+    axis_name: str | None = None
+
+    def sized(self, *rows: Any) -> "Mean":
+        return self
+
+    def init(self, key: Any, x: Any) -> Trained:
+        return self._descent.init(jnp.zeros(x.shape[1]))
+
+    def step(self, key: Any, state: Trained, x: Any) -> Any:
+        return self._descent.step(key, state, x)
+
+    def loss(self, key: Any, params: Any, variables: Any, x: Any) -> Any:
+        noise = jax.random.normal(key, x.shape)
+        value = 0.5 * jnp.mean(jnp.sum((params[None] - x - noise) ** 2, -1))
+        return value, ({"noise": jnp.mean(noise)}, variables)
+
+    @property
+    def _descent(self) -> Descent:
+        return Descent(self.loss, optax.sgd(0.1), self.axis_name)
+
+
+class Walk(NamedTuple):
+    place: jax.Array
+    steps: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Faulty:
+    """Stands still, reports a draw for each step, and breaks where it is told to.
+
+    Attributes:
+        draw: breaks at the step with this draw, and so no more once that step is repeated with other noise.
+        place: breaks in every step of the seed that stands here, again and again.
+        state: whether it is the state that breaks, and not the metric.
+    """
+
+    draw: float = -1.0
+    place: float = -1.0
+    state: bool = False
+    axis_name: str | None = None
+
+    def sized(self, *rows: Any) -> "Faulty":
+        return self
+
+    def init(self, key: Any, x: Any) -> Walk:
+        return Walk(jax.random.uniform(key), jnp.zeros((), jnp.int32))
+
+    def step(self, key: Any, state: Walk, x: Any) -> Any:
+        draw = jax.random.uniform(key)
+        broken = (jnp.abs(draw - self.draw) < 1e-6) | (jnp.abs(state.place - self.place) < 1e-6)
+        place = jnp.where(broken & self.state, jnp.nan, state.place)
+        return Walk(place, state.steps + 1), {"draw": jnp.where(broken & (not self.state), jnp.nan, draw)}
