@@ -174,7 +174,8 @@ def again(roll: data.SwissRoll) -> np.ndarray:
 
 
 def _some(points: np.ndarray) -> list[list[float]]:
-    return np.round(points[:10_000, [0, 2]], 2).tolist()
+    chosen = np.random.default_rng(0).permutation(len(points))[:10_000]  # scikit-learn's draws come sorted
+    return np.round(points[chosen][:, [0, 2]], 2).tolist()
 
 
 Cell = Callable[["Experiment", int], dict[str, Any]]

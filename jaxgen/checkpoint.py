@@ -124,6 +124,12 @@ class Checkpoints:
             ) from error
         return state, self._history(step)
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Wait until everything is on disk.
 
@@ -149,7 +155,7 @@ class Checkpoints:
         for file in sorted((self.path / "history").glob("[0-9]*.npz")):
             if int(file.stem) <= step:
                 try:
-                    with np.load(file, allow_pickle=False) as arrays:
+                    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                         parts.append(dict(arrays))
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise ValueError(
@@ -175,12 +181,14 @@ class Checkpoints:
 def _difference(found: Any, given: Any, where: str = "") -> str:
     """Say where two descriptions first differ."""
     if isinstance(found, dict) and isinstance(given, dict) and found.keys() == given.keys():
-        for name in given:
-            if found[name] != given[name]:
-                return _difference(found[name], given[name], where if name == "fields" else f"{where}.{name}")
-    return (
-        f" in {where.lstrip('.')} ({found!r} there, {given!r} here)" if where and len(f"{found}{given}") < 200 else ""
-    )
+        name = next(name for name in given if found[name] != given[name])
+        plain = name in ("fields", "tuple", "list", "dict", "array")  # how it is written down, not what it is called
+        return _difference(found[name], given[name], where if plain else f"{where}.{name}")
+    if isinstance(found, list) and isinstance(given, list) and len(found) == len(given):
+        place = next(place for place, pair in enumerate(zip(found, given, strict=True)) if pair[0] != pair[1])
+        return _difference(found[place], given[place], f"{where}[{place}]")
+    told = f" ({found} there, {given} here)" if len(f"{found}{given}") < 200 else ""
+    return (f" in {where.lstrip('.')}" if where else "") + told
 
 
 def _first_line(error: Exception) -> str:

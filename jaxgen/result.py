@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxgen import parallel
 from jaxgen.checkpoint import Checkpoints, History
@@ -110,10 +111,9 @@ class Result:
         if jax.process_index() == 0:
             shutil.rmtree(fresh, ignore_errors=True)
         parallel.barrier("jaxgen cleared a place for a result")
-        checkpoints = Checkpoints(fresh)
-        checkpoints.describe(written)
-        checkpoints.save(self.steps, self.state, self.history)
-        checkpoints.close()
+        with Checkpoints(fresh) as checkpoints:
+            checkpoints.describe(written)
+            checkpoints.save(self.steps, self.state, self.history)
         if jax.process_index() == 0:
             old = target.with_name(f".{target.name}.old")
             shutil.rmtree(old, ignore_errors=True)
@@ -159,20 +159,18 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or not of the config given.
     """
-    checkpoints = Checkpoints(path)
-    found = checkpoints.description()
-    step = checkpoints.latest()
-    if step is None:
-        raise FileNotFoundError(
-            f"{checkpoints.path} holds a run with nothing saved yet; wait for its first checkpoint."
-        )
-    rows = tuple(rebuild(row) for row in found["rows"])
-    config = (
-        rebuild(found["config"]) if config is None else dataclasses.replace(config, method=config.method.sized(*rows))
-    )
-    state, history = checkpoints.restore(step, state_template(config, rows))
-    checkpoints.close()
-    return Result(config, jax.tree.map(jax.numpy.asarray, state), history, rows, found["tables"])
+    with Checkpoints(path) as checkpoints:
+        found = checkpoints.description()
+        step = checkpoints.latest()
+        if step is None:
+            raise FileNotFoundError(f"{checkpoints.path} holds a run with nothing saved yet; wait for a checkpoint.")
+        rows = tuple(rebuild(row) for row in found["rows"])
+        if config is None:
+            config = rebuild(found["config"])
+        else:
+            config = dataclasses.replace(config, method=config.method.sized(*rows))
+        state, history = checkpoints.restore(step, state_template(config, rows))
+    return Result(config, jax.tree.map(jnp.asarray, state), history, rows, found["tables"])
 
 
 def description(config: Config, rows: tuple[PyTree, ...], tables: str | None) -> dict[str, Any]:

@@ -57,19 +57,21 @@ def train(
     tables = checked(config.data.tables(), config.batch_size)
     rows = row_specs(tables)
     config = _resolved(config, rows)
-    checkpoints = None if checkpoint_dir is None else Checkpoints(checkpoint_dir)
-    digest = fingerprint(tables) if checkpoints else None
+    digest = None if checkpoint_dir is None else fingerprint(tables)
     start, state = 0, None
     history: History = {}
-    if checkpoints:
-        checkpoints.describe(description(config, rows, digest))
-        if start := checkpoints.latest() or 0:
-            state, history = checkpoints.restore(start, state_template(config, rows))
-    placed = config.layout.place(tables)
-    state = config.layout.place(_initial(config, tables) if state is None else state)
-    segment = config.layout.spread(_segment(config))
-    history = {name: _room(metric, config.steps) for name, metric in history.items()}
-    with Progress(config.steps, shown=progress, done=start) as bar, _termination(checkpoints is not None) as asked:
+    with contextlib.ExitStack() as stack:
+        checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
+        if checkpoints:
+            checkpoints.describe(description(config, rows, digest))
+            if start := checkpoints.latest() or 0:
+                state, history = checkpoints.restore(start, state_template(config, rows))
+        placed = config.layout.place(tables)
+        state = config.layout.place(_initial(config, tables) if state is None else state)
+        segment = config.layout.spread(_segment(config))
+        history = {name: _room(metric, config.steps) for name, metric in history.items()}
+        bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
+        asked = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.every):
             state, news = _advance(config, segment, state, placed, done)
             reached = done + config.every
@@ -82,10 +84,7 @@ def train(
                 seen = {name: metric[:, :reached].copy() for name, metric in history.items()}
                 watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest))
             if checkpoints and parallel.any_process(asked.is_set()):
-                checkpoints.close()
-                raise SystemExit(128 + signal.SIGTERM)
-    if checkpoints:
-        checkpoints.close()
+                raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
     return Result(config, state, history, rows, digest)
 
 

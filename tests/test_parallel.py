@@ -27,7 +27,9 @@ def test_alone_collectives_do_nothing():
 
 def test_mean_and_gather_see_all_devices():
     x = jnp.arange(8.0).reshape(4, 2)
-    np.testing.assert_array_equal(everywhere(lambda x: parallel.mean(x, parallel.AXIS), x), jnp.tile(x.mean(0)[None], (4, 1)))
+    np.testing.assert_array_equal(
+        everywhere(lambda x: parallel.mean(x, parallel.AXIS), x), jnp.tile(x.mean(0)[None], (4, 1))
+    )
     np.testing.assert_array_equal(everywhere(lambda x: parallel.gather(x, parallel.AXIS), x)[2], x.ravel())
     counts = jnp.arange(4)  # whole numbers are counters, and stay
     np.testing.assert_array_equal(everywhere(lambda n: parallel.mean(n, parallel.AXIS), counts), counts)
@@ -57,7 +59,9 @@ def test_a_layout_asks_for_devices_that_there_are(devices):
 
 def test_convolutions_are_found_at_any_depth():
     dense = lambda x: x @ x.T
-    convolution = lambda x: jax.lax.map(lambda y: jax.lax.conv_general_dilated(y[None, None], jnp.ones((1, 1, 2)), (1,), "SAME"), x)
+    convolution = lambda x: jax.lax.map(
+        lambda y: jax.lax.conv_general_dilated(y[None, None], jnp.ones((1, 1, 2)), (1,), "SAME"), x
+    )
     assert not parallel.convolves(jax.make_jaxpr(dense)(jnp.ones((2, 3))))
     assert parallel.convolves(jax.make_jaxpr(jax.jit(convolution))(jnp.ones((2, 3))))
 

@@ -17,7 +17,13 @@ ONE = Layout(devices=1)
 
 def evl(**changes: Any) -> methods.EVL:
     return methods.EVL(
-        **{"generator": nets.MLP((8, 8, 4)), "latent_dim": 3, "scheme": methods.Pool(16), "learning_rate": 3e-3, **changes}
+        **{
+            "generator": nets.MLP((8, 8, 4)),
+            "latent_dim": 3,
+            "scheme": methods.Pool(16),
+            "learning_rate": 3e-3,
+            **changes,
+        }
     )
 
 

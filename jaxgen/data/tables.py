@@ -68,7 +68,7 @@ class Table:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}; give the path of an .npz or .csv file.")
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 name = self.name or (arrays.files[0] if len(arrays.files) == 1 else None)
                 if name not in arrays.files:
                     raise ValueError(f"{path} holds {arrays.files}, not {self.name}; give `name` as one of them.")

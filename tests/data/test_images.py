@@ -53,7 +53,9 @@ def test_a_cache_serves_where_tensorflow_datasets_is_not_installed(cached):
         "try: data.Images('kmnist').tables()\n"
         "except FileNotFoundError as error: print('jaxgen[prepare]' in str(error))\n"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ))
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
+    )
     assert told.stdout == "(50, 28, 28, 1)\nTrue\n"
 
 

@@ -10,7 +10,11 @@ from jaxgen.data.tables import checked, fingerprint, row_specs
 GOOD = np.arange(12.0).reshape(6, 2)
 
 BAD = {
-    "nan": (np.array([[0.0], [np.nan], [np.nan]]), ValueError, "NaN or infinite numbers in 2 of 3 rows, the first of them row 1"),
+    "nan": (
+        np.array([[0.0], [np.nan], [np.nan]]),
+        ValueError,
+        "NaN or infinite numbers in 2 of 3 rows, the first of them row 1",
+    ),
     "infinite": (np.array([[np.inf], [0.0]]), ValueError, "NaN or infinite"),
     "no rows": (np.zeros((0, 2)), ValueError, "is empty; give at least one row"),
     "no columns": (np.zeros((4, 0)), ValueError, "is empty"),

@@ -46,7 +46,9 @@ def test_an_empty_cell_costs_seventy_four_nats_for_each_unit_of_mass():
     assert metrics.kl_divergence(test, model) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("components", "d", "n", "kl", "fisher"), [(1, 1, 50_000, 0.00047, 0.016), (4, 2, 5_000, 0.155, 0.153)])
+@pytest.mark.parametrize(
+    ("components", "d", "n", "kl", "fisher"), [(1, 1, 50_000, 0.00047, 0.016), (4, 2, 5_000, 0.155, 0.153)]
+)
 def test_the_paper_s_own_numbers_come_out_of_its_own_data(components, d, n, kl, fisher):
     """Geometric means over seeds 1 to 5 of the training set's histogram, as the authors' stored results have them."""
     found = []

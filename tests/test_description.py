@@ -1,0 +1,87 @@
+"""Configs come back from JSON as they were, and say what does not."""
+
+import dataclasses
+import json
+import math
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from jaxgen import data, descent, methods, nets, parallel
+from jaxgen.description import AbsentArray, describe, rebuild, unnamed
+
+VALUES = [
+    None,
+    3,
+    0.1,
+    math.inf,
+    "text",
+    True,
+    (1, (2.0, "x")),
+    [1, 2],
+    {"a": (1,), "type": 3},
+    optax.adam,
+    jax.nn.relu,
+    nn.relu,
+    np.sin,
+    parallel.batched,
+    methods.EVL,
+    nets.MLP((8, 4), activation=nn.tanh),
+    methods.EVL(learning_rate=descent.Cosine(1e-3, 100), scheme=methods.Own(7)),
+    data.GaussianMixture(components=4, dimensions=2, seed=3),
+    tiny.config(tiny.evl()),
+    jax.ShapeDtypeStruct((3, 2), np.float32),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:30])
+def test_there_and_back(value):
+    written = describe(value)
+    assert unnamed(written) == []
+    back = rebuild(json.loads(json.dumps(written)))
+    assert back == value
+    assert describe(back) == written
+
+
+def test_names_are_public_ones():
+    assert describe(optax.adam) == {"import": "optax:adam"}
+    assert describe(methods.EVL) == {"import": "jaxgen.methods:EVL"}
+
+
+def test_arrays_leave_their_digest_only():
+    x = np.arange(6.0).reshape(2, 3)
+    written = describe(data.Arrays(x, {"y": x + 1}))
+    assert "5.0" not in json.dumps(written)
+    back = rebuild(json.loads(json.dumps(written)))
+    assert isinstance(back.arrays[0], AbsentArray)
+    assert back.arrays[0].shape == (2, 3)
+    assert describe(back) == written
+    assert describe(data.Arrays(x + 1)) != describe(data.Arrays(x))
+
+
+def test_what_has_no_name_is_told():
+    written = describe(
+        dataclasses.replace(tiny.config(tiny.evl()), method=tiny.evl(optimiser=lambda rate: optax.sgd(rate)))
+    )
+    assert unnamed(written) == ["config.method.optimiser"]
+    with pytest.raises(ValueError, match=r"config.method.optimiser .* was not found by its name; pass the config"):
+        rebuild(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ({"import": "jaxgen.methods:Gone"}, "cannot be imported"),
+        ({"import": "gone:f"}, "cannot be imported"),
+        ({"type": "jaxgen.methods:Own", "fields": {"guesses": 3, "colour": 1}}, "has no field"),
+        ({"strange": 1}, "no kind"),
+        ({}, "no kind"),
+    ],
+)
+def test_descriptions_of_another_version_are_told(written, told):
+    with pytest.raises(ValueError, match=told):
+        rebuild(written)

@@ -1,0 +1,85 @@
+"""Results: verbs over all seeds, saved whole or not at all, loaded in a fresh process without the data."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data
+
+X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def result():
+    config = jaxgen.Config(tiny.evl(), data.Arrays(X), steps=4, every=2, batch_size=4, seeds=2, layout=tiny.ONE)
+    return jaxgen.train(config, progress=False)
+
+
+def test_one_seed_is_the_method_s_own_state(result):
+    state = result.of(1)
+    method = result.config.method
+    key = jax.random.fold_in(jax.random.key(5), 1)
+    np.testing.assert_allclose(result.sample(jax.random.key(5), 6)[1], method.sample(key, state, 6), rtol=1e-5)
+    with pytest.raises(IndexError, match="choose one of 0 to 1"):
+        result.of(2)
+
+
+def test_verbs_that_a_method_lacks_are_told(result):
+    with pytest.raises(TypeError, match="EVL has no `scores`"):
+        result.scores(X)
+
+
+def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):
+    result.save(tmp_path / "run")
+    code = (
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n"
+        "import jax, numpy as np, jaxgen; result = jaxgen.load(sys.argv[1])\n"
+        "np.save(sys.argv[2], result.sample(jax.random.key(3), 7)); print(result.config.data)\n"
+        "try: jaxgen.train(result.config)\n"
+        "except TypeError as error: print(error)\n"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "x.npy")]
+    told = subprocess.run(run, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), result.sample(jax.random.key(3), 7))
+    assert "AbsentArray(shape=(32, 3)" in told
+    assert "table 0" in told
+    size = sum(file.stat().st_size for file in (tmp_path / "run").rglob("*") if file.is_file())
+    assert not any(X.tobytes() in file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file())
+    assert size < 500_000
+
+
+def test_saving_again_replaces_and_never_harms_what_is_no_result(result, tmp_path):
+    result.save(tmp_path / "run")
+    result.save(tmp_path / "run")
+    assert jaxgen.load(tmp_path / "run").steps == 4
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is no result of jaxgen; choose another path"):
+        result.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match="cannot be written"):
+        result.save(tmp_path / "file" / "run")
+
+
+def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
+    config = tiny.config(tiny.evl(optimiser=lambda rate: optax.sgd(rate)))
+    result = jaxgen.train(config, progress=False)
+    with pytest.warns(UserWarning, match=r"config.method.optimiser cannot be found by its name"):
+        result.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="pass the config"):
+        jaxgen.load(tmp_path / "run")
+    loaded = jaxgen.load(tmp_path / "run", config=config)
+    np.testing.assert_array_equal(loaded.history["loss"], result.history["loss"])
+    other = tiny.config(tiny.evl(latent_dim=5))
+    with pytest.raises(ValueError, match="cannot be read"):
+        jaxgen.load(tmp_path / "run", config=other)
