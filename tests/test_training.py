@@ -272,7 +272,7 @@ def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
         ValueError, match=r"another run: its config differs in method.learning_rate \(0.003 there, 0.5 here\)"
     ):
         jaxgen.train(other, checkpoint_dir=tmp_path, progress=False)
-    with pytest.raises(ValueError, match="another run: its config differs in data.arrays.*; choose another directory"):
+    with pytest.raises(ValueError, match=r"another run: its config differs in data.arrays.*; choose another directory"):
         jaxgen.train(dataclasses.replace(config, data=data.Arrays(X + 1)), checkpoint_dir=tmp_path, progress=False)
     np.savez(tmp_path / "x.npz", x=X)
     table = dataclasses.replace(config, data=data.Table(str(tmp_path / "x.npz")))
@@ -285,7 +285,7 @@ def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
 def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "run", pathlib.Path("/proc/jaxgen")):
-        with pytest.raises(PermissionError, match="cannot be written .*; choose another directory"):
+        with pytest.raises(PermissionError, match=r"cannot be written .*; choose another directory"):
             jaxgen.train(tiny.config(tiny.evl()), checkpoint_dir=place, progress=False)
 
 

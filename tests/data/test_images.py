@@ -73,7 +73,7 @@ def test_a_damaged_cache_is_found(cached, cache, harm):
         (folder / "manifest.json").write_text("{")
     else:
         file.unlink()
-    with pytest.raises(ValueError, match="is damaged .* delete that folder"):
+    with pytest.raises(ValueError, match=r"is damaged .* delete that folder"):
         data.Images("mnist").tables()
 
 

@@ -78,5 +78,5 @@ def test_what_else_raises():
     with pytest.raises(ValueError, match="sum to 0"):
         metrics.Grid()(np.zeros((3, 2)), np.zeros(3))
     for measure in (metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support):
-        with pytest.raises(Exception, match="not of one grid|Type-check error"):
+        with pytest.raises(Exception, match=r"not of one grid|Type-check error"):
             measure(np.ones(2) / 2, np.ones(3) / 3)

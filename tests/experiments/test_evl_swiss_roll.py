@@ -1,0 +1,66 @@
+"""The experiment end to end, with few steps and points, as a user starts it."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import evl_swiss_roll
+from jaxgen import data
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The same experiment on two thousand points."""
+    monkeypatch.setattr(evl_swiss_roll, "BLOCK", 1000)
+    monkeypatch.setattr(data, "SwissRoll", lambda seed: data.toy.SwissRoll(n=1000, test_n=2000, seed=seed))
+
+
+def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, capsys):
+    small = lambda make: lambda *given: dataclasses.replace(make(*given), steps=20, every=10, batch_size=40)
+    monkeypatch.setattr(evl_swiss_roll, "ours", small(evl_swiss_roll.ours))
+    monkeypatch.setattr(evl_swiss_roll, "paper", small(evl_swiss_roll.paper))
+    experiment = evl_swiss_roll.Experiment(quick=True, steps=20, runs=tmp_path / "runs")
+    table = evl_swiss_roll.run(experiment)
+    titles = [row.title for row in table.rows]
+    assert len(titles) == 9  # seven cells, and the two trained ones rejection sampled
+    assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
+    written = json.loads((tmp_path / "runs" / "quick" / "evl_swiss_roll.json").read_text())
+    assert [row["title"] for row in written["rows"]] == titles
+    assert (tmp_path / "runs" / "quick" / "evl_swiss_roll.png").stat().st_size > 10_000
+    assert "EVL, ours" in capsys.readouterr().out
+    # Again: nothing is computed a second time.
+    monkeypatch.setattr(evl_swiss_roll, "score", None)
+    again = evl_swiss_roll.run(experiment)
+    assert again.rows == table.rows
+
+
+def test_the_paper_s_protocol_is_what_papers_say():
+    config = evl_swiss_roll.paper(3)
+    assert (config.steps, config.batch_size, config.shuffle, config.data.n, config.data.test_n) == (
+        12_500,
+        200,
+        False,
+        50_000,
+        400_000,
+    )
+    method = config.method
+    assert (method.scheme.guesses, method.latent_dim, method.generator.widths) == (128, 16, (256,) * 5 + (4,))
+    assert (method.learning_rate.initial, method.learning_rate.factor, method.learning_rate.every) == (5e-4, 0.95, 250)
+    assert (method.distance_weight, method.probability_weight, method.average) == (1, 1, None)
+
+
+def test_unknown_rows_are_told():
+    with pytest.raises(SystemExit, match="choose from floor, chance"):
+        evl_swiss_roll.run(evl_swiss_roll.Experiment(cells=("gan",)))
+
+
+def test_its_command_line_explains_itself():
+    told = subprocess.run(
+        [sys.executable, "-m", "experiments.evl_swiss_roll", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--quick" in told.stdout
+    assert "Seeds" in told.stdout

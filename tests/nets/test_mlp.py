@@ -1,0 +1,26 @@
+"""Dense networks are drawn as the paper's code draws them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import nets
+
+
+def test_layers_are_initialised_as_in_the_paper():
+    params = nets.MLP((64, 64, 5)).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
+    first, second, last = (np.asarray(params[f"Dense_{i}"]["kernel"]) for i in range(3))
+    np.testing.assert_allclose(first @ first.T, 2 * np.eye(16), atol=1e-5)  # orthogonal with gain sqrt(2)
+    np.testing.assert_allclose(second @ second.T, 2 * np.eye(64), atol=1e-5)
+    assert 0.9 / 8 < np.abs(last).max() <= 1 / 8  # uniform over +- 1 / sqrt(fan-in)
+    for i, fan_in in enumerate((16, 64, 64)):
+        bias = np.abs(params[f"Dense_{i}"]["bias"])
+        assert 0 < bias.max() <= fan_in**-0.5
+
+
+def test_it_is_what_it_says():
+    net = nets.MLP((8, 3), activation=jnp.tanh)
+    params = net.init(jax.random.key(1), jnp.zeros((1, 4)))
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    (w, b), (v, c) = ((params["params"][f"Dense_{i}"][n] for n in ("kernel", "bias")) for i in range(2))
+    np.testing.assert_allclose(net.apply(params, x), np.tanh(x @ np.asarray(w) + b) @ v + c, rtol=2e-5, atol=1e-5)
