@@ -149,9 +149,8 @@ def trained(experiment: "Experiment", name: str, config: jaxgen.Config, *, train
         rejected, _, acceptance = reject(method, state)
         cell = {**score(test, weighed), "ess": share, "points": _some(points), "curve": curve}
         cell |= {f"rejected_{k}": v for k, v in score(test, rejected).items()} | {"acceptance": acceptance}
-        return cell | (
-            {"seconds": spent[0]} if len(curve) == config.steps // max(config.steps // 20, config.every) else {}
-        )
+        whole = len(curve) == config.steps // spacing  # a run that went on from a checkpoint is not timed
+        return cell | ({"seconds": spent[0]} if whole else {})
 
     identity = {"config": describe(config), "train": train}
     return report.remembered(experiment.runs / f"{name}-{config.seed}.json", identity, compute)
