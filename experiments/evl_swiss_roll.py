@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 from sklearn.mixture import GaussianMixture
@@ -144,7 +145,7 @@ def trained(experiment: "Experiment", name: str, config: jaxgen.Config, *, train
             method, state = result.config.method, result.of(0)
         else:
             method = config.method.sized(jax.ShapeDtypeStruct((3,), np.float32))
-            state = method.init(jax.random.key(config.seed), None)
+            state = method.init(jax.random.key(config.seed), jnp.zeros((1, 3)))
         weighed, points, share = weigh(method, state)
         rejected, _, acceptance = reject(method, state)
         cell = {**score(test, weighed), "ess": share, "points": _some(points), "curve": curve}

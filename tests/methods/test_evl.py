@@ -12,7 +12,7 @@ import jaxgen
 from jaxgen import data, methods, nets, samplers
 from jaxgen.descent import Cosine
 
-X = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
 
 
@@ -89,7 +89,8 @@ def test_guesses_weights_and_samples_agree():
 def test_a_trained_network_covers_a_mixture_and_weighs_its_parts():
     """Three quarters of the data left, one quarter right: guesses lie on both, and their weights count both.
 
-    Over 20 seeds of another root the share on the right was 0.252 with a standard deviation of 0.012.
+    Over 20 seeds of another root the weighted share on the right was 0.240 with a standard deviation of 0.014, that of
+    the draws 0.243 with 0.015, and that of the guesses 0.44 with 0.05: bounds at four deviations.
     """
     generator = np.random.default_rng(0)
     x = np.where(generator.uniform(size=(4000, 1)) < 0.25, 3.0, -3.0) + 0.5 * generator.standard_normal((4000, 1))
@@ -100,14 +101,15 @@ def test_a_trained_network_covers_a_mixture_and_weighs_its_parts():
         learning_rate=Cosine(5e-3, 1500),
         probability_weight=0.5,
     )
-    config = jaxgen.Config(method, data.Arrays(x), steps=1500, every=1500, batch_size=64, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays(x), steps=3000, every=3000, batch_size=64, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     guesses = method.guess(jax.random.key(0), result.of(0), 4000)
     weights = jax.nn.softmax(guesses.log_weights)
     right = guesses.samples[:, 0] > 0
-    assert abs(float(jnp.sum(weights * right)) - 0.25) < 0.06
-    # Unweighted, the quarter is over-represented: density goes as p^(1/3) in one dimension.
-    assert 0.3 < float(jnp.mean(right)) < 0.5
+    share = float(jnp.sum(weights * right))
+    assert 0.18 < share < 0.30
+    # Unweighted, the quarter is over-represented: the guesses spread over the support, not over the data.
+    assert float(jnp.mean(right)) > share
     drawn = np.asarray(result.sample(jax.random.key(1), 4000))[0]
-    assert abs((drawn > 0).mean() - 0.25) < 0.08
+    assert 0.18 < (drawn > 0).mean() < 0.31
     assert float(samplers.effective_sample_size(guesses.log_weights)) > 1000
