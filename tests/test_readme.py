@@ -1,0 +1,49 @@
+"""What the README shows works as it is written."""
+
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def test_twelve_lines(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shorter = (
+        BLOCKS[0].replace("5_000", "20").replace("every=500", "every=10").replace("SwissRoll()", "SwissRoll(test_n=1)")
+    )
+    names: dict = {}
+    exec(shorter, names)
+    assert names["x"].shape == (3, 1000, 3)
+    assert names["result"].history["loss"].shape == (3, 20)
+    np.testing.assert_array_equal(names["result"].sample(jax.random.key(0), 1000), names["x"])
+    assert "steps/s" in capsys.readouterr().err
+
+
+def test_the_losses_alone():
+    names: dict = {
+        "generate": lambda params, z: (z @ params, z[:, 0]),
+        "params": jnp.ones((3, 3)),
+        "noise": jax.random.normal(jax.random.key(0), (1024, 3)),
+        "x": jnp.zeros((5, 3)),
+    }
+    exec(BLOCKS[1], names)
+    assert names["gradient"].shape == (3, 3)
+    assert jnp.isfinite(names["gradient"]).all()
+
+
+def test_links_and_pictures_are_there():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_ci_runs_the_readme_s_own_command():
+    commands = re.findall(r"^python -m pip install .*$", README, re.MULTILINE)
+    assert commands[0] == "python -m pip install -e . && python -m experiments.evl_swiss_roll"
+    assert commands[1] == "python -m pip install -e '.[test]' && python -m pytest"
+    assert "grep -m1 'python -m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
