@@ -11,6 +11,8 @@ cut off goes on where it stopped.
 """
 
 import dataclasses
+import hashlib
+import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -55,7 +57,14 @@ def ours(seed: int, steps: int) -> jaxgen.Config:
         probability_weight=0.05,
         learning_rate=Cosine(3e-3, steps),
     )
-    return jaxgen.Config(method, data.SwissRoll(seed=seed), steps=steps, batch_size=200, every=steps // 20, seed=seed)
+    return jaxgen.Config(
+        method, data.SwissRoll(seed=seed), steps=steps, batch_size=200, every=_twentieth(steps), seed=seed
+    )
+
+
+def _twentieth(steps: int) -> int:
+    """The smallest divisor that makes at most twenty segments."""
+    return next(every for every in range(-(-steps // 20), steps + 1) if steps % every == 0)
 
 
 def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
@@ -123,14 +132,19 @@ def drawn(
         test = GRID(data.SwissRoll(seed=seed).test())
         return {**score(test, GRID(points)), "seconds": seconds, "points": _some(points)}
 
-    return report.remembered(experiment.runs / f"{name}-{seed}.json", {"seed": seed}, compute)
+    identity = {"row": name, "data": describe(data.SwissRoll(seed=seed)), "grid": describe(GRID)}
+    return report.remembered(experiment.runs / f"{name}-{seed}.json", identity, compute)
 
 
 def trained(experiment: "Experiment", name: str, config: jaxgen.Config, *, train: bool = True) -> dict[str, Any]:
     """Score a network, and along its training; `train=False` scores it as it was drawn."""
+    identity = {"config": describe(config), "grid": describe(GRID), "train": train}
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]  # another config is another run
+    place = experiment.runs / f"{name}-{config.seed}-{digest}"
 
     def compute() -> dict[str, Any]:
         test = GRID(config.data.test())  # type: ignore[attr-defined]
+        kept = place.with_suffix(".curve")  # one look a line, so that a run that is cut off loses none
         curve: list[dict[str, float]] = []
         spacing = config.every * max(1, config.steps // config.every // 20)
         spent = [0.0, time.perf_counter()]
@@ -139,10 +153,12 @@ def trained(experiment: "Experiment", name: str, config: jaxgen.Config, *, train
             spent[0] += time.perf_counter() - spent[1]  # of training alone
             if step % spacing == 0:
                 curve.append({"step": step, **score(test, weigh(result.config.method, result.of(0))[0])})
+                with kept.open("a") as file:
+                    file.write(json.dumps(curve[-1]) + "\n")
             spent[1] = time.perf_counter()
 
         if train:
-            result = jaxgen.train(config, watch=look, checkpoint_dir=experiment.runs / f"{name}-{config.seed}")
+            result = jaxgen.train(config, watch=look, checkpoint_dir=place)
             method, state = result.config.method, result.of(0)
         else:
             method = config.method.sized(jax.ShapeDtypeStruct((3,), np.float32))
@@ -151,11 +167,14 @@ def trained(experiment: "Experiment", name: str, config: jaxgen.Config, *, train
         rejected, _, acceptance = reject(method, state)
         cell = {**score(test, weighed), "ess": share, "points": _some(points), "curve": curve}
         cell |= {f"rejected_{k}": v for k, v in score(test, rejected).items()} | {"acceptance": acceptance}
-        whole = len(curve) == config.steps // spacing  # a run that went on from a checkpoint is not timed
-        return cell | ({"seconds": spent[0]} if whole else {})
+        if train and len(curve) == config.steps // spacing:  # a run that went on from a checkpoint is not timed
+            return cell | {"seconds": spent[0]}
+        if kept.exists():
+            looks = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
+            cell["curve"] = [looks[step] for step in sorted(looks)]
+        return cell
 
-    identity = {"config": describe(config), "train": train}
-    return report.remembered(experiment.runs / f"{name}-{config.seed}.json", identity, compute)
+    return report.remembered(place.with_suffix(".json"), {**identity, "blocks": [BLOCKS, BLOCK]}, compute)
 
 
 def mixture(roll: data.SwissRoll) -> np.ndarray:
@@ -283,7 +302,7 @@ def _note(experiment: Experiment, name: str) -> str:
 
 def draw(path: pathlib.Path, found: dict[str, list[dict[str, Any]]], curves: dict[str, list[Any]]) -> None:
     """Draw Figure 3, the models' points from the side, and both measures against training steps."""
-    shown = [name for name in ("floor", "empirical", "gaussian_mixture", "paper", "ours") if name in found]
+    shown: list[str] = [name for name in ("floor", "empirical", "gaussian_mixture", "paper", "ours") if name in found]
     learned = [name for name in curves if curves[name]]
     with report.figure(path, 1, len(shown) + 2) as axes:
         for axis, name in zip(axes[0], shown, strict=False):

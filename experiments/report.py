@@ -115,13 +115,13 @@ def remembered(
 
     Args:
         file: where the cell is kept.
-        identity: what the numbers depend on, in JSON's own types.
+        identity: what the numbers depend on, in JSON's own types; the machine and the versions are added.
         compute: makes the cell, in JSON's own types.
 
     Returns:
         The cell.
     """
-    identity = json.loads(json.dumps(identity))
+    identity = json.loads(json.dumps({**identity, "machine": machine()}))
     if file.is_file():
         with contextlib.suppress(ValueError, KeyError):
             kept = json.loads(file.read_text())

@@ -13,7 +13,7 @@ __all__ = ["Config", "Layout", "Result", "load", "train"]
 
 # Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
 _HOMES = {"Config": "config", "Layout": "parallel", "Result": "result", "load": "result", "train": "training"}
-_ROOMS = ("data", "losses", "methods", "metrics", "nets", "samplers")
+_ROOMS = ("data", "descent", "losses", "methods", "metrics", "nets", "samplers")
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import warnings
 import zipfile
 from typing import Any
 
@@ -25,8 +26,9 @@ class Checkpoints:
     a directory from which the run goes on.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = pathlib.Path(directory).expanduser().absolute()
+        self._read_only = read_only  # leaves alone what a run that is under way is writing
         self._manager: Any = None
 
     def describe(self, description: dict[str, Any]) -> None:
@@ -50,13 +52,31 @@ class Checkpoints:
         except OSError as error:
             raise PermissionError(f"{self.path} cannot be written ({error}); choose another directory.") from error
         parallel.barrier("jaxgen described a run")
+        self.compare(description)
+
+    def compare(self, description: dict[str, Any]) -> None:
+        """Check that the run kept here is the one described; how it was laid out may differ.
+
+        Args:
+            description: JSON's own types.
+
+        Raises:
+            ValueError: if another run is kept here.
+
+        Warns:
+            UserWarning: if it was begun on another number of devices.
+        """
         found = self.description()
-        for part, content in description.items():
-            if part != "versions" and found.get(part) != content:
+        for part in ("config", "rows", "tables"):
+            there, here = _without_layout(found.get(part)), _without_layout(description[part])
+            if there != here:
                 raise ValueError(
-                    f"{self.path} holds the checkpoint of another run: its {part} differs"
-                    f"{_difference(found.get(part), content)}; choose another directory, or delete this one."
+                    f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(there, here)}; "
+                    "choose another directory, or delete this one."
                 )
+        if found.get("devices") != description["devices"]:
+            told = f"{self.path} was begun on {found.get('devices')} devices and goes on with {description['devices']}"
+            warnings.warn(f"{told}: its noise will be another.", stacklevel=4)
 
     def description(self) -> dict[str, Any]:
         """Read what the run is.
@@ -143,7 +163,10 @@ class Checkpoints:
 
     def _orbax(self) -> Any:
         if self._manager is None:
-            options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True, create=True)
+            if self._read_only:
+                options = ocp.CheckpointManagerOptions(read_only=True)
+            else:
+                options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True, create=True)
             self._manager = ocp.CheckpointManager(self.path, options=options)
         return self._manager
 
@@ -176,6 +199,13 @@ class Checkpoints:
             opened.flush()
             os.fsync(opened.fileno())
         scratch.replace(file)
+
+
+def _without_layout(content: Any) -> Any:
+    """Leave out of a config's description what changes no number beyond rounding."""
+    if isinstance(content, dict) and "layout" in content.get("fields", {}):
+        return content | {"fields": {name: field for name, field in content["fields"].items() if name != "layout"}}
+    return content
 
 
 def _difference(found: Any, given: Any, where: str = "") -> str:

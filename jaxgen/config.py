@@ -1,6 +1,7 @@
 """What is trained, on what, and for how long."""
 
 import dataclasses
+import numbers
 
 from jaxgen.data.tables import Dataset
 from jaxgen.parallel import Layout
@@ -38,12 +39,13 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "every", "seeds"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} is {value!r}; make it a whole number of at least 1.")
+            object.__setattr__(self, name, int(value))
         if self.steps % self.every:
             down = max(self.steps // self.every, 1) * self.every
             raise ValueError(f"steps ({self.steps}) is no multiple of every ({self.every}); use steps={down}, for one.")
         if not hasattr(self.data, "tables"):
             raise TypeError(f"data is {type(self.data).__name__}, which has no tables; wrap arrays as data.Arrays(x).")
-        if not hasattr(self.method, "step"):
-            raise TypeError(f"method is {self.method!r}, which has no step; give a method such as methods.EVL().")
+        if not hasattr(self.method, "step") or isinstance(self.method, type):
+            raise TypeError(f"method is {self.method!r}, which is no method; give one such as methods.EVL().")

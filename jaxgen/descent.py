@@ -1,6 +1,7 @@
 """A loss and an optimiser make a process on parameters; schedules that can be written down."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,6 +42,10 @@ class Descent:
     axis_name: str | None = None
     average: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"average is {self.average}; make it a decay between 0 and 1, such as 0.999, or None.")
+
     def init(self, params: Params, variables: PyTree = None) -> Trained:
         """Return the state before the first step, from parameters and the network's other collections."""
         average = self._ema().init(params) if self.average is not None else ()
@@ -75,7 +80,7 @@ class Descent:
         if self.average is None:
             return state.params
         begun = jnp.maximum(state.average.count, 1)  # an untrained model has none: no division by zero
-        weight = 1 - self.average ** begun.astype(jnp.float32)
+        weight = -jnp.expm1(begun * math.log(self.average))  # 1 - average ^ begun without cancellation
         choose = lambda mean, last: jnp.where(state.average.count > 0, (mean / weight).astype(last.dtype), last)
         return jax.tree.map(choose, state.average.ema, state.params)
 

@@ -1,6 +1,7 @@
 """Configs as JSON: dataclasses and networks by import path and fields, functions by import path, arrays by digest."""
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import math
@@ -42,11 +43,16 @@ def describe(value: Any, where: str = "config") -> Any:
     if isinstance(value, AbsentArray):
         return {"array": [list(value.shape), value.dtype, value.sha256]}
     if isinstance(value, jax.Array | np.ndarray):
-        array = np.ascontiguousarray(value)
-        return {"array": [list(array.shape), str(array.dtype), hashlib.sha256(array.data).hexdigest()]}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and (path := _path(type(value))):
-        return {"type": path, "fields": {n: describe(v, f"{where}.{n}") for n, v in _fields(value)}}
-    if isinstance(value, tuple | list):
+        array = np.asarray(value)
+        return {"array": [list(array.shape), str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest()]}
+    if isinstance(value, functools.partial):
+        parts = {"args": value.args, "keywords": value.keywords}
+        return {"partial": describe(value.func, where), **{n: describe(v, f"{where}.{n}") for n, v in parts.items()}}
+    named = dataclasses.is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_asdict"))
+    if named and not isinstance(value, type) and (path := _path(type(value))):
+        fields = {name: describe(content, f"{where}.{name}") for name, content in _fields(value).items()}
+        return {"type": path, "fields": fields}
+    if type(value) in (tuple, list):
         return {type(value).__name__: [describe(item, f"{where}[{i}]") for i, item in enumerate(value)]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
         return {"dict": {name: describe(item, f"{where}[{name!r}]") for name, item in value.items()}}
@@ -100,6 +106,10 @@ def rebuild(description: Any) -> Any:
             return {"tuple": tuple, "list": list}[kind](rebuild(item) for item in content)
         case "dict":
             return {name: rebuild(item) for name, item in content.items()}
+        case "partial":
+            return functools.partial(
+                rebuild(content), *rebuild(description["args"]), **rebuild(description["keywords"])
+            )
         case "import":
             return _find(content)
         case "type":
@@ -109,23 +119,35 @@ def rebuild(description: Any) -> Any:
     raise ValueError(f"a description has no kind {kind!r}; it was written by another version or is damaged.")
 
 
-def _fields(value: Any) -> list[tuple[str, Any]]:
-    """The fields that make a value what it is: of a Linen module, not where it stands in a network."""
+def _fields(value: Any) -> dict[str, Any]:
+    """Return what makes a value what it is.
+
+    Of a Linen module not where it stands in a network, nor a field that is the very default and has no name, as the
+    initialisers of Flax's own layers.
+    """
+    if isinstance(value, tuple):
+        return value._asdict()  # type: ignore[attr-defined]
     skip = {"parent", "name"} if isinstance(value, nn.Module) else set()
-    return [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in skip]
+    made = [f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _initialises(type(value)))]
+    found = {f.name: (getattr(value, f.name), f.default) for f in made}
+    return {n: v for n, (v, default) in found.items() if v is not default or "unnamed" not in (describe(v) or {})}
+
+
+def _initialises(kind: Any) -> bool:
+    return kind.__dataclass_params__.init
 
 
 def _construct(kind: Any, fields: dict[str, Any]) -> Any:
-    """Make a dataclass from its fields without its `__init__` where that takes something else."""
-    known = {f.name for f in dataclasses.fields(kind)}
+    """Make a dataclass or named tuple from its fields, without an `__init__` of its own."""
+    known = set(kind._fields) if issubclass(kind, tuple) else {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
         raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}; the file was written by another version.")
-    if not kind.__dataclass_params__.init:
-        value = object.__new__(kind)
-        for name, content in fields.items():
-            object.__setattr__(value, name, content)
-        return value
-    return kind(**fields)
+    if issubclass(kind, tuple) or _initialises(kind):
+        return kind(**fields)
+    value = object.__new__(kind)
+    for name, content in fields.items():
+        object.__setattr__(value, name, content)
+    return value
 
 
 def _path(value: Any) -> str | None:
@@ -151,6 +173,6 @@ def _find(path: str) -> Any:
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{path} cannot be imported ({error}); install or define what the description names."
+            f"{path} cannot be imported ({error}); install or define it, or pass the config: load(path, config=...)."
         ) from error
     return value

@@ -56,7 +56,10 @@ def mean(tree: PyTree, axis_name: str | None) -> PyTree:
     """
     if axis_name is None:
         return tree
-    average = lambda leaf: jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    def average(leaf: Array) -> Array:
+        return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else leaf
+
     return jax.tree.map(average, tree)
 
 
@@ -157,7 +160,10 @@ class Layout:
             raise ValueError(
                 f"Layout asks for {self.devices} devices and there are {len(have)}; ask for at most those."
             )
-        return have[: self.devices]
+        chosen = have[: self.devices]
+        if jax.process_count() > 1 and (len(chosen) < len(have) or self.transform is sharded):
+            raise ValueError("several processes use all their devices, by pmapped; leave the Layout as it is.")
+        return chosen
 
     def total(self) -> int:
         """Return the number of devices over all processes."""

@@ -19,7 +19,7 @@ from jaxgen.description import describe, rebuild, unnamed
 from jaxgen.loop import keys
 from jaxgen.types import Array, Key, PyTree, State
 
-__all__ = ["Result", "description", "load", "state_template"]
+__all__ = ["Result", "description", "load", "state_template", "warn_of_unnamed"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,25 +100,23 @@ class Result:
             UserWarning: names each field of the config that cannot be written down.
         """
         target = pathlib.Path(path).expanduser().absolute()
-        if target.exists() and not (target / "description.json").is_file():
+        if target.exists() and not (target / "description.json").is_file() and not _is_empty(target):
             raise FileExistsError(f"{target} exists and is no result of jaxgen; choose another path.")
         written = description(self.config, self.rows, self.tables)
-        for field in unnamed(written):
-            warnings.warn(
-                f"{field} cannot be found by its name, so `load` will ask for the config; keep it.", stacklevel=2
-            )
+        warn_of_unnamed(written, "so `load` will ask for the config; keep it")
         fresh = target.with_name(f".{target.name}.writing")
         if jax.process_index() == 0:
+            _recover(target)
             shutil.rmtree(fresh, ignore_errors=True)
         parallel.barrier("jaxgen cleared a place for a result")
         with Checkpoints(fresh) as checkpoints:
             checkpoints.describe(written)
             checkpoints.save(self.steps, self.state, self.history)
         if jax.process_index() == 0:
-            old = target.with_name(f".{target.name}.old")
+            old = _old(target)
             shutil.rmtree(old, ignore_errors=True)
             if target.exists():
-                target.rename(old)
+                target.rename(old)  # killed here, the next to load or save brings it back
             fresh.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         parallel.barrier("jaxgen saved a result")
@@ -159,7 +157,8 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or not of the config given.
     """
-    with Checkpoints(path) as checkpoints:
+    _recover(pathlib.Path(path).expanduser().absolute())
+    with Checkpoints(path, read_only=True) as checkpoints:
         found = checkpoints.description()
         step = checkpoints.latest()
         if step is None:
@@ -169,6 +168,7 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
             config = rebuild(found["config"])
         else:
             config = dataclasses.replace(config, method=config.method.sized(*rows))
+            checkpoints.compare({**found, "config": describe(config)})
         state, history = checkpoints.restore(step, state_template(config, rows))
     return Result(config, jax.tree.map(jnp.asarray, state), history, rows, found["tables"])
 
@@ -180,8 +180,29 @@ def description(config: Config, rows: tuple[PyTree, ...], tables: str | None) ->
         "config": describe(config),
         "rows": [describe(row, "row") for row in rows],
         "tables": tables,
+        "devices": config.layout.total(),
         "versions": versions,
     }
+
+
+def warn_of_unnamed(written: dict[str, Any], consequence: str) -> None:
+    """Warn of each field in a description that is neither plain data nor found by its name."""
+    for field in unnamed(written):
+        warnings.warn(f"{field} cannot be found by its name, {consequence}.", stacklevel=3)
+
+
+def _old(target: pathlib.Path) -> pathlib.Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _recover(target: pathlib.Path) -> None:
+    """Bring back a result whose replacement was cut off between two renames."""
+    if not target.exists() and _old(target).exists():
+        _old(target).rename(target)
+
+
+def _is_empty(path: pathlib.Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:

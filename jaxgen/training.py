@@ -19,7 +19,7 @@ from jaxgen.data.batches import plan, take
 from jaxgen.data.tables import checked, fingerprint, row_specs
 from jaxgen.loop import iterate, keys
 from jaxgen.progress import Progress
-from jaxgen.result import Result, description, state_template
+from jaxgen.result import Result, description, state_template, warn_of_unnamed
 from jaxgen.types import Array, Int, Key, Method, Metrics, PyTree, State
 
 __all__ = ["train"]
@@ -51,8 +51,10 @@ def train(
     Raises:
         FloatingPointError: if a number is not finite, and not so again in each of three retries.
         ValueError: if data, batch and devices do not fit together, or a checkpoint does not belong to this config.
-        PermissionError: if `checkpoint_dir` cannot be written.
+        TypeError: if the data are no numbers, or not what the method learns from.
+        PermissionError: if `checkpoint_dir` cannot be written, OSError if a save fails.
         FileNotFoundError: if a dataset is not there.
+        SystemExit: with code 143 after SIGTERM, where there is a `checkpoint_dir`.
     """
     tables = checked(config.data.tables(), config.batch_size)
     rows = row_specs(tables)
@@ -63,7 +65,9 @@ def train(
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
         if checkpoints:
-            checkpoints.describe(description(config, rows, digest))
+            written = description(config, rows, digest)
+            warn_of_unnamed(written, "so a checkpoint cannot tell if it changes")
+            checkpoints.describe(written)
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)

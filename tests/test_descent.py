@@ -58,3 +58,17 @@ def test_torch_rmsprop_is_pytorch_s():
         v = 0.99 * v + 0.01 * g**2
         p -= 0.1 * g / (np.sqrt(v) + 1e-8)
     np.testing.assert_allclose(params, p, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", [0.0, 1.0, -0.5])
+def test_an_average_needs_a_decay_between_0_and_1(average):
+    with pytest.raises(ValueError, match="make it a decay between 0 and 1"):
+        Descent(quadratic, optax.sgd(0.1), average=average)
+
+
+def test_a_slow_average_of_a_constant_is_that_constant():
+    descent = Descent(quadratic, optax.sgd(0.0), average=0.9999)
+    state = descent.init(jnp.array([1.0]), {"count": 0})
+    for _ in range(3):
+        state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
+    np.testing.assert_allclose(descent.params(state), [1.0], rtol=3e-6)

@@ -1,11 +1,13 @@
 """Configs come back from JSON as they were, and say what does not."""
 
 import dataclasses
+import functools
 import json
 import math
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -35,6 +37,9 @@ VALUES = [
     data.GaussianMixture(components=4, dimensions=2, seed=3),
     tiny.config(tiny.evl()),
     jax.ShapeDtypeStruct((3, 2), np.float32),
+    optax.ScaleState() if hasattr(optax, "ScaleState") else optax.EmptyState(),
+    optax.EmaState(1, (2.0,)),
+    nn.Sequential([nn.Dense(3), nn.relu]),
 ]
 
 
@@ -85,3 +90,14 @@ def test_what_has_no_name_is_told():
 def test_descriptions_of_another_version_are_told(written, told):
     with pytest.raises(ValueError, match=told):
         rebuild(written)
+
+
+def test_partial_functions_are_described_by_their_numbers():
+    one, other = (functools.partial(optax.adam, b1=b1) for b1 in (0.5, 0.9))
+    assert describe(one) != describe(other)
+    back = rebuild(json.loads(json.dumps(describe(one))))
+    assert (back.func, back.keywords) == (optax.adam, {"b1": 0.5})
+
+
+def test_arrays_of_any_dtype_are_described():
+    assert describe(jnp.ones(3, jnp.bfloat16))["array"][1] == "bfloat16"

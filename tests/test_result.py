@@ -1,9 +1,11 @@
 """Results: verbs over all seeds, saved whole or not at all, loaded in a fresh process without the data."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -81,5 +83,44 @@ def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
     loaded = jaxgen.load(tmp_path / "run", config=config)
     np.testing.assert_array_equal(loaded.history["loss"], result.history["loss"])
     other = tiny.config(tiny.evl(latent_dim=5))
-    with pytest.raises(ValueError, match="cannot be read"):
-        jaxgen.load(tmp_path / "run", config=other)
+    for changed in (other, dataclasses.replace(config, seeds=1), dataclasses.replace(config, steps=3)):
+        with pytest.raises(ValueError, match="another run: its config differs"):
+            jaxgen.load(tmp_path / "run", config=changed)
+
+
+def test_a_replacement_that_was_cut_off_is_made_good(result, tmp_path):
+    result.save(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / ".run.old")  # killed between the two renames
+    assert jaxgen.load(tmp_path / "run").steps == 4
+    (tmp_path / "run").rename(tmp_path / ".run.old")
+    result.save(tmp_path / "run")
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_empty_directory_may_be_saved_to(result, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result.save(tmp_path / "empty")
+    assert jaxgen.load(tmp_path / "empty").steps == 4
+
+
+class Pair(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMean(tiny.Mean):
+    """Learns the mean of one column of two."""
+
+    def init(self, key, pair):
+        return super().init(key, pair.x)
+
+    def step(self, key, state, pair):
+        return super().step(key, state, pair.x)
+
+
+def test_tables_may_be_named_tuples(tmp_path):
+    config = jaxgen.Config(PairMean(), data.Arrays(Pair(X, X)), steps=2, every=1, batch_size=4, layout=tiny.ONE)
+    result = jaxgen.train(config, progress=False)
+    result.save(tmp_path / "run")
+    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run").state.params, result.state.params)

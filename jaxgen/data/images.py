@@ -79,7 +79,7 @@ def _decode(name: str, split: str) -> dict[str, np.ndarray]:
     """Read a prepared set through `tfds.data_source`, which needs no TensorFlow."""
     how = (
         f"{name} is not prepared: on a machine with network and `pip install 'jaxgen[prepare]'`, run "
-        f"`python -m jaxgen.data.images {name}` once, or point TFDS_DATA_DIR to where it is prepared as array_record."
+        f"`python -m jaxgen.data.prepare {name}` once, or point TFDS_DATA_DIR to where it is prepared as array_record."
     )
     try:
         import tensorflow_datasets as tfds
@@ -114,6 +114,7 @@ def _write(folder: pathlib.Path, columns: dict[str, np.ndarray]) -> None:
             size = (scratch / f"{name}.npy").stat().st_size
             manifest[name] = {"bytes": size, "probe": _probe(scratch / f"{name}.npy")}
         (scratch / "manifest.json").write_text(json.dumps(manifest))
+        scratch.chmod(0o755)  # a cache may be shared
         try:
             scratch.rename(folder)
         except OSError:  # another process was first
@@ -145,18 +146,3 @@ def _probe(path: pathlib.Path) -> str:
             file.seek(start)
             digest.update(file.read(block))
     return digest.hexdigest()
-
-
-def prepare(name: str) -> None:
-    """Download and prepare a set by TensorFlow Datasets: needs the network and, for most sets, TensorFlow."""
-    import tensorflow_datasets as tfds
-
-    tfds.builder(name, file_format="array_record").download_and_prepare()
-    for split in ("train", "test"):
-        print(f"{name} {split}: {Images(name, split).tables()[0].shape}")
-
-
-if __name__ == "__main__":
-    import tyro
-
-    tyro.cli(prepare)

@@ -151,14 +151,18 @@ def _numbers(where: str, leaf: Any) -> np.ndarray:
 
 
 def _read_csv(path: pathlib.Path) -> np.ndarray:
-    with path.open() as lines:
-        first = next(lines, "")
+    with path.open(encoding="utf-8-sig") as lines:  # Excel begins its files with a mark
+        first = next(lines, "").split(",")
+        names = not any(_is_number(cell) for cell in first)
     try:
-        [float(cell) for cell in first.split(",")]
-        names = 0
-    except ValueError:
-        names = 1
-    try:
-        return np.loadtxt(path, delimiter=",", skiprows=names, ndmin=2)
+        return np.loadtxt(path, delimiter=",", skiprows=int(names), ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
         raise ValueError(f"{path} is no table of numbers ({error}); leave numbers and commas alone in it.") from error
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -102,7 +102,7 @@ def extreme_value_pool(
         Distance and cross-entropy, both `[b]`.
 
     Raises:
-        ValueError: if `chunk` does not divide the pool.
+        ValueError: if `chunk` does not divide the pool, or `generate` makes other shapes.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equation 2 and section VI.
@@ -118,6 +118,11 @@ def extreme_value_pool(
     (index, _), _ = jax.lax.scan(search, _nobody(x), (firsts, chunks))
     normaliser = jax.lax.map(jax.checkpoint(lambda part: jax.nn.logsumexp(generate(part)[1])), chunks)
     winners, logits = generate(noise[index])
+    if winners.shape != x.shape or logits.shape != x.shape[:1]:
+        raise ValueError(
+            f"generate made samples {winners.shape} and logits {logits.shape} of {x.shape[0]} rows of noise; "
+            f"it must make {x.shape} and {x.shape[:1]}."
+        )
     return ExtremeValue(_distance(x, winners, power), jax.nn.logsumexp(normaliser) - logits)
 
 
@@ -163,7 +168,7 @@ def _nobody(x: Array) -> tuple[Array, Array]:
 
 def _nearer(best: tuple[Array, Array], first: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
     """Keep the nearer of the best so far and the best of the chunk that begins at `first`."""
-    closer = found[1] < best[1]
+    closer = (found[1] < best[1]) | jnp.isnan(found[1])  # what is not a number must not be passed over in silence
     return jnp.where(closer, first + found[0], best[0]), jnp.where(closer, found[1], best[1])
 
 
@@ -175,10 +180,11 @@ def _squared_distances(x: Array, y: Array) -> Array:
 
 
 def _first_minimum(values: Array) -> Array:
-    """`argmin` over the last axis by two reductions, which XLA vectorises on a CPU where it does not `argmin`."""
+    """`argmin` over the last axis, NaN being the least, by reductions that XLA vectorises on a CPU, unlike `argmin`."""
     positions = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     smallest = jnp.min(values, -1, keepdims=True)
-    return jnp.min(jnp.where(values <= smallest, positions, values.shape[-1] - 1), -1)
+    chosen = (values <= smallest) | jnp.isnan(values)
+    return jnp.min(jnp.where(chosen, positions, values.shape[-1] - 1), -1)
 
 
 def _distance(x: Array, y: Array, power: float) -> Array:

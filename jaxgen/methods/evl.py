@@ -17,6 +17,9 @@ from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 __all__ = ["EVL", "Guesses", "Own", "Pool"]
 
 
+_FEWEST = 4096  # guesses to pick from: among few, even the worst of them would be picked
+
+
 class Guesses(NamedTuple):
     """Weighted draws of an extreme value network."""
 
@@ -86,7 +89,7 @@ class EVL:
         optimiser: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         average: decay of an exponential average of the weights, which then makes the samples; None keeps none.
-        oversampling: guesses made for each draw of `sample`.
+        oversampling: guesses made for each draw of `sample`, which makes 4,096 at least.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -122,14 +125,18 @@ class EVL:
             )
         filled = self if self.generator else dataclasses.replace(self, generator=_dense(shape[0], self.head))
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
-        makes = jax.eval_shape(
-            lambda key, z: filled._generator.init_with_output(key, z)[0], jax.random.key(0), noise
-        ).shape
-        wanted = (2, *shape) if self.head else (2, *shape[:-1], shape[-1] + 1) if len(shape) == 1 else None
+        makes = _output(filled._generator, noise)
+        if self.head is None and len(shape) != 1:
+            raise ValueError(f"rows are {shape}, to which no logit can be appended; give head=, or flatten them.")
+        wanted = (2, *shape) if self.head else (2, shape[0] + 1)
         if makes != wanted:
             raise ValueError(
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the "
                 "data's shape where there is a head, and one number longer, the logit, where there is none."
+            )
+        if self.head and _output(self.head, noise) != (2, 1):
+            raise ValueError(
+                f"the head makes {_output(self.head, noise)[1:]} numbers for a guess; it must make one, the logit."
             )
         return filled
 
@@ -195,13 +202,13 @@ class EVL:
         Args:
             key: of the draws.
             state: of one seed.
-            n: how many; out of `oversampling` times as many guesses.
+            n: how many.
 
         Returns:
             Draws `[n, ...]`.
         """
         key_guess, key_pick = jax.random.split(key)
-        samples, log_weights = self.guess(key_guess, state, self.oversampling * n)
+        samples, log_weights = self.guess(key_guess, state, max(self.oversampling * n, _FEWEST))
         return samples[samplers.resample(key_pick, log_weights, n)]
 
     @property
@@ -220,6 +227,16 @@ class EVL:
         if self.head is None:
             return made[..., :-1], made[..., -1]
         return made, self.head.apply(params["head"], noise)[..., 0]
+
+
+def _output(network: nn.Module, noise: jax.ShapeDtypeStruct) -> tuple[int, ...]:
+    """Return the shape of what a network makes, and refuse one with more than parameters."""
+    made, collections = jax.eval_shape(network.init_with_output, jax.random.key(0), noise)
+    if set(collections) - {"params"}:
+        raise ValueError(
+            f"EVL's networks have parameters only, and this one has {sorted(collections)}; leave BatchNorm out."
+        )
+    return made.shape
 
 
 def _dense(width: int, head: nn.Module | None) -> MLP:

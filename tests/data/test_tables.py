@@ -58,7 +58,9 @@ def test_files(tmp_path):
     np.savez(tmp_path / "two.npz", x=GOOD, y=GOOD + 1)
     np.savetxt(tmp_path / "plain.csv", GOOD, delimiter=",")
     np.savetxt(tmp_path / "named.csv", GOOD, delimiter=",", header="height,width", comments="")
+    (tmp_path / "excel.csv").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "plain.csv").read_bytes())
     for table in (
+        data.Table(str(tmp_path / "excel.csv")),
         data.Table(str(tmp_path / "one.npz")),
         data.Table(str(tmp_path / "two.npz"), "x"),
         data.Table(str(tmp_path / "plain.csv")),
@@ -70,6 +72,7 @@ def test_files(tmp_path):
 def test_files_that_cannot_be_read(tmp_path):
     np.savez(tmp_path / "two.npz", x=GOOD, y=GOOD)
     (tmp_path / "words.csv").write_text("a,b\n1,2\n3,four\n")
+    (tmp_path / "hole.csv").write_text("1.0,,3.0\n4,5,6\n")
     (tmp_path / "table.parquet").write_text("")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         data.Table(str(tmp_path / "none.npz")).tables()
@@ -77,6 +80,8 @@ def test_files_that_cannot_be_read(tmp_path):
         data.Table(str(tmp_path / "two.npz")).tables()
     with pytest.raises(ValueError, match="is no table of numbers"):
         data.Table(str(tmp_path / "words.csv")).tables()
+    with pytest.raises(ValueError, match="is no table of numbers"):  # and not a line of names
+        data.Table(str(tmp_path / "hole.csv")).tables()
     with pytest.raises(ValueError, match=r"ends in '.parquet'"):
         data.Table(str(tmp_path / "table.parquet")).tables()
 

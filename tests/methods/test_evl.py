@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -113,3 +114,17 @@ def test_a_trained_network_covers_a_mixture_and_weighs_its_parts():
     drawn = np.asarray(result.sample(jax.random.key(1), 4000))[0]
     assert 0.18 < (drawn > 0).mean() < 0.31
     assert float(samplers.effective_sample_size(guesses.log_weights)) > 1000
+
+
+def test_networks_that_do_not_fit_are_told():
+    class Normed(nn.Module):
+        @nn.compact
+        def __call__(self, z):
+            return nn.Dense(4)(nn.BatchNorm(use_running_average=True)(z))
+
+    with pytest.raises(ValueError, match=r"has \['batch_stats'\]; leave BatchNorm out"):
+        methods.EVL(Normed()).sized(ROW)
+    with pytest.raises(ValueError, match="the head makes .* it must make one"):
+        methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
+    with pytest.raises(ValueError, match="give head="):
+        methods.EVL(nets.MLP((3,))).sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))

@@ -1,5 +1,6 @@
 """The grid's divergences against plain counting, closed forms, and the paper's own printed numbers."""
 
+import inspect
 import time
 
 import numpy as np
@@ -78,5 +79,5 @@ def test_what_else_raises():
     with pytest.raises(ValueError, match="sum to 0"):
         metrics.Grid()(np.zeros((3, 2)), np.zeros(3))
     for measure in (metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support):
-        with pytest.raises(Exception, match=r"not of one grid|Type-check error"):
-            measure(np.ones(2) / 2, np.ones(3) / 3)
+        with pytest.raises(ValueError, match="not of one grid"):
+            inspect.unwrap(measure)(np.ones(2) / 2, np.ones(3) / 3)  # without the tests' own check of annotations
