@@ -130,7 +130,7 @@ def _fields(value: Any) -> dict[str, Any]:
     skip = {"parent", "name"} if isinstance(value, nn.Module) else set()
     made = [f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _initialises(type(value)))]
     found = {f.name: (getattr(value, f.name), f.default) for f in made}
-    return {n: v for n, (v, default) in found.items() if v is not default or "unnamed" not in (describe(v) or {})}
+    return {name: v for name, (v, default) in found.items() if v is not default or not unnamed(describe(v))}
 
 
 def _initialises(kind: Any) -> bool:

@@ -165,7 +165,7 @@ def test_nearest_takes_the_first_of_equals(chunk):
 @pytest.mark.parametrize("chunk", [None, 1])
 def test_what_is_not_a_number_is_not_passed_over(chunk):
     pool = jnp.array([[5.0], [jnp.nan], [0.1]])
-    index, distance = losses.nearest(jnp.zeros((2, 1)), pool, chunk=chunk)
+    _, distance = losses.nearest(jnp.zeros((2, 1)), pool, chunk=chunk)
     assert np.isnan(distance).all()
     own = losses.extreme_value(jnp.zeros((1, 1)), pool[None], jnp.zeros((1, 3)))
     assert np.isnan(own.distance).all()

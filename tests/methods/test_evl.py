@@ -124,7 +124,7 @@ def test_networks_that_do_not_fit_are_told():
 
     with pytest.raises(ValueError, match=r"has \['batch_stats'\]; leave BatchNorm out"):
         methods.EVL(Normed()).sized(ROW)
-    with pytest.raises(ValueError, match="the head makes .* it must make one"):
+    with pytest.raises(ValueError, match=r"the head makes .* it must make one"):
         methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
     with pytest.raises(ValueError, match="give head="):
         methods.EVL(nets.MLP((3,))).sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
