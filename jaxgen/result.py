@@ -68,7 +68,7 @@ class Result:
         Raises:
             TypeError: if the method cannot be sampled.
         """
-        return self._verb("sample")(keys(key, self.config.seeds), self.state, n)
+        return self._sample(keys(key, self.config.seeds), self.state, n)
 
     def scores(self, x: PyTree) -> dict[str, Array]:
         """Score rows by every model; higher is more out of distribution.
@@ -82,7 +82,7 @@ class Result:
         Raises:
             TypeError: if the method has no scores.
         """
-        return self._verb("scores")(self.state, x)
+        return self._scores(self.state, x)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the data; `jaxgen.load` reads it, in another process as well.
@@ -122,23 +122,21 @@ class Result:
         parallel.barrier("jaxgen saved a result")
 
     @functools.cached_property
-    def _verbs(self) -> dict[str, Any]:
-        return {}
+    def _sample(self) -> Any:
+        draw, map_seeds = self._verb("sample"), self.config.layout.map_seeds
+        every = lambda keys, state, n: map_seeds(lambda key, state: draw(key, state, n), keys, state)
+        return jax.jit(every, static_argnums=2)
+
+    @functools.cached_property
+    def _scores(self) -> Any:
+        score, map_seeds = self._verb("scores"), self.config.layout.map_seeds
+        return jax.jit(lambda state, x: map_seeds(lambda state: score(state, x), state))
 
     def _verb(self, name: str) -> Any:
-        """Compile one of the method's functions for all seeds, once."""
-        method, map_seeds = self.config.method, self.config.layout.map_seeds
+        method = self.config.method
         if not hasattr(method, name):
             raise TypeError(f"{type(method).__name__} has no `{name}`; use its own functions on `result.of(seed)`.")
-        if name not in self._verbs:
-            verb = getattr(method, name)
-            self._verbs[name] = {
-                "sample": jax.jit(
-                    lambda keys, state, n: map_seeds(lambda k, s: verb(k, s, n), keys, state), static_argnums=2
-                ),
-                "scores": jax.jit(lambda state, x: map_seeds(lambda s: verb(s, x), state)),
-            }[name]
-        return self._verbs[name]
+        return getattr(method, name)
 
 
 def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Result:
