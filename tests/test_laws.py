@@ -1,7 +1,9 @@
 """One table of methods, every law over it: what `train` promises for whatever it is given."""
 
 import dataclasses
+import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from jaxgen.parallel import Layout
 
 SERIAL = Layout(seeds=parallel.serial, devices=1)
 BATCHED = Layout(seeds=parallel.batched, devices=1)
+CLOSE = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
 METHODS = pytest.mark.parametrize("name", tiny.METHODS)
 
 
@@ -23,27 +26,12 @@ def train(config, **named):
     return jaxgen.train(config, progress=False, **named)
 
 
-def leaves(tree):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
-
-
-def assert_equal(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(leaves(a), leaves(b), strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
-def assert_close(a, b, rtol=1e-5, atol=1e-6):
-    for x, y in zip(leaves(a), leaves(b), strict=True):
-        np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
-
-
 @METHODS
 def test_a_run_in_pieces_is_the_whole_run(name):
     whole = train(tiny.config(tiny.METHODS[name], every=6))
     pieces = train(tiny.config(tiny.METHODS[name], every=2))
-    assert_equal(whole.state, pieces.state)
-    assert_equal(whole.history, pieces.history)
+    chex.assert_trees_all_equal(whole.state, pieces.state)
+    chex.assert_trees_all_equal(whole.history, pieces.history)
 
 
 @METHODS
@@ -52,7 +40,8 @@ def test_a_seed_does_not_depend_on_the_others(name, layout):
     alone = train(tiny.config(tiny.METHODS[name], seeds=1, layout=layout))
     among = train(tiny.config(tiny.METHODS[name], seeds=3, layout=layout))
     first = jax.tree.map(lambda leaf: leaf[:1], (among.state, among.history))
-    (assert_equal if layout is SERIAL else assert_close)((alone.state, alone.history), first)
+    same = chex.assert_trees_all_equal if layout is SERIAL else CLOSE
+    same((alone.state, alone.history), first)
     assert not np.array_equal(among.history["loss"][0], among.history["loss"][1])
 
 
@@ -79,7 +68,7 @@ def test_saved_and_loaded_is_itself(name, tmp_path):
     result = train(tiny.config(tiny.METHODS[name]))
     result.save(tmp_path / "run")
     loaded = jaxgen.load(tmp_path / "run")
-    assert_equal((result.state, result.history), (loaded.state, loaded.history))
+    chex.assert_trees_all_equal((result.state, result.history), (loaded.state, loaded.history))
     assert loaded.config == result.config
     np.testing.assert_array_equal(result.sample(jax.random.key(0), 5), loaded.sample(jax.random.key(0), 5))
 
@@ -105,7 +94,7 @@ def test_four_devices_descend_the_mean_of_four_single_gradients(name):
         mean = jax.tree.map(lambda *g: sum(g) / 4, *gradients)
         rate = 0.1 if name == "mean" else 0.01
         state = state._replace(params=jax.tree.map(lambda p, g: p - rate * g, state.params, mean))  # noqa: B023
-    assert_close(result.of(0).params, state.params)
+    CLOSE(result.of(0).params, state.params)
 
 
 @pytest.mark.parametrize("name", ["evl sgd", "evl own"])
@@ -114,8 +103,8 @@ def test_the_twin_of_pmap_is_equal_to_the_last_bit(name):
         train(tiny.config(tiny.METHODS[name], layout=Layout(devices=4, transform=transform)))
         for transform in (parallel.pmapped, parallel.sharded)
     ]
-    assert_equal(found[0].state, found[1].state)
-    assert_equal(found[0].history, found[1].history)
+    chex.assert_trees_all_equal(found[0].state, found[1].state)
+    chex.assert_trees_all_equal(found[0].history, found[1].history)
 
 
 def test_the_state_is_the_same_on_every_device():
@@ -142,4 +131,4 @@ def test_one_trace_for_the_whole_run():
 def test_two_runs_are_the_same_bytes():
     config = tiny.config(tiny.METHODS["evl pool"])
     a, b = train(config), train(config)
-    assert_equal((a.state, a.history), (b.state, b.history))
+    chex.assert_trees_all_equal((a.state, a.history), (b.state, b.history))
