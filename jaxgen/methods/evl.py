@@ -89,6 +89,9 @@ class EVL:
         optimiser: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         average: decay of an exponential average of the weights, which then makes the samples; None keeps none.
+        bandwidth: standard deviation of normal noise on every guess, in the data's units: a guess then stands for a
+            narrow Gaussian, as in section IV of the paper, and covers the edge from which a finite pool draws back.
+            The loss does not know of it.
         oversampling: guesses made for each draw of `sample`, which makes 4,096 at least.
         axis_name: the axis over devices, set by `train`.
 
@@ -106,6 +109,7 @@ class EVL:
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     average: float | None = 0.999
+    bandwidth: float = 0.0
     oversampling: int = 4
     axis_name: str | None = None
 
@@ -190,7 +194,11 @@ class EVL:
         Returns:
             Samples `[n, ...]` and their log-weights `[n]`.
         """
-        return Guesses(*self._generate(self._descent.params(state), jax.random.normal(key, (n, self.latent_dim))))
+        noise = jax.random.normal(key, (n, self.latent_dim))
+        samples, log_weights = self._generate(self._descent.params(state), noise)
+        if self.bandwidth:
+            samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
+        return Guesses(samples, log_weights)
 
     def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-weight of the guess that each row of noise makes, up to a common constant."""

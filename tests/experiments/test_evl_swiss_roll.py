@@ -26,7 +26,7 @@ def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, cap
     experiment = evl_swiss_roll.Experiment(quick=True, steps=20, runs=tmp_path / "runs")
     table = evl_swiss_roll.run(experiment)
     titles = [row.title for row in table.rows]
-    assert len(titles) == 9  # seven cells, and the two trained ones rejection sampled
+    assert len(titles) == 11  # eight cells, both trained ones rejection sampled, and ours without its bandwidth
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
     written = json.loads((tmp_path / "runs" / "quick" / "evl_swiss_roll.json").read_text())
     assert [row["title"] for row in written["rows"]] == titles

@@ -83,7 +83,7 @@ def test_guesses_weights_and_samples_agree():
     noise = jax.random.normal(jax.random.key(2), (50, 3))
     np.testing.assert_allclose(method.log_weight(state, noise), guesses.log_weights, rtol=1e-5)
     drawn = np.asarray(method.sample(jax.random.key(3), state, 9))
-    pool = np.asarray(method.guess(jax.random.split(jax.random.key(3))[0], state, 36).samples)
+    pool = np.asarray(method.guess(jax.random.split(jax.random.key(3))[0], state, 4096).samples)
     assert all((np.abs(pool - row).sum(1) < 1e-6).any() for row in drawn)
 
 
@@ -128,3 +128,13 @@ def test_networks_that_do_not_fit_are_told():
         methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
     with pytest.raises(ValueError, match="give head="):
         methods.EVL(nets.MLP((3,))).sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
+
+
+def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
+    method, wide = tiny.evl(), tiny.evl(bandwidth=0.5)
+    state = method.init(jax.random.key(0), X)
+    a, b = (m.guess(jax.random.key(2), state, 4000) for m in (method, wide))
+    np.testing.assert_array_equal(a.log_weights, b.log_weights)
+    spread = np.asarray(b.samples - a.samples)
+    np.testing.assert_allclose(spread.std(), 0.5, rtol=4 / np.sqrt(2 * spread.size))  # four standard errors
+    np.testing.assert_array_equal(*(m.loss(jax.random.key(1), state.params, {}, X)[0] for m in (method, wide)))
