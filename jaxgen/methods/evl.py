@@ -242,7 +242,7 @@ def _output(network: nn.Module, noise: jax.ShapeDtypeStruct) -> tuple[int, ...]:
     made, collections = jax.eval_shape(network.init_with_output, jax.random.key(0), noise)
     if set(collections) - {"params"}:
         raise ValueError(
-            f"EVL's networks have parameters only, and this one has {sorted(collections)}; leave BatchNorm out."
+            f"EVL's networks have parameters only, and this one has {sorted(set(collections) - {'params'})}; leave BatchNorm out."
         )
     return made.shape
 
