@@ -240,10 +240,8 @@ class EVL:
 def _output(network: nn.Module, noise: jax.ShapeDtypeStruct) -> tuple[int, ...]:
     """Return the shape of what a network makes, and refuse one with more than parameters."""
     made, collections = jax.eval_shape(network.init_with_output, jax.random.key(0), noise)
-    if set(collections) - {"params"}:
-        raise ValueError(
-            f"EVL's networks have parameters only, and this one has {sorted(set(collections) - {'params'})}; leave BatchNorm out."
-        )
+    if others := sorted(set(collections) - {"params"}):
+        raise ValueError(f"EVL's networks have parameters only, and this one has {others}; leave BatchNorm out.")
     return made.shape
 
 
