@@ -25,6 +25,7 @@ __all__ = [
     "batched",
     "convolves",
     "count",
+    "first",
     "fold",
     "gather",
     "mean",
@@ -184,6 +185,11 @@ class Layout:
         """
         replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
         return jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree), replicated)
+
+
+def first(tree: PyTree) -> PyTree:
+    """Take one copy of what every device holds whole, so that what is done with it runs once."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def any_process(flag: bool) -> bool:

@@ -89,7 +89,7 @@ def train(
                 watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest))
             if checkpoints and parallel.any_process(asked.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
-    return Result(config, state, history, rows, digest)
+    return Result(config, parallel.first(state), history, rows, digest)
 
 
 def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:

@@ -117,6 +117,6 @@ def mass_off_support(test: Histogram, model: Histogram) -> float:
     return float(model[test == 0].sum())
 
 
-def _check(test: Histogram, model: Histogram) -> None:
+def _check(test: np.ndarray, model: np.ndarray) -> None:
     if test.shape != model.shape:
         raise ValueError(f"histograms of {test.shape} and {model.shape} cells are not of one grid; count both on one.")
