@@ -163,10 +163,8 @@ class Checkpoints:
 
     def _orbax(self) -> Any:
         if self._manager is None:
-            if self._read_only:
-                options = ocp.CheckpointManagerOptions(read_only=True)
-            else:
-                options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=True, create=True)
+            own = not self._read_only
+            options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=own, create=own)
             self._manager = ocp.CheckpointManager(self.path, options=options)
         return self._manager
 
