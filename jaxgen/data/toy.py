@@ -69,7 +69,7 @@ class PlanarSwissRoll(Toy):
 
 @dataclasses.dataclass(frozen=True)
 class GaussianMixture(Toy):
-    """Unit Gaussians around centres drawn uniformly from [-6, 6]^d, to the bit the extreme value paper's data.
+    """Unit Gaussians around centres drawn uniformly from [-6, 6]^d, as the extreme value paper's code draws them.
 
     The centres, then each point's component, then the normals come from one legacy NumPy generator. The components
     are equally likely.
