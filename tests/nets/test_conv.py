@@ -1,0 +1,99 @@
+"""The convolution that is fast in loops equals JAX's own, in value, gradient and second order."""
+
+import functools
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import nets, parallel
+from jaxgen.nets import conv
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+KINDS = {
+    f"{padding} stride {strides} kernel {kernel} dilations {dilations}": (padding, strides, kernel, dilations)
+    for padding, strides, kernel, dilations in [
+        *itertools.product(["SAME", "VALID"], [(1, 1), (3, 2)], [(3, 3), (4, 2)], [((1, 1), (1, 1))]),
+        ("SAME", (1, 1), (1, 1), ((1, 1), (1, 1))),
+        ("SAME", (1, 1), (3, 3), ((1, 1), (2, 1))),
+        (((1, 1), (2, 2)), (2, 1), (3, 3), ((2, 3), (1, 1))),
+        (((3, 0), (1, 2)), (1, 2), (3, 3), ((1, 2), (1, 2))),
+        (((4, 5), (0, 0)), (1, 1), (3, 3), ((1, 1), (1, 1))),  # more zeros than the kernel is long
+    ]
+}
+
+
+def pair(kind, dtype):
+    padding, strides, kernel, (spread, dilation) = kind
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.normal(size=(3, 9, 8, 2)), dtype)
+    w = jnp.asarray(generator.normal(size=(*kernel, 2, 4)), dtype)
+    how = {"lhs_dilation": spread, "rhs_dilation": dilation, "dimension_numbers": LAYOUT}
+    return x, w, lambda f: functools.partial(f, window_strides=strides, padding=padding, **how)
+
+
+def measures(f, x, w):
+    """Value, gradient, and the gradient of a gradient's penalty, at a curved loss."""
+    loss = lambda x, w: jnp.sum(jnp.tanh(f(x, w)))
+    gradient = jax.grad(loss, (0, 1))
+    penalty = lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in gradient(x, w))
+    return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
+    with jax.enable_x64(True):
+        x, w, how = pair(KINDS[kind], np.float64)
+        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
+        assert ours[0].dtype == np.float64
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+LAX = jax.lax.conv_general_dilated
+
+
+def test_single_precision_and_one_loop():
+    x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    step = lambda f: lambda w, _: (w - 0.01 * jax.grad(lambda w: jnp.sum(jnp.tanh(how(f)(x, w))))(w), None)
+    ours, theirs = (jax.lax.scan(step(f), w, length=5)[0] for f in (nets.convolve, LAX))
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_double_loop_in_numpy():
+    x, w, how = pair(("VALID", (2, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    found = how(nets.convolve)(x, w)
+    image, kernel = np.asarray(x, float), np.asarray(w, float)
+    for i, j in np.ndindex(found.shape[1:3]):
+        expected = np.einsum("nijc,ijcf->nf", image[:, 2 * i : 2 * i + 3, j : j + 3], kernel)
+        np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_kernels_under_vmap():
+    x, w, how = pair(("SAME", (2, 2), (3, 3), ((1, 1), (1, 1))), np.float32)
+    kernels = jnp.stack([w, 2 * w])
+    gradient = jax.grad(lambda w: jnp.sum(jnp.tanh(how(nets.convolve)(x, w))))
+    one_by_one = jnp.stack([gradient(w) for w in kernels])
+    np.testing.assert_allclose(jax.vmap(gradient)(kernels), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_flax_takes_it_and_the_layout_sees_it(groups):
+    ours = nn.Conv(4, (3, 3), 2, feature_group_count=groups, conv_general_dilated=nets.convolve)
+    theirs = nn.Conv(4, (3, 3), 2, feature_group_count=groups)
+    x = jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 2))  # two leading axes
+    params = ours.init(jax.random.key(1), x)
+    np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), rtol=1e-5, atol=1e-6)
+    traced = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(ours.apply(p, x))))(params)
+    assert parallel.convolves(traced)
+
+
+def test_elsewhere_it_is_jax_s_own(monkeypatch):
+    x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
+    monkeypatch.setattr(conv.jax, "default_backend", lambda: "gpu")
+    assert "custom_vjp" not in str(jax.make_jaxpr(how(nets.convolve))(x, w))
+    assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
