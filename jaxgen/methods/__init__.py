@@ -1,5 +1,7 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
 from jaxgen.methods.evl import EVL, Own, Pool
+from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
+from jaxgen.methods.mixture_density import MixtureDensity
 
-__all__ = ["EVL", "Own", "Pool"]
+__all__ = ["EVL", "MixtureDensity", "Own", "Pool", "RelativisticGAN", "every_layer", "last_layer"]

@@ -3,5 +3,6 @@
 from jaxgen.nets.conv import convolve
 from jaxgen.nets.initialisers import orthogonal, uniform
 from jaxgen.nets.mlp import MLP
+from jaxgen.nets.outputs import output_shape
 
-__all__ = ["MLP", "convolve", "orthogonal", "uniform"]
+__all__ = ["MLP", "convolve", "orthogonal", "output_shape", "uniform"]

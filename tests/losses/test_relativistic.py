@@ -1,0 +1,54 @@
+"""The relativistic average loss against a loop in NumPy, and its limits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxgen import losses
+
+
+def by_hand(real, fake):
+    logistic = lambda t: 1 / (1 + np.exp(-t))
+    found = [np.log(logistic(r - np.mean(fake))) for r in real]
+    refused = [np.log(1 - logistic(f - np.mean(real))) for f in fake]
+    return -np.mean(found) - np.mean(refused)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 5), (3, 7)])
+def test_equal_to_a_loop(n, m):
+    generator = np.random.default_rng(n)
+    real, fake = 3 * generator.normal(size=n), 3 * generator.normal(size=m)
+    np.testing.assert_allclose(losses.relativistic_average(*map(jnp.float32, (real, fake))), by_hand(real, fake), 1e-5)
+
+
+def test_limits():
+    zeros = jnp.zeros(4)
+    np.testing.assert_allclose(losses.relativistic_average(zeros, zeros), 2 * np.log(2), rtol=1e-6)
+    assert losses.relativistic_average(zeros + 200, zeros - 200) == 0
+    value, slope = jax.value_and_grad(losses.relativistic_average)(zeros - 200, zeros + 200)
+    np.testing.assert_allclose(value, 800)  # log(1 - s(t)) would be infinite
+    assert np.isfinite(slope).all()
+
+
+def test_a_common_offset_changes_nothing():
+    real, fake = jnp.array([0.3, -1.0]), jnp.array([2.0, 0.5])
+    np.testing.assert_allclose(
+        losses.relativistic_average(real + 5, fake + 5), losses.relativistic_average(real, fake), rtol=1e-6
+    )
+
+
+def test_gradient():
+    check_grads(
+        losses.relativistic_average, (jnp.array([0.3, -1.0]), jnp.array([2.0, 0.5, 0.1])), 2, atol=2e-2, rtol=2e-2
+    )
+
+
+def test_on_many_devices_it_is_that_of_the_whole_set():
+    generator = np.random.default_rng(0)
+    real, fake = (jnp.asarray(generator.normal(size=(4, 3)), jnp.float32) for _ in range(2))
+    share = jax.pmap(lambda r, f: losses.relativistic_average(r, f, axis_name="devices"), axis_name="devices")
+    np.testing.assert_allclose(
+        np.mean(share(real, fake)), losses.relativistic_average(real.reshape(-1), fake.reshape(-1)), rtol=1e-5
+    )

@@ -1,0 +1,115 @@
+"""Unrolled relativistic networks: the virtual descents by hand, which layers move, and that samples follow data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data, losses, methods, nets
+from jaxgen.loop import keys
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 2)), jnp.float32)
+ROW = jax.ShapeDtypeStruct((2,), jnp.float32)
+
+
+def gan(**changes):
+    settings = {"generator": nets.MLP((6, 6, 2)), "discriminator": nets.MLP((6, 6, 1)), "latent_dim": 3}
+    return methods.RelativisticGAN(**{**settings, **changes})
+
+
+def slope(method, state, seed=1):
+    loss = lambda params: method.generator_loss(jax.random.key(seed), params, {}, X, state.discriminator.params)[0]
+    return jax.grad(loss)(state.generator.params)
+
+
+def by_hand(method, state, seed=1):
+    """The same gradient by a plain loop: descend on the discriminator, then differentiate through what was reached."""
+    makes, judges = method.generator, method.discriminator
+    noise = lambda key: jax.random.normal(key, (8, 3))
+
+    def score(judge, generator, key):
+        made = makes.apply(generator, noise(key))
+        return losses.relativistic_average(judges.apply(judge, X)[:, 0], judges.apply(judge, made)[:, 0])
+
+    key_ahead, key_loss = jax.random.split(jax.random.key(seed))
+
+    def loss(generator):
+        judge = state.discriminator.params
+        for key in keys(key_ahead, method.unroll):
+            gradient = jax.grad(score)(judge, generator, key)
+            if not method.second_order:
+                gradient = jax.lax.stop_gradient(gradient)
+            stays = ("Dense_0", "Dense_1") if method.unrolled is methods.last_layer else ()
+            judge = {
+                "params": {
+                    name: jax.tree.map(
+                        lambda leaf, g, name=name: leaf if name in stays else leaf - method.unroll_rate * g,
+                        part,
+                        gradient["params"][name],
+                    )
+                    for name, part in judge["params"].items()
+                }
+            }
+        return -score(judge, generator, key_loss)
+
+    return jax.grad(loss)(state.generator.params)
+
+
+@pytest.mark.parametrize("unroll", [0, 1, 5])
+@pytest.mark.parametrize("unrolled", [methods.every_layer, methods.last_layer])
+@pytest.mark.parametrize("second_order", [False, True])
+def test_unrolling_by_hand(unroll, unrolled, second_order):
+    method = gan(unroll=unroll, unrolled=unrolled, second_order=second_order, unroll_rate=0.5)
+    state = method.init(jax.random.key(0), X)
+    for a, b in zip(jax.tree.leaves(slope(method, state)), jax.tree.leaves(by_hand(method, state)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_the_variants_differ():
+    """Else the test above would compare nothing: each choice changes the gradient."""
+    variants = [
+        gan(unroll=0),
+        gan(unroll_rate=0.5),
+        gan(unroll_rate=0.5, unrolled=methods.last_layer),
+        gan(unroll_rate=0.5, second_order=True),
+        gan(unroll_rate=0.5, unroll=4),
+    ]
+    state = variants[0].init(jax.random.key(0), X)
+    found = [np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(slope(method, state))]) for method in variants]
+    apart = [np.abs(a - b).max() for i, a in enumerate(found) for b in found[:i]]
+    assert min(apart) > 1e-4
+
+
+def test_the_default_networks_are_the_papers():
+    method = methods.RelativisticGAN().sized(ROW)
+    assert method.generator.widths == (32,) * 5 + (2,)
+    assert method.discriminator == nets.MLP((32,) * 5 + (1,), last=nets.orthogonal)
+    state = method.init(jax.random.key(0), X)
+    kernel = state.discriminator.params["params"]["Dense_5"]["kernel"]
+    np.testing.assert_allclose(jnp.sum(kernel**2), 2, rtol=1e-5)
+
+
+def test_networks_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match="the generator makes rows of shape"):
+        gan(generator=nets.MLP((3,))).sized(ROW)
+    with pytest.raises(ValueError, match="it must give one, the score"):
+        gan(discriminator=nets.MLP((2,))).sized(ROW)
+    with pytest.raises(ValueError, match="lacks a network"):
+        methods.RelativisticGAN().init(jax.random.key(0), X)
+    with pytest.raises(TypeError, match="one table of floating-point rows"):
+        gan().sized(ROW, ROW)
+    with pytest.raises(ValueError, match="give both networks"):
+        methods.RelativisticGAN().sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
+
+
+def test_samples_follow_the_data():
+    """A Gaussian at (3, -2): over 20 seeds of another root means missed by 0.04 at most, deviations by 0.05."""
+    x = np.random.default_rng(0).normal([3.0, -2.0], [1.0, 0.5], size=(4000, 2)).astype(np.float32)
+    method = methods.RelativisticGAN(average=0.99)
+    config = jaxgen.Config(method, data.Arrays(x), steps=400, every=400, batch_size=100, layout=tiny.ONE)
+    result = jaxgen.train(config, progress=False)
+    made = np.asarray(result.sample(jax.random.key(0), 4000))[0]
+    assert np.abs(made.mean(0) - [3.0, -2.0]).max() < 0.12
+    assert np.abs(made.std(0) - [1.0, 0.5]).max() < 0.12

@@ -1,0 +1,101 @@
+"""Mixture density networks: the likelihood of known mixtures is reached, with an input and without."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data, losses, methods, nets
+from jaxgen.descent import Cosine
+
+ROW = jax.ShapeDtypeStruct((2,), jnp.float32)
+
+
+def train(method, *tables, steps=1500, batch_size=200):
+    method = jaxgen.Config(
+        method, data.Arrays(*tables), steps=steps, every=steps, batch_size=batch_size, layout=tiny.ONE
+    )
+    return jaxgen.train(method, progress=False)
+
+
+def test_it_finds_the_mixture():
+    """Two correlated Gaussians: the likelihood of fresh data comes within 0.02 nats of the truth's."""
+    generator = np.random.default_rng(0)
+    root = np.array([[1.0, 0.0], [0.8, 0.3]])
+
+    def draw(n):
+        left = generator.uniform(size=(n, 1)) < 0.25
+        return np.where(left, [-3.0, 0.0], [2.0, 1.0]) + generator.normal(size=(n, 2)) @ root.T
+
+    method = methods.MixtureDensity(components=4, learning_rate=Cosine(2e-2, 1500), average=None)
+    result = train(method, draw(20_000).astype(np.float32))
+    fresh = jnp.float32(draw(20_000))
+    truth = losses.GaussianMixture(
+        jnp.log(jnp.array([0.25, 0.75])),
+        jnp.array([[-3.0, 0.0], [2.0, 1.0]]),
+        jnp.broadcast_to(jnp.float32(np.linalg.inv(root)), (2, 2, 2)),
+    )
+    found = jnp.mean(result.config.method.log_prob(result.of(0), fresh))
+    wanted = jnp.mean(losses.mixture_log_density(fresh, truth))
+    assert wanted - 0.02 < found < wanted + 0.01
+    drawn = np.asarray(result.sample(jax.random.key(0), 20_000))[0]
+    np.testing.assert_allclose(drawn.mean(0), fresh.mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(fresh.T), atol=0.2)
+
+
+def test_an_input_moves_the_mixture():
+    """y is near x or near -x: at every input both branches are found, each half of the time, and as wide as it is."""
+    generator = np.random.default_rng(0)
+    x = generator.uniform(1, 3, size=(8000, 1))
+    y = generator.choice([-1, 1], size=(8000, 1)) * x + 0.1 * generator.normal(size=(8000, 1))
+    method = methods.MixtureDensity(nets.MLP((32, 32, 6)), components=2, learning_rate=Cosine(1e-2, 1500))
+    result = train(method, (jnp.float32(x), jnp.float32(y)))
+    method, state = result.config.method, result.of(0)
+    given = jnp.array([[1.2], [2.0], [2.8]])
+    drawn = np.asarray(method.sample_given(jax.random.key(0), state, given, 4000))
+    assert drawn.shape == (3, 4000, 1)
+    for at, found in zip(given[:, 0], drawn[..., 0], strict=True):
+        up = found > 0
+        assert 0.4 < up.mean() < 0.6
+        assert abs(found[up].mean() - at) < 0.1
+        assert abs(found[~up].mean() + at) < 0.1
+        assert 0.07 < found[up].std() < 0.15
+    rows = (jnp.float32(x), jnp.float32(y))
+    truth = np.mean(
+        np.log(0.5 * (np.exp(-50 * (y - x) ** 2) + np.exp(-50 * (y + x) ** 2)) / (0.1 * np.sqrt(2 * np.pi)))
+    )
+    assert abs(float(jnp.mean(method.log_prob(state, rows))) - truth) < 0.1
+
+
+def test_the_density_and_the_draws_are_the_same_mixture():
+    method = methods.MixtureDensity(components=3)
+    x = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    state = method.init(jax.random.key(0), jnp.asarray(x))
+    drawn = np.asarray(method.sample(jax.random.key(1), state, 40_000))
+    mixture = jax.tree.map(lambda leaf: np.asarray(leaf[0]), method.mixture(state, jnp.zeros((1, 0))))
+    weights = np.exp(mixture.logits) / np.exp(mixture.logits).sum()
+    covariances = [np.linalg.inv(factor.T @ factor) for factor in mixture.factors]
+    mean = weights @ mixture.means
+    spread = [c + np.outer(m - mean, m - mean) for c, m in zip(covariances, mixture.means, strict=True)]
+    np.testing.assert_allclose(drawn.mean(0), mean, atol=4 * drawn.std() / 200)
+    np.testing.assert_allclose(np.cov(drawn.T), sum(w * s for w, s in zip(weights, spread, strict=True)), atol=0.1)
+
+
+def test_no_component_closes_upon_a_point():
+    x = jnp.zeros((40, 1))
+    result = train(methods.MixtureDensity(components=2, narrowest=0.1, learning_rate=0.1), x, steps=200, batch_size=20)
+    factors = result.config.method.mixture(result.of(0), jnp.zeros((1, 0))).factors
+    assert float(jnp.max(factors)) <= 10
+
+
+def test_data_and_networks_that_do_not_fit_are_told():
+    with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
+        methods.MixtureDensity().sized(ROW, ROW)
+    with pytest.raises(TypeError, match="pairs of an input vector"):
+        methods.MixtureDensity().sized((ROW, jax.ShapeDtypeStruct((), jnp.int32)))
+    with pytest.raises(ValueError, match="flatten them"):
+        methods.MixtureDensity().sized(jax.ShapeDtypeStruct((4, 4), jnp.float32))
+    with pytest.raises(ValueError, match="10 components in 2 dimensions need 60"):
+        methods.MixtureDensity(nets.MLP((5,))).sized((ROW, ROW))
