@@ -33,7 +33,8 @@ def every_layer(params: Params) -> PyTree:
 def last_layer(params: Params) -> PyTree:
     """Unroll the last layer alone, which is what the extreme value paper's code does, for want of an argument."""
     last = max(params["params"], key=lambda name: int(name.rpartition("_")[2]))
-    return {"params": {name: jax.tree.map(lambda leaf: name == last, part) for name, part in params["params"].items()}}
+    mark = lambda moves, part: jax.tree.map(lambda leaf: moves, part)
+    return {"params": {name: mark(name == last, part) for name, part in params["params"].items()}}
 
 
 @dataclasses.dataclass(frozen=True)

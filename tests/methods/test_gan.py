@@ -35,23 +35,20 @@ def by_hand(method, state, seed=1):
 
     key_ahead, key_loss = jax.random.split(jax.random.key(seed))
 
+    stays = ("Dense_0", "Dense_1") if method.unrolled is methods.last_layer else ()
+
+    def led(judge, gradient):
+        rates = {name: 0.0 if name in stays else method.unroll_rate for name in judge["params"]}
+        move = lambda name: jax.tree.map(
+            lambda leaf, g: leaf - rates[name] * g, judge["params"][name], gradient["params"][name]
+        )
+        return {"params": {name: move(name) for name in rates}}
+
     def loss(generator):
         judge = state.discriminator.params
         for key in keys(key_ahead, method.unroll):
             gradient = jax.grad(score)(judge, generator, key)
-            if not method.second_order:
-                gradient = jax.lax.stop_gradient(gradient)
-            stays = ("Dense_0", "Dense_1") if method.unrolled is methods.last_layer else ()
-            judge = {
-                "params": {
-                    name: jax.tree.map(
-                        lambda leaf, g, name=name: leaf if name in stays else leaf - method.unroll_rate * g,
-                        part,
-                        gradient["params"][name],
-                    )
-                    for name, part in judge["params"].items()
-                }
-            }
+            judge = led(judge, gradient if method.second_order else jax.lax.stop_gradient(gradient))
         return -score(judge, generator, key_loss)
 
     return jax.grad(loss)(state.generator.params)
