@@ -1,7 +1,7 @@
 """Data: tables of rows, toys of known law, and image sets."""
 
 from jaxgen.data.batches import plan, take
-from jaxgen.data.images import Digits, Images
+from jaxgen.data.images import Digits, Images, Labelled
 from jaxgen.data.tables import Arrays, Dataset, Table
 from jaxgen.data.toy import (
     Checkerboard,
@@ -23,6 +23,7 @@ __all__ = [
     "EightGaussians",
     "GaussianMixture",
     "Images",
+    "Labelled",
     "PlanarSwissRoll",
     "Rings",
     "SwissRoll",

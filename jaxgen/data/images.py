@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from sklearn import datasets
 
-__all__ = ["Digits", "Images", "cache_directory"]
+__all__ = ["Digits", "Images", "Labelled", "cache_directory"]
 
 NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist/letters", "cifar10", "cifar100", "svhn_cropped")
 VERSION = 1  # of the cache's layout; another one is decoded anew
@@ -68,6 +68,21 @@ class Images:
         if not folder.exists():
             _write(folder, _decode(self.name, self.split))
         return _read(folder, column)
+
+
+@dataclasses.dataclass(frozen=True)
+class Labelled:
+    """An image set whose rows come with their labels.
+
+    Attributes:
+        images: the set.
+    """
+
+    images: Digits | Images
+
+    def tables(self) -> tuple[tuple[np.ndarray, Int[np.ndarray, " n"]]]:
+        """Return images and labels as the one table, a pair; raises as the set's own `tables` does."""
+        return ((self.images.tables()[0], self.images.labels()),)
 
 
 def cache_directory() -> pathlib.Path:

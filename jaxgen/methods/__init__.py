@@ -1,5 +1,6 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
+from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.evl import EVL, Own, Pool
 
-__all__ = ["EVL", "Own", "Pool"]
+__all__ = ["EVL", "Classifier", "Own", "Pool"]

@@ -11,7 +11,7 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.nets import MLP
+from jaxgen.nets import MLP, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["EVL", "Guesses", "Own", "Pool"]
@@ -132,7 +132,7 @@ class EVL:
             )
         filled = self if self.generator else dataclasses.replace(self, generator=_dense(shape[0], self.head))
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
-        makes = _output(filled._generator, noise)
+        makes = output_shape(filled._generator, noise)
         if self.head is None and len(shape) != 1:
             raise ValueError(f"rows are {shape}, to which no logit can be appended; give head=, or flatten them.")
         wanted = (2, *shape) if self.head else (2, shape[0] + 1)
@@ -141,9 +141,9 @@ class EVL:
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the "
                 "data's shape where there is a head, and one number longer, the logit, where there is none."
             )
-        if self.head and _output(self.head, noise) != (2, 1):
+        if self.head and output_shape(self.head, noise) != (2, 1):
             raise ValueError(
-                f"the head makes {_output(self.head, noise)[1:]} numbers for a guess; it must make one, the logit."
+                f"the head makes {output_shape(self.head, noise)[1:]} numbers for a guess; it must make one, the logit."
             )
         return filled
 
@@ -198,14 +198,18 @@ class EVL:
             Samples `[n, ...]` and their log-weights `[n]`.
         """
         noise = jax.random.normal(key, (n, self.latent_dim))
-        samples, log_weights = self._generate(self._descent.params(state), noise)
+        samples, log_weights = self.decode(state, noise)
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
         return Guesses(samples, log_weights)
 
+    def decode(self, state: Trained, noise: Float[Array, "n k"]) -> Guesses:
+        """Return the guess that each row of noise makes, without the bandwidth's noise, and its log-weight."""
+        return Guesses(*self._generate(self._descent.params(state), noise))
+
     def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-weight of the guess that each row of noise makes, up to a common constant."""
-        return self._generate(self._descent.params(state), noise)[1]
+        return self.decode(state, noise).log_weights
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
         """Draw from the model: guesses picked in proportion to their weight, with replacement.
@@ -240,14 +244,6 @@ class EVL:
         if self.head is None:
             return made[..., :-1], made[..., -1]
         return made, self.head.apply(params["head"], noise)[..., 0]
-
-
-def _output(network: nn.Module, noise: jax.ShapeDtypeStruct) -> tuple[int, ...]:
-    """Return the shape of what a network makes, and refuse one with more than parameters."""
-    made, collections = jax.eval_shape(network.init_with_output, jax.random.key(0), noise)
-    if others := sorted(set(collections) - {"params"}):
-        raise ValueError(f"EVL's networks have parameters only, and this one has {others}; leave BatchNorm out.")
-    return made.shape
 
 
 def _dense(width: int, head: nn.Module | None) -> MLP:

@@ -99,6 +99,7 @@ def test_guesses_weights_and_samples_agree():
     guesses = method.guess(jax.random.key(2), state, 50)
     noise = jax.random.normal(jax.random.key(2), (50, 3))
     np.testing.assert_allclose(method.log_weight(state, noise), guesses.log_weights, rtol=1e-5)
+    np.testing.assert_allclose(method.decode(state, noise).samples, guesses.samples, rtol=1e-5, atol=1e-6)
     drawn = np.asarray(method.sample(jax.random.key(3), state, 9))
     pool = np.asarray(method.guess(jax.random.split(jax.random.key(3))[0], state, 4096).samples)
     assert all((np.abs(pool - row).sum(1) < 1e-6).any() for row in drawn)
@@ -155,3 +156,22 @@ def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
     spread = np.asarray(b.samples - a.samples)
     np.testing.assert_allclose(spread.std(), 0.5, rtol=4 / np.sqrt(2 * spread.size))  # four standard errors
     np.testing.assert_array_equal(*(m.loss(jax.random.key(1), state.params, {}, X)[0] for m in (method, wide)))
+
+
+def temporaries(guesses, chunk):
+    """Bytes that the compiled step needs beside its arguments and results."""
+    head = nets.MLP((16, 1))
+    method = methods.EVL(nets.ConvGenerator((8, 8, 1), (4, 4, 4)), head, 2, methods.Pool(guesses, chunk), average=None)
+    x = jax.ShapeDtypeStruct((50, 8, 8, 1), jnp.float32)
+    state = jax.eval_shape(method.init, jax.random.key(0), x)
+    compiled = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_memory_does_not_grow_with_the_pool():
+    """Beside vectors of the pool's length, of which the noise is two and its making the others."""
+    small, large = temporaries(4096, chunk=512), temporaries(65_536, chunk=512)
+    vectors = lambda guesses: 12 * 4 * guesses
+    assert large - vectors(65_536) < 1.1 * (small - vectors(4096))
+    assert small - vectors(4096) > 0
+    assert temporaries(4096, chunk=None) > 5 * small  # what is not chunked does grow

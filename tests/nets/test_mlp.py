@@ -26,3 +26,10 @@ def test_it_is_what_it_says():
         tuple(np.asarray(params["params"][f"Dense_{i}"][n]) for n in ("kernel", "bias")) for i in range(2)
     )
     np.testing.assert_allclose(net.apply(params, x), np.tanh(np.asarray(x) @ w + b) @ v + c, rtol=2e-5, atol=1e-5)
+
+
+def test_the_last_layer_may_be_orthogonal_too():
+    """As in the head of the paper's images."""
+    params = nets.MLP((64, 5), last=nets.orthogonal).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
+    last = np.asarray(params["Dense_1"]["kernel"])
+    np.testing.assert_allclose(last.T @ last, 2 * np.eye(5), atol=1e-5)

@@ -1,0 +1,113 @@
+"""Memory of the extreme value loss against the size of the pool: the limit that section VI of Guttenberg (2019) names.
+
+    python -m experiments.evl_memory                                # some minutes on two CPU cores
+    python -m experiments.evl_memory --out experiments/results      # the table there
+    python -m experiments.evl_memory --quick                        # a minute
+
+The paper takes 512 guesses "constrained by memory considerations", on 8 GB. Here a batch of 50 MNIST images is
+compared with up to 65,536 guesses, 512 of them at a time. Temporaries are XLA's own count for the compiled step; what
+is resident is the most that a fresh process held, with Python, JAX, the compiler and the data set, while it trained.
+Expect 65,536 guesses within 4 GiB, and no more than 1.1 times the memory of 4,096.
+"""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import pathlib
+import time
+from typing import Any
+
+import jax
+import tyro
+
+import jaxgen
+from experiments import evl_images, report
+from jaxgen import methods
+
+COLUMNS = [
+    report.Column("temporaries", "temporaries, MiB", 1),
+    report.Column("resident", "most resident, MiB", 0),
+    report.Column("seconds", "seconds a step", 1),
+]
+WIDTHS = {"ours": evl_images.WIDTHS, "paper": evl_images.PAPER_WIDTHS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Which pools."""
+
+    guesses: tuple[int, ...] = (512, 4096, 16_384, 65_536)
+    """Sizes of the pool."""
+    chunk: int = 512
+    """Guesses made at a time."""
+    paper: bool = False
+    """Train the paper's network too; it takes ten minutes a step for 65,536 guesses on two CPU cores."""
+    quick: bool = False
+    """A minute's worth: 512 and 4,096 guesses."""
+    runs: pathlib.Path = pathlib.Path("runs/evl_memory")
+    """Where cells are kept."""
+    out: pathlib.Path = pathlib.Path("runs/evl_memory")
+    """Where the table goes."""
+
+
+def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
+    """Compile one step, and take two where `train`; to be called in a process of its own."""
+    config = evl_images.ours("mnist", 0, steps=2)
+    generator = dataclasses.replace(config.method.generator, widths=WIDTHS[network])  # type: ignore[attr-defined]
+    scheme = methods.Pool(guesses, chunk)
+    method: Any = dataclasses.replace(config.method, generator=generator, scheme=scheme)  # type: ignore[type-var]
+    found = {}
+    if train:
+        times: list[float] = []
+        watch = lambda step, result: times.append(time.perf_counter())
+        jaxgen.train(dataclasses.replace(config, method=method, every=1), watch=watch, progress=False)
+        found = {"resident": _most_resident(), "seconds": times[1] - times[0]}
+    x = jax.ShapeDtypeStruct((config.batch_size, *evl_images.SETS["mnist"].shape()), "float32")
+    state = jax.eval_shape(method.init, jax.random.key(0), x)
+    compiled: Any = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
+    return {**found, "temporaries": compiled.memory_analysis().temp_size_in_bytes / 2**20}
+
+
+def _most_resident() -> float:
+    """Return the most memory that this process ever held, in MiB (`getrusage` would count its parent's)."""
+    status = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
+
+
+def cell(experiment: Experiment, network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
+    """Measure in a fresh process, or remember."""
+
+    def compute() -> dict[str, Any]:
+        alone = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=alone) as process:
+            return process.submit(measure, network, guesses, chunk, train).result()
+
+    identity = {"widths": WIDTHS[network], "guesses": guesses, "chunk": chunk, "train": train}
+    return report.remembered(experiment.runs / f"{network}-{guesses}-{chunk}.json", identity, compute)
+
+
+def run(experiment: Experiment) -> report.Table:
+    """Measure every cell, print the table and write it."""
+    if experiment.quick:
+        runs = experiment.runs / "quick"
+        experiment = dataclasses.replace(experiment, guesses=experiment.guesses[:2], runs=runs, out=runs)
+    rows = []
+    for network in WIDTHS:
+        for chunk in (experiment.chunk, None):
+            for guesses in experiment.guesses:
+                train = chunk is not None and (network == "ours" or experiment.paper)
+                told = f"{network}, {guesses:,} guesses, " + (f"{chunk} at a time" if chunk else "all at once")
+                print(told, flush=True)
+                found = cell(experiment, network, guesses, chunk, train)
+                rows.append(report.Row(told, {name: [value] for name, value in found.items()}))
+    told = ", ".join(f"{widths} ({network})" for network, widths in WIDTHS.items())
+    remark = f"Widths: {told}. Where nothing is resident, the step was compiled only."
+    title = "Memory of a step: 50 images of MNIST and a pool of guesses"
+    table = report.Table("evl_memory", title, COLUMNS, rows, [remark])
+    print(f"\n{table}\n")
+    table.write(experiment.out, {"chunk": experiment.chunk})
+    return table
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Experiment))

@@ -1,0 +1,117 @@
+"""A classifier: a network trained on the cross-entropy of labels."""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.nets import MLP, ConvNet, output_shape
+from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
+
+__all__ = ["Classifier"]
+
+Pair = tuple[Array, Array]  # rows [b, ...] and their labels [b]
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """Tells which class a row belongs to; its table is a pair of rows and labels, such as `data.Labelled`.
+
+    Attributes:
+        network: `x [..., *row] -> logits [..., classes]`. None is two convolutions and a dense layer for images, and
+            two dense layers of 256 for vectors.
+        classes: how many; the labels are 0 to `classes - 1`.
+        optimiser: takes the learning rate.
+        learning_rate: a number, or a schedule such as `descent.Cosine`.
+        average: decay of an exponential average of the weights, which then judges; None keeps none.
+        axis_name: the axis over devices, set by `train`.
+    """
+
+    network: nn.Module | None = None
+    classes: int = 10
+    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    learning_rate: float | Schedule = 1e-3
+    average: float | None = None
+    axis_name: str | None = None
+
+    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Classifier":
+        """Fill in the network where it was left open.
+
+        Raises:
+            TypeError: if the data are not one table of pairs, floating-point rows and whole-numbered labels.
+            ValueError: if there is no default network for such rows, or the network does not make a logit a class.
+        """
+        if len(rows) != 1 or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
+            raise TypeError(f"Classifier learns one table of pairs (rows, labels); it got {rows}: give data.Labelled.")
+        row, label = rows[0]
+        floating, whole = jnp.issubdtype(row.dtype, jnp.floating), jnp.issubdtype(label.dtype, jnp.integer)
+        if not floating or not whole or label.shape != ():
+            raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
+        if self.network is None and len(row.shape) not in (1, 3):
+            raise ValueError(f"there is no default network for rows of shape {row.shape}; give network=.")
+        filled = self if self.network else dataclasses.replace(self, network=_default(row.shape, self.classes))
+        makes = output_shape(filled._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
+        if makes != (2, self.classes):
+            raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
+        return filled
+
+    def init(self, key: Key[Array, ""], rows: Pair) -> Trained:
+        """Return a freshly drawn network."""
+        return self._descent.init(self._network.init(key, rows[0][:1]))
+
+    def step(self, key: Key[Array, ""], state: Trained, rows: Pair) -> tuple[Trained, Metrics]:
+        """Descend once on the cross-entropy of one minibatch."""
+        return self._descent.step(key, state, rows)
+
+    def loss(
+        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: Pair
+    ) -> tuple[Array, tuple[Metrics, PyTree]]:
+        """Return the mean cross-entropy.
+
+        Args:
+            key: unused; the loss draws nothing.
+            params: of the network.
+            variables: passed on.
+            rows: rows `[b, ...]` and their labels `[b]`.
+
+        Returns:
+            The cross-entropy in nats; `accuracy` on the minibatch; and the variables.
+        """
+        x, labels = rows
+        logits = self._network.apply(params, x)
+        value = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
+        return value, ({"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}, variables)
+
+    def log_probabilities(self, state: Trained, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
+        """Return the logarithm of each class's probability.
+
+        Args:
+            state: of one seed.
+            x: rows `[n, ...]`.
+
+        Returns:
+            Logarithms `[n, classes]`.
+        """
+        return jax.nn.log_softmax(self._network.apply(self._descent.params(state), x))
+
+    def predict(self, state: Trained, x: Float[Array, "n ..."]) -> Int[Array, " n"]:
+        """Return the most probable class of each row, `[n]`; arguments as of `log_probabilities`."""
+        return jnp.argmax(self.log_probabilities(state, x), -1)
+
+    @property
+    def _network(self) -> nn.Module:
+        if self.network is None:
+            raise ValueError("Classifier has no network yet; call sized(*rows), as train does, or give network=.")
+        return self.network
+
+    @property
+    def _descent(self) -> Descent:
+        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+
+
+def _default(row: tuple[int, ...], classes: int) -> nn.Module:
+    return MLP((256, 256, classes)) if len(row) == 1 else ConvNet((16, 32), (128, classes))

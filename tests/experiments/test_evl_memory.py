@@ -1,0 +1,18 @@
+"""The memory of a step is measured where it is spent."""
+
+import dataclasses
+
+from experiments import evl_images, evl_memory
+from jaxgen import data
+
+
+def test_a_step_is_measured(monkeypatch):
+    monkeypatch.setattr(evl_images, "SETS", {"mnist": evl_images.Pictures(data.Digits(), data.Digits())})
+    monkeypatch.setitem(evl_memory.WIDTHS, "ours", (4, 4, 4))
+    ours = evl_images.ours
+    monkeypatch.setattr(evl_images, "ours", lambda *given, **n: dataclasses.replace(ours(*given, **n), batch_size=40))
+    found = evl_memory.measure("ours", 256, 32, train=True)
+    whole = evl_memory.measure("ours", 256, None, train=False)
+    assert set(whole) == {"temporaries"}
+    assert min(whole["temporaries"], found["temporaries"], found["seconds"]) > 0
+    assert found["resident"] > 100  # with Python and JAX

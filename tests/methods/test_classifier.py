@@ -1,0 +1,67 @@
+"""A classifier learns the digits, and says what it cannot learn from."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data, methods, nets
+
+
+def test_it_tells_digits_apart_that_it_has_not_seen():
+    (x,), labels = data.Digits().tables(), data.Digits().labels()
+    config = jaxgen.Config(
+        methods.Classifier(learning_rate=3e-3, average=0.99),
+        data.Arrays((x[:1400], labels[:1400])),
+        steps=300,
+        batch_size=100,
+        every=300,
+        layout=tiny.ONE,
+    )
+    result = jaxgen.train(config, progress=False)
+    method = result.config.method
+    assert (method.predict(result.of(0), jnp.asarray(x[1400:])) == labels[1400:]).mean() > 0.88
+    assert set(result.history) == {"loss", "accuracy", "retries"}
+
+
+def test_its_loss_is_the_cross_entropy():
+    method = methods.Classifier(nets.MLP((4, 3)), classes=3)
+    generator = np.random.default_rng(0)
+    x, labels = jnp.float32(generator.normal(size=(6, 2))), jnp.array([0, 1, 2, 2, 1, 0])
+    state = method.init(jax.random.key(0), (x, labels))
+    logits = np.asarray(nets.MLP((4, 3)).apply(state.params, x), float)
+    expected = [np.log(np.exp(row).sum()) - row[label] for row, label in zip(logits, labels, strict=True)]
+    value, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, (x, labels))
+    np.testing.assert_allclose(value, np.mean(expected), rtol=1e-5)
+    assert metrics["accuracy"] == np.mean(logits.argmax(1) == labels)
+    np.testing.assert_allclose(np.exp(method.log_probabilities(state, x)).sum(1), 1, rtol=1e-5)
+
+
+def test_labelled_images_are_one_table_of_pairs():
+    ((x, labels),) = data.Labelled(data.Digits()).tables()
+    np.testing.assert_array_equal(x, data.Digits().tables()[0])
+    np.testing.assert_array_equal(labels, data.Digits().labels())
+
+
+ROW, LABEL = jax.ShapeDtypeStruct((5,), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ((ROW,), TypeError, "give data.Labelled"),
+        ((ROW, LABEL), TypeError, "give data.Labelled"),
+        (((ROW, ROW),), TypeError, "one whole number for each"),
+        (((jax.ShapeDtypeStruct((5, 5), jnp.float32), LABEL),), ValueError, "no default network"),
+    ],
+)
+def test_what_is_no_pair_of_rows_and_labels_is_told(rows, error, message):
+    with pytest.raises(error, match=message):
+        methods.Classifier().sized(*rows)
+
+
+def test_a_network_of_another_width_is_told():
+    with pytest.raises(ValueError, match="it must make 10 logits"):
+        methods.Classifier(nets.MLP((4, 3))).sized((ROW, LABEL))
