@@ -17,7 +17,19 @@ import numpy as np
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-__all__ = ["Column", "Row", "Table", "figure", "machine", "remembered"]
+__all__ = ["Column", "Row", "Table", "figure", "machine", "mean_and_deviation", "median_and_range", "remembered"]
+
+
+def mean_and_deviation(values: np.ndarray, digits: int) -> str:
+    """Write the mean +- standard deviation of seeds."""
+    spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+def median_and_range(values: np.ndarray, digits: int) -> str:
+    """Write the median of repeats, and between what they lie."""
+    spread = f" ({values.min():.{digits}f} to {values.max():.{digits}f})" if len(values) > 1 else ""
+    return f"{np.median(values):.{digits}f}{spread}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +40,13 @@ class Column:
         name: key of the measure in each cell's results.
         title: what stands above the column, with the unit.
         digits: digits after the point.
+        written: makes the cell of the values and the digits.
     """
 
     name: str
     title: str
     digits: int = 3
+    written: Callable[[np.ndarray, int], str] = mean_and_deviation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Row:
 
     Attributes:
         title: what was measured.
-        values: of each measure, one number per seed.
+        values: of each measure, one number per seed or repeat.
         paper: the paper's numbers, by measure.
         note: what a reader must know, such as a reduced size.
     """
@@ -54,7 +68,7 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table with mean +- standard deviation over seeds, printed and written as JSON and Markdown.
+    """A table with what was measured several times in each cell, printed and written as JSON and Markdown.
 
     Attributes:
         name: of the experiment's module; the files are called by it.
@@ -62,6 +76,8 @@ class Table:
         columns: the measures.
         rows: the lines.
         remarks: sentences below the table.
+        counted: what the values of a cell are; stands above their number.
+        compared: stands above the numbers to compare with.
     """
 
     name: str
@@ -69,10 +85,12 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     remarks: Sequence[str] = ()
+    counted: str = "seeds"
+    compared: str = "paper"
 
     def __str__(self) -> str:
         """Return the table in Markdown, in columns of equal width."""
-        head = ["", *(column.title for column in self.columns), "seeds", "paper"]
+        head = ["", *(column.title for column in self.columns), self.counted, self.compared]
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
         bars = [
@@ -102,10 +120,9 @@ class Table:
         cells = [row.title]
         for column in self.columns:
             values = np.asarray(row.values.get(column.name, []), float)
-            spread = f" ± {values.std(ddof=1):.{column.digits}f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.{column.digits}f}{spread}" if len(values) else "")
-        seeds = max((len(values) for values in row.values.values()), default=0)
-        return [*cells, str(seeds or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
+            cells.append(column.written(values, column.digits) if len(values) else "")
+        count = max((len(values) for values in row.values.values()), default=0)
+        return [*cells, str(count or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
 
 
 def remembered(

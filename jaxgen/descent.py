@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import parallel
+from jaxgen.loop import chunked, iterate
 from jaxgen.types import Array, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained", "torch_rmsprop"]
@@ -26,6 +27,14 @@ class Trained(NamedTuple):
     average: PyTree  # an optax.EmaState; () where no average is kept
 
 
+class _Found(NamedTuple):
+    """The loss at some rows."""
+
+    value: Array
+    metrics: Metrics
+    gradient: Params
+
+
 @dataclasses.dataclass(frozen=True)
 class Descent:
     """Gradient descent on one loss, as a process.
@@ -35,12 +44,16 @@ class Descent:
         optimiser: any optax transformation.
         axis_name: the axis over devices, or None where there is one device.
         average: decay of an exponential average of the parameters, in (0, 1); None keeps no average.
+        chunk: rows of the data differentiated at a time, which must divide a device's share: the step descends on the
+            mean over chunks, each with a key of its own, so the loss must be a mean over rows. Only one chunk's
+            activations are held, and small ones stay in a processor's cache. None takes all rows at once.
     """
 
     loss: Callable[..., tuple[Array, tuple[Metrics, PyTree]]]
     optimiser: optax.GradientTransformation
     axis_name: str | None = None
     average: float | None = None
+    chunk: int | None = None
 
     def __post_init__(self) -> None:
         if self.average is not None and not 0 < self.average < 1:
@@ -62,18 +75,15 @@ class Descent:
         Returns:
             The new state, and the loss's metrics together with its value as `loss`.
         """
-
-        def objective(params: Params) -> tuple[Array, tuple[Metrics, PyTree]]:
-            value, extra = self.loss(key, params, state.variables, *data)
-            # The mean inside and the mean of the gradients outside: right under pmap and under shard_map alike.
-            return parallel.mean(value, self.axis_name), extra
-
-        (value, (metrics, variables)), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-        gradient, metrics, variables = parallel.mean((gradient, dict(metrics), variables), self.axis_name)
+        if self.chunk is None:
+            variables, found = self._found(key, state.variables, state.params, *data)
+        else:
+            variables, found = self._chunk_by_chunk(key, state, *data)
+        gradient, metrics, variables = parallel.mean((found.gradient, found.metrics, variables), self.axis_name)
         updates, memory = self.optimiser.update(gradient, state.memory, state.params)
         params = optax.apply_updates(state.params, updates)
         average = state.average if self.average is None else self._ema().update(params, state.average)[1]
-        return Trained(params, memory, variables, average), metrics | {"loss": value}
+        return Trained(params, memory, variables, average), metrics | {"loss": found.value}
 
     def params(self, state: Trained) -> Params:
         """Return the parameters to use: the average where one is kept and begun, else the latest."""
@@ -83,6 +93,32 @@ class Descent:
         weight = -jnp.expm1(begun * math.log(self.average))  # 1 - average ^ begun without cancellation
         choose = lambda mean, last: jnp.where(state.average.count > 0, (mean / weight).astype(last.dtype), last)
         return jax.tree.map(choose, state.average.ema, state.params)
+
+    def _found(self, key: Key[Array, ""], variables: PyTree, params: Params, *data: PyTree) -> tuple[PyTree, "_Found"]:
+        """Return the variables after some rows, and the loss and its gradient there."""
+
+        def objective(params: Params) -> tuple[Array, tuple[Metrics, PyTree]]:
+            value, extra = self.loss(key, params, variables, *data)
+            # The mean inside and the mean of the gradients outside: right under pmap and under shard_map alike.
+            return parallel.mean(value, self.axis_name), extra
+
+        (value, (metrics, variables)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        return variables, _Found(value, dict(metrics), gradient)
+
+    def _chunk_by_chunk(self, key: Key[Array, ""], state: Trained, *data: PyTree) -> tuple[PyTree, "_Found"]:
+        """Return the same with means over chunks; the variables go from one chunk to the next."""
+
+        def step(key: Key[Array, ""], carry: tuple[PyTree, _Found], *chunk: PyTree) -> tuple[Any, None]:
+            variables, found = self._found(key, carry[0], state.params, *chunk)
+            return (variables, jax.tree.map(jnp.add, carry[1], found)), None
+
+        chunks = jax.tree.map(lambda rows: chunked(rows, self.chunk), data)
+        first = jax.tree.map(lambda leaf: leaf[0], chunks)
+        specs = jax.eval_shape(self._found, key, state.variables, state.params, *first)[1]
+        nothing = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), specs)
+        (variables, total), _ = iterate(step, key, (state.variables, nothing), *chunks)
+        count = jax.tree.leaves(chunks)[0].shape[0]
+        return variables, jax.tree.map(lambda leaf: leaf / count, total)
 
     def _ema(self) -> optax.GradientTransformation:
         # Float32 throughout: a decay such as 0.999 is 1 in bfloat16.

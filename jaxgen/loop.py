@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxgen.types import Any, Array, Int, Key, PyTree, State, Step
 
-__all__ = ["iterate", "keys"]
+__all__ = ["chunked", "iterate", "keys"]
 
 
 def keys(key: Key[Array, ""], count: int, start: int | Int[Array, ""] = 0) -> Key[Array, " count"]:
@@ -20,6 +20,25 @@ def keys(key: Key[Array, ""], count: int, start: int | Int[Array, ""] = 0) -> Ke
         Keys `[count]`; key `i` is `fold_in(key, start + i)`.
     """
     return jax.vmap(lambda index: jax.random.fold_in(key, index))(start + jnp.arange(count))
+
+
+def chunked(rows: Array, size: int | None) -> Array:
+    """Cut rows into chunks, the inputs of a loop over them.
+
+    Args:
+        rows: `[n, ...]`.
+        size: rows of a chunk, which must divide `n`; None makes one chunk of all.
+
+    Returns:
+        Chunks `[n / size, size, ...]`.
+
+    Raises:
+        ValueError: if the size does not divide the rows.
+    """
+    length = rows.shape[0] if size is None else size
+    if length < 1 or rows.shape[0] % length:
+        raise ValueError(f"a chunk of {size} does not divide {rows.shape[0]} rows; choose one that does.")
+    return rows.reshape(-1, length, *rows.shape[1:])
 
 
 def iterate(

@@ -72,3 +72,45 @@ def test_a_slow_average_of_a_constant_is_that_constant():
     for _ in range(3):
         state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
     np.testing.assert_allclose(descent.params(state), [1.0], rtol=3e-6)
+
+
+def tangled(key, params, variables, rows):
+    """A mean over rows, with noise of the key's own, that counts how often it was asked."""
+    noise = jax.random.normal(key, (len(rows),), rows.dtype)
+    values = jnp.tanh(rows @ params + noise) ** 2
+    return jnp.mean(values), ({"noise": jnp.mean(noise)}, {"count": variables["count"] + 1})
+
+
+def test_chunks_descend_the_mean_of_their_gradients_in_double_precision():
+    with jax.enable_x64(True):
+        rows, params = np.random.default_rng(0).normal(size=(12, 3)), jnp.array([0.5, -1.0, 2.0])
+        descent = Descent(tangled, optax.sgd(1.0), chunk=4)
+        state, metrics = descent.step(jax.random.key(3), descent.init(params, {"count": 0}), jnp.asarray(rows))
+        loss = lambda params, i, part: tangled(jax.random.fold_in(jax.random.key(3), i), params, {"count": 0}, part)[0]
+        found = [jax.value_and_grad(loss)(params, *at) for at in enumerate(jnp.split(jnp.asarray(rows), 3))]
+        np.testing.assert_allclose(state.params, params - sum(g for _, g in found) / 3, rtol=1e-12)
+        np.testing.assert_allclose(metrics["loss"], sum(value for value, _ in found) / 3, rtol=1e-12)
+        assert int(state.variables["count"]) == 3
+
+
+def test_chunks_of_a_loss_without_noise_are_the_whole_on_every_device():
+    """Two devices with six rows each, in chunks of two or three or all of them: one gradient."""
+    with jax.enable_x64(True):
+        rows = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 3)))
+        still = lambda key, params, variables, rows: (jnp.mean(jnp.tanh(rows @ params) ** 2), ({}, variables))
+
+        def after(chunk):
+            descent = Descent(still, optax.sgd(1.0), "devices", chunk=chunk)
+            step = lambda rows: descent.step(jax.random.key(0), descent.init(jnp.ones(3)), rows)[0].params
+            return jax.vmap(step, axis_name="devices")(rows)
+
+        whole = jnp.ones(3) - jax.grad(lambda p: still(None, p, {}, rows.reshape(12, 3))[0])(jnp.ones(3))
+        for chunk in (None, 2, 3, 6):
+            for device in after(chunk):
+                np.testing.assert_allclose(device, whole, rtol=1e-12)
+
+
+def test_a_chunk_must_divide_the_rows():
+    descent = Descent(tangled, optax.sgd(0.1), chunk=5)
+    with pytest.raises(ValueError, match="a chunk of 5 does not divide 12 rows"):
+        descent.step(jax.random.key(0), descent.init(jnp.ones(3), {"count": 0}), jnp.zeros((12, 3)))

@@ -31,6 +31,7 @@ METHODS = {
     "evl pool": evl(),
     "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
     "evl own": evl(scheme=methods.Own(4), average=None),
+    "evl own in chunks": evl(scheme=methods.Own(4, chunk=2), average=None),
     "evl head": evl(generator=nets.MLP((8, 3)), head=nets.MLP((4, 1)), scheme=methods.Pool(16, chunk=8)),
     "evl sgd": evl(optimiser=optax.sgd, learning_rate=0.01),
 }

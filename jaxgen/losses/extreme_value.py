@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgen.loop import chunked
 from jaxgen.types import Array, Float, Int
 
 __all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]
@@ -107,7 +108,7 @@ def extreme_value_pool(
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equation 2 and section VI.
     """
-    chunks = _chunks(noise, chunk)
+    chunks = chunked(noise, chunk)
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
@@ -149,7 +150,7 @@ def nearest(
     # Measured from the targets' centre, so that a common offset costs no precision in the product.
     centre = jnp.mean(x, 0, keepdims=True)
     targets, candidates = jax.lax.stop_gradient((x - centre, pool - centre))
-    parts = _chunks(candidates, chunk)
+    parts = chunked(candidates, chunk)
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
@@ -194,11 +195,3 @@ def _distance(x: Array, y: Array, power: float) -> Array:
         return squared
     apart = squared > 0
     return jnp.where(apart, jnp.where(apart, squared, 1.0) ** (power / 2), 0.0)
-
-
-def _chunks(rows: Array, chunk: int | None) -> Array:
-    """`[n, ...]` -> `[n / chunk, chunk, ...]`."""
-    size = rows.shape[0] if chunk is None else chunk
-    if size < 1 or rows.shape[0] % size:
-        raise ValueError(f"a chunk of {chunk} does not divide a pool of {rows.shape[0]}; choose one that does.")
-    return rows.reshape(-1, size, *rows.shape[1:])

@@ -33,9 +33,12 @@ class Own:
 
     Attributes:
         guesses: how many for each target.
+        chunk: targets whose guesses are made and differentiated at a time, which must divide a device's share of the
+            minibatch; None takes all. On a CPU a chunk whose activations fit into the cache is faster.
     """
 
     guesses: int = 128
+    chunk: int | None = None
 
     def __call__(
         self, generate: losses.Generate, draw: Callable[[int], Array], x: Float[Array, "b d"], power: float
@@ -231,7 +234,9 @@ class EVL:
 
     @property
     def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+        # Targets with guesses of their own are independent, so their gradients are a mean over chunks of targets.
+        chunk = self.scheme.chunk if isinstance(self.scheme, Own) else None
+        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average, chunk)
 
     def _generate(self, params: Params, noise: Array) -> tuple[Array, Array]:
         """`[n, k]` -> samples `[n, ...]`, logits `[n]`."""

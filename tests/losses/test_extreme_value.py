@@ -199,9 +199,9 @@ def test_memory_does_not_grow_with_the_pool():
 
 @pytest.mark.parametrize("chunk", [0, 7, -2])
 def test_a_chunk_that_does_not_divide_raises(chunk):
-    with pytest.raises(ValueError, match="does not divide a pool of 16"):
+    with pytest.raises(ValueError, match="does not divide 16 rows"):
         losses.nearest(jnp.zeros((2, 3)), jnp.zeros((16, 3)), chunk=chunk)
     with pytest.raises(ValueError, match="it must make"):  # a column of logits would broadcast in silence
         losses.extreme_value_pool(lambda z: (z, z[:, :1]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=None)
-    with pytest.raises(ValueError, match="does not divide a pool of 16"):
+    with pytest.raises(ValueError, match="does not divide 16 rows"):
         losses.extreme_value_pool(lambda z: (z, z[:, 0]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=chunk)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
@@ -54,6 +55,22 @@ def test_own_guesses_by_hand():
     _, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, X)
     np.testing.assert_allclose(metrics["distance"], errors.min(1).mean(), rtol=1e-5)
     np.testing.assert_allclose(metrics["cross_entropy"], np.mean(surprise), rtol=1e-5)
+
+
+def test_chunks_of_own_guesses_are_a_mean_of_smaller_minibatches():
+    """In double precision: targets with guesses of their own do not know of each other."""
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)))
+        sgd = {"optimiser": optax.sgd, "learning_rate": 1.0, "average": None}
+        whole, chunked = (tiny.evl(scheme=methods.Own(5, chunk), **sgd) for chunk in (None, 2))
+        state = jax.tree.map(lambda leaf: leaf.astype(x.dtype), whole.init(jax.random.key(0), x))
+        keys = [jax.random.fold_in(jax.random.key(1), i) for i in range(4)]
+        loss = lambda params, key, part: whole.loss(key, params, {}, part)[0]
+        gradients = [jax.grad(loss)(state.params, *at) for at in zip(keys, jnp.split(x, 4), strict=True)]
+        mean = jax.tree.map(lambda *g: sum(g) / 4, *gradients)
+        after = chunked.step(jax.random.key(1), state, x)[0].params
+        for p, q, g in zip(*map(jax.tree.leaves, (state.params, after, mean)), strict=True):
+            np.testing.assert_allclose(p - q, g, rtol=0, atol=1e-10)
 
 
 def test_images_need_a_head_and_are_compared_by_pixel():
