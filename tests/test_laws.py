@@ -51,16 +51,18 @@ def test_history_state_and_traces(name):
     assert all(metric.shape == (2, 6) and np.isfinite(metric).all() for metric in result.history.values())
     assert {"loss", "retries"} <= set(result.history)
     method = result.config.method
-    spec = jax.eval_shape(method.init, jax.random.key(0), jnp.zeros((8, 3)))
+    (table,) = result.config.data.tables()
+    spec = jax.eval_shape(method.init, jax.random.key(0), jax.tree.map(lambda leaf: jnp.asarray(leaf[:8]), table))
     shapes = jax.tree.map(lambda leaf: ((2, *leaf.shape), leaf.dtype), spec)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), result.state) == shapes
 
 
-@METHODS
+@pytest.mark.parametrize("name", [name for name in tiny.METHODS if name.startswith(tuple(tiny.FALLS))])
 def test_the_loss_falls(name):
     config = tiny.config(tiny.METHODS[name], steps=400, every=400, batch_size=32, seeds=1)
-    distance = train(config).history["distance"][0]
-    assert distance[-50:].mean() < 0.7 * distance[:10].mean()
+    metric, fallen = next(law for start, law in tiny.FALLS.items() if name.startswith(start))
+    values = train(config).history[metric][0]
+    assert fallen(values[:10].mean(), values[-50:].mean())
 
 
 @METHODS
@@ -70,7 +72,8 @@ def test_saved_and_loaded_is_itself(name, tmp_path):
     loaded = jaxgen.load(tmp_path / "run")
     chex.assert_trees_all_equal((result.state, result.history), (loaded.state, loaded.history))
     assert loaded.config == result.config
-    np.testing.assert_array_equal(result.sample(jax.random.key(0), 5), loaded.sample(jax.random.key(0), 5))
+    if name not in tiny.CONDITIONAL:
+        np.testing.assert_array_equal(result.sample(jax.random.key(0), 5), loaded.sample(jax.random.key(0), 5))
 
 
 @pytest.mark.parametrize("name", ["evl sgd", "evl chunked pool", "mean"])

@@ -11,7 +11,8 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.nets import MLP, output_shape
+from jaxgen.methods.conditioning import parted, parted_specs
+from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["EVL", "Guesses", "Own", "Pool"]
@@ -21,10 +22,10 @@ _FEWEST = 4096  # guesses to pick from: among few, even the worst of them would 
 
 
 class Guesses(NamedTuple):
-    """Weighted draws of an extreme value network."""
+    """Weighted draws of an extreme value network; with inputs, `n` stands for `b n`."""
 
     samples: Float[Array, "n ..."]
-    log_weights: Float[Array, " n"]  # up to a common constant
+    log_weights: Float[Array, "*n"]  # up to a common constant
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +42,15 @@ class Own:
     chunk: int | None = None
 
     def __call__(
-        self, generate: losses.Generate, draw: Callable[[int], Array], x: Float[Array, "b d"], power: float
+        self,
+        generate: losses.Generate,
+        draw: Callable[[int], Array],
+        given: Float[Array, "b k"],
+        x: Float[Array, "b d"],
+        power: float,
     ) -> losses.ExtremeValue:
         """Return both parts of the loss, `[b]` each."""
-        samples, logits = generate(draw(x.shape[0] * self.guesses))
+        samples, logits = generate(_beside(draw(x.shape[0] * self.guesses), given))
         split = lambda rows: rows.reshape(x.shape[0], self.guesses, *rows.shape[1:])
         return losses.extreme_value(x, split(samples), split(logits), power=power)
 
@@ -64,9 +70,14 @@ class Pool:
     chunk: int | None = None
 
     def __call__(
-        self, generate: losses.Generate, draw: Callable[[int], Array], x: Float[Array, "b d"], power: float
+        self,
+        generate: losses.Generate,
+        draw: Callable[[int], Array],
+        given: Float[Array, "b 0"],
+        x: Float[Array, "b d"],
+        power: float,
     ) -> losses.ExtremeValue:
-        """Return both parts of the loss, `[b]` each."""
+        """Return both parts of the loss, `[b]` each; where inputs differ, no pool can be shared."""
         noise = draw(self.guesses)
         if self.chunk is None:
             return losses.extreme_value(x, *generate(noise), power=power)
@@ -80,11 +91,16 @@ class EVL:
     The first part spreads the guesses over the support of the data; the second weighs them, so that guesses drawn by
     their weight follow the distribution of the data.
 
+    Rows `[d]` or `[...]` have one distribution; pairs of rows, an input `[k]` and an outcome, a distribution for each
+    input (section III): the networks then see the noise with the input behind it, and each target needs its `Own`
+    guesses. With `Own(1)` and no weight on the cross-entropy this is least squares.
+
     Attributes:
         generator: `z [..., k] -> [..., d + 1]`, the last number being the logit; with a `head`, `-> [..., *row]`.
-            None is a dense network of five hidden layers of 256.
-        head: a network of its own for the logit, `z [..., k] -> [..., 1]`; None lets it share the generator's trunk.
-        latent_dim: k, dimensions of the standard normal noise.
+            None is a dense network of five hidden layers of 256 whose guesses are weighed by where they lie
+            (`nets.WeightedGenerator`); `nets.MLP((256,) * 5 + (d + 1,))` is the paper's, whose logit shares the trunk.
+        head: a network of its own for the logit, `z [..., k] -> [..., 1]`; None where the generator makes it.
+        latent_dim: dimensions of the standard normal noise.
         scheme: `Own` or `Pool`.
         power: exponent of the Euclidean distance.
         distance_weight: weight of the distance, divided by d as in the paper's code (a mean over dimensions).
@@ -96,6 +112,7 @@ class EVL:
             narrow Gaussian, as in section IV of the paper, and covers the edge from which a finite pool draws back.
             The loss does not know of it.
         oversampling: guesses made for each draw of `sample`, which makes 4,096 at least.
+        given: width of an input, 0 where there is none; set by `sized`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -114,6 +131,7 @@ class EVL:
     average: float | None = 0.999
     bandwidth: float = 0.0
     oversampling: int = 4
+    given: int = 0
     axis_name: str | None = None
 
     def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "EVL":
@@ -123,15 +141,20 @@ class EVL:
             TypeError: if the data are not one table of floating-point rows.
             ValueError: if a dense network cannot make rows of this shape, or the generator makes others.
         """
-        if len(rows) != 1 or not hasattr(rows[0], "shape") or not jnp.issubdtype(rows[0].dtype, jnp.floating):
-            raise TypeError(f"EVL learns one table of floating-point rows; it got {rows}: give data.Arrays(x).")
-        shape = rows[0].shape
+        given, shape = parted_specs("EVL", rows)
+        if given and isinstance(self.scheme, Pool):
+            raise ValueError("a pool cannot be shared by targets of different inputs; give scheme=Own(...).")
         if self.generator is None and len(shape) != 1:
             raise ValueError(
                 f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and head=."
             )
-        filled = self if self.generator else dataclasses.replace(self, generator=_dense(shape[0], self.head))
-        noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
+        filled = dataclasses.replace(self, given=given)
+        if self.generator is None:
+            generator = MLP((256,) * 5 + shape)
+            if self.head is None:
+                generator = WeightedGenerator(generator, MLP((64, 64, 1)), given)
+            filled = dataclasses.replace(filled, generator=generator)
+        noise = jax.ShapeDtypeStruct((2, self.latent_dim + given), jnp.float32)
         makes = output_shape(filled._generator, noise)
         if self.head is None and len(shape) != 1:
             raise ValueError(f"rows are {shape}, to which no logit can be appended; give head=, or flatten them.")
@@ -147,21 +170,21 @@ class EVL:
             )
         return filled
 
-    def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> Trained:
+    def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
         """Return freshly drawn networks."""
-        noise = jnp.zeros((1, self.latent_dim))
+        noise = jnp.zeros((1, self.latent_dim + self.given))
         key_generator, key_head = jax.random.split(key)
         variables = {"generator": self._generator.init(key_generator, noise)}
         if self.head is not None:
             variables["head"] = self.head.init(key_head, noise)
         return self._descent.init(variables)
 
-    def step(self, key: Key[Array, ""], state: Trained, x: Float[Array, "b ..."]) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: Trained, rows: PyTree) -> tuple[Trained, Metrics]:
         """Descend once on the loss of one minibatch."""
-        return self._descent.step(key, state, x)
+        return self._descent.step(key, state, rows)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, x: Float[Array, "b ..."]
+        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: PyTree
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the weighted sum of both parts, and each by itself.
 
@@ -169,7 +192,7 @@ class EVL:
             key: of the noise.
             params: of generator and head.
             variables: passed on.
-            x: targets `[b, ...]`.
+            rows: targets `[b, ...]`, or a pair of inputs `[b, k]` and targets.
 
         Returns:
             The loss; `distance` (per dimension) and `cross_entropy` (nats); and the variables.
@@ -180,8 +203,9 @@ class EVL:
             return samples.reshape(len(samples), -1), logits
 
         draw = lambda count: jax.random.normal(key, (count, self.latent_dim))
+        given, x = parted(rows)
         targets = x.reshape(len(x), -1)
-        parts = self.scheme(generate, draw, targets, self.power)
+        parts = self.scheme(generate, draw, given, targets, self.power)
         distance, surprise = jnp.mean(parts.distance) / targets.shape[1], jnp.mean(parts.cross_entropy)
         value = self.distance_weight * distance + self.probability_weight * surprise
         return value, ({"distance": distance, "cross_entropy": surprise}, variables)
@@ -197,14 +221,41 @@ class EVL:
         Returns:
             Samples `[n, ...]` and their log-weights `[n]`.
         """
-        noise = jax.random.normal(key, (n, self.latent_dim))
-        samples, log_weights = self.decode(state, noise)
+        samples, log_weights = self.guess_given(key, state, jnp.zeros((1, 0)), n)
+        return Guesses(samples[0], log_weights[0])
+
+    def guess_given(self, key: Key[Array, ""], state: Trained, given: Float[Array, "b k"], n: int) -> Guesses:
+        """Make weighted guesses for each input.
+
+        Args:
+            key: of the noise.
+            state: of one seed.
+            given: inputs `[b, k]`.
+            n: guesses for each.
+
+        Returns:
+            Samples `[b, n, ...]` and their log-weights `[b, n]`, each input's up to a constant of its own.
+
+        Raises:
+            ValueError: if the inputs are of another width.
+        """
+        if given.shape[1] != self.given:
+            raise ValueError(
+                f"the inputs have {given.shape[1]} columns and this model was made for {self.given}; without any call "
+                "guess or sample, with some guess_given or sample_given."
+            )
+        noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
+        made = self.decode(state, _beside(noise, given))
+        samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), made)
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
         return Guesses(samples, log_weights)
 
     def decode(self, state: Trained, noise: Float[Array, "n k"]) -> Guesses:
-        """Return the guess that each row of noise makes, without the bandwidth's noise, and its log-weight."""
+        """Return the guess that each row of noise makes, without the bandwidth's noise, and its log-weight.
+
+        Where there are inputs they stand behind the noise.
+        """
         return Guesses(*self._generate(self._descent.params(state), noise))
 
     def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
@@ -222,9 +273,26 @@ class EVL:
         Returns:
             Draws `[n, ...]`.
         """
+        return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
+
+    def sample_given(
+        self, key: Key[Array, ""], state: Trained, given: Float[Array, "b k"], n: int
+    ) -> Float[Array, "b n ..."]:
+        """Draw for each input: its guesses picked in proportion to their weight, with replacement.
+
+        Args:
+            key: of the draws.
+            state: of one seed.
+            given: inputs `[b, k]`.
+            n: draws for each.
+
+        Returns:
+            Draws `[b, n, ...]`.
+        """
         key_guess, key_pick = jax.random.split(key)
-        samples, log_weights = self.guess(key_guess, state, max(self.oversampling * n, _FEWEST))
-        return samples[samplers.resample(key_pick, log_weights, n)]
+        samples, log_weights = self.guess_given(key_guess, state, given, max(self.oversampling * n, _FEWEST))
+        pick = lambda key, made, weights: made[samplers.resample(key, weights, n)]
+        return jax.vmap(pick)(jax.random.split(key_pick, len(given)), samples, log_weights)
 
     @property
     def _generator(self) -> nn.Module:
@@ -246,5 +314,6 @@ class EVL:
         return made, self.head.apply(params["head"], noise)[..., 0]
 
 
-def _dense(width: int, head: nn.Module | None) -> MLP:
-    return MLP((256,) * 5 + (width + (head is None),))
+def _beside(noise: Array, given: Array) -> Array:
+    """Put each of `[b, k]` inputs behind its share of the noise, `[b * n, l]` -> `[b * n, l + k]`."""
+    return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)

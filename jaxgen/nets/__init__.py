@@ -4,5 +4,6 @@ from jaxgen.nets.conv import ConvGenerator, ConvNet, convolve
 from jaxgen.nets.initialisers import orthogonal, uniform
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.outputs import output_shape
+from jaxgen.nets.weighted import WeightedGenerator
 
-__all__ = ["ConvGenerator", "ConvNet", "MLP", "convolve", "orthogonal", "output_shape", "uniform"]
+__all__ = ["ConvGenerator", "ConvNet", "MLP", "WeightedGenerator", "convolve", "orthogonal", "output_shape", "uniform"]

@@ -87,7 +87,9 @@ def test_images_need_a_head_and_are_compared_by_pixel():
 
 def test_the_default_fits_the_data():
     method = methods.EVL().sized(ROW)
-    assert method.generator.widths == (256,) * 5 + (4,)
+    assert method.generator == nets.WeightedGenerator(nets.MLP((256,) * 5 + (3,)), nets.MLP((64, 64, 1)))
+    given = methods.EVL(scheme=methods.Own(4)).sized((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
+    assert (given.given, given.generator.given) == (2, 2)
     assert methods.EVL(head=nets.MLP((4, 1))).sized(ROW).generator.widths[-1] == 3
     with pytest.raises(ValueError, match="no generator yet"):
         methods.EVL().init(jax.random.key(0), X)
@@ -175,3 +177,76 @@ def test_memory_does_not_grow_with_the_pool():
     assert large - vectors(65_536) < 1.1 * (small - vectors(4096))
     assert small - vectors(4096) > 0
     assert temporaries(4096, chunk=None) > 5 * small  # what is not chunked does grow
+
+
+PAIRED = (jax.ShapeDtypeStruct((2,), jnp.float32), ROW)
+
+
+def conditional(**changes):
+    return methods.EVL(**{"scheme": methods.Own(4), "latent_dim": 3, **changes}).sized(PAIRED)
+
+
+def test_guesses_for_each_input_by_hand():
+    method = conditional(generator=nets.MLP((8, 4)))
+    given = X[:, :2]
+    state = method.init(jax.random.key(0), (given, X))
+    noise = np.asarray(jax.random.normal(jax.random.key(1), (32, 3))).reshape(8, 4, 3)
+    distances, surprises = [], []
+    for target, at, draws in zip(np.asarray(X), np.asarray(given), noise, strict=True):
+        made = np.array([method.generator.apply(state.params["generator"], jnp.append(z, at)) for z in draws])
+        errors = ((made[:, :3] - target) ** 2).mean(1)
+        distances.append(errors.min())
+        surprises.append(np.log(np.exp(made[:, 3]).sum()) - made[errors.argmin(), 3])
+    _, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, (given, X))
+    np.testing.assert_allclose(metrics["distance"], np.mean(distances), rtol=1e-5)
+    np.testing.assert_allclose(metrics["cross_entropy"], np.mean(surprises), rtol=1e-5)
+    guesses = method.guess_given(jax.random.key(1), state, given, 4)
+    assert guesses.samples.shape == (8, 4, 3)
+    np.testing.assert_allclose(((guesses.samples - X[:, None]) ** 2).mean(-1).min(1), distances, rtol=1e-5)
+
+
+def test_one_own_guess_is_least_squares():
+    """The minimum over one guess is the mean: what is learned is the mean of the outcomes at each input."""
+    generator = np.random.default_rng(0)
+    x = generator.uniform(-1, 1, size=(4000, 1)).astype(np.float32)
+    y = (x**2 + generator.choice([-1, 1], size=x.shape)).astype(np.float32)
+    method = methods.EVL(scheme=methods.Own(1), probability_weight=0.0, learning_rate=Cosine(3e-3, 1000))
+    method = dataclasses.replace(method, generator=nets.MLP((32, 32, 2)), latent_dim=1)
+    config = jaxgen.Config(method, data.Arrays((x, y)), steps=1000, every=1000, layout=tiny.ONE)
+    result = jaxgen.train(config, progress=False)
+    at = jnp.linspace(-0.9, 0.9, 7)[:, None]
+    made = result.config.method.guess_given(jax.random.key(0), result.of(0), at, 200).samples
+    assert np.abs(made - at[:, None] ** 2).max() < 0.35  # the outcomes lie a whole unit away on either side
+    assert (result.history["cross_entropy"] == 0).all()
+
+
+def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
+    generator, weight = nets.MLP((8, 3)), nets.MLP((4, 1))
+    method = tiny.evl(generator=nets.WeightedGenerator(generator, weight))
+    state = method.init(jax.random.key(0), X)
+    parts = state.params["generator"]["params"]
+    noise = jax.random.normal(jax.random.key(1), (5, 3))
+    guesses = method.decode(state, noise)
+    np.testing.assert_allclose(guesses.samples, generator.apply({"params": parts["generator"]}, noise), rtol=1e-6)
+    logits = weight.apply({"params": parts["weight"]}, guesses.samples)[:, 0]
+    np.testing.assert_allclose(guesses.log_weights, logits, rtol=1e-5, atol=1e-6)
+    loud = dataclasses.replace(method, probability_weight=10.0)
+    slopes = [
+        jax.grad(lambda p, m=m: m.loss(jax.random.key(1), p, {}, X)[0])(state.params)["generator"]["params"]
+        for m in (method, loud)
+    ]
+    for a, b in zip(*(jax.tree.leaves(slope["generator"]) for slope in slopes), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    a, b = (slope["weight"]["Dense_1"]["kernel"] for slope in slopes)
+    np.testing.assert_allclose(10 * a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_inputs_that_do_not_fit_are_told():
+    with pytest.raises(ValueError, match="a pool cannot be shared by targets of different inputs"):
+        methods.EVL().sized(PAIRED)
+    method = conditional(generator=nets.MLP((8, 4)))
+    state = method.init(jax.random.key(0), (X[:, :2], X))
+    with pytest.raises(ValueError, match="call guess or sample, with some guess_given"):
+        method.sample(jax.random.key(0), state, 3)
+    with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
+        methods.EVL().sized(ROW, ROW)
