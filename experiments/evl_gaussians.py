@@ -1,0 +1,237 @@
+r"""Figures 1 and 2 of Guttenberg, Generating the support with extreme value losses (2019): mixtures of unit Gaussians.
+
+    python -m experiments.evl_gaussians                  # ours and the bounds
+    python -m experiments.evl_gaussians --models floor chance empirical untrained ours gaussian_mixture mixture_density \
+        gan_published gan --out experiments/results      # the tables there
+    python -m experiments.evl_gaussians --quick          # a minute
+
+Mixtures of 1, 2, 4 and 10 Gaussians in 1 to 4 dimensions, 50,000 and 5,000 training points, the paper's seeds 1 to 5;
+KL divergence and Fisher distance on a grid of 20^d cells, geometric means over the seeds as in the paper, and plain
+means. The paper's numbers are those of its stored results. Cells are kept in `runs/` as they come.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tyro
+
+import jaxgen
+from experiments import baselines, histograms, report
+from jaxgen import data, methods, nets
+from jaxgen.descent import Cosine
+
+# Geometric means of KL and Fisher over seeds 1 to 5, from the results stored with the paper's code, by the number of
+# training points, then by dimensions, then for 1, 2, 4 and 10 Gaussians.
+PUBLISHED = {
+    50_000: {
+        1: [(0.00083, 0.039), (0.0025, 0.071), (0.0012, 0.049), (0.0013, 0.049)],
+        2: [(0.0161, 0.130), (0.0323, 0.144), (0.0651, 0.172), (0.130, 0.201)],
+        3: [(0.156, 0.240), (0.510, 0.330), (1.03, 0.457), (2.29, 0.628)],
+        4: [(1.26, 0.451), (2.26, 0.579), (4.21, 0.763), (7.97, 1.04)],
+    },
+    5_000: {
+        1: [(0.0038, 0.086), (0.0025, 0.074), (0.0060, 0.114), (0.0065, 0.120)],
+        2: [(0.0186, 0.126), (0.0143, 0.120), (0.0409, 0.244), (0.0499, 0.310)],
+        3: [(0.101, 0.222), (0.172, 0.306), (0.272, 0.428), (0.583, 0.668)],
+        4: [(0.547, 0.405), (0.974, 0.517), (1.45, 0.672), (6.32, 1.20)],
+    },
+}
+MIXTURES = (1, 2, 4, 10)
+MEASURES = (("kl", "KL, nats"), ("fisher", "Fisher, rad"))
+RESIDUAL = 500  # last steps over which the distance to the nearest guess is averaged
+
+
+def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
+    """Return our one configuration for all cells, chosen on data seed 81379 as the paper's was."""
+    method = methods.EVL(
+        generator=nets.WeightedGenerator(nets.MLP((128,) * 3 + (mixture.dimensions,)), nets.MLP((64, 64, 1))),
+        scheme=methods.Pool(512),
+        learning_rate=Cosine(1e-3, steps),
+    )
+    return jaxgen.Config(method, mixture, steps=steps, batch_size=500, every=steps // 10, seed=mixture.seed)
+
+
+def widened(result: jaxgen.Result) -> Any:
+    """Return the method with the one bandwidth for which its guesses account for the residual.
+
+    A guess stands for a Gaussian as wide, in every coordinate, as the root mean square of the distance at which the
+    training points found their nearest guess.
+    """
+    residual = np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())
+    method: Any = result.config.method
+    return dataclasses.replace(method, bandwidth=float(residual))
+
+
+def bare(method: Any, state: Any) -> histograms.Counted:
+    """Count the guesses without the bandwidth."""
+    return histograms.weigh(dataclasses.replace(method, bandwidth=0.0), state)
+
+
+Cell = Callable[["Experiment", str, data.GaussianMixture], dict[str, Any]]
+
+
+def _drawn(draw: Callable[[Any], np.ndarray]) -> Cell:
+    return lambda e, name, mixture: histograms.drawn(e.runs, name, mixture, draw)
+
+
+def _trained(config: Callable[["Experiment", data.GaussianMixture], jaxgen.Config], **named: Any) -> Cell:
+    return lambda e, name, mixture: histograms.trained(e.runs, name, config(e, mixture), **named)
+
+
+def _gan(published: bool) -> Callable[["Experiment", data.GaussianMixture], jaxgen.Config]:
+    return lambda e, mixture: baselines.gan(mixture, mixture.seed, epochs=e.epochs, published=published)
+
+
+MODELS: dict[str, tuple[str, Cell]] = {
+    "floor": ("the truth itself (floor)", _drawn(baselines.again)),
+    "chance": ("uniform in the data's box (chance)", _drawn(baselines.box)),
+    "empirical": ("training points", _drawn(baselines.empirical)),
+    "untrained": ("EVL, untrained", _trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
+    "ours": (
+        "EVL, ours",
+        _trained(lambda e, mixture: ours(mixture, e.steps), fit=widened, others={"bare": bare}),
+    ),
+    "gaussian_mixture": ("mixture of 10 Gaussians", _drawn(baselines.mixture)),
+    "mixture_density": (
+        "mixture density network, 10 Gaussians",
+        _trained(
+            lambda e, mixture: baselines.mixture_density(mixture, mixture.seed, components=10, steps=e.density_steps),
+            count=histograms.count_draws,
+        ),
+    ),
+    "gan_published": ("unrolled GAN, as released", _trained(_gan(True), count=histograms.count_draws)),
+    "gan": ("unrolled GAN, through all layers", _trained(_gan(False), count=histograms.count_draws)),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Which models and cells, how many seeds, how long."""
+
+    models: tuple[str, ...] = ("floor", "chance", "empirical", "untrained", "ours")
+    """Models; baselines take most of the time."""
+    dimensions: tuple[int, ...] = (1, 2, 3, 4)
+    """Of the data."""
+    gaussians: tuple[int, ...] = MIXTURES
+    """In each mixture."""
+    points: tuple[int, ...] = (50_000, 5_000)
+    """For training."""
+    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Of data and training alike; the paper's are 1 to 5, and 81379 chose the configuration."""
+    steps: int = 5_000
+    """Training steps of `ours`."""
+    epochs: int = 50
+    """Epochs of the adversarial networks."""
+    density_steps: int = 4_000
+    """Training steps of the mixture density network."""
+    quick: bool = False
+    """A minute's worth: two cells, one seed, few steps."""
+    runs: pathlib.Path = pathlib.Path("runs/evl_gaussians")
+    """Where cells and checkpoints are kept."""
+    out: pathlib.Path = pathlib.Path("runs/evl_gaussians")
+    """Where the table and the figure go."""
+
+
+Found = dict[tuple[str, int, int, int], list[dict[str, Any]]]  # of (model, points, dimensions, Gaussians), by seed
+
+
+def run(experiment: Experiment) -> Found:
+    """Train and score every cell, print the tables, and write them with their figure."""
+    if unknown := set(experiment.models) - set(MODELS):
+        raise SystemExit(f"there are no models {sorted(unknown)}; choose from {', '.join(MODELS)}.")
+    if experiment.quick:
+        experiment = dataclasses.replace(
+            experiment,
+            models=tuple(MODELS),
+            dimensions=(1, 2),
+            gaussians=(4,),
+            points=(5_000,),
+            seeds=experiment.seeds[:1],
+            steps=min(experiment.steps, 500),
+            epochs=min(experiment.epochs, 10),
+            density_steps=min(experiment.density_steps, 500),
+            runs=experiment.runs / "quick",
+            out=experiment.runs / "quick",
+        )
+    found: Found = {}
+    grid = (experiment.seeds, experiment.models, experiment.points, experiment.dimensions, experiment.gaussians)
+    for seed, model, points, d, n in itertools.product(*grid):
+        mixture = data.GaussianMixture(n=points, components=n, dimensions=d, seed=seed)
+        name = f"{model}-{points}-{d}-{n}-{seed}"
+        print(name, flush=True)
+        found.setdefault((model, points, d, n), []).append(MODELS[model][1](experiment, name, mixture))
+    experiment.out.mkdir(parents=True, exist_ok=True)
+    for points in experiment.points:
+        table = tabulate(experiment, found, points)
+        print(f"\n{table}\n")
+        table.write(experiment.out, {"steps": experiment.steps})
+    draw(experiment, experiment.out / "evl_gaussians.png", found)
+    print(f"written: {experiment.out / 'evl_gaussians_*'}.{{json,md}}, {experiment.out / 'evl_gaussians.png'}")
+    return found
+
+
+def geometric(values: np.ndarray, digits: int) -> str:
+    """Write the geometric mean, with the paper's band: the deviation of the logarithms as a factor over sqrt(4)."""
+    mean = float(np.exp(np.log(values).mean()))
+    band = mean * float(np.log(values).std()) / 2
+    return f"{mean:.{digits}g} ± {band:.1g}; {values.mean():.{digits}g}"
+
+
+def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
+    """Return the table of one size of training set: a line for each model in each cell."""
+    columns = [
+        *(report.Column(name, title, 3, geometric) for name, title in MEASURES),
+        report.Column("off", "mass off support", 4),
+        report.Column("seconds", "seconds", 0),
+    ]
+    rows, better, cells = [], 0, 0
+    for d, n in itertools.product(experiment.dimensions, experiment.gaussians):
+        published = dict(zip(("kl", "fisher"), PUBLISHED[points][d][MIXTURES.index(n)], strict=True))
+        for model in experiment.models:
+            seeds = found[model, points, d, n]
+            values = {c.name: [seed[c.name] for seed in seeds if c.name in seed] for c in columns}
+            rows.append(
+                report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}", values, published if model == "ours" else {})
+            )
+            if model == "ours":
+                bare = {name: [seed[f"bare_{name}"] for seed in seeds] for name in ("kl", "fisher", "off")}
+                rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}, without the bandwidth", bare))
+                means = {name: np.exp(np.log(values[name]).mean()) for name, _ in MEASURES}
+                better += all(means[name] < published[name] for name in means)
+                cells += 1
+    remarks = [
+        "Geometric mean ± the paper's band; plain mean. The paper's numbers are geometric means.",
+        f"Ours is better than the paper's in KL and in Fisher in {better} of {cells} cells.",
+    ]
+    title = f"Mixtures of N unit Gaussians in d dimensions, {points:,} training points"
+    return report.Table(f"evl_gaussians_{points}", title, columns, rows, [" ".join(remarks)])
+
+
+def draw(experiment: Experiment, path: pathlib.Path, found: Found) -> None:
+    """Draw Figures 1 and 2: both measures against the number of Gaussians, a column for each dimension."""
+    kinds = [(points, measure) for points in experiment.points for measure in MEASURES]
+    shown = [model for model in experiment.models if model not in ("chance", "untrained")]
+    with report.figure(path, len(kinds), len(experiment.dimensions)) as axes:
+        for row, (points, (measure, title)) in zip(axes, kinds, strict=True):
+            for axis, d in zip(row, experiment.dimensions, strict=True):
+                for position, model in enumerate(shown):
+                    logs = [
+                        [np.log(seed[measure]) for seed in found[model, points, d, n]] for n in experiment.gaussians
+                    ]
+                    mean, band = np.mean(logs, 1), np.std(logs, 1) / 2
+                    line = axis.plot(experiment.gaussians, np.exp(mean), "o-", color=f"C{position}")
+                    line[0].set_label(MODELS[model][0])
+                    low, high = np.exp(mean) * (1 - band), np.exp(mean) * (1 + band)
+                    axis.fill_between(experiment.gaussians, low, high, color=f"C{position}", alpha=0.2)
+                published = [PUBLISHED[points][d][MIXTURES.index(n)][measure == "fisher"] for n in experiment.gaussians]
+                axis.plot(experiment.gaussians, published, "k--", label="EVL, the paper")
+                axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=title)
+        axes[0, 0].legend(fontsize="x-small")
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Experiment))

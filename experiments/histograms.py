@@ -1,0 +1,195 @@
+"""Generative models scored as the extreme value paper scores them: by counts on a grid of cells."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen
+from experiments import report
+from jaxgen import metrics, samplers
+from jaxgen.description import describe
+
+__all__ = ["COLUMNS", "GRID", "Counted", "count_draws", "drawn", "reject", "score", "some", "trained", "weigh"]
+
+COLUMNS = [
+    report.Column("kl", "KL, nats"),
+    report.Column("fisher", "Fisher, rad"),
+    report.Column("off", "mass off support", 4),
+    report.Column("ess", "ESS share", 2),
+    report.Column("seconds", "seconds", 0),
+]
+GRID = metrics.Grid()
+BLOCKS, BLOCK = 4, 100_000  # the released code weighs 4 blocks of 100,000 guesses, each normalised by itself
+POINTS = 10_000  # kept to be drawn
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """What was made of a model's draws.
+
+    Attributes:
+        shares: of the cells.
+        points: some draws.
+        share: of the draws that counted: of the effective sample size, or of those kept.
+    """
+
+    shares: metrics.Histogram
+    points: np.ndarray
+    share: float
+
+
+def weigh(method: Any, state: Any) -> Counted:
+    """Count an extreme value network's guesses by their weights, as the released code does."""
+    guess = jax.jit(method.guess, static_argnums=2)
+    blocks = [guess(jax.random.key(block), state, BLOCK) for block in range(BLOCKS)]
+    counts = [
+        GRID(made.samples, np.exp(np.asarray(made.log_weights, float) - np.max(made.log_weights))) for made in blocks
+    ]
+    share = np.mean([float(samplers.effective_sample_size(made.log_weights)) / BLOCK for made in blocks])
+    picked = samplers.resample(jax.random.key(BLOCKS), blocks[0].log_weights, POINTS)
+    return Counted(np.mean(counts, 0), np.asarray(blocks[0].samples[picked]), float(share))
+
+
+def reject(method: Any, state: Any) -> Counted:
+    """Count as many guesses that rejection sampling kept, as the paper describes."""
+    guess = jax.jit(method.guess, static_argnums=2)
+    kept: list[np.ndarray] = []
+    made = 0
+    while sum(map(len, kept)) < BLOCKS * BLOCK:
+        key_guess, key_keep = jax.random.split(jax.random.key(1000 + made))
+        found = guess(key_guess, state, BLOCK)
+        kept.append(np.asarray(found.samples)[np.asarray(samplers.reject(key_keep, found.log_weights))])
+        made += 1
+    points = np.concatenate(kept)
+    return Counted(GRID(points[: BLOCKS * BLOCK]), points[:POINTS], len(points) / (made * BLOCK))
+
+
+def count_draws(method: Any, state: Any) -> Counted:
+    """Count the draws of a model whose draws weigh alike."""
+    sample = jax.jit(method.sample, static_argnums=2)
+    points = np.concatenate([np.asarray(sample(jax.random.key(block), state, BLOCK)) for block in range(BLOCKS)])
+    return Counted(GRID(points), points[:POINTS], 1.0)
+
+
+def score(test: metrics.Histogram, model: metrics.Histogram) -> dict[str, float]:
+    """Return the measures of one model."""
+    return {
+        "kl": metrics.kl_divergence(test, model),
+        "fisher": metrics.fisher_distance(test, model),
+        "off": metrics.mass_off_support(test, model),
+    }
+
+
+def some(points: np.ndarray) -> list[list[float]]:
+    """Return a few of the points, rounded, as they are kept to be drawn."""
+    chosen = np.random.default_rng(0).permutation(len(points))[:POINTS]  # scikit-learn's draws come sorted
+    return np.round(points[chosen], 2).tolist()
+
+
+def drawn(runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndarray]) -> dict[str, Any]:
+    """Score a model that needs no training by steps, remembered in `runs`.
+
+    Args:
+        runs: where cells are kept.
+        name: of the cell.
+        toy: the data, with `test()`.
+        draw: makes the model's points of the data.
+
+    Returns:
+        The measures, seconds and some points.
+    """
+
+    def compute() -> dict[str, Any]:
+        begun = time.perf_counter()
+        points = draw(toy)
+        seconds = time.perf_counter() - begun
+        return {**score(GRID(toy.test()), GRID(points)), "seconds": seconds, "points": some(points)}
+
+    identity = {"row": name, "data": describe(toy), "grid": describe(GRID)}
+    return report.remembered(runs / f"{_place(name, identity)}.json", identity, compute)
+
+
+def trained(
+    runs: pathlib.Path,
+    name: str,
+    config: jaxgen.Config,
+    *,
+    count: Callable[[Any, Any], Counted] = weigh,
+    others: dict[str, Callable[[Any, Any], Counted]] | None = None,
+    fit: Callable[[jaxgen.Result], Any] = lambda result: result.config.method,
+    train: bool = True,
+) -> dict[str, Any]:
+    """Train a model, score it, and score it along its training; remembered in `runs`, and resumed there.
+
+    Args:
+        runs: where cells and checkpoints are kept.
+        name: of the cell.
+        config: what is trained, on data with `test()`.
+        count: how its draws are counted.
+        others: other ways to count them, whose measures are kept under `NAME_kl` and so on.
+        fit: makes the method that is counted of what was trained.
+        train: whether to train it; else it is scored as it was drawn.
+
+    Returns:
+        The measures, `curve` along the training, seconds and some points.
+    """
+    ways = {"count": count, "fit": fit, **(others or {})}
+    identity = {
+        "config": describe(config),
+        "grid": describe(GRID),
+        "train": train,
+        "blocks": [BLOCKS, BLOCK],
+        "ways": {key: way.__name__ for key, way in ways.items()},
+    }
+    place = runs / _place(name, identity)
+
+    def compute() -> dict[str, Any]:
+        test = GRID(config.data.test())  # type: ignore[attr-defined]
+        kept = place.with_suffix(".curve")  # one look a line, so that a run that is cut off loses none
+        curve: list[dict[str, float]] = []
+        spacing = config.every * max(1, config.steps // config.every // 20)
+        spent = [0.0, time.perf_counter()]
+
+        def look(step: int, result: jaxgen.Result) -> None:
+            spent[0] += time.perf_counter() - spent[1]  # of training alone
+            if step % spacing == 0:
+                curve.append({"step": step, **score(test, count(fit(result), result.of(0)).shares)})
+                with kept.open("a") as file:
+                    file.write(json.dumps(curve[-1]) + "\n")
+            spent[1] = time.perf_counter()
+
+        method: Any
+        if train:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            result = jaxgen.train(config, watch=look, checkpoint_dir=place)
+            method, state = fit(result), result.of(0)
+        else:
+            (x,) = config.data.tables()
+            method = config.method.sized(jax.ShapeDtypeStruct(x.shape[1:], np.float32))
+            state = method.init(jax.random.key(config.seed), jnp.asarray(x[: config.batch_size]))
+        found = count(method, state)
+        cell = {**score(test, found.shares), "ess": found.share, "points": some(found.points), "curve": curve}
+        for other, way in (others or {}).items():
+            also = way(method, state)
+            cell |= {f"{other}_{k}": v for k, v in {**score(test, also.shares), "share": also.share}.items()}
+        if train and len(curve) == config.steps // spacing:  # a run that went on from a checkpoint is not timed
+            return cell | {"seconds": spent[0]}
+        if kept.exists():
+            looks = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
+            cell["curve"] = [looks[step] for step in sorted(looks)]
+        return cell
+
+    return report.remembered(place.with_suffix(".json"), identity, compute)
+
+
+def _place(name: str, identity: dict[str, Any]) -> str:
+    """Name a cell so that another config is another file."""
+    return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]}"
