@@ -12,6 +12,7 @@ Cells and checkpoints are kept in `runs/`, so an experiment that was cut off goe
 
 import base64
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -179,6 +180,7 @@ def trained(experiment: "Experiment", row: str, name: str, config: jaxgen.Config
     return report.remembered(place.with_suffix(".json"), identity, compute)
 
 
+@functools.cache
 def _judge(experiment: "Experiment", name: str) -> judge.Judge:
     return judge.train(SETS[name].train, SETS[name].test, experiment.judge_steps, experiment.runs)
 
@@ -236,7 +238,7 @@ class Experiment:
     guesses: int = SIZES[-1]
     """The most guesses among which the nearest is looked for."""
     quick: bool = False
-    """A minute's worth: one seed, few steps, 4,096 guesses."""
+    """A minute's worth: one seed, few steps, 1,024 guesses."""
     runs: pathlib.Path = pathlib.Path("runs/evl_images")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/evl_images")
@@ -261,10 +263,10 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table | None]:
         experiment = dataclasses.replace(
             experiment,
             seeds=1,
-            steps=min(experiment.steps, 60),
+            steps=min(experiment.steps, 40),
             paper_epochs=1,
             judge_steps=min(experiment.judge_steps, 200),
-            guesses=min(experiment.guesses, 4096),
+            guesses=min(experiment.guesses, 1024),
             out=runs,
             runs=runs,
         )
@@ -326,7 +328,8 @@ def _digits_table(experiment: Experiment, found: dict[str, dict[str, list[dict[s
             for kind in cells[0].get("digits", {}):
                 measured = [cell["digits"][kind] for cell in cells]
                 values = {c.name: [m[c.name] for m in measured if c.name in m] for c in DIGITS}
-                told = f"{DRAWS:,} training images (floor)" if row == "training" else f"{ROWS[row]}, {kind}"
+                some = min(DRAWS, experiment.guesses)
+                told = f"{some:,} training images (floor)" if row == "training" else f"{ROWS[row]}, {kind}"
                 rows.append(report.Row(f"{name}: {told}", values))
             if row == "training":
                 accuracy = f"{cells[0]['accuracy']:.2%} of the test images after {experiment.judge_steps:,} steps"

@@ -40,7 +40,7 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert (tmp_path / "evl_images_mnist.png").stat().st_size > 10_000
     assert len(json.loads((tmp_path / "evl_images.json").read_text())["rows"]) == 4
     monkeypatch.setattr(evl_images, "distances", None)  # again: nothing is computed a second time
-    assert evl_images.run(experiment)[0].rows == nearest.rows
+    assert evl_images.measure(experiment, "ours", "mnist", 0)["nearest_16"] == values["EVL, ours"]["nearest_16"][0]
 
 
 def test_the_paper_s_protocol_is_what_papers_say(small):
