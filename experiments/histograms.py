@@ -17,7 +17,19 @@ from experiments import report
 from jaxgen import metrics, samplers
 from jaxgen.description import describe
 
-__all__ = ["COLUMNS", "GRID", "Counted", "count_draws", "drawn", "reject", "score", "some", "trained", "weigh"]
+__all__ = [
+    "COLUMNS",
+    "GRID",
+    "Counted",
+    "count_draws",
+    "drawn",
+    "place_of",
+    "reject",
+    "score",
+    "some",
+    "trained",
+    "weigh",
+]
 
 COLUMNS = [
     report.Column("kl", "KL, nats"),
@@ -114,7 +126,7 @@ def drawn(runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndar
         return {**score(GRID(toy.test()), GRID(points)), "seconds": seconds, "points": some(points)}
 
     identity = {"row": name, "data": describe(toy), "grid": describe(GRID)}
-    return report.remembered(runs / f"{_place(name, identity)}.json", identity, compute)
+    return report.remembered(runs / f"{place_of(name, identity)}.json", identity, compute)
 
 
 def trained(
@@ -149,7 +161,7 @@ def trained(
         "blocks": [BLOCKS, BLOCK],
         "ways": {key: way.__name__ for key, way in ways.items()},
     }
-    place = runs / _place(name, identity)
+    place = runs / place_of(name, identity)
 
     def compute() -> dict[str, Any]:
         test = GRID(config.data.test())  # type: ignore[attr-defined]
@@ -190,6 +202,6 @@ def trained(
     return report.remembered(place.with_suffix(".json"), identity, compute)
 
 
-def _place(name: str, identity: dict[str, Any]) -> str:
+def place_of(name: str, identity: dict[str, Any]) -> str:
     """Name a cell so that another config is another file."""
     return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]}"

@@ -2,6 +2,7 @@
 
 from jaxgen.data.batches import plan, take
 from jaxgen.data.images import Digits, Images, Labelled
+from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
 from jaxgen.data.tables import Arrays, Dataset, Table
 from jaxgen.data.toy import (
     Checkerboard,
@@ -20,10 +21,13 @@ __all__ = [
     "Checkerboard",
     "Dataset",
     "Digits",
+    "DoublePendulum",
     "EightGaussians",
     "GaussianMixture",
     "Images",
     "Labelled",
+    "NoisyRing",
+    "Outcomes",
     "PlanarSwissRoll",
     "Rings",
     "SwissRoll",
