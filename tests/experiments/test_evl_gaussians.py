@@ -1,0 +1,64 @@
+"""The Gaussian grid end to end with few points and steps; its rules and aggregates by hand."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from experiments import evl_gaussians, histograms
+from jaxgen import data
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(histograms, "BLOCK", 500)
+    mixture = data.GaussianMixture
+    shrink = lambda n, **named: mixture(n=1000, test_n=2000, **named)
+    monkeypatch.setattr(data, "GaussianMixture", shrink)
+
+
+def test_every_model_is_measured_written_and_drawn(few, tmp_path, monkeypatch):
+    small = lambda mixture, steps: dataclasses.replace(original(mixture, steps), batch_size=40)
+    original = evl_gaussians.ours
+    monkeypatch.setattr(evl_gaussians, "ours", small)
+    experiment = evl_gaussians.Experiment(quick=True, steps=10, epochs=2, density_steps=10, runs=tmp_path)
+    found = evl_gaussians.run(experiment)
+    assert len(found) == 2 * len(evl_gaussians.MODELS)
+    assert all(np.isfinite([cell["kl"], cell["fisher"]]).all() for cells in found.values() for cell in cells)
+    written = json.loads((tmp_path / "quick" / "evl_gaussians_5000.json").read_text())
+    assert len(written["rows"]) == 2 * (len(evl_gaussians.MODELS) + 1)  # ours without its bandwidth as well
+    assert (tmp_path / "quick" / "evl_gaussians.png").stat().st_size > 10_000
+    monkeypatch.setattr(histograms, "score", None)  # again: nothing is computed a second time
+    assert evl_gaussians.run(experiment).keys() == found.keys()
+
+
+def test_the_bandwidth_is_the_residual():
+    """The root mean square over the last steps of the distance per coordinate, which the history holds."""
+    result = jaxgen.train(tiny.config(tiny.evl(), seeds=1), progress=False)
+    wanted = np.sqrt(np.mean(result.history["distance"][0]))  # all steps, being fewer than 500
+    np.testing.assert_allclose(evl_gaussians.widened(result).bandwidth, wanted, rtol=1e-6)
+
+
+def test_geometric_means_as_the_paper_s():
+    values = np.array([1.0, 10.0, 100.0])
+    assert evl_gaussians.geometric(values, 3) == "10 ± 9; 37"  # 10 * std(log) / sqrt(4) = 10 * 1.88 / 2
+
+
+def test_one_configuration_for_all_cells():
+    configs = [
+        evl_gaussians.ours(data.GaussianMixture(n=n, components=c, dimensions=3, seed=s), 100)
+        for n, c, s in ((50_000, 1, 1), (5_000, 10, 2))
+    ]
+    assert configs[0].method == configs[1].method
+    assert [config.seed for config in configs] == [1, 2]
+    assert jax.tree.map(len, evl_gaussians.PUBLISHED[5_000]) is not None
+    assert all(len(row) == 4 for cells in evl_gaussians.PUBLISHED.values() for row in cells.values())
+
+
+def test_unknown_models_are_told():
+    with pytest.raises(SystemExit, match="choose from floor, chance"):
+        evl_gaussians.run(evl_gaussians.Experiment(models=("vae",)))
