@@ -163,7 +163,7 @@ def backward(rows: int, products: Sequence[int]) -> float:
 
 def own(quick: bool) -> list[Contender]:
     """The paper's protocol in low dimensions: 128 guesses of its own for each of 200 targets, five layers of 256."""
-    steps, guesses, chunk, widths = (2, 4, 50, (16,) * 2) if quick else (10, 128, 10, (256,) * 5)
+    steps, guesses, chunk, widths = (2, 4, 50, (16,) * 2) if quick else (5, 128, 10, (256,) * 5)
     published = dataclasses.replace(paper(0), steps=1000 * steps, every=steps)
     network = nets.MLP((*widths, 4))
 
