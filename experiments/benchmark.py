@@ -100,7 +100,8 @@ def trained(config: jaxgen.Config) -> Ready:
         state, _ = training._advance(config, program, state, placed, done)
         done += config.every
 
-    return Ready(run, {"compile": seconds, "temporaries": int(program.memory_analysis().temp_size_in_bytes) / 2**20})
+    memory: Any = program.memory_analysis()
+    return Ready(run, {"compile": seconds, "temporaries": memory.temp_size_in_bytes / 2**20})
 
 
 def plain(config: jaxgen.Config, steps: int, make: Callable[[Any], Any], guesses: int) -> Ready:
