@@ -1,0 +1,112 @@
+"""The benchmark end to end with small networks, its arithmetic, and that PyTorch takes the same step."""
+
+import dataclasses
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import benchmark
+from jaxgen import data, nets
+from jaxgen.parallel import Layout
+
+needs_torch = pytest.mark.skipif(
+    not benchmark._has_torch(), reason="PyTorch is not installed; it comes with the extra `benchmark`"
+)
+
+
+def small(monkeypatch):
+    """Few points, one device, no process beside this one."""
+    published = benchmark.paper
+    monkeypatch.setattr(
+        benchmark,
+        "paper",
+        lambda seed: dataclasses.replace(
+            published(seed), data=data.SwissRoll(n=2000, test_n=1), layout=Layout(devices=1)
+        ),
+    )
+    monkeypatch.setattr(benchmark, "PRODUCT", 64)
+    monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
+
+
+def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsys):
+    small(monkeypatch)
+    monkeypatch.setattr(benchmark, "_has_torch", lambda: False)
+    table = benchmark.run(benchmark.Experiment(rows=("own",), quick=True, out=tmp_path))
+    chunked, at_once, eager = table.rows
+    for row in (chunked, at_once):
+        for name in ("milliseconds", "gflop", "share", "compile", "temporaries"):
+            assert all(np.isfinite(row.values[name])), name
+        assert len(row.values["milliseconds"]) == 3
+    assert len(at_once.values["times"]) == 3
+    assert not eager.values
+    assert "PyTorch is not installed" in eager.note
+    written = json.loads((tmp_path / "quick" / "benchmark.json").read_text())
+    assert len(written["races"]["own"]["seconds"]["0"]) == 3
+    assert "PyTorch is not installed" in capsys.readouterr().out
+
+
+def test_unknown_rows_are_told():
+    with pytest.raises(SystemExit, match="choose from own, pool"):
+        benchmark.run(benchmark.Experiment(rows=("flow",)))
+
+
+@pytest.mark.parametrize("network", ["dense", "images"])
+def test_arithmetic_is_what_xla_counts(network):
+    """XLA counts activations too, and leaves out products with the zeros around an image."""
+    rows, latent_dim = 64, 16
+    if network == "dense":
+        module, products, close = nets.MLP((64, 64, 4)), benchmark.dense_products((latent_dim, 64, 64, 4)), 0.05
+    else:
+        widths = (32, 32, 32, 32)
+        module = nets.ConvGenerator((16, 16, 1), widths)
+        products, close = benchmark.image_products(latent_dim, widths, 1), 0.2
+    noise = jnp.zeros((rows, latent_dim))
+    params = module.init(jax.random.key(0), noise)
+    value = lambda params: jnp.sum(module.apply(params, noise) ** 2)
+    count = lambda f: jax.jit(f).lower(params).compile().cost_analysis()["flops"]
+    forward, backward = benchmark.forward(rows, products), benchmark.backward(rows, products)
+    np.testing.assert_allclose(count(value), forward, rtol=close)
+    np.testing.assert_allclose(count(jax.grad(value)), forward + backward, rtol=close)
+
+
+@needs_torch
+@pytest.mark.parametrize("name", ["own", "pool"])
+def test_pytorch_takes_the_same_step(name, monkeypatch):
+    """`plain` compares the losses, and refuses another one."""
+    small(monkeypatch)
+    from experiments import eager
+
+    (contender,) = [contender for contender in benchmark.ROWS[name](True) if contender.torch]
+    contender.prepare().run()
+    value = eager.value
+    monkeypatch.setattr(eager, "value", lambda *given: 1.001 * value(*given))
+    with pytest.raises(SystemExit, match="do not take the same step"):
+        contender.prepare()
+
+
+@needs_torch
+def test_arithmetic_is_what_pytorch_counts():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    (contender,) = [contender for contender in benchmark.own(True) if contender.torch]
+    ready = contender.prepare()
+    with FlopCounterMode(display=False) as counter:
+        ready.run()
+    np.testing.assert_allclose(counter.get_total_flops() / contender.steps, contender.flop, rtol=0.01)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from Linux's /proc")
+def test_memory_is_that_of_the_process_when_it_was_largest(monkeypatch):
+    waits = benchmark.Contender("waits", 1, 0.0, lambda: benchmark.Ready(lambda: None, {}))
+    monkeypatch.setitem(benchmark.ROWS, "waits", lambda quick: [waits])
+    (before,) = benchmark.weigh("waits", 0, True)
+    hoard = np.ones(2**27)  # a GiB
+    (during,) = benchmark.weigh("waits", 0, True)
+    assert during - before > 0.5 * hoard.nbytes / 2**20  # the peak before may have been above what was held then
+    del hoard
+    assert abs(benchmark.weigh("waits", 0, True)[0] - during) < 16  # Linux counts in batches of pages
