@@ -52,7 +52,7 @@ def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
         scheme=methods.Pool(512),
         learning_rate=Cosine(1e-3, steps),
     )
-    return jaxgen.Config(method, mixture, steps=steps, batch_size=500, every=steps // 10, seed=mixture.seed)
+    return jaxgen.Config(method, mixture, steps=steps, batch_size=500, every=steps, seed=mixture.seed)
 
 
 def widened(result: jaxgen.Result) -> Any:

@@ -11,19 +11,18 @@ from experiments import evl_conditional
 
 def test_every_model_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(evl_conditional, "DRAWS", 400)
-    for name, problem in evl_conditional.PROBLEMS.items():
-        make = lambda seed, make=problem.make: dataclasses.replace(make(seed), n=300)
-        changed = dataclasses.replace(problem, make=make, inputs=problem.inputs[::12])
-        monkeypatch.setitem(evl_conditional.PROBLEMS, name, changed)
+    problem = evl_conditional.PROBLEMS["pendulum"]
+    make = lambda seed: dataclasses.replace(problem.make(seed), n=300)
+    changed = dataclasses.replace(problem, make=make, inputs=problem.inputs[::12])
+    monkeypatch.setitem(evl_conditional.PROBLEMS, "pendulum", changed)
     evl_conditional.truth.cache_clear()
-    experiment = evl_conditional.Experiment(quick=True, steps=10, runs=tmp_path)
+    experiment = evl_conditional.Experiment(problems=("pendulum",), quick=True, steps=10, runs=tmp_path)
     table = evl_conditional.run(experiment)
     evl_conditional.truth.cache_clear()
-    assert len(table.rows) == 2 * len(evl_conditional.MODELS)
+    assert len(table.rows) == len(evl_conditional.MODELS)
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
-    by_title = {row.title: row.values["fisher"][0] for row in table.rows}
-    for problem in ("noisy ring", "double pendulum"):
-        assert by_title[f"{problem}: the truth itself (floor)"] < by_title[f"{problem}: EVL, untrained"]
+    fisher = {row.title.removeprefix("double pendulum: "): row.values["fisher"][0] for row in table.rows}
+    assert fisher["the truth itself (floor)"] < fisher["outcomes of any input (chance)"] < fisher["EVL, untrained"]
     assert len(json.loads((tmp_path / "quick" / "evl_conditional.json").read_text())["rows"]) == len(table.rows)
     assert (tmp_path / "quick" / "evl_conditional.png").stat().st_size > 10_000
 
