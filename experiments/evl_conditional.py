@@ -79,7 +79,7 @@ PROBLEMS = {
 def extreme(width: int, steps: int) -> methods.EVL:
     """Return the extreme value network: 32 guesses for each target, weighed by place and input."""
     generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), given=1)
-    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(32), learning_rate=Cosine(2e-3, steps))
+    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(32, chunk=20), learning_rate=Cosine(2e-3, steps))
 
 
 def least_squares(width: int, steps: int) -> methods.EVL:
@@ -115,7 +115,7 @@ class Experiment:
     """Lines of each."""
     seeds: int = 5
     """Of data and training alike, from 1."""
-    steps: int = 5_000
+    steps: int = 3_000
     """Of training."""
     quick: bool = False
     """A minute's worth: one seed, few steps."""
