@@ -11,6 +11,7 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.loop import keys
 from jaxgen.nets import MLP
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -199,6 +200,57 @@ class EVL:
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
         return Guesses(samples, log_weights)
+
+    def closed_form_guess(
+        self, key: Key[Array, ""], state: Trained, n: int, *, dimensions: float | None = None, pools: int = 32
+    ) -> Guesses:
+        """Make the same guesses as `guess`, weighed by the density law instead of by what was learned.
+
+        Many guesses settle at a density q that goes as p^(d / (d + r)), so p / q goes as q^(r / d); q is estimated from
+        the nearest members of fresh pools, each as large as those of the training. No logit takes part. The law holds
+        for guesses that are dense in the data and fully trained; the learned weights need neither.
+
+        Args:
+            key: of the noise.
+            state: of one seed.
+            n: how many.
+            dimensions: d, of the set near which the data lie: a manifold's own; None takes the data's.
+            pools: how many pools; the weights' own noise has a relative variance of about (r / d)^2 / pools.
+
+        Returns:
+            Samples `[n, ...]` and their log-weights `[n]`.
+        """
+        guesses = self.guess(key, state, n)
+        bare = dataclasses.replace(self, bandwidth=0.0)  # the law is about the guesses that the training saw
+        places = bare.guess(key, state, n).samples.reshape(n, -1)
+
+        def distance(key: Key[Array, ""]) -> Array:
+            pool = bare.guess(key, state, self.scheme.guesses).samples
+            return jnp.sqrt(losses.nearest(places, pool.reshape(len(pool), -1))[1])
+
+        distances = jax.lax.map(distance, keys(jax.random.fold_in(key, 2), pools)).T
+        dimensions = places.shape[1] if dimensions is None else dimensions
+        log_density = samplers.nearest_log_density(distances, guesses=self.scheme.guesses, dimensions=dimensions)
+        log_weights = samplers.zador_log_weights(log_density, dimensions=dimensions, power=self.power)
+        return Guesses(guesses.samples, log_weights)
+
+    def log_density(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
+        """Return the log-density of the guess that each row of noise makes, by change of variables.
+
+        Exact where the generator does not fold; where it does, of one sheet alone.
+
+        Args:
+            state: of one seed.
+            noise: `[n, k]`, with as many dimensions as the data.
+
+        Returns:
+            Log-densities of the bare guesses `[n]`, whatever the bandwidth and the weights.
+
+        Raises:
+            ValueError: if noise and data have different dimensions.
+        """
+        params = self._descent.params(state)
+        return samplers.pushforward_log_density(lambda z: self._generate(params, z[None])[0].reshape(-1), noise)
 
     def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-weight of the guess that each row of noise makes, up to a common constant."""
