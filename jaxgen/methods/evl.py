@@ -202,7 +202,7 @@ class EVL:
         return Guesses(samples, log_weights)
 
     def closed_form_guess(
-        self, key: Key[Array, ""], state: Trained, n: int, *, dimensions: float | None = None, pools: int = 32
+        self, key: Key[Array, ""], state: Trained, n: int, *, dimensions: int | float | None = None, pools: int = 32
     ) -> Guesses:
         """Make the same guesses as `guess`, weighed by the density law instead of by what was learned.
 

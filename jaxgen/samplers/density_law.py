@@ -15,7 +15,7 @@ from jaxgen.types import Array, Float
 __all__ = ["nearest_log_density", "pushforward_log_density", "zador_exponent", "zador_log_weights"]
 
 
-def zador_exponent(dimensions: float, power: float) -> float:
+def zador_exponent(dimensions: int | float, power: int | float) -> float:
     """Return the exponent of the data's density to which many trained guesses lie: d / (d + r).
 
     Args:
@@ -36,7 +36,9 @@ def zador_exponent(dimensions: float, power: float) -> float:
     return dimensions / (dimensions + power)
 
 
-def zador_log_weights(log_density: Float[Array, "..."], *, dimensions: float, power: float) -> Float[Array, "..."]:
+def zador_log_weights(
+    log_density: Float[Array, "..."], *, dimensions: int | float, power: int | float
+) -> Float[Array, "..."]:
     """Weigh guesses by the density law: p is proportional to q^((d+r)/d), hence p / q to q^(r/d).
 
     Args:
@@ -53,7 +55,9 @@ def zador_log_weights(log_density: Float[Array, "..."], *, dimensions: float, po
     return (1 / zador_exponent(dimensions, power) - 1) * log_density
 
 
-def nearest_log_density(distances: Float[Array, "... m"], *, guesses: int, dimensions: float) -> Float[Array, "..."]:
+def nearest_log_density(
+    distances: Float[Array, "... m"], *, guesses: int, dimensions: int | float
+) -> Float[Array, "..."]:
     """Estimate a density from how far the nearest members of several independent pools are.
 
     The mass within the distance of the nearest of n draws is about exponential with mean 1 / n, so m of them give the
