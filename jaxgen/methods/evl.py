@@ -202,13 +202,20 @@ class EVL:
         return Guesses(samples, log_weights)
 
     def closed_form_guess(
-        self, key: Key[Array, ""], state: Trained, n: int, *, dimensions: int | float | None = None, pools: int = 32
+        self,
+        key: Key[Array, ""],
+        state: Trained,
+        n: int,
+        *,
+        dimensions: int | float | None = None,
+        pools: int = 32,
+        size: int = 512,
     ) -> Guesses:
         """Make the same guesses as `guess`, weighed by the density law instead of by what was learned.
 
         Many guesses settle at a density q that goes as p^(d / (d + r)), so p / q goes as q^(r / d); q is estimated from
-        the nearest members of fresh pools, each as large as those of the training. No logit takes part. The law holds
-        for guesses that are dense in the data and fully trained; the learned weights need neither.
+        the nearest members of fresh pools. No logit takes part. The law holds for guesses that are dense in the data
+        and fully trained; the learned weights need neither.
 
         Args:
             key: of the noise.
@@ -216,6 +223,7 @@ class EVL:
             n: how many.
             dimensions: d, of the set near which the data lie: a manifold's own; None takes the data's.
             pools: how many pools; the weights' own noise has a relative variance of about (r / d)^2 / pools.
+            size: guesses in each pool; too few blur the density.
 
         Returns:
             Samples `[n, ...]` and their log-weights `[n]`.
@@ -225,12 +233,12 @@ class EVL:
         places = bare.guess(key, state, n).samples.reshape(n, -1)
 
         def distance(key: Key[Array, ""]) -> Array:
-            pool = bare.guess(key, state, self.scheme.guesses).samples
-            return jnp.sqrt(losses.nearest(places, pool.reshape(len(pool), -1))[1])
+            pool = bare.guess(key, state, size).samples
+            return jnp.sqrt(losses.nearest(places, pool.reshape(size, -1))[1])
 
         distances = jax.lax.map(distance, keys(jax.random.fold_in(key, 2), pools)).T
         dimensions = places.shape[1] if dimensions is None else dimensions
-        log_density = samplers.nearest_log_density(distances, guesses=self.scheme.guesses, dimensions=dimensions)
+        log_density = samplers.nearest_log_density(distances, guesses=size, dimensions=dimensions)
         log_weights = samplers.zador_log_weights(log_density, dimensions=dimensions, power=self.power)
         return Guesses(guesses.samples, log_weights)
 
