@@ -389,8 +389,8 @@ def run(experiment: Experiment) -> report.Table:
 REMARKS = [
     "Exponents: mean and standard deviation over seeds, and the standard error of the mean. Section III of the paper "
     "expects 0 (uniform over the support) for r > 1 and 1 (according to p) for r < 1; its column says so.",
-    "Exact optimum: of independent guesses, without a network, on a lattice, whose width changes it by 0.03 at most for "
-    "32 guesses; 8 guesses leave the region's edge empty, so there is hardly an exponent to speak of.",
+    "Exact optimum: of independent guesses, without a network, on a lattice, whose width changes it by 0.03 at most "
+    "for 32 guesses; 8 guesses leave the region's edge empty, so there is hardly an exponent to speak of.",
     "KL(truth || model) and Fisher distance on 15 cells along each dimension, of 40,000 guesses; no model can be "
     "expected below the floor. Sheets: how often the map covers the cube [-1, 1]^d; 1 where it does not fold.",
 ]
