@@ -7,7 +7,12 @@ import jax.numpy as jnp
 
 from jaxgen.types import Array, PyTree
 
-__all__ = ["parted", "parted_specs"]
+__all__ = ["beside", "parted", "parted_specs"]
+
+
+def beside(noise: Array, given: Array) -> Array:
+    """Put each of `[b, k]` inputs behind its share of the noise, `[b * n, l]` -> `[b * n, l + k]`."""
+    return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)
 
 
 def parted(rows: PyTree) -> tuple[Array, Array]:

@@ -11,11 +11,13 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.conditioning import parted, parted_specs
+from jaxgen.loop import keys
+from jaxgen.methods.conditioning import beside, parted, parted_specs
+from jaxgen.methods.schemes import Own, Pool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
-__all__ = ["EVL", "Guesses", "Own", "Pool"]
+__all__ = ["EVL", "Guesses"]
 
 
 _FEWEST = 4096  # guesses to pick from: among few, even the worst of them would be picked
@@ -26,62 +28,6 @@ class Guesses(NamedTuple):
 
     samples: Float[Array, "n ..."]
     log_weights: Float[Array, "*n"]  # up to a common constant
-
-
-@dataclasses.dataclass(frozen=True)
-class Own:
-    """Each target has guesses of its own, as in section V of the paper.
-
-    Attributes:
-        guesses: how many for each target.
-        chunk: targets whose guesses are made and differentiated at a time, which must divide a device's share of the
-            minibatch; None takes all. On a CPU a chunk whose activations fit into the cache is faster.
-    """
-
-    guesses: int = 128
-    chunk: int | None = None
-
-    def __call__(
-        self,
-        generate: losses.Generate,
-        draw: Callable[[int], Array],
-        given: Float[Array, "b k"],
-        x: Float[Array, "b d"],
-        power: float,
-    ) -> losses.ExtremeValue:
-        """Return both parts of the loss, `[b]` each."""
-        samples, logits = generate(_beside(draw(x.shape[0] * self.guesses), given))
-        split = lambda rows: rows.reshape(x.shape[0], self.guesses, *rows.shape[1:])
-        return losses.extreme_value(x, split(samples), split(logits), power=power)
-
-
-@dataclasses.dataclass(frozen=True)
-class Pool:
-    """All targets of a minibatch share one pool of guesses, as in section VI of the paper.
-
-    Attributes:
-        guesses: size of the pool, on each device.
-        chunk: guesses made at a time, which must divide the pool: then memory does not grow with the pool, and the
-            samples are differentiated for the winners only. None holds and differentiates the whole pool at once,
-            which is faster for dense networks whose logits share the trunk.
-    """
-
-    guesses: int = 512
-    chunk: int | None = None
-
-    def __call__(
-        self,
-        generate: losses.Generate,
-        draw: Callable[[int], Array],
-        given: Float[Array, "b 0"],
-        x: Float[Array, "b d"],
-        power: float,
-    ) -> losses.ExtremeValue:
-        """Return both parts of the loss, `[b]` each; where inputs differ, no pool can be shared."""
-        noise = draw(self.guesses)
-        if self.chunk is None:
-            return losses.extreme_value(x, *generate(noise), power=power)
-        return losses.extreme_value_pool(generate, noise, x, chunk=self.chunk, power=power)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,7 +191,7 @@ class EVL:
                 "guess or sample, with some guess_given or sample_given."
             )
         noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
-        made = self.decode(state, _beside(noise, given))
+        made = self.decode(state, beside(noise, given))
         samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), made)
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
@@ -257,6 +203,65 @@ class EVL:
         Where there are inputs they stand behind the noise.
         """
         return Guesses(*self._generate(self._descent.params(state), noise))
+
+    def closed_form_guess(
+        self,
+        key: Key[Array, ""],
+        state: Trained,
+        n: int,
+        *,
+        dimensions: int | float | None = None,
+        pools: int = 32,
+        size: int = 512,
+    ) -> Guesses:
+        """Make the same guesses as `guess`, weighed by the density law instead of by what was learned.
+
+        Many guesses settle at a density q that goes as p^(d / (d + r)), so p / q goes as q^(r / d); q is estimated from
+        the nearest members of fresh pools. No logit takes part. The law holds for guesses that are dense in the data
+        and fully trained; the learned weights need neither.
+
+        Args:
+            key: of the noise.
+            state: of one seed.
+            n: how many.
+            dimensions: d, of the set near which the data lie: a manifold's own; None takes the data's.
+            pools: how many pools; the weights' own noise has a relative variance of about (r / d)^2 / pools.
+            size: guesses in each pool; too few blur the density.
+
+        Returns:
+            Samples `[n, ...]` and their log-weights `[n]`.
+        """
+        guesses = self.guess(key, state, n)
+        bare = dataclasses.replace(self, bandwidth=0.0)  # the law is about the guesses that the training saw
+        places = bare.guess(key, state, n).samples.reshape(n, -1)
+
+        def distance(key: Key[Array, ""]) -> Array:
+            pool = bare.guess(key, state, size).samples
+            return jnp.sqrt(losses.nearest(places, pool.reshape(size, -1))[1])
+
+        distances = jax.lax.map(distance, keys(jax.random.fold_in(key, 2), pools)).T
+        dimensions = places.shape[1] if dimensions is None else dimensions
+        log_density = samplers.nearest_log_density(distances, guesses=size, dimensions=dimensions)
+        log_weights = samplers.zador_log_weights(log_density, dimensions=dimensions, power=self.power)
+        return Guesses(guesses.samples, log_weights)
+
+    def log_density(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
+        """Return the log-density of the guess that each row of noise makes, by change of variables.
+
+        Exact where the generator does not fold; where it does, of one sheet alone.
+
+        Args:
+            state: of one seed.
+            noise: `[n, k]`, with as many dimensions as the data.
+
+        Returns:
+            Log-densities of the bare guesses `[n]`, whatever the bandwidth and the weights.
+
+        Raises:
+            ValueError: if noise and data have different dimensions.
+        """
+        params = self._descent.params(state)
+        return samplers.pushforward_log_density(lambda z: self._generate(params, z[None])[0].reshape(-1), noise)
 
     def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-weight of the guess that each row of noise makes, up to a common constant."""
@@ -312,8 +317,3 @@ class EVL:
         if self.head is None:
             return made[..., :-1], made[..., -1]
         return made, self.head.apply(params["head"], noise)[..., 0]
-
-
-def _beside(noise: Array, given: Array) -> Array:
-    """Put each of `[b, k]` inputs behind its share of the noise, `[b * n, l]` -> `[b * n, l + k]`."""
-    return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)

@@ -250,3 +250,55 @@ def test_inputs_that_do_not_fit_are_told():
         method.sample(jax.random.key(0), state, 3)
     with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
         methods.EVL().sized(ROW, ROW)
+
+
+def test_the_density_law_weighs_the_same_guesses():
+    """The weights by hand: fresh pools, a loop over guesses and pools, and the law's own formula."""
+    method = tiny.evl(power=1.5)
+    state = method.init(jax.random.key(0), X)
+    key = jax.random.key(5)
+    found = method.closed_form_guess(key, state, 6, dimensions=2, pools=4, size=7)
+    np.testing.assert_array_equal(found.samples, method.guess(key, state, 6).samples)
+    fresh = jax.random.fold_in(key, 2)
+    pools = [np.asarray(method.guess(jax.random.fold_in(fresh, i), state, 7).samples, float) for i in range(4)]
+    for x, log_weight in zip(np.asarray(found.samples, float), np.asarray(found.log_weights), strict=True):
+        volumes = sum(np.pi * min(np.linalg.norm(x - y) for y in pool) ** 2 for pool in pools)
+        np.testing.assert_allclose(log_weight, 1.5 / 2 * np.log(3 / 7 / volumes), rtol=1e-3, atol=1e-4)
+    everywhere = method.closed_form_guess(key, state, 6, pools=4, size=7).log_weights  # in the data's three dimensions
+    assert not np.allclose(everywhere, found.log_weights)
+
+
+def test_the_density_law_is_about_guesses_without_their_bandwidth():
+    method, wide = tiny.evl(), tiny.evl(bandwidth=0.5)
+    state = method.init(jax.random.key(0), X)
+    a, b = (m.closed_form_guess(jax.random.key(2), state, 20, pools=4) for m in (method, wide))
+    np.testing.assert_allclose(a.log_weights, b.log_weights, rtol=1e-5)
+    np.testing.assert_array_equal(b.samples, wide.guess(jax.random.key(2), state, 20).samples)
+
+
+def test_the_density_of_a_linear_generator_is_normal():
+    method = tiny.evl(generator=nets.MLP((4,)))
+    state = method.init(jax.random.key(0), X)
+    layer = jax.tree.map(lambda leaf: np.asarray(leaf, float), state.params["generator"]["params"]["Dense_0"])
+    matrix, shift = layer["kernel"][:, :3].T, layer["bias"][:3]
+    noise = np.random.default_rng(0).normal(size=(20, 3))
+    residual = np.linalg.solve(matrix, (noise @ matrix.T).T)
+    expected = -0.5 * (residual**2).sum(0) - 1.5 * np.log(2 * np.pi) - np.log(abs(np.linalg.det(matrix)))
+    assert shift.shape == (3,)
+    np.testing.assert_allclose(method.log_density(state, jnp.asarray(noise, jnp.float32)), expected, rtol=1e-4)
+    other = tiny.evl(latent_dim=5)
+    with pytest.raises(ValueError, match="make the two equal"):
+        other.log_density(other.init(jax.random.key(0), X), jnp.zeros((2, 5)))
+
+
+def test_a_head_of_its_own_leaves_the_generator_alone():
+    """With or without the cross-entropy the generator takes the same steps; on a shared trunk it does not."""
+    own = tiny.evl(generator=nets.MLP((8, 3)), head=nets.MLP((4, 1)))
+    for method, alike in ((own, True), (tiny.evl(), False)):
+        states = []
+        for weight in (0.0, 1.0):
+            result = jaxgen.train(
+                tiny.config(dataclasses.replace(method, probability_weight=weight), seeds=1), progress=False
+            )
+            states.append(jax.tree.leaves(result.of(0).params["generator"]))
+        assert alike == all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(*states, strict=True))

@@ -1,0 +1,107 @@
+"""The experiment end to end, with few steps and guesses; its estimators against known answers."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments import evl_density
+from jaxgen import metrics
+
+LINE = metrics.Grid(100, -5.0, 5.0)
+
+
+def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evl_density, "DRAWS", 2000)
+    monkeypatch.setattr(evl_density, "WEIGHED", 500)
+    monkeypatch.setattr(evl_density, "LATTICE", {1: metrics.Grid(50, -5.0, 5.0), 2: metrics.Grid(8, -4.0, 4.0)})
+    monkeypatch.setattr(evl_density, "POWERS", (2.0,))
+    experiment = evl_density.Experiment(
+        cells=("law", "shared", "valley"),
+        guesses=(8,),
+        planar=(),
+        shown=8,
+        seeds=2,
+        steps=10,
+        runs=tmp_path / "runs",
+        out=tmp_path,
+    )
+    table = evl_density.run(experiment)
+    # Two of the law, two shared, a valley; weights: three and a floor, one, three; three controls in each dimension.
+    assert len(table.rows) == (2 + 2 + 1) + (2 * 4 + 2 * 1 + 3) + 6
+    assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
+    written = json.loads((tmp_path / "evl_density.json").read_text())
+    assert [row["title"] for row in written["rows"]] == [row.title for row in table.rows]
+    assert len(written["cells"]["d1_r2_k8"]) == 2
+    assert (tmp_path / "evl_density.png").stat().st_size > 10_000
+    assert "learned head" in capsys.readouterr().out
+    monkeypatch.setattr(evl_density, "measure", None)  # again: no network is trained or measured a second time
+    assert evl_density.run(experiment).rows == table.rows
+
+
+@pytest.mark.parametrize("exponent", [0.0, 1 / 3, 0.8, 1.0])
+def test_the_fit_recovers_known_slopes(exponent):
+    masses = np.diff(stats.norm.cdf(np.linspace(-5, 5, 101)))
+    shares = masses**exponent / np.sum(masses**exponent)
+    assert evl_density.slope(shares, 10**9, masses) == pytest.approx(exponent, abs=1e-6)
+    n = 200_000
+    draws = np.random.default_rng(0).multinomial(n, shares) / n
+    assert evl_density.slope(draws, n, masses) == pytest.approx(exponent, abs=0.02)  # four sigma
+
+
+def test_masses_are_those_that_points_have():
+    hills = evl_density.Hills(n=1, test_n=1, apart=4.0)
+    n = 400_000
+    assert hills.masses(LINE).sum() == pytest.approx(1)
+    np.testing.assert_allclose(LINE(hills.points(n)), hills.masses(LINE), atol=4 * np.sqrt(0.03 / n))
+
+
+def mean_least(masses, places, shares, guesses, power, draws=4000):
+    """E min |x - y|^r by drawing guesses and looking at each."""
+    generator = np.random.default_rng(1)
+    total = 0.0
+    for _ in range(draws):
+        chosen = places[generator.choice(len(places), guesses, p=shares), 0]
+        x = places[generator.choice(len(places), 50, p=masses), 0]
+        total += np.mean([min(abs(a - b) for b in chosen) ** power for a in x])
+    return total / draws
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_the_exact_optimum_follows_the_law(power):
+    grid = metrics.Grid(400, -5.0, 5.0)
+    masses = evl_density.Hills().masses(grid)
+    places = (grid.low + (np.arange(grid.bins) + 0.5) / 40)[:, None]
+    shares = evl_density.optimum(masses, places, 32, power)
+    assert shares.sum() == pytest.approx(1)
+    # Guesses are a fifteenth apart in the middle, a third at the region's edge, and three cells of the lattice or more:
+    # both cost the law one or two hundredths (0.482 and 0.327 here; halving the cells gives 0.486 for power 1).
+    assert evl_density.slope(shares, 10**12, masses) == pytest.approx(1 / (1 + power), abs=0.025)
+
+
+def test_the_exact_optimum_is_better_than_its_rivals():
+    grid = metrics.Grid(40, -4.0, 4.0)
+    masses = evl_density.Hills().masses(grid)
+    places = (grid.low + (np.arange(grid.bins) + 0.5) / 5)[:, None]
+    shares = evl_density.optimum(masses, places, 6, 2.0)
+    found = mean_least(masses, places, shares, 6, 2.0, 400)
+    for rival in (masses, np.full(40, 1 / 40)):
+        assert found < 0.95 * mean_least(masses, places, rival, 6, 2.0, 400)
+
+
+def test_bad_choices_are_told():
+    with pytest.raises(SystemExit, match="choose from law, shared, valley"):
+        evl_density.run(evl_density.Experiment(cells=("gan",)))
+    with pytest.raises(SystemExit, match="none of guesses"):
+        evl_density.run(dataclasses.replace(evl_density.Experiment(), shown=5))
+
+
+def test_its_command_line_explains_itself():
+    told = subprocess.run(
+        [sys.executable, "-m", "experiments.evl_density", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "--quick" in told.stdout
