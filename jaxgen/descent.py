@@ -103,7 +103,9 @@ class Descent:
             return parallel.mean(value, self.axis_name), extra
 
         (value, (metrics, variables)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        return variables, _Found(value, dict(metrics), gradient)
+        # In floating point, so that counts and truth values are averaged over chunks and devices like any metric.
+        metrics = {name: jnp.asarray(m, jnp.result_type(m, jnp.float32)) for name, m in metrics.items()}
+        return variables, _Found(value, metrics, gradient)
 
     def _chunk_by_chunk(self, key: Key[Array, ""], state: Trained, *data: PyTree) -> tuple[PyTree, "_Found"]:
         """Return the same with means over chunks; the variables go from one chunk to the next."""

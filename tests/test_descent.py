@@ -114,3 +114,16 @@ def test_a_chunk_must_divide_the_rows():
     descent = Descent(tangled, optax.sgd(0.1), chunk=5)
     with pytest.raises(ValueError, match="a chunk of 5 does not divide 12 rows"):
         descent.step(jax.random.key(0), descent.init(jnp.ones(3), {"count": 0}), jnp.zeros((12, 3)))
+
+
+def test_counts_are_averaged_over_devices():
+    def loss(key, params, variables, rows):
+        return jnp.sum(params * 0.0), ({"positive": jnp.sum(rows > 0), "any": jnp.any(rows > 0)}, variables)
+
+    descent = Descent(loss, optax.sgd(0.1), axis_name="devices")
+    state = descent.init(jnp.zeros(1))
+    rows = jnp.array([[1.0, 2.0], [-1.0, -2.0]])
+    step = jax.vmap(lambda rows: descent.step(jax.random.key(0), state, rows)[1], axis_name="devices")
+    metrics = step(rows)
+    np.testing.assert_array_equal(metrics["positive"], [1, 1])  # two on one device, none on the other
+    np.testing.assert_array_equal(metrics["any"], [0.5, 0.5])
