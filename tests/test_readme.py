@@ -37,6 +37,13 @@ def test_the_losses_alone():
     assert jnp.isfinite(names["gradient"]).all()
 
 
+def test_many_outcomes_of_one_input():
+    rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    names: dict = {"inputs": rows[:, :1], "outcomes": rows[:, 1:]}
+    exec("import jax, jaxgen\nfrom jaxgen import data, methods\n" + BLOCKS[2].replace("3_000", "1, every=1"), names)
+    assert names["drawn"].shape == (5, 1000, 2)
+
+
 def test_links_and_pictures_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
