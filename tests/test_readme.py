@@ -39,7 +39,7 @@ def test_the_losses_alone():
 
 def test_many_outcomes_of_one_input():
     rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
-    names: dict = {"inputs": rows[:, :1], "outcomes": rows[:, 1:]}
+    names: dict = {"inputs": jnp.asarray(rows[:, :1]), "outcomes": jnp.asarray(rows[:, 1:])}
     exec("import jax, jaxgen\nfrom jaxgen import data, methods\n" + BLOCKS[2].replace("3_000", "1, every=1"), names)
     assert names["drawn"].shape == (5, 1000, 2)
 
