@@ -145,6 +145,7 @@ def remembered(
             if kept["identity"] == identity:
                 return kept["cell"]
     cell = json.loads(json.dumps(compute(), default=float))
+    jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(".writing")
     scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
