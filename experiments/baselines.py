@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import jaxgen
+from experiments import report
 from jaxgen import methods
 from jaxgen.descent import Cosine, Exponential
 
@@ -50,11 +51,11 @@ def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> ja
     )
     if published:
         method = dataclasses.replace(method, unroll=4, unrolled=methods.last_layer)
-    every = epoch * max(1, epochs // 10)
+    every = epoch * report.segment(epochs, 10)
     return jaxgen.Config(method, toy, steps=epoch * epochs, batch_size=200, every=every, seed=seed, shuffle=False)
 
 
 def mixture_density(toy: Any, seed: int, *, components: int, steps: int = 4000) -> jaxgen.Config:
     """Return a mixture density network without inputs: a mixture of Gaussians fitted by gradient descent."""
     method = methods.MixtureDensity(components=components, learning_rate=Cosine(2e-2, steps))
-    return jaxgen.Config(method, toy, steps=steps, batch_size=200, every=steps // 10, seed=seed)
+    return jaxgen.Config(method, toy, steps=steps, batch_size=200, every=report.segment(steps, 10), seed=seed)

@@ -23,7 +23,7 @@ import tyro
 
 import jaxgen
 from experiments import report
-from experiments.histograms import place_of, score
+from experiments.histograms import score
 from jaxgen import data, methods, metrics, nets
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
@@ -37,6 +37,7 @@ COLUMNS = [
     report.Column("seconds", "seconds", 0),
 ]
 DRAWS = 10_000  # for each input
+TRUTH = 12345  # seed of the true law's draws
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +135,7 @@ def truth(name: str, seed: int) -> np.ndarray:
 def measure(name: str, draw: Callable[[int], np.ndarray]) -> dict[str, Any]:
     """Compare `draw(i)`, draws `[n, d]` at the i-th input, with the true law there."""
     grid, found = PROBLEMS[name].grid, []
-    for number, outcomes in enumerate(truth(name, 12345)):
+    for number, outcomes in enumerate(truth(name, TRUTH)):
         made = draw(number)
         off = float(np.linalg.norm(made.mean(0) - outcomes.mean(0)))
         found.append({**score(grid(outcomes), grid(made)), "mean": off})
@@ -147,13 +148,14 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
     rows = problem.make(seed)
     config = None
     if make:
-        every = experiment.steps // 5
+        every = report.segment(experiment.steps, 5)
         config = jaxgen.Config(
             make(problem.width, experiment.steps), rows, steps=experiment.steps, every=every, seed=seed
         )
     identity = {"model": model, "data": describe(rows), "grid": describe(problem.grid), "draws": DRAWS}
+    identity |= {"inputs": problem.inputs.tolist(), "truth": TRUTH}
     identity |= {"config": describe(config)} if config else {}
-    place = experiment.runs / place_of(f"{name}-{model}-{seed}", identity)
+    place = report.place(experiment.runs, f"{name}-{model}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
         generator = np.random.default_rng(seed)
@@ -167,9 +169,10 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
             state = method.init(jax.random.key(seed), table)
             spent = {}
         else:
-            begun = time.perf_counter()
-            result = jaxgen.train(config, checkpoint_dir=place)
-            spent = {"seconds": time.perf_counter() - begun}
+            begun, looks = time.perf_counter(), []
+            result = jaxgen.train(config, watch=lambda step, result: looks.append(step), checkpoint_dir=place)
+            whole = len(looks) == config.steps // config.every  # a run that went on from a checkpoint is not timed
+            spent = {"seconds": time.perf_counter() - begun} if whole else {}
             method, state = result.config.method, result.of(0)
         sample = jax.jit(method.sample_given, static_argnums=3)
         at = jnp.asarray(problem.inputs, jnp.float32)
@@ -215,7 +218,7 @@ def draw(experiment: Experiment, path: pathlib.Path, found: dict[tuple[str, str]
         for row, name in zip(axes, experiment.problems, strict=True):
             problem = PROBLEMS[name]
             given = np.repeat(problem.inputs, 400, 0)
-            panels = [("the truth", np.concatenate([given, truth(name, 12345)[:, :400].reshape(len(given), -1)], 1))]
+            panels = [("the truth", np.concatenate([given, truth(name, TRUTH)[:, :400].reshape(len(given), -1)], 1))]
             panels += [(MODELS[model][0], np.array(found[name, model][0]["points"])) for model in models]
             for axis, (title, points) in zip(row, panels, strict=True):
                 if points.shape[1] == 2:

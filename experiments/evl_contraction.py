@@ -2,6 +2,7 @@
 
     python -m experiments.evl_contraction              # a small network, about eight minutes on two CPU cores
     python -m experiments.evl_contraction --paper      # the paper's network; half an hour a long run
+    python -m experiments.evl_contraction --quick      # a minute
 
 In the paper's stored results the networks trained on 5,000 points have the lower KL divergence wherever d >= 3. Both
 went through their data 50 times, so the larger set meant ten times the steps. Here the paper's protocol runs on both
@@ -20,7 +21,7 @@ import tyro
 
 import jaxgen
 from experiments import report
-from experiments.histograms import GRID, place_of, score, weigh
+from experiments.histograms import GRID, score, weigh
 from jaxgen import data, methods, nets
 from jaxgen.descent import Exponential, torch_rmsprop
 from jaxgen.description import describe
@@ -50,6 +51,8 @@ class Experiment:
     """Through each set of points."""
     paper: bool = False
     """The paper's five layers of 256 instead of three of 64."""
+    quick: bool = False
+    """A minute's worth: one seed, one epoch."""
     runs: pathlib.Path = pathlib.Path("runs/evl_contraction")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/evl_contraction")
@@ -67,14 +70,14 @@ def protocol(mixture: data.GaussianMixture, epochs: int, decays: int, widths: tu
         average=None,
     )
     return jaxgen.Config(
-        method, mixture, steps=steps, batch_size=200, every=steps // 50, seed=mixture.seed, shuffle=False
+        method, mixture, steps=steps, batch_size=200, every=report.segment(steps, 50), seed=mixture.seed, shuffle=False
     )
 
 
 def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dict[str, float]]:
     """Train, and measure at twenty-five steps spread evenly over the logarithm of the step."""
     identity = {"config": describe(config), "grid": describe(GRID)}
-    place = experiment.runs / place_of(f"{name}-{config.seed}", identity)
+    place = report.place(experiment.runs, f"{name}-{config.seed}", identity)
     kept = place.with_suffix(".curve")
     looks = {int(at) for at in np.geomspace(config.every, config.steps, 25) // config.every * config.every}
 
@@ -100,7 +103,9 @@ def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dic
             with kept.open("a") as file:
                 file.write(json.dumps(line) + "\n")
 
-        jaxgen.train(config, watch=look, checkpoint_dir=place)
+        result = jaxgen.train(config, watch=look, checkpoint_dir=place)
+        if not kept.exists() or f'"step": {config.steps},' not in kept.read_text():
+            look(config.steps, result)  # the run was over, but was cut off before its last look
         lines = {line["step"]: line for line in map(json.loads, kept.read_text().splitlines())}
         return {"curve": [lines[step] for step in sorted(lines)]}
 
@@ -109,6 +114,9 @@ def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dic
 
 def run(experiment: Experiment) -> report.Table:
     """Follow every run, print the table of where they ended, and write it with its figure."""
+    if experiment.quick:
+        place = experiment.runs / "quick"
+        experiment = dataclasses.replace(experiment, seeds=experiment.seeds[:1], epochs=1, runs=place, out=place)
     widths = (256,) * 5 if experiment.paper else (64,) * 3
     few, many = 5_000, 50_000
     longer = experiment.epochs * many // few

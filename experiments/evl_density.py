@@ -65,7 +65,7 @@ WEIGHTS = {
 
 @dataclasses.dataclass(frozen=True)
 class Hills(data.Toy):
-    """Equal normals of unit width side by side along the first axis, in proportion 7 : 3 where there are two.
+    """One standard normal, or two of unit width side by side along the first axis, in proportion 7 : 3.
 
     Attributes:
         dimensions: d.
@@ -215,7 +215,7 @@ def exact(experiment: "Experiment", cell: Cell) -> dict[str, Any]:
         shares = optimum(masses, places, cell.guesses, cell.power)
         return {"optimum": slope(shares, 10**12, masses)}
 
-    identity = {"optimum": dataclasses.asdict(cell), "grid": describe(grid)}
+    identity = {"optimum": dataclasses.asdict(cell), "grid": describe(grid), "ratio": RATIO}
     return report.remembered(experiment.runs / f"optimum_{cell.name}.json", identity, compute)
 
 
@@ -235,13 +235,13 @@ def measure(cell: Cell, method: Any, states: Sequence[Any], ways: Sequence[str])
     rows = Hills(dimensions=cell.dimensions, apart=cell.apart)
     fine, coarse = rows.masses(FINE[cell.dimensions]), rows.masses(COARSE)
     guess, closed_form = (jax.jit(make, static_argnums=2) for make in (method.guess, method.closed_form_guess))
-    log_density = jax.jit(method.log_density)
+    decode, log_density = jax.jit(method.decode), jax.jit(method.log_density)
     key = jax.random.key(1)
     noise = jax.random.normal(key, (WEIGHED, method.latent_dim))  # of the guesses that are weighed
     found = []
     for state in states:
         shares = FINE[cell.dimensions](guess(jax.random.key(0), state, DRAWS).samples)
-        guesses, log_q = guess(key, state, WEIGHED), log_density(state, noise)
+        guesses, log_q = decode(state, noise), log_density(state, noise)
         weights = {
             "bare": lambda: jnp.zeros(WEIGHED),
             "head": lambda: guesses.log_weights,  # noqa: B023
@@ -286,7 +286,7 @@ def trained(experiment: "Experiment", cell: Cell, *, train: bool = True) -> dict
 
 
 def floor(cell: Cell, seeds: int) -> list[dict[str, Any]]:
-    """Measure exact draws of the law: of p for the divergences, of p^(d / (d + r)) for the exponent and the weights."""
+    """Measure exact draws of p^(d / (d + r)), weighed by the law."""
     d, rows = cell.dimensions, []
     fine, coarse = (Hills(dimensions=d).masses(grid) for grid in (FINE[d], COARSE))
     for seed in range(seeds):
@@ -300,7 +300,7 @@ def floor(cell: Cell, seeds: int) -> list[dict[str, Any]]:
 
 
 def drawn(dimensions: int, seeds: int, *, truth: bool) -> list[dict[str, Any]]:
-    """Measure as many draws as guesses: of the truth (floor), or uniform over the grid's cube (chance)."""
+    """Measure as many draws as guesses: of the truth (floor), or uniform over [-4, 4]^d (chance)."""
     masses, rows = [Hills(dimensions=dimensions).masses(grid) for grid in (FINE[dimensions], COARSE)], []
     for seed in range(seeds):
         generator = np.random.default_rng(2000 + seed)

@@ -58,17 +58,12 @@ def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
 def widened(result: jaxgen.Result) -> Any:
     """Return the method with the one bandwidth for which its guesses account for the residual.
 
-    A guess stands for a Gaussian as wide, in every coordinate, as the root mean square of the distance at which the
-    training points found their nearest guess.
+    A guess stands for a Gaussian as wide, in every coordinate, as the root mean square distance, per coordinate, at
+    which the training points found their nearest guess.
     """
     residual = np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())
     method: Any = result.config.method
     return dataclasses.replace(method, bandwidth=float(residual))
-
-
-def bare(method: Any, state: Any) -> histograms.Counted:
-    """Count the guesses without the bandwidth."""
-    return histograms.weigh(dataclasses.replace(method, bandwidth=0.0), state)
 
 
 Cell = Callable[["Experiment", str, data.GaussianMixture], dict[str, Any]]
@@ -93,7 +88,9 @@ MODELS: dict[str, tuple[str, Cell]] = {
     "untrained": ("EVL, untrained", _trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
     "ours": (
         "EVL, ours",
-        _trained(lambda e, mixture: ours(mixture, e.steps), fit=widened, others={"bare": bare}),
+        _trained(
+            lambda e, mixture: ours(mixture, e.steps), fit=widened, others={"bare": histograms.bare}, residual=RESIDUAL
+        ),
     ),
     "gaussian_mixture": ("mixture of 10 Gaussians", _drawn(baselines.mixture)),
     "mixture_density": (
@@ -205,7 +202,7 @@ def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
                 cells += 1
     remarks = [
         "Geometric mean ± the paper's band; plain mean. The paper's numbers are geometric means.",
-        f"Ours is better than the paper's in KL and in Fisher in {better} of {cells} cells.",
+        *([f"Ours is better than the paper's in KL and in Fisher in {better} of {cells} cells."] if cells else []),
     ]
     title = f"Mixtures of N unit Gaussians in d dimensions, {points:,} training points"
     return report.Table(f"evl_gaussians_{points}", title, columns, rows, [" ".join(remarks)])

@@ -13,8 +13,6 @@ Cells and checkpoints are kept in `runs/`, so an experiment that was cut off goe
 import base64
 import dataclasses
 import functools
-import hashlib
-import json
 import pathlib
 import time
 from typing import Any
@@ -85,7 +83,7 @@ DIGITS = [
 def ours(name: str, seed: int, steps: int) -> jaxgen.Config:
     """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled rows."""
     method = _method(name, WIDTHS, learning_rate=Cosine(1e-3, steps), average=0.999)
-    every = next(every for every in range(-(-steps // 20), steps + 1) if steps % every == 0)
+    every = report.segment(steps)
     return jaxgen.Config(method, SETS[name].train, steps=steps, batch_size=50, every=every, seed=seed)
 
 
@@ -107,7 +105,10 @@ def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:
 
 
 def distances(name: str, pool: np.ndarray, most: int) -> dict[str, float]:
-    """Return the mean squared error per pixel, and its root, of test images to the nearest of the first n of a pool."""
+    """Return the squared error per pixel of test images to the nearest of the first n of a pool, and that error's root.
+
+    Both are means over the images.
+    """
     chosen = np.random.default_rng(0).permutation(len(SETS[name].test.labels()))[:TARGETS]
     targets = jnp.asarray(judge.pixels(SETS[name].test, chosen)).reshape(len(chosen), -1)
     search = jax.jit(lambda part: losses.nearest(targets, part)[1] / targets.shape[1])
@@ -143,8 +144,7 @@ def drawn(experiment: "Experiment", row: str, name: str, seed: int) -> dict[str,
 def trained(experiment: "Experiment", row: str, name: str, config: jaxgen.Config) -> dict[str, Any]:
     """Measure a network; where the row is `untrained`, as it was drawn."""
     identity = {"row": row, "config": describe(config), **_measured(experiment)}
-    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]  # another config is another run
-    place = experiment.runs / f"{row}-{name}-{config.seed}-{digest}"
+    place = report.place(experiment.runs, f"{row}-{name}-{config.seed}", identity)
 
     def compute() -> dict[str, Any]:
         cell: dict[str, Any] = {}
@@ -264,7 +264,7 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table | None]:
             experiment,
             seeds=1,
             steps=min(experiment.steps, 40),
-            paper_epochs=1,
+            paper=False,
             judge_steps=min(experiment.judge_steps, 200),
             guesses=min(experiment.guesses, 1024),
             out=runs,
@@ -340,7 +340,7 @@ def _digits_table(experiment: Experiment, found: dict[str, dict[str, list[dict[s
         "Total variation: half the sum of absolute differences of the shares from those of the test labels.",
         "Weighted: drawn by weight; unweighted: as guessed. Confidence: the classifier's mean largest probability.",
     ]
-    title = f"Digits among {DRAWS:,} draws, as a classifier sees them"
+    title = f"Digits as a classifier sees them: weighted, of {DRAWS:,} draws; unweighted, of all guesses"
     return report.Table("evl_images_digits", title, DIGITS, rows, [" ".join(remarks)])
 
 

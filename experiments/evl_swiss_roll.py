@@ -42,13 +42,8 @@ def ours(seed: int, steps: int) -> jaxgen.Config:
         bandwidth=BANDWIDTH,
     )
     return jaxgen.Config(
-        method, data.SwissRoll(seed=seed), steps=steps, batch_size=200, every=_twentieth(steps), seed=seed
+        method, data.SwissRoll(seed=seed), steps=steps, batch_size=200, every=report.segment(steps), seed=seed
     )
-
-
-def _twentieth(steps: int) -> int:
-    """The smallest divisor that makes at most twenty segments."""
-    return next(every for every in range(-(-steps // 20), steps + 1) if steps % every == 0)
 
 
 def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
@@ -56,7 +51,7 @@ def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
     method = methods.EVL(
         generator=nets.MLP((256,) * 5 + (4,)),
         latent_dim=16,
-        scheme=methods.Own(128, chunk=10),  # targets at a time: the same gradient, from the cache
+        scheme=methods.Own(128, chunk=10),  # targets at a time, for the cache
         optimiser=torch_rmsprop,
         learning_rate=Exponential(5e-4, 0.95, every=250),
         average=None,
@@ -64,11 +59,6 @@ def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
     return jaxgen.Config(
         method, data.SwissRoll(seed=seed), steps=250 * epochs, batch_size=200, every=250, seed=seed, shuffle=False
     )
-
-
-def bare(method: Any, state: Any) -> histograms.Counted:
-    """Count the guesses without the bandwidth."""
-    return histograms.weigh(dataclasses.replace(method, bandwidth=0.0), state)
 
 
 def smoothed(roll: data.SwissRoll) -> np.ndarray:
@@ -79,7 +69,7 @@ def smoothed(roll: data.SwissRoll) -> np.ndarray:
 
 
 def _drawn(name: str, draw: Callable[[Any], np.ndarray]) -> "Cell":
-    return lambda e, s: histograms.drawn(e.runs, f"{name}-{s}", data.SwissRoll(seed=s), draw)
+    return lambda e, s: histograms.drawn(e.runs, f"{name}-{s}", data.SwissRoll(seed=s), draw, bandwidth=BANDWIDTH)
 
 
 def _trained(name: str, config: Callable[["Experiment", int], jaxgen.Config], **named: Any) -> "Cell":
@@ -138,7 +128,9 @@ CELLS: dict[str, tuple[str, dict[str, float], Cell]] = {
     "ours": (
         "EVL, ours",
         {"kl": 0.204, "fisher": 0.411},
-        _trained("ours", lambda e, s: ours(s, e.steps), others={"rejected": histograms.reject, "bare": bare}),
+        _trained(
+            "ours", lambda e, s: ours(s, e.steps), others={"rejected": histograms.reject, "bare": histograms.bare}
+        ),
     ),
 }
 

@@ -1,7 +1,6 @@
 """Generative models scored as the extreme value paper scores them: by counts on a grid of cells."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import time
@@ -17,19 +16,7 @@ from experiments import report
 from jaxgen import metrics, samplers
 from jaxgen.description import describe
 
-__all__ = [
-    "COLUMNS",
-    "GRID",
-    "Counted",
-    "count_draws",
-    "drawn",
-    "place_of",
-    "reject",
-    "score",
-    "some",
-    "trained",
-    "weigh",
-]
+__all__ = ["COLUMNS", "GRID", "Counted", "bare", "count_draws", "drawn", "reject", "score", "some", "trained", "weigh"]
 
 COLUMNS = [
     report.Column("kl", "KL, nats"),
@@ -84,6 +71,11 @@ def reject(method: Any, state: Any) -> Counted:
     return Counted(GRID(points[: BLOCKS * BLOCK]), points[:POINTS], len(points) / (made * BLOCK))
 
 
+def bare(method: Any, state: Any) -> Counted:
+    """Count the guesses without the bandwidth."""
+    return weigh(dataclasses.replace(method, bandwidth=0.0), state)
+
+
 def count_draws(method: Any, state: Any) -> Counted:
     """Count the draws of a model whose draws weigh alike."""
     sample = jax.jit(method.sample, static_argnums=2)
@@ -106,7 +98,9 @@ def some(points: np.ndarray) -> list[list[float]]:
     return np.round(points[chosen], 2).tolist()
 
 
-def drawn(runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndarray]) -> dict[str, Any]:
+def drawn(
+    runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndarray], **settings: Any
+) -> dict[str, Any]:
     """Score a model that needs no training by steps, remembered in `runs`.
 
     Args:
@@ -114,6 +108,7 @@ def drawn(runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndar
         name: of the cell.
         toy: the data, with `test()`.
         draw: makes the model's points of the data.
+        **settings: what it depends on beside them.
 
     Returns:
         The measures, seconds and some points.
@@ -125,8 +120,8 @@ def drawn(runs: pathlib.Path, name: str, toy: Any, draw: Callable[[Any], np.ndar
         seconds = time.perf_counter() - begun
         return {**score(GRID(toy.test()), GRID(points)), "seconds": seconds, "points": some(points)}
 
-    identity = {"row": name, "data": describe(toy), "grid": describe(GRID)}
-    return report.remembered(runs / f"{place_of(name, identity)}.json", identity, compute)
+    identity = {"row": name, "data": describe(toy), "grid": describe(GRID), **settings}
+    return report.remembered(report.place(runs, name, identity).with_suffix(".json"), identity, compute)
 
 
 def trained(
@@ -138,6 +133,7 @@ def trained(
     others: dict[str, Callable[[Any, Any], Counted]] | None = None,
     fit: Callable[[jaxgen.Result], Any] = lambda result: result.config.method,
     train: bool = True,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Train a model, score it, and score it along its training; remembered in `runs`, and resumed there.
 
@@ -149,6 +145,7 @@ def trained(
         others: other ways to count them, whose measures are kept under `NAME_kl` and so on.
         fit: makes the method that is counted of what was trained.
         train: whether to train it; else it is scored as it was drawn.
+        **settings: what `fit` and the ways to count depend on beside the config.
 
     Returns:
         The measures, `curve` along the training, seconds and some points.
@@ -160,8 +157,9 @@ def trained(
         "train": train,
         "blocks": [BLOCKS, BLOCK],
         "ways": {key: way.__name__ for key, way in ways.items()},
+        **settings,
     }
-    place = runs / place_of(name, identity)
+    place = report.place(runs, name, identity)
 
     def compute() -> dict[str, Any]:
         test = GRID(config.data.test())  # type: ignore[attr-defined]
@@ -172,7 +170,7 @@ def trained(
 
         def look(step: int, result: jaxgen.Result) -> None:
             spent[0] += time.perf_counter() - spent[1]  # of training alone
-            if step % spacing == 0:
+            if step % spacing == 0 and step < config.steps:
                 curve.append({"step": step, **score(test, count(fit(result), result.of(0)).shares)})
                 with kept.open("a") as file:
                     file.write(json.dumps(curve[-1]) + "\n")
@@ -188,20 +186,18 @@ def trained(
             method = config.method.sized(jax.ShapeDtypeStruct(x.shape[1:], np.float32))
             state = method.init(jax.random.key(config.seed), jnp.asarray(x[: config.batch_size]))
         found = count(method, state)
-        cell = {**score(test, found.shares), "ess": found.share, "points": some(found.points), "curve": curve}
+        final = score(test, found.shares)
+        cell: dict[str, Any] = {**final, "ess": found.share, "points": some(found.points)}
         for other, way in (others or {}).items():
             also = way(method, state)
             cell |= {f"{other}_{k}": v for k, v in {**score(test, also.shares), "share": also.share}.items()}
-        if train and len(curve) == config.steps // spacing:  # a run that went on from a checkpoint is not timed
-            return cell | {"seconds": spent[0]}
-        if kept.exists():
+        if not train:
+            return cell
+        if len(curve) == (config.steps - 1) // spacing:  # a run that went on from a checkpoint is not timed
+            cell["seconds"] = spent[0]
+        elif kept.exists():
             looks = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
-            cell["curve"] = [looks[step] for step in sorted(looks)]
-        return cell
+            curve = [looks[step] for step in sorted(looks)]
+        return cell | {"curve": [*curve, {"step": config.steps, **final}]}
 
     return report.remembered(place.with_suffix(".json"), identity, compute)
-
-
-def place_of(name: str, identity: dict[str, Any]) -> str:
-    """Name a cell so that another config is another file."""
-    return f"{name}-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:8]}"

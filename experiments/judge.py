@@ -1,7 +1,5 @@
 """How often each class is drawn, as a classifier trained here sees it."""
 
-import hashlib
-import json
 import pathlib
 from typing import Any, NamedTuple
 
@@ -10,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
+from experiments import report
 from jaxgen import data, methods
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
@@ -46,8 +45,7 @@ def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:
     """
     method = methods.Classifier(learning_rate=Cosine(2e-3, steps))
     config = jaxgen.Config(method, data.Labelled(train), steps=steps, batch_size=100, every=steps)
-    digest = hashlib.sha256(json.dumps(describe(config)).encode()).hexdigest()[:8]
-    judge = Judge(jaxgen.train(config, checkpoint_dir=runs / f"judge-{digest}"), np.nan)
+    judge = Judge(jaxgen.train(config, checkpoint_dir=report.place(runs, "judge", describe(config))), np.nan)
     labels = test.labels()
     seen = judge(pixels(test, np.arange(len(labels))))
     return judge._replace(accuracy=float((seen.argmax(1) == labels).mean()))

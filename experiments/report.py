@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -17,7 +18,18 @@ import numpy as np
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-__all__ = ["Column", "Row", "Table", "figure", "machine", "mean_and_deviation", "median_and_range", "remembered"]
+__all__ = [
+    "Column",
+    "Row",
+    "Table",
+    "figure",
+    "machine",
+    "mean_and_deviation",
+    "median_and_range",
+    "place",
+    "remembered",
+    "segment",
+]
 
 
 def mean_and_deviation(values: np.ndarray, digits: int) -> str:
@@ -151,6 +163,17 @@ def remembered(
     scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
     scratch.replace(file)
     return cell
+
+
+def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
+    """Return where a cell and its checkpoints are kept: elsewhere for another config, machine or version."""
+    whole = json.dumps({**identity, "machine": machine()})
+    return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def segment(steps: int, most: int = 20) -> int:
+    """Return the shortest segment that divides the steps into `most` at the most."""
+    return next(every for every in range(-(-steps // most), steps + 1) if steps % every == 0)
 
 
 def machine() -> dict[str, str]:

@@ -70,7 +70,7 @@ class Descent:
         Args:
             key: the loss's own.
             state: where descent stands.
-            *data: passed to the loss; one device's share of the rows.
+            *data: passed to the loss; one device's share of the rows. With `chunk`, every array leads with rows.
 
         Returns:
             The new state, and the loss's metrics together with its value as `loss`.

@@ -84,8 +84,9 @@ class EVL:
         """Fill in the generator where it was left open.
 
         Raises:
-            TypeError: if the data are not one table of floating-point rows.
-            ValueError: if a dense network cannot make rows of this shape, or the generator makes others.
+            TypeError: if the data are not one table of floating-point rows, or of pairs of an input and such a row.
+            ValueError: if a dense network cannot make rows of this shape, the networks make others, or a pool is to be
+                shared by targets of different inputs.
         """
         given, shape = parted_specs("EVL", rows)
         if given and isinstance(self.scheme, Pool):
@@ -93,6 +94,11 @@ class EVL:
         if self.generator is None and len(shape) != 1:
             raise ValueError(
                 f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and head=."
+            )
+        if isinstance(self.generator, WeightedGenerator) and self.generator.given != given:
+            raise ValueError(
+                f"the generator's weight sees {self.generator.given} columns of an input and the data have {given}; "
+                f"give WeightedGenerator(..., given={given})."
             )
         filled = dataclasses.replace(self, given=given)
         if self.generator is None:
@@ -258,8 +264,10 @@ class EVL:
             Log-densities of the bare guesses `[n]`, whatever the bandwidth and the weights.
 
         Raises:
-            ValueError: if noise and data have different dimensions.
+            ValueError: if noise and data have different dimensions, or the model has inputs.
         """
+        if self.given:
+            raise ValueError(f"this model has inputs of {self.given} columns; the density is that of one without any.")
         params = self._descent.params(state)
         return samplers.pushforward_log_density(lambda z: self._generate(params, z[None])[0].reshape(-1), noise)
 

@@ -32,7 +32,12 @@ def every_layer(params: Params) -> PyTree:
 
 def last_layer(params: Params) -> PyTree:
     """Unroll the last layer alone, which is what the extreme value paper's code does, for want of an argument."""
-    last = max(params["params"], key=lambda name: int(name.rpartition("_")[2]))
+    names = list(params["params"])
+    if not all(name.startswith("Dense_") for name in names):
+        raise ValueError(
+            f"last_layer knows dense networks, and this one has {names}; write a function that marks yours."
+        )
+    last = max(names, key=lambda name: int(name.removeprefix("Dense_")))
     mark = lambda moves, part: jax.tree.map(lambda leaf: moves, part)
     return {"params": {name: mark(name == last, part) for name, part in params["params"].items()}}
 

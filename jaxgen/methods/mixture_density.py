@@ -58,6 +58,8 @@ class MixtureDensity:
         given, shape = parted_specs("MixtureDensity", rows)
         if len(shape) != 1:
             raise ValueError(f"MixtureDensity learns vectors; rows are {shape}: flatten them.")
+        if not given and self.network is not None:
+            raise ValueError("there is no input for a network to see; leave network=None, or give pairs of rows.")
         if not given:
             return self
         wanted = self.components * _numbers(shape[0])
@@ -71,11 +73,19 @@ class MixtureDensity:
         return dataclasses.replace(self, network=network)
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
-        """Return components about points of a minibatch, and a freshly drawn network."""
+        """Return components about points of a minibatch, and a freshly drawn network.
+
+        Raises:
+            ValueError: if there are more components than rows: two that begin alike would stay alike.
+        """
         given, outcome = parted(rows)
+        if self.components > len(outcome):
+            raise ValueError(
+                f"{self.components} components begin about {len(outcome)} rows of a minibatch; use a larger batch_size."
+            )
         d = outcome.shape[1]
         width = jnp.log(jnp.std(outcome, 0) + self.narrowest)
-        about = outcome[jnp.arange(self.components) % len(outcome)]
+        about = outcome[: self.components]
         rest = jnp.zeros((self.components, _numbers(d) - 1 - 2 * d))
         wide = jnp.broadcast_to(width, (self.components, d))
         shared = jnp.concatenate([jnp.zeros((self.components, 1)), about, wide, rest], -1).reshape(-1)

@@ -244,8 +244,13 @@ def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
 def test_inputs_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match="a pool cannot be shared by targets of different inputs"):
         methods.EVL().sized(PAIRED)
+    blind = nets.WeightedGenerator(nets.MLP((8, 3)), nets.MLP((4, 1)))
+    with pytest.raises(ValueError, match=r"give WeightedGenerator\(..., given=2\)"):
+        methods.EVL(blind, scheme=methods.Own(4)).sized(PAIRED)
     method = conditional(generator=nets.MLP((8, 4)))
     state = method.init(jax.random.key(0), (X[:, :2], X))
+    with pytest.raises(ValueError, match="the density is that of one without any"):
+        method.log_density(state, jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="call guess or sample, with some guess_given"):
         method.sample(jax.random.key(0), state, 3)
     with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):

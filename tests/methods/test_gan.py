@@ -1,8 +1,12 @@
 """Unrolled relativistic networks: the virtual descents by hand, which layers move, and that samples follow data."""
 
+import dataclasses
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
@@ -110,3 +114,27 @@ def test_samples_follow_the_data():
     made = np.asarray(result.sample(jax.random.key(0), 4000))[0]
     assert np.abs(made.mean(0) - [3.0, -2.0]).max() < 0.12
     assert np.abs(made.std(0) - [1.0, 0.5]).max() < 0.12
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_four_devices_take_the_step_of_one(second_order):
+    """With the same noise everywhere, four shares of the rows move both networks as the whole minibatch does."""
+    method = gan(second_order=second_order, unroll=2, unroll_rate=0.5, optimiser=optax.sgd, generator_rate=0.1)
+    state = method.init(jax.random.key(0), X)
+    # One row a device, and one draw of noise for all of them: the whole minibatch has that draw eight times.
+    noise = jax.random.normal(jax.random.key(9), (1, 3))
+
+    def step(axis_name, rows):
+        alone = dataclasses.replace(method, axis_name=axis_name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax.random, "normal", lambda key, shape: jnp.broadcast_to(noise, shape))
+            return alone.step(jax.random.key(1), state, rows)[0]
+
+    whole = step(None, X)
+    shares = jax.vmap(lambda rows: step("devices", rows), axis_name="devices")(X.reshape(4, 2, 2))
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], shares), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_the_last_layer_of_other_networks_is_not_guessed():
+    with pytest.raises(ValueError, match="write a function that marks yours"):
+        methods.last_layer({"params": {"Conv_0": {}, "Dense_0": {}}})

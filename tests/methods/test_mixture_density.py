@@ -99,3 +99,7 @@ def test_data_and_networks_that_do_not_fit_are_told():
         methods.MixtureDensity().sized(jax.ShapeDtypeStruct((4, 4), jnp.float32))
     with pytest.raises(ValueError, match="10 components in 2 dimensions need 60"):
         methods.MixtureDensity(nets.MLP((5,))).sized((ROW, ROW))
+    with pytest.raises(ValueError, match="leave network=None, or give pairs"):
+        methods.MixtureDensity(nets.MLP((60,))).sized(ROW)
+    with pytest.raises(ValueError, match="use a larger batch_size"):
+        methods.MixtureDensity(components=9).init(jax.random.key(0), jnp.zeros((8, 2)))

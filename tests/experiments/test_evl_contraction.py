@@ -1,0 +1,37 @@
+"""The contraction experiment end to end with few points, and that a run that was cut off keeps its end."""
+
+import dataclasses
+import json
+
+import pytest
+
+from experiments import evl_contraction, histograms
+from jaxgen import data
+
+
+@pytest.fixture
+def few(monkeypatch):
+    monkeypatch.setattr(histograms, "BLOCK", 500)
+    mixture = data.GaussianMixture
+    monkeypatch.setattr(data, "GaussianMixture", lambda n, **named: mixture(n=n // 20, test_n=500, **named))
+    original = evl_contraction.protocol
+    small = lambda *given: dataclasses.replace(original(*given[:3], (8,)), batch_size=40)
+    monkeypatch.setattr(evl_contraction, "protocol", small)
+
+
+def test_every_run_is_followed_to_its_end(few, tmp_path):
+    experiment = evl_contraction.Experiment(quick=True, dimensions=2, runs=tmp_path)
+    table = evl_contraction.run(experiment)
+    assert [row.title for row in table.rows] == [
+        "50,000 points, 1 epochs",
+        "5,000 points, 1 epochs",
+        "5,000 points, 10 epochs",
+    ]
+    written = json.loads((tmp_path / "quick" / "evl_contraction.json").read_text())
+    assert [[curve[-1]["step"] for curve in seeds] for seeds in written["curves"].values()] == [[12], [1], [12]]
+    assert (tmp_path / "quick" / "evl_contraction.png").stat().st_size > 10_000
+    # Cut off between the last checkpoint and the last look: the run is over, and its end is looked at again.
+    for kept in (tmp_path / "quick").glob("*.curve"):
+        kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-1]))
+        kept.with_suffix(".json").unlink()
+    assert evl_contraction.run(experiment).rows == table.rows
