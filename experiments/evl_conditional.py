@@ -80,7 +80,7 @@ PROBLEMS = {
 def extreme(width: int, steps: int) -> methods.EVL:
     """Return the extreme value network: 32 guesses for each target, weighed by place and input."""
     generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), given=1)
-    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(32, chunk=20), learning_rate=Cosine(2e-3, steps))
+    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(32, chunk=10), learning_rate=Cosine(2e-3, steps))
 
 
 def least_squares(width: int, steps: int) -> methods.EVL:
