@@ -193,7 +193,7 @@ def optimum(masses: np.ndarray, places: np.ndarray, guesses: int, power: float, 
     reach[:, 0] = np.mean(np.sqrt(np.sum((inside[0] - inside[1]) ** 2, -1)) ** power)  # two points of one cell
     step = np.diff(reach, axis=1)
     exponent = samplers.zador_exponent(places.shape[1], power)
-    shares = masses**exponent / np.sum(masses**exponent)
+    shares = masses / np.sum(masses)  # not the law, which is to be found
     for _ in range(sweeps):
         beyond = np.maximum(1 - np.cumsum(shares[order], 1), 0)[:, :-1]  # mass farther than each neighbour
         gain = np.zeros_like(apart)
