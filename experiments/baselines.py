@@ -1,17 +1,18 @@
 """What the extreme value paper compares with, and the bounds that it leaves out, on any data of known law."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import jaxgen
-from experiments import report
-from jaxgen import methods
-from jaxgen.descent import Cosine, Exponential
+from experiments import histograms, trials
+from jaxgen import methods, nets
+from jaxgen.descent import Cosine, Exponential, torch_rmsprop
 
-__all__ = ["again", "box", "empirical", "gan", "mixture", "mixture_density"]
+__all__ = ["MODELS", "Cell", "density_network", "drawn", "extreme_value", "gan", "mixture_density", "trained"]
 
 
 def empirical(toy: Any) -> np.ndarray:
@@ -51,11 +52,88 @@ def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> ja
     )
     if published:
         method = dataclasses.replace(method, unroll=4, unrolled=methods.last_layer)
-    every = epoch * report.segment(epochs, 10)
+    every = epoch * trials.segment(epochs, 10)
     return jaxgen.Config(method, toy, steps=epoch * epochs, batch_size=200, every=every, seed=seed, shuffle=False)
 
 
 def mixture_density(toy: Any, seed: int, *, components: int, steps: int = 4000) -> jaxgen.Config:
     """Return a mixture density network without inputs: a mixture of Gaussians fitted by gradient descent."""
     method = methods.MixtureDensity(components=components, learning_rate=Cosine(2e-2, steps))
-    return jaxgen.Config(method, toy, steps=steps, batch_size=200, every=report.segment(steps, 10), seed=seed)
+    return jaxgen.Config(method, toy, steps=steps, batch_size=200, every=trials.segment(steps, 10), seed=seed)
+
+
+def extreme_value(
+    toy: Any,
+    seed: int,
+    *,
+    epochs: int = 50,
+    decays: int | None = None,
+    widths: tuple[int, ...] = (256,) * 5,
+    looks: int | None = None,
+) -> jaxgen.Config:
+    """Return the paper's protocol: 128 guesses of its own for each of 200 targets, RMSprop, rows in a fixed order.
+
+    Args:
+        toy: the data.
+        seed: of the training.
+        epochs: through the data.
+        decays: how often the learning rate falls by 0.95 over the run; None is after every epoch, as in the paper.
+        widths: of the hidden layers.
+        looks: most looks at the training; None is one after every epoch.
+    """
+    epoch = toy.n // 200
+    steps = epoch * epochs
+    method = methods.EVL(
+        generator=nets.MLP((*widths, toy.tables()[0].shape[1] + 1)),
+        latent_dim=16,
+        scheme=methods.Own(128, chunk=10),  # targets at a time, for the cache
+        optimiser=torch_rmsprop,
+        learning_rate=Exponential(5e-4, 0.95, every=steps // (decays or epochs)),
+        average=None,
+    )
+    return jaxgen.Config(
+        method,
+        toy,
+        steps=steps,
+        batch_size=200,
+        every=trials.segment(steps, looks) if looks else epoch,
+        seed=seed,
+        shuffle=False,
+    )
+
+
+# Of an experiment (`runs`, where cells are kept; `epochs` and `density_steps`, how long baselines train), the cell's
+# name and the data.
+Cell = Callable[[Any, str, Any], dict[str, Any]]
+
+
+def drawn(draw: Callable[[Any], np.ndarray]) -> Cell:
+    """Return a cell that scores draws."""
+    return lambda lengths, name, toy: histograms.drawn(lengths.runs, name, toy, draw)
+
+
+def trained(config: Callable[[Any, Any], jaxgen.Config], **ways: Any) -> Cell:
+    """Return a cell that trains and scores what an experiment and its data configure."""
+    return lambda lengths, name, toy: histograms.trained(lengths.runs, name, config(lengths, toy), **ways)
+
+
+def density_network(components: int) -> tuple[str, Cell]:
+    """Return title and cell of a mixture density network."""
+    config = lambda lengths, toy: mixture_density(toy, toy.seed, components=components, steps=lengths.density_steps)
+    title = f"mixture density network, {components} Gaussians"
+    return title, trained(config, count=histograms.count_draws)
+
+
+def _gan(published: bool) -> Cell:
+    config = lambda lengths, toy: gan(toy, toy.seed, epochs=lengths.epochs, published=published)
+    return trained(config, count=histograms.count_draws)
+
+
+MODELS: dict[str, tuple[str, Cell]] = {
+    "floor": ("the truth itself (floor)", drawn(again)),
+    "chance": ("uniform in the data's box (chance)", drawn(box)),
+    "empirical": ("the training points", drawn(empirical)),
+    "gaussian_mixture": ("mixture of 10 Gaussians", drawn(mixture)),
+    "gan_published": ("unrolled GAN, as released", _gan(True)),
+    "gan": ("unrolled GAN, through all layers", _gan(False)),
+}

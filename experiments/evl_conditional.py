@@ -12,7 +12,6 @@ let go, the start being slightly uncertain. Extreme value networks, mixture dens
 import dataclasses
 import functools
 import pathlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,19 +21,16 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import report
-from experiments.histograms import score
+from experiments import histograms, report, trials
 from jaxgen import data, methods, metrics, nets
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
 
 TITLE = "The law of the outcome given the input: means over 25 inputs"
 COLUMNS = [
-    report.Column("kl", "KL, nats"),
-    report.Column("fisher", "Fisher, rad"),
-    report.Column("off", "mass off support", 4),
+    *histograms.DIVERGENCES,
     report.Column("mean", "error of the mean"),
-    report.Column("seconds", "seconds", 0),
+    histograms.SECONDS,
 ]
 DRAWS = 10_000  # for each input
 TRUTH = 12345  # seed of the true law's draws
@@ -138,7 +134,7 @@ def measure(name: str, draw: Callable[[int], np.ndarray]) -> dict[str, Any]:
     for number, outcomes in enumerate(truth(name, TRUTH)):
         made = draw(number)
         off = float(np.linalg.norm(made.mean(0) - outcomes.mean(0)))
-        found.append({**score(grid(outcomes), grid(made)), "mean": off})
+        found.append({**histograms.score(grid(outcomes), grid(made)), "mean": off})
     return {measured: float(np.mean([at[measured] for at in found])) for measured in found[0]}
 
 
@@ -148,14 +144,14 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
     rows = problem.make(seed)
     config = None
     if make:
-        every = report.segment(experiment.steps, 5)
+        every = trials.segment(experiment.steps, 5)
         config = jaxgen.Config(
             make(problem.width, experiment.steps), rows, steps=experiment.steps, every=every, seed=seed
         )
     identity = {"model": model, "data": describe(rows), "grid": describe(problem.grid), "draws": DRAWS}
     identity |= {"inputs": problem.inputs.tolist(), "truth": TRUTH}
     identity |= {"config": describe(config)} if config else {}
-    place = report.place(experiment.runs, f"{name}-{model}-{seed}", identity)
+    place = trials.place(experiment.runs, f"{name}-{model}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
         generator = np.random.default_rng(seed)
@@ -164,15 +160,10 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
             any_input = lambda i: outcomes[generator.integers(len(outcomes), size=DRAWS)]
             return measure(name, (lambda i: truth(name, seed)[i]) if model == "floor" else any_input)
         if model == "untrained":
-            (table,) = rows.tables()
-            method: Any = config.method.sized(tuple(jax.ShapeDtypeStruct(leaf.shape[1:], np.float32) for leaf in table))
-            state = method.init(jax.random.key(seed), table)
-            spent = {}
+            spent: dict[str, float] = {}
+            method, state = trials.untrained(config)
         else:
-            begun, looks = time.perf_counter(), []
-            result = jaxgen.train(config, watch=lambda step, result: looks.append(step), checkpoint_dir=place)
-            whole = len(looks) == config.steps // config.every  # a run that went on from a checkpoint is not timed
-            spent = {"seconds": time.perf_counter() - begun} if whole else {}
+            result, spent = trials.timed(config, place)
             method, state = result.config.method, result.of(0)
         sample = jax.jit(method.sample_given, static_argnums=3)
         at = jnp.asarray(problem.inputs, jnp.float32)
@@ -181,7 +172,7 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
         shown = np.concatenate([np.repeat(problem.inputs, 400, 0), points], 1)
         return {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
 
-    return report.remembered(place.with_suffix(".json"), identity, compute)
+    return trials.remembered(place.with_suffix(".json"), identity, compute)
 
 
 def run(experiment: Experiment) -> report.Table:

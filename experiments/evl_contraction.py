@@ -20,17 +20,17 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import report
-from experiments.histograms import GRID, score, weigh
-from jaxgen import data, methods, nets
-from jaxgen.descent import Exponential, torch_rmsprop
+from experiments import baselines, report, trials
+from experiments.histograms import DIVERGENCES, GRID, score, weigh
+from jaxgen import data
 from jaxgen.description import describe
 
+KL, FISHER, _ = DIVERGENCES
 COLUMNS = [
-    report.Column("kl", "KL, nats"),
+    KL,
     report.Column("least", "least KL"),
     report.Column("at", "at step", 0),
-    report.Column("fisher", "Fisher, rad"),
+    FISHER,
     report.Column("missed", "test mass missed", 4),
     report.Column("spread", "spread of the guesses"),
     report.Column("distance", "distance, training"),
@@ -59,25 +59,10 @@ class Experiment:
     """Where the table and the figure go."""
 
 
-def protocol(mixture: data.GaussianMixture, epochs: int, decays: int, widths: tuple[int, ...]) -> jaxgen.Config:
-    """Return the paper's protocol, its learning rate falling by 0.95 each of `decays` times over the run."""
-    steps = mixture.n // 200 * epochs
-    method = methods.EVL(
-        generator=nets.MLP((*widths, mixture.dimensions + 1)),
-        scheme=methods.Own(128, chunk=10),
-        optimiser=torch_rmsprop,
-        learning_rate=Exponential(5e-4, 0.95, every=steps // decays),
-        average=None,
-    )
-    return jaxgen.Config(
-        method, mixture, steps=steps, batch_size=200, every=report.segment(steps, 50), seed=mixture.seed, shuffle=False
-    )
-
-
 def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dict[str, float]]:
     """Train, and measure at twenty-five steps spread evenly over the logarithm of the step."""
     identity = {"config": describe(config), "grid": describe(GRID)}
-    place = report.place(experiment.runs, f"{name}-{config.seed}", identity)
+    place = trials.place(experiment.runs, f"{name}-{config.seed}", identity)
     kept = place.with_suffix(".curve")
     looks = {int(at) for at in np.geomspace(config.every, config.steps, 25) // config.every * config.every}
 
@@ -109,7 +94,7 @@ def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dic
         lines = {line["step"]: line for line in map(json.loads, kept.read_text().splitlines())}
         return {"curve": [lines[step] for step in sorted(lines)]}
 
-    return report.remembered(place.with_suffix(".json"), identity, compute)["curve"]
+    return trials.remembered(place.with_suffix(".json"), identity, compute)["curve"]
 
 
 def run(experiment: Experiment) -> report.Table:
@@ -132,7 +117,9 @@ def run(experiment: Experiment) -> report.Table:
             mixture = data.GaussianMixture(
                 n=points, components=experiment.gaussians, dimensions=experiment.dimensions, seed=seed
             )
-            config = protocol(mixture, epochs, experiment.epochs, widths)
+            config = baselines.extreme_value(
+                mixture, seed, epochs=epochs, decays=experiment.epochs, widths=widths, looks=50
+            )
             curves[title].append(follow(experiment, f"{points}-{epochs}", config))
     rows = []
     for title, seeds in curves.items():

@@ -27,11 +27,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from scipy import stats
 
 import jaxgen
-from experiments import report
-from jaxgen import data, methods, metrics, nets, samplers
+from experiments import hills, histograms, report, trials
+from experiments.hills import Hills, fitted, log_density, optimum, slope
+from jaxgen import methods, metrics, nets, samplers
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
 
@@ -41,11 +41,11 @@ COLUMNS = [
     report.Column("error", "standard error"),
     report.Column("law", "d/(d+r)"),
     report.Column("optimum", "exact optimum"),
-    report.Column("kl", "KL, nats", 4),
-    report.Column("fisher", "Fisher, rad"),
+    dataclasses.replace(histograms.DIVERGENCES[0], digits=4),
+    histograms.DIVERGENCES[1],
     report.Column("ess", "ESS share", 2),
     report.Column("sheets", "sheets", 2),
-    report.Column("seconds", "seconds", 0),
+    histograms.SECONDS,
 ]
 POWERS = (0.5, 1.0, 2.0)
 CLAIM = {0.5: {"exponent": 1.0}, 1.0: {}, 2.0: {"exponent": 0.0}}  # section III: it says nothing of q = 1
@@ -53,7 +53,6 @@ FINE = {1: metrics.Grid(100, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # wher
 COARSE = metrics.Grid(15, -3.0, 3.0)  # where divergences are taken, each cell of which 40,000 points should hit
 LATTICE = {1: metrics.Grid(800, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exact optimum lies
 RESOLVED = 32  # more guesses than this lie closer to each other than three or so places of the lattice
-RATIO = 10.0  # the fitted region: where p is at least a tenth of its maximum
 DRAWS, WEIGHED = 200_000, 40_000  # guesses counted for the exponent, and for the divergences
 WEIGHTS = {
     "bare": "guesses as they are",
@@ -61,37 +60,6 @@ WEIGHTS = {
     "nearest": "the law, density by nearest guesses",
     "sheet": "the law, density by change of variables",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Hills(data.Toy):
-    """One standard normal, or two of unit width side by side along the first axis, in proportion 7 : 3.
-
-    Attributes:
-        dimensions: d.
-        apart: distance of the two centres; 0 makes them one standard normal.
-    """
-
-    n: int = 200_000
-    test_n: int = WEIGHED
-    dimensions: int = 1
-    apart: float = 0.0
-
-    def points(self, count: int) -> np.ndarray:
-        """Draw points `[count, d]`."""
-        generator = np.random.default_rng(self.seed)
-        side = np.where(generator.uniform(size=count) < 0.7, -0.5, 0.5)
-        x = generator.standard_normal((count, self.dimensions))
-        x[:, 0] += side * self.apart
-        return x
-
-    def masses(self, grid: metrics.Grid) -> np.ndarray:
-        """Return the exact mass of each cell of a grid `[bins ** d]`, those at its edge with all beyond."""
-        edges = np.linspace(grid.low, grid.high, grid.bins + 1)
-        edges[[0, -1]] = -np.inf, np.inf
-        along = lambda centre: np.diff(stats.norm.cdf(edges - centre))
-        first = 0.7 * along(-0.5 * self.apart) + 0.3 * along(0.5 * self.apart)
-        return first if self.dimensions == 1 else np.outer(first, along(0.0)).ravel()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,65 +113,6 @@ def config(cell: Cell, steps: int, seeds: int) -> jaxgen.Config:
     return jaxgen.Config(method, rows, steps=steps, every=steps, batch_size=1024 if d == 1 else 256, seeds=seeds)
 
 
-def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
-    """Fit the exponent: the slope of log q on log p over the cells where p is large, weighed by their mass.
-
-    Args:
-        shares: of the guesses in each cell.
-        count: how many guesses there were.
-        masses: of the data in each cell, exactly.
-
-    Returns:
-        The exponent.
-    """
-    fitted = masses > masses.max() / RATIO
-    log_p, weight = np.log(masses[fitted]), masses[fitted]
-    log_q = _log_density(shares[fitted], count)
-    centred = log_p - np.average(log_p, weights=weight)
-    return float(np.sum(weight * centred * log_q) / np.sum(weight * centred**2))
-
-
-def _log_density(shares: np.ndarray, count: int) -> np.ndarray:
-    """Return log q up to a constant, with half a guess more in each cell, which matters only where nobody hit."""
-    return np.log(shares * count + 0.5)
-
-
-def optimum(masses: np.ndarray, places: np.ndarray, guesses: int, power: float, sweeps: int = 60) -> np.ndarray:
-    """Return the density of independent guesses that makes the mean least distance least, on a lattice.
-
-    The mean over targets x of E min |x - y|^r is a convex function of the density q. Its gradient at y is minus the
-    gain of one more guess there, which is equal wherever q > 0; where it is too large, q is raised.
-
-    Args:
-        masses: of the data at each place `[n]`.
-        places: `[n, d]`, a cubic lattice.
-        guesses: how many there are.
-        power: r.
-        sweeps: how often q is corrected.
-
-    Returns:
-        Shares of the guesses at each place `[n]`.
-    """
-    apart = np.sqrt(sum((axis[:, None] - axis[None]) ** 2 for axis in places.T))
-    order = np.argsort(apart, 1, kind="stable")
-    rank = np.argsort(order, 1)
-    reach = np.take_along_axis(apart, order, 1) ** power
-    side = apart[0, 1]
-    inside = side * (np.random.default_rng(0).uniform(size=(2, 100_000, places.shape[1])))
-    reach[:, 0] = np.mean(np.sqrt(np.sum((inside[0] - inside[1]) ** 2, -1)) ** power)  # two points of one cell
-    step = np.diff(reach, axis=1)
-    exponent = samplers.zador_exponent(places.shape[1], power)
-    shares = masses / np.sum(masses)  # not the law, which is to be found
-    for _ in range(sweeps):
-        beyond = np.maximum(1 - np.cumsum(shares[order], 1), 0)[:, :-1]  # mass farther than each neighbour
-        gain = np.zeros_like(apart)
-        gain[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
-        gain = masses @ np.take_along_axis(gain, rank, 1)
-        shares = shares * (gain / np.sum(shares * gain)) ** exponent
-        shares /= shares.sum()
-    return shares
-
-
 def exact(experiment: "Experiment", cell: Cell) -> dict[str, Any]:
     """Return the exponent of the exact optimum, where a lattice of a few hundred places resolves it."""
     grid = LATTICE[cell.dimensions]
@@ -215,19 +124,15 @@ def exact(experiment: "Experiment", cell: Cell) -> dict[str, Any]:
         shares = optimum(masses, places, cell.guesses, cell.power)
         return {"optimum": slope(shares, 10**12, masses)}
 
-    identity = {"optimum": dataclasses.asdict(cell), "grid": describe(grid), "ratio": RATIO}
-    return report.remembered(experiment.runs / f"optimum_{cell.name}.json", identity, compute)
+    identity = {"optimum": dataclasses.asdict(cell), "grid": describe(grid), "ratio": hills.RATIO}
+    return trials.remembered(experiment.runs / f"optimum_{cell.name}.json", identity, compute)
 
 
 def score(masses: np.ndarray, points: Any, log_weights: jax.Array) -> dict[str, float]:
     """Return the divergences of weighted points from the truth, and the share of the effective sample size."""
     weights = np.exp(np.asarray(log_weights, float) - float(np.max(log_weights)))
-    model = COARSE(points, weights)
-    return {
-        "kl": metrics.kl_divergence(masses, model),
-        "fisher": metrics.fisher_distance(masses, model),
-        "ess": float(samplers.effective_sample_size(log_weights)) / len(points),
-    }
+    share = float(samplers.effective_sample_size(log_weights)) / len(points)
+    return {**histograms.score(masses, COARSE(points, weights)), "ess": share}
 
 
 def measure(cell: Cell, method: Any, states: Sequence[Any], ways: Sequence[str]) -> list[dict[str, Any]]:
@@ -274,15 +179,16 @@ def trained(experiment: "Experiment", cell: Cell, *, train: bool = True) -> dict
             result = jaxgen.train(made, progress=False)
             method, states = result.config.method, [result.of(seed) for seed in range(made.seeds)]
         else:
-            method = made.method
-            draw = lambda seed: method.init(jax.random.key(seed), jnp.zeros((1, cell.dimensions)))
-            states = [draw(seed) for seed in range(made.seeds)]
+            method, states = (
+                made.method,
+                [trials.untrained(dataclasses.replace(made, seed=seed))[1] for seed in range(made.seeds)],
+            )
         seconds = time.perf_counter() - begun
         return {"seconds": seconds, "seeds": measure(cell, method, states, ways)}
 
-    identity = {"config": describe(made), "train": train, "ways": ways, "draws": [DRAWS, WEIGHED], "ratio": RATIO}
+    identity = {"config": describe(made), "train": train, "ways": ways, "draws": [DRAWS, WEIGHED], "ratio": hills.RATIO}
     name = cell.name if train else f"{cell.name}_untrained"
-    return report.remembered(experiment.runs / f"{name}.json", identity, compute)
+    return trials.remembered(experiment.runs / f"{name}.json", identity, compute)
 
 
 def floor(cell: Cell, seeds: int) -> list[dict[str, Any]]:
@@ -443,17 +349,17 @@ def draw(
     with report.figure(path, 2, 5) as axes:
         for line, d in zip(axes, (1, 2), strict=True):
             masses = Hills(dimensions=d).masses(FINE[d])
-            fitted = masses > masses.max() / RATIO
-            log_p = np.log(masses[fitted] / masses.max())
+            inside = fitted(masses)
+            log_p = np.log(masses[inside] / masses.max())
             for axis, power in zip(line, POWERS, strict=False):
                 cell = Cell(d, power, experiment.shown)
-                seeds = [np.array(seed["shares"])[fitted] for seed in found[cell]["seeds"]]
-                top = np.average(_log_density(np.mean(seeds, 0), DRAWS), weights=masses[fitted])
-                top -= cell.law * np.average(log_p, weights=masses[fitted])
+                seeds = [np.array(seed["shares"])[inside] for seed in found[cell]["seeds"]]
+                top = np.average(log_density(np.mean(seeds, 0), DRAWS), weights=masses[inside])
+                top -= cell.law * np.average(log_p, weights=masses[inside])
                 for shares in seeds:
-                    axis.plot(log_p, _log_density(shares, DRAWS) - top, ".", color="grey", markersize=2, alpha=0.5)
+                    axis.plot(log_p, log_density(shares, DRAWS) - top, ".", color="grey", markersize=2, alpha=0.5)
                 exponent = np.mean([seed["exponent"] for seed in found[cell]["seeds"]])
-                middle = np.average(log_p, weights=masses[fitted])
+                middle = np.average(log_p, weights=masses[inside])
                 ends = np.array([log_p.min(), 0.0])
                 axis.plot(ends, cell.law * ends, "k--", label=f"law {cell.law:.3f}")
                 axis.plot(ends, cell.law * middle + exponent * (ends - middle), "C3", label=f"fit {exponent:.3f}")

@@ -13,7 +13,6 @@ means. The paper's numbers are those of its stored results. Cells are kept in `r
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,7 +40,7 @@ PUBLISHED = {
     },
 }
 MIXTURES = (1, 2, 4, 10)
-MEASURES = (("kl", "KL, nats"), ("fisher", "Fisher, rad"))
+MEASURES = histograms.DIVERGENCES[:2]
 RESIDUAL = 500  # last steps over which the distance to the nearest guess is averaged
 
 
@@ -66,42 +65,18 @@ def widened(result: jaxgen.Result) -> Any:
     return dataclasses.replace(method, bandwidth=float(residual))
 
 
-Cell = Callable[["Experiment", str, data.GaussianMixture], dict[str, Any]]
-
-
-def _drawn(draw: Callable[[Any], np.ndarray]) -> Cell:
-    return lambda e, name, mixture: histograms.drawn(e.runs, name, mixture, draw)
-
-
-def _trained(config: Callable[["Experiment", data.GaussianMixture], jaxgen.Config], **named: Any) -> Cell:
-    return lambda e, name, mixture: histograms.trained(e.runs, name, config(e, mixture), **named)
-
-
-def _gan(published: bool) -> Callable[["Experiment", data.GaussianMixture], jaxgen.Config]:
-    return lambda e, mixture: baselines.gan(mixture, mixture.seed, epochs=e.epochs, published=published)
-
-
-MODELS: dict[str, tuple[str, Cell]] = {
-    "floor": ("the truth itself (floor)", _drawn(baselines.again)),
-    "chance": ("uniform in the data's box (chance)", _drawn(baselines.box)),
-    "empirical": ("training points", _drawn(baselines.empirical)),
-    "untrained": ("EVL, untrained", _trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
+MODELS: dict[str, tuple[str, baselines.Cell]] = {
+    **{name: baselines.MODELS[name] for name in ("floor", "chance", "empirical")},
+    "untrained": ("EVL, untrained", baselines.trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
     "ours": (
         "EVL, ours",
-        _trained(
+        baselines.trained(
             lambda e, mixture: ours(mixture, e.steps), fit=widened, others={"bare": histograms.bare}, residual=RESIDUAL
         ),
     ),
-    "gaussian_mixture": ("mixture of 10 Gaussians", _drawn(baselines.mixture)),
-    "mixture_density": (
-        "mixture density network, 10 Gaussians",
-        _trained(
-            lambda e, mixture: baselines.mixture_density(mixture, mixture.seed, components=10, steps=e.density_steps),
-            count=histograms.count_draws,
-        ),
-    ),
-    "gan_published": ("unrolled GAN, as released", _trained(_gan(True), count=histograms.count_draws)),
-    "gan": ("unrolled GAN, through all layers", _trained(_gan(False), count=histograms.count_draws)),
+    "gaussian_mixture": baselines.MODELS["gaussian_mixture"],
+    "mixture_density": baselines.density_network(10),
+    **{name: baselines.MODELS[name] for name in ("gan_published", "gan")},
 }
 
 
@@ -181,9 +156,9 @@ def geometric(values: np.ndarray, digits: int) -> str:
 def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
     """Return the table of one size of training set: a line for each model in each cell."""
     columns = [
-        *(report.Column(name, title, 3, geometric) for name, title in MEASURES),
-        report.Column("off", "mass off support", 4),
-        report.Column("seconds", "seconds", 0),
+        *(dataclasses.replace(measure, written=geometric) for measure in MEASURES),
+        histograms.DIVERGENCES[2],
+        histograms.SECONDS,
     ]
     rows, better, cells = [], 0, 0
     for d, n in itertools.product(experiment.dimensions, experiment.gaussians):
@@ -195,9 +170,9 @@ def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
                 report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}", values, published if model == "ours" else {})
             )
             if model == "ours":
-                bare = {name: [seed[f"bare_{name}"] for seed in seeds] for name in ("kl", "fisher", "off")}
+                bare = {c.name: [seed[f"bare_{c.name}"] for seed in seeds] for c in histograms.DIVERGENCES}
                 rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}, without the bandwidth", bare))
-                means = {name: np.exp(np.log(values[name]).mean()) for name, _ in MEASURES}
+                means = {c.name: np.exp(np.log(values[c.name]).mean()) for c in MEASURES}
                 better += all(means[name] < published[name] for name in means)
                 cells += 1
     remarks = [
@@ -213,20 +188,23 @@ def draw(experiment: Experiment, path: pathlib.Path, found: Found) -> None:
     kinds = [(points, measure) for points in experiment.points for measure in MEASURES]
     shown = [model for model in experiment.models if model not in ("chance", "untrained")]
     with report.figure(path, len(kinds), len(experiment.dimensions)) as axes:
-        for row, (points, (measure, title)) in zip(axes, kinds, strict=True):
+        for row, (points, measure) in zip(axes, kinds, strict=True):
             for axis, d in zip(row, experiment.dimensions, strict=True):
                 for position, model in enumerate(shown):
                     logs = [
-                        [np.log(seed[measure]) for seed in found[model, points, d, n]] for n in experiment.gaussians
+                        [np.log(seed[measure.name]) for seed in found[model, points, d, n]]
+                        for n in experiment.gaussians
                     ]
                     mean, band = np.mean(logs, 1), np.std(logs, 1) / 2
                     line = axis.plot(experiment.gaussians, np.exp(mean), "o-", color=f"C{position}")
                     line[0].set_label(MODELS[model][0])
                     low, high = np.exp(mean) * (1 - band), np.exp(mean) * (1 + band)
                     axis.fill_between(experiment.gaussians, low, high, color=f"C{position}", alpha=0.2)
-                published = [PUBLISHED[points][d][MIXTURES.index(n)][measure == "fisher"] for n in experiment.gaussians]
+                published = [
+                    PUBLISHED[points][d][MIXTURES.index(n)][MEASURES.index(measure)] for n in experiment.gaussians
+                ]
                 axis.plot(experiment.gaussians, published, "k--", label="EVL, the paper")
-                axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=title)
+                axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)
         axes[0, 0].legend(fontsize="x-small")
 
 

@@ -14,7 +14,6 @@ import base64
 import dataclasses
 import functools
 import pathlib
-import time
 from typing import Any
 
 import jax
@@ -23,42 +22,11 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import judge, report
-from jaxgen import data, losses, methods, nets, samplers
-from jaxgen.descent import Cosine, Exponential, torch_rmsprop
+from experiments import images, judge, report, trials
+from jaxgen import samplers
 from jaxgen.description import describe
-from jaxgen.loop import keys
 
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Training and test images of one set.
-
-    Attributes:
-        train: learned from.
-        test: compared with.
-        digits: whether its classes are the digits.
-    """
-
-    train: Any
-    test: Any
-    digits: bool = False
-
-    def shape(self) -> tuple[int, ...]:
-        """Return height, width and channels."""
-        return self.train.tables()[0].shape[1:]
-
-
-SETS = {
-    "mnist": Pictures(data.Images("mnist"), data.Images("mnist", "test"), digits=True),
-    "cifar10": Pictures(data.Images("cifar10"), data.Images("cifar10", "test")),
-}
-WIDTHS, PAPER_WIDTHS = (128, 128, 64, 32, 16), (512, 256, 128, 128, 64)
-SIZES = (1, 16, 64, 256, 1024, 4096, 16_384, 65_536)  # of guesses among which the nearest is looked for
-CHUNK = 512  # guesses made at a time
-TARGETS = 2000  # test images whose nearest guess is looked for
 DRAWS = 10_000  # by weight, for the frequencies of the digits: as many as there are test images
-SIDE = 16  # of the map of the latent space
 ROWS = {
     "mean": "the mean training image (chance)",
     "training": "n training images",
@@ -67,7 +35,7 @@ ROWS = {
     "paper": "EVL, the paper's protocol",
 }
 COLUMNS = [
-    *(report.Column(f"nearest_{n}", f"MSE, n = {n}", 4) for n in SIZES),
+    *(report.Column(f"nearest_{n}", f"MSE, n = {n}", 4) for n in images.SIZES),
     report.Column("rmse", "RMSE, all"),
     report.Column("cross_entropy", "CE, nats", 2),
     report.Column("seconds", "seconds", 0),
@@ -80,91 +48,44 @@ DIGITS = [
 ]
 
 
-def ours(name: str, seed: int, steps: int) -> jaxgen.Config:
-    """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled rows."""
-    method = _method(name, WIDTHS, learning_rate=Cosine(1e-3, steps), average=0.999)
-    every = report.segment(steps)
-    return jaxgen.Config(method, SETS[name].train, steps=steps, batch_size=50, every=every, seed=seed)
-
-
-def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
-    """Return the paper's protocol: its widths, RMSprop, rows in a fixed order."""
-    epoch = len(SETS[name].train.labels()) // 50
-    rate = Exponential(1e-4, 0.95, every=epoch)
-    method = _method(name, PAPER_WIDTHS, optimiser=torch_rmsprop, learning_rate=rate, average=None)
-    return jaxgen.Config(
-        method, SETS[name].train, steps=epochs * epoch, batch_size=50, every=epoch, seed=seed, shuffle=False
-    )
-
-
-def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:
-    """What both have in common; the chunk saves memory and the gradient of guesses that are nobody's nearest."""
-    head = nets.MLP((256,) * 4 + (1,), last=nets.orthogonal)
-    generator = nets.ConvGenerator(SETS[name].shape(), widths)
-    return methods.EVL(generator, head, latent_dim=2, scheme=methods.Pool(512, chunk=512), **changes)
-
-
-def distances(name: str, pool: np.ndarray, most: int) -> dict[str, float]:
-    """Return the squared error per pixel of test images to the nearest of the first n of a pool, and that error's root.
-
-    Both are means over the images.
-    """
-    chosen = np.random.default_rng(0).permutation(len(SETS[name].test.labels()))[:TARGETS]
-    targets = jnp.asarray(judge.pixels(SETS[name].test, chosen)).reshape(len(chosen), -1)
-    search = jax.jit(lambda part: losses.nearest(targets, part)[1] / targets.shape[1])
-    best, found, sizes = np.full(len(targets), np.inf), {}, _sizes(most)
-    for start, size in zip((0, *sizes), sizes, strict=False):
-        for at in range(start, min(size, len(pool)), 2048):
-            part = jnp.asarray(pool[at : min(at + 2048, size)])
-            best = np.minimum(best, np.asarray(search(part.reshape(len(part), -1))))
-        found[f"nearest_{size}"] = float(best.mean())
-    return {**found, "rmse": float(np.sqrt(best).mean())}
-
-
 def drawn(experiment: "Experiment", row: str, name: str, seed: int) -> dict[str, Any]:
     """Measure what is taken from the training images: their mean, or some of them."""
 
     def compute() -> dict[str, Any]:
-        order = np.random.default_rng(seed).permutation(len(SETS[name].train.labels()))
+        order = np.random.default_rng(seed).permutation(len(images.SETS[name].train.labels()))
         if row == "mean":
-            pool = judge.pixels(SETS[name].train, order).mean(0, keepdims=True)
-            return distances(name, pool, experiment.guesses)
-        pool = judge.pixels(SETS[name].train, order[: experiment.guesses])
-        found: dict[str, Any] = distances(name, pool, experiment.guesses)
-        if SETS[name].digits:
+            pool = judge.pixels(images.SETS[name].train, order).mean(0, keepdims=True)
+            return images.distances(name, pool, experiment.guesses)
+        pool = judge.pixels(images.SETS[name].train, order[: experiment.guesses])
+        found: dict[str, Any] = images.distances(name, pool, experiment.guesses)
+        if images.SETS[name].digits:
             look = _judge(experiment, name)
-            weighted = judge.frequencies(look(pool[:DRAWS]), SETS[name].test.labels())
+            weighted = judge.frequencies(look(pool[:DRAWS]), images.SETS[name].test.labels())
             found |= {"digits": {"weighted": weighted}, "accuracy": look.accuracy}
         return found
 
-    identity = {"row": row, "data": describe(SETS[name].train), **_measured(experiment)}
-    return report.remembered(experiment.runs / f"{row}-{name}-{seed}.json", identity, compute)
+    identity = {"row": row, "data": describe(images.SETS[name].train), **_measured(experiment)}
+    return trials.remembered(experiment.runs / f"{row}-{name}-{seed}.json", identity, compute)
 
 
 def trained(experiment: "Experiment", row: str, name: str, config: jaxgen.Config) -> dict[str, Any]:
     """Measure a network; where the row is `untrained`, as it was drawn."""
     identity = {"row": row, "config": describe(config), **_measured(experiment)}
-    place = report.place(experiment.runs, f"{row}-{name}-{config.seed}", identity)
+    place = trials.place(experiment.runs, f"{row}-{name}-{config.seed}", identity)
 
     def compute() -> dict[str, Any]:
         cell: dict[str, Any] = {}
-        method: Any
         if row == "untrained":
-            method = config.method.sized(jax.ShapeDtypeStruct(SETS[name].shape(), np.float32))
-            state = method.init(jax.random.key(config.seed), jnp.zeros((1, *SETS[name].shape())))
+            method, state = trials.untrained(config)
         else:
-            begun, looks = time.perf_counter(), []
-            watch = lambda step, result: looks.append(step)
-            result = jaxgen.train(config, watch=watch, checkpoint_dir=place)
-            if len(looks) == config.steps // config.every:  # a run that went on from a checkpoint is not timed
-                cell["seconds"] = time.perf_counter() - begun
+            result, cell = trials.timed(config, place)
             last = max(config.steps // 20, 1)
             cell |= {part: float(result.history[part][0, -last:].mean()) for part in ("distance", "cross_entropy")}
             method, state = result.config.method, result.of(0)
-        pool, log_weights = _guesses(method, state, experiment.guesses)
-        cell |= {**distances(name, pool, experiment.guesses), "map": _map(method, state)}
-        if SETS[name].digits:
-            look, labels = _judge(experiment, name), SETS[name].test.labels()
+        pool, log_weights = images.guesses(method, state, experiment.guesses)
+        cell |= {**images.distances(name, pool, experiment.guesses), "map": images.latent_map(method, state)}
+        if images.SETS[name].digits:
+            look, labels = _judge(experiment, name), images.SETS[name].test.labels()
             seen = look(pool)
             picked = np.asarray(samplers.resample(jax.random.key(1), jnp.asarray(log_weights), DRAWS))
             share = float(samplers.effective_sample_size(jnp.asarray(log_weights))) / len(pool)
@@ -177,41 +98,20 @@ def trained(experiment: "Experiment", row: str, name: str, config: jaxgen.Config
             }
         return cell
 
-    return report.remembered(place.with_suffix(".json"), identity, compute)
+    return trials.remembered(place.with_suffix(".json"), identity, compute)
 
 
 @functools.cache
 def _judge(experiment: "Experiment", name: str) -> judge.Judge:
-    return judge.train(SETS[name].train, SETS[name].test, experiment.judge_steps, experiment.runs)
+    return judge.train(images.SETS[name].train, images.SETS[name].test, experiment.judge_steps, experiment.runs)
 
 
 def _measured(experiment: "Experiment") -> dict[str, Any]:
-    return {"judge": experiment.judge_steps, "sizes": _sizes(experiment.guesses), "targets": TARGETS, "draws": DRAWS}
-
-
-def _sizes(most: int) -> tuple[int, ...]:
-    return tuple(size for size in SIZES if size <= most)
-
-
-def _guesses(method: methods.EVL, state: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make guesses, images `[count, ...]` and their log-weights `[count]`."""
-    guess = jax.jit(lambda key: method.guess(key, state, CHUNK))
-    made = [jax.tree.map(np.asarray, guess(key)) for key in keys(jax.random.key(0), -(-count // CHUNK))]
-    samples, log_weights = (np.concatenate(column)[:count] for column in zip(*made, strict=True))
-    return samples, log_weights
-
-
-def _map(method: methods.EVL, state: Any) -> dict[str, Any]:
-    """Make the guesses of a grid over [-2, 2]^2, as bytes, and how many times an equal share each is probable."""
-    ticks = np.linspace(-2, 2, SIDE, dtype=np.float32)
-    noise = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2))
-    images, log_weights = method.decode(state, noise)
-    pixels = np.uint8(np.clip(np.asarray(images) * 255, 0, 255).round())
-    times = SIDE**2 * np.asarray(jax.nn.softmax(log_weights))
     return {
-        "shape": pixels.shape,
-        "pixels": base64.b64encode(pixels.tobytes()).decode(),
-        "times": np.round(times, 4).tolist(),
+        "judge": experiment.judge_steps,
+        "sizes": images.sizes(experiment.guesses),
+        "targets": images.TARGETS,
+        "draws": DRAWS,
     }
 
 
@@ -219,7 +119,7 @@ def _map(method: methods.EVL, state: Any) -> dict[str, Any]:
 class Experiment:
     """Which images, how many seeds, how long."""
 
-    sets: tuple[str, ...] = tuple(SETS)
+    sets: tuple[str, ...] = tuple(images.SETS)
     """Image sets."""
     cells: tuple[str, ...] = ("mean", "training", "untrained", "ours")
     """Rows of the table."""
@@ -235,7 +135,7 @@ class Experiment:
     """Epochs of the paper's protocol; fewer are the beginning of the same run."""
     judge_steps: int = 3_000
     """Training steps of the classifier of digits: five epochs."""
-    guesses: int = SIZES[-1]
+    guesses: int = images.SIZES[-1]
     """The most guesses among which the nearest is looked for."""
     quick: bool = False
     """A minute's worth: one seed, few steps, 1,024 guesses."""
@@ -249,13 +149,14 @@ def measure(experiment: Experiment, row: str, name: str, seed: int) -> dict[str,
     """Compute one cell, or remember it."""
     if row in ("mean", "training"):
         return drawn(experiment, row, name, seed)
-    config = paper(name, seed, experiment.paper_epochs) if row == "paper" else ours(name, seed, experiment.steps)
-    return trained(experiment, row, name, config)
+    if row == "paper":
+        return trained(experiment, row, name, images.paper(name, seed, experiment.paper_epochs))
+    return trained(experiment, row, name, images.ours(name, seed, experiment.steps))
 
 
 def run(experiment: Experiment) -> tuple[report.Table, report.Table | None]:
     """Train and measure every cell, print the tables, and write them with their figures."""
-    for asked, known in ((experiment.sets, SETS), (experiment.cells, ROWS)):
+    for asked, known in ((experiment.sets, images.SETS), (experiment.cells, ROWS)):
         if unknown := set(asked) - set(known):
             raise SystemExit(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}.")
     if experiment.quick:
@@ -281,8 +182,8 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table | None]:
         draw(experiment.out / f"evl_images_{name}.png", name, found[name])
     nearest = _nearest_table(experiment, found)
     print(f"\n{nearest}\n")
-    nearest.write(experiment.out, {"steps": experiment.steps, "sizes": _sizes(experiment.guesses), "targets": TARGETS})
-    digits = _digits_table(experiment, {name: rows for name, rows in found.items() if SETS[name].digits})
+    nearest.write(experiment.out, {"steps": experiment.steps, "targets": images.TARGETS})
+    digits = _digits_table(experiment, {name: rows for name, rows in found.items() if images.SETS[name].digits})
     if digits:
         print(f"{digits}\n")
         digits.write(experiment.out, {"steps": experiment.steps, "draws": DRAWS})
@@ -297,7 +198,7 @@ def _nearest_table(experiment: Experiment, found: dict[str, dict[str, list[dict[
             values = {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS}
             rows.append(report.Row(f"{name}: {ROWS[row]}", values, {}, _note(experiment, row, name)))
     remarks = [
-        f"Mean squared error per pixel of {TARGETS:,} test images to the nearest of n, and its root for the largest n;",
+        f"Mean squared error per pixel of {images.TARGETS:,} test images to the nearest of n; its root for all;",
         f"pixels lie between 0 and 1. CE: cross-entropy at the end of training; ln 512 = {np.log(512):.2f} is chance.",
         "The paper prints no number.",
     ]
@@ -306,11 +207,12 @@ def _nearest_table(experiment: Experiment, found: dict[str, dict[str, list[dict[
 
 
 def _note(experiment: Experiment, row: str, name: str) -> str:
-    count = len(SETS[name].train.labels())
+    count = len(images.SETS[name].train.labels())
     if row == "training" and count < experiment.guesses:
         return f"there are {count:,}, so the last column has those."
     if row == "ours":
-        return f"widths {WIDTHS} instead of {PAPER_WIDTHS}, {50 * experiment.steps / count:.1f} epochs instead of 20."
+        epochs = 50 * experiment.steps / count
+        return f"widths {images.WIDTHS} instead of {images.PAPER_WIDTHS}, {epochs:.1f} epochs instead of 20."
     return f"{experiment.paper_epochs} of 20 epochs." if row == "paper" else ""
 
 
@@ -318,7 +220,7 @@ def _digits_table(experiment: Experiment, found: dict[str, dict[str, list[dict[s
     """How often each digit is drawn; None where no set has digits."""
     rows, remarks = [], []
     for name, kinds in found.items():
-        truth = judge.classes(SETS[name].test.labels(), 10)
+        truth = judge.classes(images.SETS[name].test.labels(), 10)
         for told, shares in (("test labels", truth), ("uniform (chance)", np.full(10, 0.1))):
             known = {f"share_{digit}": [float(share)] for digit, share in enumerate(shares)}
             rows.append(
@@ -350,16 +252,16 @@ def draw(path: pathlib.Path, name: str, found: dict[str, list[dict[str, Any]]]) 
     with report.figure(path, len(shown) + 1, 2, size=6.0) as axes:
         for (left, right), row in zip(axes, shown, strict=False):
             kept = found[row][0]["map"]
-            times = np.array(kept["times"]).reshape(SIDE, SIDE)
+            times = np.array(kept["times"]).reshape(images.SIDE, images.SIDE)
             pixels = np.frombuffer(base64.b64decode(kept["pixels"]), np.uint8).reshape(kept["shape"]) / 255
-            left.imshow(_mosaic(pixels, times), extent=(-2, 2, 2, -2), interpolation="nearest")
+            left.imshow(images.mosaic(pixels, times), extent=(-2, 2, 2, -2), interpolation="nearest")
             seen = right.imshow(times, cmap="coolwarm_r", vmin=0, vmax=2, extent=(-2, 2, 2, -2))
             left.figure.colorbar(seen, ax=right, label="probability, in shares of 1/256")
             left.set(title=f"{ROWS[row]}: map of the latent space", xlabel="$z_1$", ylabel="$z_2$")
             right.set(title="how probable each place is: blue high, red low", xlabel="$z_1$", ylabel="$z_2$")
         left, right = axes[-1]
         for row, cells in found.items():
-            sizes = [n for n in SIZES if f"nearest_{n}" in cells[0]]
+            sizes = [n for n in images.SIZES if f"nearest_{n}" in cells[0]]
             curves = np.array([[cell[f"nearest_{n}"] for n in sizes] for cell in cells])
             if row == "mean":
                 left.axhline(curves[0, 0], color="grey", linestyle=":", label=ROWS[row])
@@ -370,22 +272,12 @@ def draw(path: pathlib.Path, name: str, found: dict[str, list[dict[str, Any]]]) 
                 right.plot(range(10), shares, "o-", label=ROWS[row])
         left.set(xscale="log", xlabel="n", title="MSE of a test image to the nearest of n")
         left.legend()
-        if SETS[name].digits:
-            right.plot(range(10), judge.classes(SETS[name].test.labels(), 10), "k--", label="test labels")
+        if images.SETS[name].digits:
+            right.plot(range(10), judge.classes(images.SETS[name].test.labels(), 10), "k--", label="test labels")
             right.set(title="share of each digit, drawn by weight", xlabel="digit", ylim=(0, None))
             right.legend()
         else:
             right.axis("off")
-
-
-def _mosaic(pixels: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Join images `[SIDE^2, h, w, c]` to one; grey ones are coloured from red, improbable, to blue, probable."""
-    if pixels.shape[-1] == 1:
-        colours = zip((1.0, 0.2, 0.1), (1.0, 1.0, 1.0), (0.1, 0.45, 1.0), strict=True)
-        pixels = pixels * np.stack([np.interp(times.ravel(), (0, 1, 2), c) for c in colours], -1)[:, None, None]
-    height, width, channels = pixels.shape[1:]
-    grid = pixels.reshape(SIDE, SIDE, height, width, channels).swapaxes(1, 2)
-    return grid.reshape(SIDE * height, SIDE * width, channels)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import jax
 import tyro
 
 import jaxgen
-from experiments import evl_images, report
+from experiments import images, report, trials
 from jaxgen import methods
 
 COLUMNS = [
@@ -30,7 +30,7 @@ COLUMNS = [
     report.Column("resident", "most resident, MiB", 0),
     report.Column("seconds", "seconds a step", 1),
 ]
-WIDTHS = {"ours": evl_images.WIDTHS, "paper": evl_images.PAPER_WIDTHS}
+WIDTHS = {"ours": images.WIDTHS, "paper": images.PAPER_WIDTHS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Experiment:
 
 def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
     """Compile one step, and take two where `train`; to be called in a process of its own."""
-    config = evl_images.ours("mnist", 0, steps=2)
+    config = images.ours("mnist", 0, steps=2)
     generator = dataclasses.replace(config.method.generator, widths=WIDTHS[network])  # type: ignore[attr-defined]
     scheme = methods.Pool(guesses, chunk)
     method: Any = dataclasses.replace(config.method, generator=generator, scheme=scheme)  # type: ignore[type-var]
@@ -62,17 +62,12 @@ def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[
         times: list[float] = []
         watch = lambda step, result: times.append(time.perf_counter())
         jaxgen.train(dataclasses.replace(config, method=method, every=1), watch=watch, progress=False)
-        found = {"resident": _most_resident(), "seconds": times[1] - times[0]}
-    x = jax.ShapeDtypeStruct((config.batch_size, *evl_images.SETS["mnist"].shape()), "float32")
+        resident = trials.most_resident()
+        found = {"seconds": times[1] - times[0]} | ({} if resident is None else {"resident": resident})
+    x = jax.ShapeDtypeStruct((config.batch_size, *images.SETS["mnist"].shape()), "float32")
     state = jax.eval_shape(method.init, jax.random.key(0), x)
     compiled: Any = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
     return {**found, "temporaries": compiled.memory_analysis().temp_size_in_bytes / 2**20}
-
-
-def _most_resident() -> float:
-    """Return the most memory that this process ever held, in MiB (`getrusage` would count its parent's)."""
-    status = pathlib.Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
 
 
 def cell(experiment: Experiment, network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
@@ -84,7 +79,7 @@ def cell(experiment: Experiment, network: str, guesses: int, chunk: int | None, 
             return process.submit(measure, network, guesses, chunk, train).result()
 
     identity = {"widths": WIDTHS[network], "guesses": guesses, "chunk": chunk, "train": train}
-    return report.remembered(experiment.runs / f"{network}-{guesses}-{chunk}.json", identity, compute)
+    return trials.remembered(experiment.runs / f"{network}-{guesses}-{chunk}.json", identity, compute)
 
 
 def run(experiment: Experiment) -> report.Table:

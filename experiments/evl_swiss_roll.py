@@ -12,23 +12,22 @@ in `runs/`, so a table that was cut off goes on where it stopped.
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tyro
 
 import jaxgen
-from experiments import baselines, histograms, report
+from experiments import baselines, histograms, report, trials
 from jaxgen import data, methods, nets
-from jaxgen.descent import Cosine, Exponential, torch_rmsprop
+from jaxgen.descent import Cosine
 
 TITLE = "Table I: the swiss roll in three dimensions, KL(test || model) and Fisher distance"
-MEASURES = (("kl", "KL, nats"), ("fisher", "Fisher, rad"))
+COLUMNS = [*histograms.DIVERGENCES, report.Column("ess", "ESS share", 2), histograms.SECONDS]
 BANDWIDTH = 0.05  # of the Gaussian for which each of our guesses stands; the roll's own noise is as wide
 
 
-def ours(seed: int, steps: int) -> jaxgen.Config:
+def ours(roll: data.SwissRoll, steps: int) -> jaxgen.Config:
     """Return our configuration: one pool of 2,304 guesses per minibatch, each weighed by where it lies.
 
     Chosen on data seed 3. The weight is a small network of the place alone, which tells guesses on the roll from
@@ -41,24 +40,7 @@ def ours(seed: int, steps: int) -> jaxgen.Config:
         learning_rate=Cosine(3e-3, steps),
         bandwidth=BANDWIDTH,
     )
-    return jaxgen.Config(
-        method, data.SwissRoll(seed=seed), steps=steps, batch_size=200, every=report.segment(steps), seed=seed
-    )
-
-
-def paper(seed: int, epochs: int = 50) -> jaxgen.Config:
-    """Return the paper's protocol: 128 guesses of its own for each of 200 targets, RMSprop, rows in a fixed order."""
-    method = methods.EVL(
-        generator=nets.MLP((256,) * 5 + (4,)),
-        latent_dim=16,
-        scheme=methods.Own(128, chunk=10),  # targets at a time, for the cache
-        optimiser=torch_rmsprop,
-        learning_rate=Exponential(5e-4, 0.95, every=250),
-        average=None,
-    )
-    return jaxgen.Config(
-        method, data.SwissRoll(seed=seed), steps=250 * epochs, batch_size=200, every=250, seed=seed, shuffle=False
-    )
+    return jaxgen.Config(method, roll, steps=steps, batch_size=200, every=trials.segment(steps), seed=roll.seed)
 
 
 def smoothed(roll: data.SwissRoll) -> np.ndarray:
@@ -68,70 +50,34 @@ def smoothed(roll: data.SwissRoll) -> np.ndarray:
     return points + BANDWIDTH * generator.standard_normal(points.shape)
 
 
-def _drawn(name: str, draw: Callable[[Any], np.ndarray]) -> "Cell":
-    return lambda e, s: histograms.drawn(e.runs, f"{name}-{s}", data.SwissRoll(seed=s), draw, bandwidth=BANDWIDTH)
-
-
-def _trained(name: str, config: Callable[["Experiment", int], jaxgen.Config], **named: Any) -> "Cell":
-    return lambda e, s: histograms.trained(e.runs, f"{name}-{s}", config(e, s), **named)
-
-
-def _gan(published: bool) -> Callable[["Experiment", int], jaxgen.Config]:
-    return lambda e, s: baselines.gan(data.SwissRoll(seed=s), s, epochs=e.epochs, published=published)
-
-
-Cell = Callable[["Experiment", int], dict[str, Any]]
-
-CELLS: dict[str, tuple[str, dict[str, float], Cell]] = {
-    "floor": ("the truth itself (floor)", {}, _drawn("floor", baselines.again)),
-    "chance": ("uniform in the data's box (chance)", {}, _drawn("chance", baselines.box)),
-    "empirical": (
-        "the training points",
-        {"kl": 0.054, "fisher": 0.126},
-        _drawn("empirical", baselines.empirical),
-    ),
-    "smoothed": ("the training points, smoothed", {}, _drawn("smoothed", smoothed)),
-    "gaussian_mixture": (
-        "mixture of 10 Gaussians",
-        {"kl": 0.312, "fisher": 1.294},
-        _drawn("gaussian_mixture", baselines.mixture),
-    ),
-    "mixture_density": (
-        "mixture density network, 100 Gaussians",
-        {},
-        _trained(
-            "mixture_density",
-            lambda e, s: baselines.mixture_density(data.SwissRoll(seed=s), s, components=100, steps=e.density_steps),
-            count=histograms.count_draws,
-        ),
-    ),
-    "gan_published": (
-        "unrolled GAN, as released",
-        {"kl": 0.246, "fisher": 0.647},
-        _trained("gan_published", _gan(True), count=histograms.count_draws),
-    ),
-    "gan": (
-        "unrolled GAN, through all layers",
-        {"kl": 0.246, "fisher": 0.647},
-        _trained("gan", _gan(False), count=histograms.count_draws),
-    ),
-    "untrained": (
-        "EVL, untrained",
-        {},
-        _trained("untrained", lambda e, s: ours(s, e.steps), train=False),
-    ),
+MODELS: dict[str, tuple[str, baselines.Cell]] = {
+    **{name: baselines.MODELS[name] for name in ("floor", "chance", "empirical")},
+    "smoothed": ("the training points, smoothed", baselines.drawn(smoothed)),
+    "gaussian_mixture": baselines.MODELS["gaussian_mixture"],
+    "mixture_density": baselines.density_network(100),
+    **{name: baselines.MODELS[name] for name in ("gan_published", "gan")},
+    "untrained": ("EVL, untrained", baselines.trained(lambda e, roll: ours(roll, e.steps), train=False)),
     "paper": (
         "EVL, the paper's protocol",
-        {"kl": 0.204, "fisher": 0.411},
-        _trained("paper", lambda e, s: paper(s, e.paper_epochs), others={"rejected": histograms.reject}),
+        baselines.trained(
+            lambda e, roll: baselines.extreme_value(roll, roll.seed, epochs=e.paper_epochs),
+            others={"rejected": histograms.reject},
+        ),
     ),
     "ours": (
         "EVL, ours",
-        {"kl": 0.204, "fisher": 0.411},
-        _trained(
-            "ours", lambda e, s: ours(s, e.steps), others={"rejected": histograms.reject, "bare": histograms.bare}
+        baselines.trained(
+            lambda e, roll: ours(roll, e.steps), others={"rejected": histograms.reject, "bare": histograms.bare}
         ),
     ),
+}
+PUBLISHED = {  # Table I
+    "empirical": {"kl": 0.054, "fisher": 0.126},
+    "gaussian_mixture": {"kl": 0.312, "fisher": 1.294},
+    "gan_published": {"kl": 0.246, "fisher": 0.647},
+    "gan": {"kl": 0.246, "fisher": 0.647},
+    "paper": {"kl": 0.204, "fisher": 0.411},
+    "ours": {"kl": 0.204, "fisher": 0.411},
 }
 
 
@@ -139,7 +85,7 @@ CELLS: dict[str, tuple[str, dict[str, float], Cell]] = {
 class Experiment:
     """Which rows of the table, how many seeds, how long."""
 
-    cells: tuple[str, ...] = tuple(CELLS)
+    models: tuple[str, ...] = tuple(MODELS)
     """Rows of the table."""
     seeds: int = 1
     """How many seeds, of data and training alike."""
@@ -165,8 +111,8 @@ class Experiment:
 
 def run(experiment: Experiment) -> report.Table:
     """Train and score every cell, print the table, and write it with its figure."""
-    if unknown := set(experiment.cells) - set(CELLS):
-        raise SystemExit(f"there are no cells {sorted(unknown)}; choose from {', '.join(CELLS)}.")
+    if unknown := set(experiment.models) - set(MODELS):
+        raise SystemExit(f"there are no models {sorted(unknown)}; choose from {', '.join(MODELS)}.")
     if experiment.quick:
         experiment = dataclasses.replace(
             experiment,
@@ -180,27 +126,28 @@ def run(experiment: Experiment) -> report.Table:
             runs=experiment.runs / "quick",
         )
     found: dict[str, list[dict[str, Any]]] = {}
-    for name in experiment.cells:
+    for name in experiment.models:
         count = experiment.paper_seeds if name == "paper" else experiment.seeds
         for seed in range(experiment.first, experiment.first + count):
-            print(f"{CELLS[name][0]}, seed {seed}", flush=True)
-            found.setdefault(name, []).append(CELLS[name][2](experiment, seed))
+            title, cell = MODELS[name]
+            print(f"{title}, seed {seed}", flush=True)
+            found.setdefault(name, []).append(cell(experiment, f"{name}-{seed}", data.SwissRoll(seed=seed)))
     rows = []
     for name, cells in found.items():
-        title, published, _ = CELLS[name]
-        values = {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in histograms.COLUMNS}
-        rows.append(report.Row(title, values, published, _note(experiment, name)))
+        title = MODELS[name][0]
+        values = {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS}
+        rows.append(report.Row(title, values, PUBLISHED.get(name, {}), _note(experiment, name)))
         others = {"rejected": "rejection sampled", "bare": "without the bandwidth"}
         for other, told in others.items():
             if f"{other}_kl" in cells[0]:
-                values = {c.name: [cell[f"{other}_{c.name}"] for cell in cells] for c in histograms.COLUMNS[:3]}
+                values = {c.name: [cell[f"{other}_{c.name}"] for cell in cells] for c in histograms.DIVERGENCES}
                 share = f"{np.mean([cell[f'{other}_share'] for cell in cells]):.0%} of the guesses are kept."
                 rows.append(report.Row(f"{title}, {told}", values, {}, share if other == "rejected" else ""))
     remarks = [
         "KL sees only the cells with test points; mass off support is what it does not see.",
         "No model can be expected below the floor.",
     ]
-    table = report.Table("evl_swiss_roll", TITLE, histograms.COLUMNS, rows, [" ".join(remarks)])
+    table = report.Table("evl_swiss_roll", TITLE, COLUMNS, rows, [" ".join(remarks)])
     print(f"\n{table}\n")
     curves = {name: [cell["curve"] for cell in cells if cell.get("curve")] for name, cells in found.items()}
     table.write(experiment.out, {"steps": experiment.steps, "curves": curves})
@@ -231,16 +178,16 @@ def draw(path: pathlib.Path, found: dict[str, list[dict[str, Any]]], curves: dic
         for axis, name in zip(axes[0], shown, strict=False):
             x, _, z = np.array(found[name][0]["points"]).T
             axis.plot(x, z, ",", color="black", alpha=0.5)
-            axis.set(title=CELLS[name][0], xlim=(-8, 8), ylim=(-8, 8), xlabel="$x_1$", ylabel="$x_3$", aspect="equal")
-        for axis, (measure, title) in zip(axes[0][len(shown) :], MEASURES, strict=True):
+            axis.set(title=MODELS[name][0], xlim=(-8, 8), ylim=(-8, 8), xlabel="$x_1$", ylabel="$x_3$", aspect="equal")
+        for axis, measure in zip(axes[0][len(shown) :], histograms.DIVERGENCES[:2], strict=True):
             for position, name in enumerate(learned):
                 for number, curve in enumerate(curves[name]):
                     share = np.array([at["step"] for at in curve]) / curve[-1]["step"]
-                    label = CELLS[name][0] if number == 0 else None
-                    axis.plot(share, [at[measure] for at in curve], color=f"C{position}", label=label)
+                    label = MODELS[name][0] if number == 0 else None
+                    axis.plot(share, [at[measure.name] for at in curve], color=f"C{position}", label=label)
             for known, line in (("empirical", ":"), ("ours", "--")):
-                axis.axhline(CELLS[known][1][measure], color="grey", linestyle=line)
-            axis.set(title=title, yscale="log", xlabel="share of the training")
+                axis.axhline(PUBLISHED[known][measure.name], color="grey", linestyle=line)
+            axis.set(title=measure.title, yscale="log", xlabel="share of the training")
         if learned:
             axes[0, -1].legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5))
 

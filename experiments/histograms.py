@@ -8,23 +8,34 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments import report
+from experiments import report, trials
 from jaxgen import metrics, samplers
 from jaxgen.description import describe
 
-__all__ = ["COLUMNS", "GRID", "Counted", "bare", "count_draws", "drawn", "reject", "score", "some", "trained", "weigh"]
+__all__ = [
+    "DIVERGENCES",
+    "GRID",
+    "SECONDS",
+    "Counted",
+    "bare",
+    "count_draws",
+    "drawn",
+    "reject",
+    "score",
+    "some",
+    "trained",
+    "weigh",
+]
 
-COLUMNS = [
+DIVERGENCES = [
     report.Column("kl", "KL, nats"),
     report.Column("fisher", "Fisher, rad"),
     report.Column("off", "mass off support", 4),
-    report.Column("ess", "ESS share", 2),
-    report.Column("seconds", "seconds", 0),
 ]
+SECONDS = report.Column("seconds", "seconds", 0)
 GRID = metrics.Grid()
 BLOCKS, BLOCK = 4, 100_000  # the released code weighs 4 blocks of 100,000 guesses, each normalised by itself
 POINTS = 10_000  # kept to be drawn
@@ -121,7 +132,7 @@ def drawn(
         return {**score(GRID(toy.test()), GRID(points)), "seconds": seconds, "points": some(points)}
 
     identity = {"row": name, "data": describe(toy), "grid": describe(GRID), **settings}
-    return report.remembered(report.place(runs, name, identity).with_suffix(".json"), identity, compute)
+    return trials.remembered(trials.place(runs, name, identity).with_suffix(".json"), identity, compute)
 
 
 def trained(
@@ -159,7 +170,7 @@ def trained(
         "ways": {key: way.__name__ for key, way in ways.items()},
         **settings,
     }
-    place = report.place(runs, name, identity)
+    place = trials.place(runs, name, identity)
 
     def compute() -> dict[str, Any]:
         test = GRID(config.data.test())  # type: ignore[attr-defined]
@@ -182,9 +193,7 @@ def trained(
             result = jaxgen.train(config, watch=look, checkpoint_dir=place)
             method, state = fit(result), result.of(0)
         else:
-            (x,) = config.data.tables()
-            method = config.method.sized(jax.ShapeDtypeStruct(x.shape[1:], np.float32))
-            state = method.init(jax.random.key(config.seed), jnp.asarray(x[: config.batch_size]))
+            method, state = trials.untrained(config)
         found = count(method, state)
         final = score(test, found.shares)
         cell: dict[str, Any] = {**final, "ess": found.share, "points": some(found.points)}
@@ -200,4 +209,4 @@ def trained(
             curve = [looks[step] for step in sorted(looks)]
         return cell | {"curve": [*curve, {"step": config.steps, **final}]}
 
-    return report.remembered(place.with_suffix(".json"), identity, compute)
+    return trials.remembered(place.with_suffix(".json"), identity, compute)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments import report
+from experiments import trials
 from jaxgen import data, methods
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
@@ -45,7 +45,7 @@ def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:
     """
     method = methods.Classifier(learning_rate=Cosine(2e-3, steps))
     config = jaxgen.Config(method, data.Labelled(train), steps=steps, batch_size=100, every=steps)
-    judge = Judge(jaxgen.train(config, checkpoint_dir=report.place(runs, "judge", describe(config))), np.nan)
+    judge = Judge(jaxgen.train(config, checkpoint_dir=trials.place(runs, "judge", describe(config))), np.nan)
     labels = test.labels()
     seen = judge(pixels(test, np.arange(len(labels))))
     return judge._replace(accuracy=float((seen.argmax(1) == labels).mean()))

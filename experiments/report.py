@@ -2,18 +2,15 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
 import pathlib
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
-import jax
 import matplotlib as mpl
 import numpy as np
+
+from experiments import trials
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -23,12 +20,8 @@ __all__ = [
     "Row",
     "Table",
     "figure",
-    "machine",
     "mean_and_deviation",
     "median_and_range",
-    "place",
-    "remembered",
-    "segment",
 ]
 
 
@@ -121,7 +114,7 @@ class Table:
             details: what else belongs to the JSON, such as configs.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        where = machine()
+        where = trials.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]
         content = {"title": self.title, "machine": where, "rows": rows, **details}
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
@@ -135,53 +128,6 @@ class Table:
             cells.append(column.written(values, column.digits) if len(values) else "")
         count = max((len(values) for values in row.values.values()), default=0)
         return [*cells, str(count or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
-
-
-def remembered(
-    file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """Return what was computed before for the same identity, else compute it and keep it: a table goes on cell by cell.
-
-    Args:
-        file: where the cell is kept.
-        identity: what the numbers depend on, in JSON's own types; the machine and the versions are added.
-        compute: makes the cell, in JSON's own types.
-
-    Returns:
-        The cell.
-    """
-    identity = json.loads(json.dumps({**identity, "machine": machine()}))
-    if file.is_file():
-        with contextlib.suppress(ValueError, KeyError):
-            kept = json.loads(file.read_text())
-            if kept["identity"] == identity:
-                return kept["cell"]
-    cell = json.loads(json.dumps(compute(), default=float))
-    jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".writing")
-    scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
-    scratch.replace(file)
-    return cell
-
-
-def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
-    """Return where a cell and its checkpoints are kept: elsewhere for another config, machine or version."""
-    whole = json.dumps({**identity, "machine": machine()})
-    return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
-
-
-def segment(steps: int, most: int = 20) -> int:
-    """Return the shortest segment that divides the steps into `most` at the most."""
-    return next(every for every in range(-(-steps // most), steps + 1) if steps % every == 0)
-
-
-def machine() -> dict[str, str]:
-    """Return on what the numbers were measured."""
-    device = jax.devices()[0]
-    versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
-    kind = f"{_processor()}, {len(os.sched_getaffinity(0))} cores" if device.platform == "cpu" else device.device_kind
-    return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
 
 
 @contextlib.contextmanager
@@ -206,11 +152,3 @@ def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) ->
         drawn.savefig(path, dpi=120)
     finally:
         plt.close(drawn)
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

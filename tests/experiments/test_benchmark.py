@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import benchmark
+from experiments import baselines, benchmark, contenders
 from jaxgen import data, nets
 from jaxgen.parallel import Layout
 
@@ -24,14 +24,10 @@ needs_torch = pytest.mark.skipif(
 
 def small(monkeypatch):
     """Few points, one device, no process beside this one."""
-    published = benchmark.paper
-    monkeypatch.setattr(
-        benchmark,
-        "paper",
-        lambda seed: dataclasses.replace(
-            published(seed), data=data.SwissRoll(n=2000, test_n=1), layout=Layout(devices=1)
-        ),
-    )
+    published = baselines.extreme_value
+    few = data.SwissRoll(n=2000, test_n=1)
+    one = lambda toy, seed: dataclasses.replace(published(few, seed), layout=Layout(devices=1))
+    monkeypatch.setattr(baselines, "extreme_value", one)
     monkeypatch.setattr(benchmark, "PRODUCT", 64)
     monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda count, context: ThreadPoolExecutor(count))
 
@@ -63,16 +59,16 @@ def test_arithmetic_is_what_xla_counts(network):
     """XLA counts activations too, and leaves out products with the zeros around an image."""
     rows, latent_dim = 64, 16
     if network == "dense":
-        module, products, close = nets.MLP((64, 64, 4)), benchmark.dense_products((latent_dim, 64, 64, 4)), 0.05
+        module, products, close = nets.MLP((64, 64, 4)), contenders.dense_products((latent_dim, 64, 64, 4)), 0.05
     else:
         widths = (32, 32, 32, 32)
         module = nets.ConvGenerator((16, 16, 1), widths)
-        products, close = benchmark.image_products(latent_dim, widths, 1), 0.2
+        products, close = contenders.image_products(latent_dim, widths, 1), 0.2
     noise = jnp.zeros((rows, latent_dim))
     params = module.init(jax.random.key(0), noise)
     value = lambda params: jnp.sum(module.apply(params, noise) ** 2)
     count = lambda f: jax.jit(f).lower(params).compile().cost_analysis()["flops"]
-    forward, backward = benchmark.forward(rows, products), benchmark.backward(rows, products)
+    forward, backward = contenders.forward(rows, products), contenders.backward(rows, products)
     np.testing.assert_allclose(count(value), forward, rtol=close)
     np.testing.assert_allclose(count(jax.grad(value)), forward + backward, rtol=close)
 
@@ -84,7 +80,7 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
     small(monkeypatch)
     from experiments import eager
 
-    (contender,) = [contender for contender in benchmark.ROWS[name](True) if contender.torch]
+    (contender,) = [contender for contender in contenders.RACES[name](True) if contender.torch]
     contender.prepare().run()
     value = eager.value
     monkeypatch.setattr(eager, "value", lambda *given: 1.001 * value(*given))
@@ -96,7 +92,7 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
 def test_arithmetic_is_what_pytorch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
-    (contender,) = [contender for contender in benchmark.own(True) if contender.torch]
+    (contender,) = [contender for contender in contenders.own(True) if contender.torch]
     ready = contender.prepare()
     with FlopCounterMode(display=False) as counter:
         ready.run()
@@ -108,9 +104,9 @@ def test_memory_is_that_of_the_process_when_it_was_largest():
     """In a process of its own: the peak of this one may be above all that a test could hold."""
     code = """
 import numpy as np
-from experiments import benchmark
-waits = benchmark.Contender("waits", 1, 0.0, lambda: benchmark.Ready(lambda: None, {}))
-benchmark.ROWS["waits"] = lambda quick: [waits]
+from experiments import baselines, benchmark, contenders
+waits = contenders.Contender("waits", 1, 0.0, lambda: contenders.Ready(lambda: None, {}))
+contenders.RACES["waits"] = lambda quick: [waits]
 (before,) = benchmark.weigh("waits", 0, True)
 hoard = np.ones(2**25)  # 256 MiB
 (during,) = benchmark.weigh("waits", 0, True)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from experiments import evl_contraction, histograms
+from experiments import baselines, evl_contraction, histograms
 from jaxgen import data
 
 
@@ -14,9 +14,9 @@ def few(monkeypatch):
     monkeypatch.setattr(histograms, "BLOCK", 500)
     mixture = data.GaussianMixture
     monkeypatch.setattr(data, "GaussianMixture", lambda n, **named: mixture(n=n // 20, test_n=500, **named))
-    original = evl_contraction.protocol
-    small = lambda *given: dataclasses.replace(original(*given[:3], (8,)), batch_size=40)
-    monkeypatch.setattr(evl_contraction, "protocol", small)
+    original = baselines.extreme_value
+    small = lambda *given, **named: dataclasses.replace(original(*given, **named | {"widths": (8,)}), batch_size=40)
+    monkeypatch.setattr(baselines, "extreme_value", small)
 
 
 def test_every_run_is_followed_to_its_end(few, tmp_path):

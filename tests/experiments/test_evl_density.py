@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import evl_density
+from experiments import evl_density, hills
 from jaxgen import metrics
 
 LINE = metrics.Grid(100, -5.0, 5.0)
@@ -47,17 +47,17 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
 def test_the_fit_recovers_known_slopes(exponent):
     masses = np.diff(stats.norm.cdf(np.linspace(-5, 5, 101)))
     shares = masses**exponent / np.sum(masses**exponent)
-    assert evl_density.slope(shares, 10**9, masses) == pytest.approx(exponent, abs=1e-6)
+    assert hills.slope(shares, 10**9, masses) == pytest.approx(exponent, abs=1e-6)
     n = 200_000
     draws = np.random.default_rng(0).multinomial(n, shares) / n
-    assert evl_density.slope(draws, n, masses) == pytest.approx(exponent, abs=0.02)  # four sigma
+    assert hills.slope(draws, n, masses) == pytest.approx(exponent, abs=0.02)  # four sigma
 
 
 def test_masses_are_those_that_points_have():
-    hills = evl_density.Hills(n=1, test_n=1, apart=4.0)
+    two = hills.Hills(n=1, test_n=1, apart=4.0)
     n = 400_000
-    assert hills.masses(LINE).sum() == pytest.approx(1)
-    np.testing.assert_allclose(LINE(hills.points(n)), hills.masses(LINE), atol=4 * np.sqrt(0.03 / n))
+    assert two.masses(LINE).sum() == pytest.approx(1)
+    np.testing.assert_allclose(LINE(two.points(n)), two.masses(LINE), atol=4 * np.sqrt(0.03 / n))
 
 
 def mean_least(masses, places, shares, guesses, power, draws=4000):
@@ -74,20 +74,20 @@ def mean_least(masses, places, shares, guesses, power, draws=4000):
 @pytest.mark.parametrize("power", [1.0, 2.0])
 def test_the_exact_optimum_follows_the_law(power):
     grid = metrics.Grid(400, -5.0, 5.0)
-    masses = evl_density.Hills().masses(grid)
+    masses = hills.Hills().masses(grid)
     places = (grid.low + (np.arange(grid.bins) + 0.5) / 40)[:, None]
-    shares = evl_density.optimum(masses, places, 32, power)
+    shares = hills.optimum(masses, places, 32, power)
     assert shares.sum() == pytest.approx(1)
     # Guesses are a fifteenth apart in the middle, a third at the region's edge, and three cells of the lattice or more:
     # both cost the law one or two hundredths (0.482 and 0.327 here; halving the cells gives 0.486 for power 1).
-    assert evl_density.slope(shares, 10**12, masses) == pytest.approx(1 / (1 + power), abs=0.025)
+    assert hills.slope(shares, 10**12, masses) == pytest.approx(1 / (1 + power), abs=0.025)
 
 
 def test_the_exact_optimum_is_better_than_its_rivals():
     grid = metrics.Grid(40, -4.0, 4.0)
-    masses = evl_density.Hills().masses(grid)
+    masses = hills.Hills().masses(grid)
     places = (grid.low + (np.arange(grid.bins) + 0.5) / 5)[:, None]
-    shares = evl_density.optimum(masses, places, 6, 2.0)
+    shares = hills.optimum(masses, places, 6, 2.0)
     found = mean_least(masses, places, shares, 6, 2.0, 400)
     for rival in (masses, np.full(40, 1 / 40)):
         assert found < 0.95 * mean_least(masses, places, rival, 6, 2.0, 400)

@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 
-from experiments import evl_images, judge
+from experiments import evl_images, images, judge
 from jaxgen import data
 
 
 @pytest.fixture
 def small(monkeypatch):
-    pictures = evl_images.Pictures(data.Digits(), data.Digits(), digits=True)
-    monkeypatch.setattr(evl_images, "SETS", {"mnist": pictures})
-    monkeypatch.setattr(evl_images, "WIDTHS", (8, 8, 4))
-    monkeypatch.setattr(evl_images, "TARGETS", 50)
+    pictures = images.Pictures(data.Digits(), data.Digits(), digits=True)
+    monkeypatch.setattr(images, "SETS", {"mnist": pictures})
+    monkeypatch.setattr(images, "WIDTHS", (8, 8, 4))
+    monkeypatch.setattr(images, "TARGETS", 50)
     monkeypatch.setattr(evl_images, "DRAWS", 200)
-    ours = evl_images.ours
-    monkeypatch.setattr(evl_images, "ours", lambda *given: dataclasses.replace(ours(*given), batch_size=40))
+    ours = images.ours
+    monkeypatch.setattr(images, "ours", lambda *given: dataclasses.replace(ours(*given), batch_size=40))
 
 
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
@@ -39,12 +39,12 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert len(digits.rows) == 2 + 1 + 2 * 2  # labels and chance, training images, two networks weighted and not
     assert (tmp_path / "evl_images_mnist.png").stat().st_size > 10_000
     assert len(json.loads((tmp_path / "evl_images.json").read_text())["rows"]) == 4
-    monkeypatch.setattr(evl_images, "distances", None)  # again: nothing is computed a second time
+    monkeypatch.setattr(images, "distances", None)  # again: nothing is computed a second time
     assert evl_images.measure(experiment, "ours", "mnist", 0)["nearest_16"] == values["EVL, ours"]["nearest_16"][0]
 
 
 def test_the_paper_s_protocol_is_what_papers_say(small):
-    config = evl_images.paper("mnist", 3)
+    config = images.paper("mnist", 3)
     method, epoch = config.method, 1797 // 50
     assert (config.steps, config.batch_size, config.shuffle, config.seed) == (20 * epoch, 50, False, 3)
     assert (method.scheme.guesses, method.latent_dim, method.average) == (512, 2, None)
@@ -74,7 +74,7 @@ def test_unknown_rows_are_told():
 def test_the_map_is_coloured_by_probability():
     times = np.ones((16, 16))
     times[0, 0], times[2, 1] = 0.1, 1.9
-    picture = evl_images._mosaic(np.ones((256, 2, 3, 1)), times)
+    picture = images.mosaic(np.ones((256, 2, 3, 1)), times)
     assert picture.shape == (32, 48, 3)
     red, blue, white = picture[0, 0], picture[5, 4], picture[-1, -1]
     assert red[0] > red[2]

@@ -2,15 +2,15 @@
 
 import dataclasses
 
-from experiments import evl_images, evl_memory
+from experiments import evl_memory, images
 from jaxgen import data
 
 
 def test_a_step_is_measured(monkeypatch):
-    monkeypatch.setattr(evl_images, "SETS", {"mnist": evl_images.Pictures(data.Digits(), data.Digits())})
+    monkeypatch.setattr(images, "SETS", {"mnist": images.Pictures(data.Digits(), data.Digits())})
     monkeypatch.setitem(evl_memory.WIDTHS, "ours", (4, 4, 4))
-    ours = evl_images.ours
-    monkeypatch.setattr(evl_images, "ours", lambda *given, **n: dataclasses.replace(ours(*given, **n), batch_size=40))
+    ours = images.ours
+    monkeypatch.setattr(images, "ours", lambda *given, **n: dataclasses.replace(ours(*given, **n), batch_size=40))
     found = evl_memory.measure("ours", 256, 32, train=True)
     whole = evl_memory.measure("ours", 256, None, train=False)
     assert set(whole) == {"temporaries"}

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import evl_swiss_roll, histograms
+from experiments import baselines, evl_swiss_roll, histograms
 from jaxgen import data
 
 
@@ -20,9 +20,11 @@ def few(monkeypatch):
 
 
 def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, capsys):
-    small = lambda make: lambda *given: dataclasses.replace(make(*given), steps=20, every=10, batch_size=40)
+    small = lambda make: (
+        lambda *given, **named: dataclasses.replace(make(*given, **named), steps=20, every=10, batch_size=40)
+    )
     monkeypatch.setattr(evl_swiss_roll, "ours", small(evl_swiss_roll.ours))
-    monkeypatch.setattr(evl_swiss_roll, "paper", small(evl_swiss_roll.paper))
+    monkeypatch.setattr(baselines, "extreme_value", small(baselines.extreme_value))
     experiment = evl_swiss_roll.Experiment(quick=True, steps=20, epochs=2, density_steps=20, runs=tmp_path / "runs")
     table = evl_swiss_roll.run(experiment)
     titles = [row.title for row in table.rows]
@@ -38,25 +40,9 @@ def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, cap
     assert again.rows == table.rows
 
 
-def test_the_paper_s_protocol_is_what_papers_say():
-    config = evl_swiss_roll.paper(3)
-    assert (config.steps, config.batch_size, config.shuffle, config.data.n, config.data.test_n) == (
-        12_500,
-        200,
-        False,
-        50_000,
-        400_000,
-    )
-    method = config.method
-    assert (method.scheme.guesses, method.latent_dim, method.generator.widths) == (128, 16, (256,) * 5 + (4,))
-    assert (method.learning_rate.initial, method.learning_rate.factor, method.learning_rate.every) == (5e-4, 0.95, 250)
-    assert method.head is None  # the logit shares the trunk
-    assert (method.distance_weight, method.probability_weight, method.average) == (1, 1, None)
-
-
 def test_unknown_rows_are_told():
     with pytest.raises(SystemExit, match="choose from floor, chance"):
-        evl_swiss_roll.run(evl_swiss_roll.Experiment(cells=("vae",)))
+        evl_swiss_roll.run(evl_swiss_roll.Experiment(models=("vae",)))
 
 
 def test_its_command_line_explains_itself():

@@ -1,8 +1,7 @@
-"""Tables print and write what they are given; cells are computed once."""
+"""Tables print and write what they are given."""
 
 import json
 
-import numpy as np
 import pytest
 
 from experiments import report
@@ -35,23 +34,6 @@ def test_files_hold_every_seed_and_the_machine(tmp_path):
     assert content["steps"] == 7
     assert {"device", "jax"} <= content["machine"].keys()
     assert "Measured on:" in (tmp_path / "name.md").read_text()
-
-
-def test_a_cell_is_computed_once_for_each_identity(tmp_path):
-    calls = []
-
-    def compute():
-        calls.append(1)
-        return {"x": np.float32(0.5)}
-
-    file = tmp_path / "cell.json"
-    assert report.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
-    assert report.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
-    assert len(calls) == 1
-    report.remembered(file, {"seed": (1, 3)}, compute)
-    file.write_text("{")
-    report.remembered(file, {"seed": (1, 3)}, compute)
-    assert len(calls) == 3
 
 
 def test_a_figure_is_written_whole(tmp_path):

@@ -1,0 +1,107 @@
+"""Normal data of exactly known masses, the exponent of a density on theirs, and the exact optimum of guesses."""
+
+import dataclasses
+
+import numpy as np
+from scipy import stats
+
+from jaxgen import data, metrics, samplers
+
+__all__ = ["Hills", "fitted", "log_density", "optimum", "slope"]
+
+RATIO = 10.0  # the fitted region: where p is at least a tenth of its maximum
+
+
+@dataclasses.dataclass(frozen=True)
+class Hills(data.Toy):
+    """One standard normal, or two of unit width side by side along the first axis, in proportion 7 : 3.
+
+    Attributes:
+        dimensions: d.
+        apart: distance of the two centres; 0 makes them one standard normal.
+    """
+
+    n: int = 200_000
+    test_n: int = 40_000
+    dimensions: int = 1
+    apart: float = 0.0
+
+    def points(self, count: int) -> np.ndarray:
+        """Draw points `[count, d]`."""
+        generator = np.random.default_rng(self.seed)
+        side = np.where(generator.uniform(size=count) < 0.7, -0.5, 0.5)
+        x = generator.standard_normal((count, self.dimensions))
+        x[:, 0] += side * self.apart
+        return x
+
+    def masses(self, grid: metrics.Grid) -> np.ndarray:
+        """Return the exact mass of each cell of a grid `[bins ** d]`, those at its edge with all beyond."""
+        edges = np.linspace(grid.low, grid.high, grid.bins + 1)
+        edges[[0, -1]] = -np.inf, np.inf
+        along = lambda centre: np.diff(stats.norm.cdf(edges - centre))
+        first = 0.7 * along(-0.5 * self.apart) + 0.3 * along(0.5 * self.apart)
+        return first if self.dimensions == 1 else np.outer(first, along(0.0)).ravel()
+
+
+def fitted(masses: np.ndarray) -> np.ndarray:
+    """Return in which cells the exponent is fitted, `[cells]`."""
+    return masses > masses.max() / RATIO
+
+
+def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
+    """Fit the exponent: the slope of log q on log p over the cells where p is large, weighed by their mass.
+
+    Args:
+        shares: of the guesses in each cell.
+        count: how many guesses there were.
+        masses: of the data in each cell, exactly.
+
+    Returns:
+        The exponent.
+    """
+    inside = fitted(masses)
+    log_p, weight = np.log(masses[inside]), masses[inside]
+    log_q = log_density(shares[inside], count)
+    centred = log_p - np.average(log_p, weights=weight)
+    return float(np.sum(weight * centred * log_q) / np.sum(weight * centred**2))
+
+
+def log_density(shares: np.ndarray, count: int) -> np.ndarray:
+    """Return log q up to a constant, with half a guess more in each cell, which matters only where nobody hit."""
+    return np.log(shares * count + 0.5)
+
+
+def optimum(masses: np.ndarray, places: np.ndarray, guesses: int, power: float, sweeps: int = 60) -> np.ndarray:
+    """Return the density of independent guesses that makes the mean least distance least, on a lattice.
+
+    The mean over targets x of E min |x - y|^r is a convex function of the density q. Its gradient at y is minus the
+    gain of one more guess there, which is equal wherever q > 0; where it is too large, q is raised.
+
+    Args:
+        masses: of the data at each place `[n]`.
+        places: `[n, d]`, a cubic lattice.
+        guesses: how many there are.
+        power: r.
+        sweeps: how often q is corrected.
+
+    Returns:
+        Shares of the guesses at each place `[n]`.
+    """
+    apart = np.sqrt(sum((axis[:, None] - axis[None]) ** 2 for axis in places.T))
+    order = np.argsort(apart, 1, kind="stable")
+    rank = np.argsort(order, 1)
+    reach = np.take_along_axis(apart, order, 1) ** power
+    side = apart[0, 1]
+    inside = side * (np.random.default_rng(0).uniform(size=(2, 100_000, places.shape[1])))
+    reach[:, 0] = np.mean(np.sqrt(np.sum((inside[0] - inside[1]) ** 2, -1)) ** power)  # two points of one cell
+    step = np.diff(reach, axis=1)
+    exponent = samplers.zador_exponent(places.shape[1], power)
+    shares = masses / np.sum(masses)  # not the law, which is to be found
+    for _ in range(sweeps):
+        beyond = np.maximum(1 - np.cumsum(shares[order], 1), 0)[:, :-1]  # mass farther than each neighbour
+        gain = np.zeros_like(apart)
+        gain[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
+        gain = masses @ np.take_along_axis(gain, rank, 1)
+        shares = shares * (gain / np.sum(shares * gain)) ** exponent
+        shares /= shares.sum()
+    return shares

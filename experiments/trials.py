@@ -1,0 +1,111 @@
+"""Trials: what a measurement is kept under, how long it took, and on which machine."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import jaxgen
+from jaxgen import data
+from jaxgen.data.tables import checked, row_specs
+
+__all__ = ["machine", "most_resident", "place", "remembered", "segment", "timed", "untrained"]
+
+
+def remembered(
+    file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what was computed before for the same identity, else compute it and keep it: a table goes on cell by cell.
+
+    Args:
+        file: where the cell is kept.
+        identity: what the numbers depend on, in JSON's own types; the machine and the versions are added.
+        compute: makes the cell, in JSON's own types.
+
+    Returns:
+        The cell.
+    """
+    identity = json.loads(json.dumps({**identity, "machine": machine()}))
+    if file.is_file():
+        with contextlib.suppress(ValueError, KeyError):
+            kept = json.loads(file.read_text())
+            if kept["identity"] == identity:
+                return kept["cell"]
+    cell = json.loads(json.dumps(compute(), default=float))
+    jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(".writing")
+    scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
+    scratch.replace(file)
+    return cell
+
+
+def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
+    """Return where a cell and its checkpoints are kept: elsewhere for another config, machine or version."""
+    whole = json.dumps({**identity, "machine": machine()})
+    return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def segment(steps: int, most: int = 20) -> int:
+    """Return the shortest segment that divides the steps into `most` at the most."""
+    return next(every for every in range(-(-steps // most), steps + 1) if steps % every == 0)
+
+
+def machine() -> dict[str, str]:
+    """Return on what the numbers were measured."""
+    device = jax.devices()[0]
+    versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
+    kind = f"{_processor()}, {len(os.sched_getaffinity(0))} cores" if device.platform == "cpu" else device.device_kind
+    return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
+
+
+def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.Result, dict[str, float]]:
+    """Train, or go on where a run was cut off.
+
+    Args:
+        config: what is trained.
+        checkpoint_dir: where it is kept meanwhile.
+
+    Returns:
+        The result, and its `seconds` unless the run had been cut off.
+    """
+    begun, looks = time.perf_counter(), []
+    result = jaxgen.train(config, watch=lambda step, result: looks.append(step), checkpoint_dir=checkpoint_dir)
+    whole = len(looks) == config.steps // config.every
+    return result, {"seconds": time.perf_counter() - begun} if whole else {}
+
+
+def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
+    """Return the method as its data size it, and its state before the first step: the control of a trained one."""
+    tables = checked(config.data.tables(), config.batch_size)
+    method: Any = config.method.sized(*row_specs(tables))
+    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[: config.batch_size]), tables)
+    rows = [data.take(table, jnp.arange(config.batch_size)) for table in first]
+    return method, method.init(jax.random.key(config.seed), *rows)
+
+
+def most_resident() -> float | None:
+    """Return the most memory that this process ever held, in MiB; None where the system does not tell.
+
+    `getrusage` would count the process that started this one.
+    """
+    status = pathlib.Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
