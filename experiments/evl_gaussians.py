@@ -24,19 +24,47 @@ from jaxgen import data, methods, nets
 from jaxgen.descent import Cosine
 
 # Geometric means of KL and Fisher over seeds 1 to 5, from the results stored with the paper's code, by the number of
-# training points, then by dimensions, then for 1, 2, 4 and 10 Gaussians.
+# training points, the model (`ours` stands for the paper's own network), dimensions, then for 1, 2, 4 and 10 Gaussians.
 PUBLISHED = {
     50_000: {
-        1: [(0.00083, 0.039), (0.0025, 0.071), (0.0012, 0.049), (0.0013, 0.049)],
-        2: [(0.0161, 0.130), (0.0323, 0.144), (0.0651, 0.172), (0.130, 0.201)],
-        3: [(0.156, 0.240), (0.510, 0.330), (1.03, 0.457), (2.29, 0.628)],
-        4: [(1.26, 0.451), (2.26, 0.579), (4.21, 0.763), (7.97, 1.04)],
+        "ours": {
+            1: [(0.00083, 0.039), (0.0025, 0.071), (0.0012, 0.049), (0.0013, 0.049)],
+            2: [(0.0161, 0.130), (0.0323, 0.144), (0.0651, 0.172), (0.130, 0.201)],
+            3: [(0.156, 0.240), (0.510, 0.330), (1.03, 0.457), (2.29, 0.628)],
+            4: [(1.26, 0.451), (2.26, 0.579), (4.21, 0.763), (7.97, 1.04)],
+        },
+        "gaussian_mixture": {
+            1: [(0.00098, 0.027), (0.0016, 0.034), (0.0019, 0.033), (0.0021, 0.037)],
+            2: [(0.0052, 0.061), (0.0055, 0.065), (0.0057, 0.068), (0.0037, 0.062)],
+            3: [(0.0200, 0.084), (0.0243, 0.089), (0.0297, 0.100), (0.0309, 0.120)],
+            4: [(0.0646, 0.124), (0.102, 0.149), (0.141, 0.180), (0.219, 0.242)],
+        },
+        "gan_published": {
+            1: [(0.0262, 0.216), (0.115, 0.366), (0.0498, 0.275), (0.159, 0.398)],
+            2: [(0.542, 0.699), (0.488, 0.739), (5.11, 1.45), (3.72, 1.33)],
+            3: [(2.76, 1.06), (5.19, 1.49), (6.17, 1.48), (8.87, 1.69)],
+            4: [(8.57, 1.58), (18.4, 2.08), (24.6, 2.11), (18.1, 1.91)],
+        },
     },
     5_000: {
-        1: [(0.0038, 0.086), (0.0025, 0.074), (0.0060, 0.114), (0.0065, 0.120)],
-        2: [(0.0186, 0.126), (0.0143, 0.120), (0.0409, 0.244), (0.0499, 0.310)],
-        3: [(0.101, 0.222), (0.172, 0.306), (0.272, 0.428), (0.583, 0.668)],
-        4: [(0.547, 0.405), (0.974, 0.517), (1.45, 0.672), (6.32, 1.20)],
+        "ours": {
+            1: [(0.0038, 0.086), (0.0025, 0.074), (0.0060, 0.114), (0.0065, 0.120)],
+            2: [(0.0186, 0.126), (0.0143, 0.120), (0.0409, 0.244), (0.0499, 0.310)],
+            3: [(0.101, 0.222), (0.172, 0.306), (0.272, 0.428), (0.583, 0.668)],
+            4: [(0.547, 0.405), (0.974, 0.517), (1.45, 0.672), (6.32, 1.20)],
+        },
+        "gaussian_mixture": {
+            1: [(0.0031, 0.042), (0.0038, 0.050), (0.0022, 0.053), (0.0030, 0.056)],
+            2: [(0.0090, 0.085), (0.0090, 0.090), (0.0099, 0.100), (0.0076, 0.102)],
+            3: [(0.0265, 0.120), (0.0316, 0.133), (0.0385, 0.149), (0.0472, 0.203)],
+            4: [(0.0719, 0.167), (0.110, 0.194), (0.158, 0.223), (0.251, 0.291)],
+        },
+        "gan_published": {
+            1: [(0.0099, 0.132), (0.0157, 0.172), (0.0155, 0.163), (0.0617, 0.292)],
+            2: [(0.0889, 0.295), (0.536, 0.629), (0.580, 0.671), (0.354, 0.678)],
+            3: [(2.11, 1.01), (2.85, 1.10), (5.16, 1.60), (3.09, 1.13)],
+            4: [(1.16, 0.783), (19.0, 2.00), (24.8, 2.16), (15.1, 1.87)],
+        },
     },
 }
 MIXTURES = (1, 2, 4, 10)
@@ -162,13 +190,12 @@ def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
     ]
     rows, better, cells = [], 0, 0
     for d, n in itertools.product(experiment.dimensions, experiment.gaussians):
-        published = dict(zip(("kl", "fisher"), PUBLISHED[points][d][MIXTURES.index(n)], strict=True))
         for model in experiment.models:
+            known = PUBLISHED[points].get(model)
+            published = dict(zip(("kl", "fisher"), known[d][MIXTURES.index(n)], strict=True)) if known else {}
             seeds = found[model, points, d, n]
             values = {c.name: [seed[c.name] for seed in seeds if c.name in seed] for c in columns}
-            rows.append(
-                report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}", values, published if model == "ours" else {})
-            )
+            rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}", values, published))
             if model == "ours":
                 bare = {c.name: [seed[f"bare_{c.name}"] for seed in seeds] for c in histograms.DIVERGENCES}
                 rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}, without the bandwidth", bare))
@@ -201,7 +228,8 @@ def draw(experiment: Experiment, path: pathlib.Path, found: Found) -> None:
                     low, high = np.exp(mean) * (1 - band), np.exp(mean) * (1 + band)
                     axis.fill_between(experiment.gaussians, low, high, color=f"C{position}", alpha=0.2)
                 published = [
-                    PUBLISHED[points][d][MIXTURES.index(n)][MEASURES.index(measure)] for n in experiment.gaussians
+                    PUBLISHED[points]["ours"][d][MIXTURES.index(n)][MEASURES.index(measure)]
+                    for n in experiment.gaussians
                 ]
                 axis.plot(experiment.gaussians, published, "k--", label="EVL, the paper")
                 axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)

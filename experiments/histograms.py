@@ -179,7 +179,10 @@ def trained(
         spacing = config.every * max(1, config.steps // config.every // 20)
         spent = [0.0, time.perf_counter()]
 
+        looks: list[int] = []
+
         def look(step: int, result: jaxgen.Result) -> None:
+            looks.append(step)
             spent[0] += time.perf_counter() - spent[1]  # of training alone
             if step % spacing == 0 and step < config.steps:
                 curve.append({"step": step, **score(test, count(fit(result), result.of(0)).shares)})
@@ -202,11 +205,11 @@ def trained(
             cell |= {f"{other}_{k}": v for k, v in {**score(test, also.shares), "share": also.share}.items()}
         if not train:
             return cell
-        if len(curve) == (config.steps - 1) // spacing:  # a run that went on from a checkpoint is not timed
+        if len(looks) == config.steps // config.every:  # a run that went on from a checkpoint is not timed
             cell["seconds"] = spent[0]
         elif kept.exists():
-            looks = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
-            curve = [looks[step] for step in sorted(looks)]
+            lines = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
+            curve = [lines[step] for step in sorted(lines)]
         return cell | {"curve": [*curve, {"step": config.steps, **final}]}
 
     return trials.remembered(place.with_suffix(".json"), identity, compute)

@@ -64,7 +64,9 @@ def machine() -> dict[str, str]:
     """Return on what the numbers were measured."""
     device = jax.devices()[0]
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
-    kind = f"{_processor()}, {len(os.sched_getaffinity(0))} cores" if device.platform == "cpu" else device.device_kind
+    # Not every system tells which of its cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    kind = f"{_processor()}, {cores} cores" if device.platform == "cpu" else device.device_kind
     return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
 
 

@@ -177,7 +177,8 @@ def _squared_distances(x: Array, y: Array) -> Array:
     """`[b, d]`, `[n, d]` -> `[b, n]`, up to rounding."""
     if x.shape[-1] <= _FEW_DIMENSIONS:
         return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
-    return jnp.sum(x**2, -1)[:, None] - 2 * x @ y.T + jnp.sum(y**2, -1)[None]
+    products = jnp.matmul(x, y.T, precision="highest")  # an accelerator's default would cost the nearest its place
+    return jnp.sum(x**2, -1)[:, None] - 2 * products + jnp.sum(y**2, -1)[None]
 
 
 def _first_minimum(values: Array) -> Array:

@@ -57,7 +57,8 @@ def test_one_configuration_for_all_cells():
     ]
     assert configs[0].method == configs[1].method
     assert [config.seed for config in configs] == [1, 2]
-    assert all(len(row) == 4 for cells in evl_gaussians.PUBLISHED.values() for row in cells.values())
+    for models in evl_gaussians.PUBLISHED.values():
+        assert all(len(row) == 4 for cells in models.values() for row in cells.values())
 
 
 def test_unknown_models_are_told():
