@@ -38,6 +38,7 @@ DIVERGENCES = [
 SECONDS = report.Column("seconds", "seconds", 0)
 GRID = metrics.Grid()
 BLOCKS, BLOCK = 4, 100_000  # the released code weighs 4 blocks of 100,000 guesses, each normalised by itself
+LOOKS = 10  # along the training, about
 POINTS = 10_000  # kept to be drawn
 
 
@@ -176,7 +177,7 @@ def trained(
         test = GRID(config.data.test())  # type: ignore[attr-defined]
         kept = place.with_suffix(".curve")  # one look a line, so that a run that is cut off loses none
         curve: list[dict[str, float]] = []
-        spacing = config.every * max(1, config.steps // config.every // 20)
+        spacing = config.every * max(1, config.steps // config.every // LOOKS)
         spent = [0.0, time.perf_counter()]
 
         looks: list[int] = []
