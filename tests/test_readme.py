@@ -15,12 +15,12 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_twelve_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shorter = (
-        BLOCKS[0].replace("5_000", "20").replace("every=500", "every=10").replace("SwissRoll()", "SwissRoll(test_n=1)")
+        BLOCKS[0].replace("5_000", "4").replace("every=500", "every=2").replace("SwissRoll()", "SwissRoll(test_n=1)")
     )
     names: dict = {}
     exec(shorter, names)
     assert names["x"].shape == (3, 1000, 3)
-    assert names["result"].history["loss"].shape == (3, 20)
+    assert names["result"].history["loss"].shape == (3, 4)
     np.testing.assert_array_equal(names["result"].sample(jax.random.key(0), 1000), names["x"])
     assert "steps/s" in capsys.readouterr().err
 

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -98,10 +96,3 @@ def test_bad_choices_are_told():
         evl_density.run(evl_density.Experiment(cells=("gan",)))
     with pytest.raises(SystemExit, match="none of guesses"):
         evl_density.run(dataclasses.replace(evl_density.Experiment(), shown=5))
-
-
-def test_its_command_line_explains_itself():
-    told = subprocess.run(
-        [sys.executable, "-m", "experiments.evl_density", "--help"], capture_output=True, text=True, check=True
-    )
-    assert "--quick" in told.stdout
