@@ -1,1 +1,1 @@
-"""The papers' tables and figures, one module each: `python -m experiments.NAME --help`."""
+"""The papers' tables and figures: `python -m experiments.NAME --help`, where NAME begins with a method or is `benchmark`."""

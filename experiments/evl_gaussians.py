@@ -157,6 +157,9 @@ def run(experiment: Experiment) -> Found:
             runs=experiment.runs / "quick",
             out=experiment.runs / "quick",
         )
+    for name, known in (("dimensions", PUBLISHED[50_000]["ours"]), ("gaussians", MIXTURES), ("points", PUBLISHED)):
+        if unknown := set(getattr(experiment, name)) - set(known):
+            raise SystemExit(f"the paper has no {name} {sorted(unknown)}; choose from {', '.join(map(str, known))}.")
     found: Found = {}
     grid = (experiment.seeds, experiment.models, experiment.points, experiment.dimensions, experiment.gaussians)
     for seed, model, points, d, n in itertools.product(*grid):

@@ -159,6 +159,9 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table | None]:
     for asked, known in ((experiment.sets, images.SETS), (experiment.cells, ROWS)):
         if unknown := set(asked) - set(known):
             raise SystemExit(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}.")
+    if experiment.guesses not in images.SIZES:
+        sizes = ", ".join(map(str, images.SIZES))
+        raise SystemExit(f"guesses is {experiment.guesses}, at which nothing is measured; choose from {sizes}.")
     if experiment.quick:
         runs = experiment.runs / "quick"
         experiment = dataclasses.replace(

@@ -87,7 +87,7 @@ def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.R
 
 
 def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
-    """Return the method as its data size it, and its state before the first step: the control of a trained one."""
+    """Return the method as its data size it, and networks freshly drawn from the seed: the control of trained ones."""
     tables = checked(config.data.tables(), config.batch_size)
     method: Any = config.method.sized(*row_specs(tables))
     first = jax.tree.map(lambda leaf: jnp.asarray(leaf[: config.batch_size]), tables)

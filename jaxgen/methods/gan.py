@@ -91,7 +91,9 @@ class RelativisticGAN:
             ValueError: if a dense network cannot make rows of this shape, or the networks do not fit them.
         """
         if len(rows) != 1 or not hasattr(rows[0], "shape") or not jnp.issubdtype(rows[0].dtype, jnp.floating):
-            raise TypeError(f"RelativisticGAN learns one table of floating-point rows; it got {rows}.")
+            raise TypeError(
+                f"RelativisticGAN learns one table of floating-point rows and got {rows}; give data.Arrays(x), for one."
+            )
         shape = rows[0].shape
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):
             raise ValueError(f"the default networks are for vectors; rows are {shape}: give both networks.")
@@ -99,7 +101,9 @@ class RelativisticGAN:
         discriminator = self.discriminator or MLP((32,) * 5 + (1,), last=orthogonal)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
         if (makes := output_shape(generator, noise)) != (2, *shape):
-            raise ValueError(f"the generator makes rows of shape {makes[1:]}; the data's are {shape}.")
+            raise ValueError(
+                f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; give it the data's shape."
+            )
         judged = output_shape(discriminator, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
         if judged != (2, 1):
             raise ValueError(f"the discriminator gives {judged[1:]} numbers for a row; it must give one, the score.")

@@ -1,4 +1,4 @@
-"""Samplers: weights, acceptance, and chains, on arrays and densities alone."""
+"""Samplers: weights and acceptance, on arrays and densities alone."""
 
 from jaxgen.samplers.density_law import (
     nearest_log_density,

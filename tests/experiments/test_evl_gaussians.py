@@ -64,3 +64,6 @@ def test_one_configuration_for_all_cells():
 def test_unknown_models_are_told():
     with pytest.raises(SystemExit, match="choose from floor, chance"):
         evl_gaussians.run(evl_gaussians.Experiment(models=("vae",)))
+    for sizes in ({"dimensions": (5,)}, {"gaussians": (3,)}, {"points": (10_000,)}):
+        with pytest.raises(SystemExit, match="the paper has no"):
+            evl_gaussians.run(evl_gaussians.Experiment(**sizes))

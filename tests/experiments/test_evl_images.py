@@ -69,6 +69,8 @@ def test_unknown_rows_are_told():
         evl_images.run(evl_images.Experiment(cells=("gan",)))
     with pytest.raises(SystemExit, match="choose from mnist, cifar10"):
         evl_images.run(evl_images.Experiment(sets=("letters",)))
+    with pytest.raises(SystemExit, match="guesses is 1000"):
+        evl_images.run(evl_images.Experiment(guesses=1000))
 
 
 def test_the_map_is_coloured_by_probability():

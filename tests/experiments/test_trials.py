@@ -37,7 +37,7 @@ def test_segments_divide_the_steps():
     assert trials.segment(100, 3) == 50  # a third does not divide
 
 
-def test_the_control_is_the_network_before_its_first_step():
+def test_the_control_is_a_network_of_the_same_kind_that_saw_no_step():
     config = tiny.config(tiny.evl(), seeds=1)
     method, state = trials.untrained(config)
     result = jaxgen.train(config, progress=False)
