@@ -1,1 +1,1 @@
-"""The papers' tables and figures: `python -m experiments.NAME --help`, where NAME begins with a method or is `benchmark`."""
+"""The papers' tables and figures; `python -m experiments.evl_swiss_roll --help` and its siblings explain themselves."""
