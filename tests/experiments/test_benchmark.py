@@ -63,7 +63,7 @@ def test_arithmetic_is_what_xla_counts(network):
     else:
         widths = (32, 32, 32, 32)
         module = nets.ConvGenerator((16, 16, 1), widths)
-        products, close = contenders.image_products(latent_dim, widths, 1), 0.2
+        products, close = contenders.image_products(latent_dim, widths, 1, taps=4), 0.2
     noise = jnp.zeros((rows, latent_dim))
     params = module.init(jax.random.key(0), noise)
     value = lambda params: jnp.sum(module.apply(params, noise) ** 2)

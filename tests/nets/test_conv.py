@@ -99,39 +99,6 @@ def test_elsewhere_it_is_jax_s_own(monkeypatch):
     assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
 
 
-def test_the_generator_is_the_paper_s():
-    net = nets.ConvGenerator((4, 3, 2), (5, 6, 7))
-    params = net.init(jax.random.key(0), jnp.zeros((1, 2)))["params"]
-    layers = [params[f"Conv_{i}"] for i in range(7)]
-    assert [layer["kernel"].shape[2:] for layer in layers] == [(2, 5), (5, 5), (5, 6), (6, 6), (6, 7), (7, 7), (7, 2)]
-    for layer in layers:
-        bound = np.prod(layer["kernel"].shape[:3]) ** -0.5  # 1 / sqrt(fan-in)
-        assert 0 < np.abs(layer["bias"]).max() <= bound
-        flat = np.asarray(layer["kernel"]).reshape(-1, layer["kernel"].shape[-1])
-        if layer is layers[-1]:
-            assert 0.9 * bound < np.abs(flat).max() <= bound
-        else:
-            np.testing.assert_allclose(flat.T @ flat, 2 * np.eye(flat.shape[1]), atol=1e-5)
-    z = jax.random.normal(jax.random.key(1), (3, 2))
-    x = np.asarray(z)[:, None, None]
-    for i, layer in enumerate(layers):
-        x = x.repeat(2, 1).repeat(2, 2) if i in (0, 2, 4) else x  # the nearest pixel
-        x = (
-            LAX(x, layer["kernel"], (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
-            + layer["bias"][None, None, None]
-        )
-        x = np.asarray(x if i == 6 else jnp.maximum(x, 0))
-    np.testing.assert_allclose(net.apply({"params": params}, z), x[:, 2:6, 2:5], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="3 blocks make 8 pixels, not 9; add widths"):
-        nets.ConvGenerator((9, 3, 2), (5, 6, 7)).init(jax.random.key(0), jnp.zeros((1, 2)))
-
-
-def test_images_of_the_paper_s_size():
-    noise = jax.ShapeDtypeStruct((1, 2), jnp.float32)
-    for shape in ((28, 28, 1), (32, 32, 3)):
-        assert nets.output_shape(nets.ConvGenerator(shape), noise) == (1, *shape)
-
-
 def test_halving_and_dense_layers():
     net = nets.ConvNet((3, 4), (6, 5))
     params = net.init(jax.random.key(0), jnp.zeros((1, 7, 6, 2)))["params"]
