@@ -52,7 +52,7 @@ def smoothed(roll: data.SwissRoll) -> np.ndarray:
 
 MODELS: dict[str, tuple[str, baselines.Cell]] = {
     **{name: baselines.MODELS[name] for name in ("floor", "chance", "empirical")},
-    "smoothed": ("the training points, smoothed", baselines.drawn(smoothed)),
+    "smoothed": ("the training points, smoothed", baselines.drawn(smoothed, bandwidth=BANDWIDTH)),
     "gaussian_mixture": baselines.MODELS["gaussian_mixture"],
     "mixture_density": baselines.density_network(100),
     **{name: baselines.MODELS[name] for name in ("gan_published", "gan")},
@@ -149,7 +149,8 @@ def run(experiment: Experiment) -> report.Table:
     table = report.Table("evl_swiss_roll", TITLE, COLUMNS, rows, [" ".join(remarks)])
     print(f"\n{table}\n")
     curves = {name: [cell["curve"] for cell in cells if cell.get("curve")] for name, cells in found.items()}
-    table.write(experiment.out, {"steps": experiment.steps, "curves": curves})
+    configs = baselines.configs(found, MODELS, experiment, data.SwissRoll(seed=experiment.first))
+    table.write(experiment.out, {"steps": experiment.steps, "configs": configs, "curves": curves})
     draw(experiment.out / "evl_swiss_roll.png", found, curves)
     print(f"written: {experiment.out / 'evl_swiss_roll'}.{{json,md,png}}")
     return table
