@@ -118,9 +118,9 @@ class Cell:
     """How one cell of a table comes about.
 
     Attributes:
-        measure: of an experiment (`runs`, where cells are kept; `epochs` and `density_steps`, how long baselines train),
-            the cell's name and the data, the measures.
-        config: of an experiment and the data, what is trained; None where nothing is.
+        measure: makes the measures, given an experiment (`runs`, where cells are kept; `epochs` and `density_steps`,
+            how long baselines train), the cell's name and the data.
+        config: makes what is trained, given an experiment and the data; None where nothing is.
     """
 
     measure: Callable[[Any, str, Any], dict[str, Any]]

@@ -144,7 +144,7 @@ def run(experiment: Experiment) -> report.Table:
                 rows.append(report.Row(f"{title}, {told}", values, {}, share if other == "rejected" else ""))
     remarks = [
         "KL sees only the cells with test points; mass off support is what it does not see.",
-        "No model can be expected below the floor.",
+        "The floor is what as many plain draws score; weighed or widened guesses may score below it.",
     ]
     table = report.Table("evl_swiss_roll", TITLE, COLUMNS, rows, [" ".join(remarks)])
     print(f"\n{table}\n")
