@@ -2,7 +2,7 @@
 
     python -m experiments.evl_swiss_roll                              # one seed, within three minutes on two CPU cores
     python -m experiments.evl_swiss_roll --seeds 5 --out experiments/results   # the table there
-    python -m experiments.evl_swiss_roll --quick                      # a minute
+    python -m experiments.evl_swiss_roll --quick                      # three to four minutes of processor time
 
 50,000 training and 400,000 test points, KL divergence and Fisher distance on a grid of 20^3 cells. For `ours` expect
 KL 0.020 +- 0.011 and Fisher 0.153 +- 0.007 in about a minute a seed on two CPU cores; the paper prints 0.204 and 0.411.
@@ -101,7 +101,7 @@ class Experiment:
     density_steps: int = 4_000
     """Training steps of the mixture density network."""
     quick: bool = False
-    """A minute's worth: one seed, a tenth of the steps, and one epoch of the paper's protocol."""
+    """Three to four minutes of processor time: one seed, a tenth of the steps, and one epoch of the paper's protocol."""
     runs: pathlib.Path = pathlib.Path("runs/evl_swiss_roll")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/evl_swiss_roll")
