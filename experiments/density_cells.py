@@ -23,7 +23,8 @@ POWERS = (0.5, 1.0, 2.0)
 FINE = {1: metrics.Grid(100, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exponent is fitted
 COARSE = metrics.Grid(15, -3.0, 3.0)  # where divergences are taken, each cell of which 40,000 points should hit
 LATTICE = {1: metrics.Grid(800, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exact optimum lies
-RESOLVED = 32  # more guesses than this lie closer to each other than three or so places of the lattice
+RESOLVED = 32  # guesses of which there is an exact optimum: more lie closer than three places of the lattice, and
+# fewer leave part of the fitted region empty
 DRAWS, WEIGHED = 200_000, 40_000  # guesses counted for the exponent, and for the divergences
 WEIGHTS = {
     "bare": "guesses as they are",

@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 
 from experiments import density_cells, density_report, report
-from experiments.density_cells import RESOLVED, Cell
+from experiments.density_cells import Cell
 from jaxgen.description import describe
 
 
@@ -86,7 +86,7 @@ def run(experiment: Experiment) -> report.Table:
         found[cell] = density_cells.trained(experiment, cell)
         exponents = [seed["exponent"] for seed in found[cell]["seeds"]]
         print(f"exponent {np.mean(exponents):.3f}, law {cell.law:.3f}, {found[cell]['seconds']:.0f} s", flush=True)
-    resolved = [cell for cell in wanted if cell.guesses <= RESOLVED and not cell.shared]
+    resolved = [cell for cell in wanted if cell.guesses == density_cells.RESOLVED and not cell.shared]
     exact = {cell: density_cells.exact(experiment.runs, cell) for cell in resolved}
     optima = {cell: exponent for cell, exponent in exact.items() if exponent is not None}
     table = density_report.tabulate(experiment, found, optima)

@@ -101,7 +101,7 @@ class Experiment:
     density_steps: int = 4_000
     """Training steps of the mixture density network."""
     quick: bool = False
-    """Three to four minutes of processor time: one seed, a tenth of the steps, and one epoch of the paper's protocol."""
+    """Three to four minutes of processor time: one seed, a tenth of the steps, one epoch of the paper's protocol."""
     runs: pathlib.Path = pathlib.Path("runs/evl_swiss_roll")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/evl_swiss_roll")

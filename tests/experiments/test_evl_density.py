@@ -17,6 +17,7 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(density_cells, "DRAWS", 2000)
     monkeypatch.setattr(density_cells, "WEIGHED", 500)
     monkeypatch.setattr(density_cells, "LATTICE", {1: metrics.Grid(50, -5.0, 5.0), 2: metrics.Grid(8, -4.0, 4.0)})
+    monkeypatch.setattr(density_cells, "RESOLVED", 8)
     monkeypatch.setattr(density_cells, "POWERS", (2.0,))
     experiment = evl_density.Experiment(
         cells=("law", "shared", "valley"),
