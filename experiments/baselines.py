@@ -1,7 +1,7 @@
 """What the extreme value paper compares with, and the bounds that it leaves out, on any data of known law."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,19 @@ import jaxgen
 from experiments import histograms, trials
 from jaxgen import methods, nets
 from jaxgen.descent import Cosine, Exponential, torch_rmsprop
+from jaxgen.description import describe
 
-__all__ = ["MODELS", "Cell", "density_network", "drawn", "extreme_value", "gan", "mixture_density", "trained"]
+__all__ = [
+    "MODELS",
+    "Cell",
+    "configs",
+    "density_network",
+    "drawn",
+    "extreme_value",
+    "gan",
+    "mixture_density",
+    "trained",
+]
 
 
 def empirical(toy: Any) -> np.ndarray:
@@ -102,19 +113,48 @@ def extreme_value(
     )
 
 
-# Of an experiment (`runs`, where cells are kept; `epochs` and `density_steps`, how long baselines train), the cell's
-# name and the data.
-Cell = Callable[[Any, str, Any], dict[str, Any]]
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """How one cell of a table comes about.
+
+    Attributes:
+        measure: makes the measures, given an experiment (`runs`, where cells are kept; `epochs` and `density_steps`,
+            how long baselines train), the cell's name and the data.
+        config: makes what is trained, given an experiment and the data; None where nothing is.
+    """
+
+    measure: Callable[[Any, str, Any], dict[str, Any]]
+    config: Callable[[Any, Any], jaxgen.Config] | None = None
+
+    def __call__(self, lengths: Any, name: str, toy: Any) -> dict[str, Any]:
+        """Make the cell, or remember it."""
+        return self.measure(lengths, name, toy)
 
 
-def drawn(draw: Callable[[Any], np.ndarray]) -> Cell:
-    """Return a cell that scores draws."""
-    return lambda lengths, name, toy: histograms.drawn(lengths.runs, name, toy, draw)
+def drawn(draw: Callable[[Any], np.ndarray], **settings: Any) -> Cell:
+    """Return a cell that scores draws; settings are what they depend on beside the data."""
+    return Cell(lambda lengths, name, toy: histograms.drawn(lengths.runs, name, toy, draw, **settings))
 
 
 def trained(config: Callable[[Any, Any], jaxgen.Config], **ways: Any) -> Cell:
     """Return a cell that trains and scores what an experiment and its data configure."""
-    return lambda lengths, name, toy: histograms.trained(lengths.runs, name, config(lengths, toy), **ways)
+    return Cell(lambda lengths, name, toy: histograms.trained(lengths.runs, name, config(lengths, toy), **ways), config)
+
+
+def configs(models: Iterable[str], known: Mapping[str, tuple[str, Cell]], lengths: Any, toy: Any) -> dict[str, Any]:
+    """Describe what models are trained by on some data, as it stands beside a table.
+
+    Args:
+        models: their names.
+        known: title and cell of each.
+        lengths: the experiment.
+        toy: the data.
+
+    Returns:
+        The description of each model's config; none of those that are not trained.
+    """
+    made = {model: known[model][1].config for model in models}
+    return {model: describe(config(lengths, toy)) for model, config in made.items() if config}
 
 
 def density_network(components: int) -> tuple[str, Cell]:

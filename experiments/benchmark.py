@@ -27,6 +27,7 @@ import numpy as np
 import tyro
 
 from experiments import contenders, report, trials
+from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
 MEDIAN = report.median_and_range
@@ -90,7 +91,7 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
 
     Returns:
         A line for each contender; and every repeat's seconds by clock and by all cores together, the peaks, how many
-        cores were busy with other processes, and the machine's load before.
+        cores were busy with other processes, the machine's load before, and what jaxgen trained.
     """
     racing = contenders.RACES[name](experiment.quick)
     running = {place: c for place, c in enumerate(racing) if not c.torch or _has_torch()}
@@ -134,7 +135,8 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
             **{cost: [number] for cost, number in ready[place].costs.items()},
         }
         rows.append(report.Row(contender.title, values, {} if contender.asked is None else {"times": contender.asked}))
-    return rows, {"seconds": seconds, "peaks": peaks, "others": others, "load": load}
+    configs = {contender.title: describe(contender.config) for contender in racing if contender.config}
+    return rows, {"seconds": seconds, "peaks": peaks, "others": others, "load": load, "configs": configs}
 
 
 def weigh(name: str, place: int, quick: bool) -> list[float]:

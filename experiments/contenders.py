@@ -42,6 +42,7 @@ class Contender:
         prepare: makes it ready.
         asked: how many times as fast the race's first contender should be.
         torch: whether it needs PyTorch.
+        config: what is trained, where it is by jaxgen.
     """
 
     title: str
@@ -50,6 +51,12 @@ class Contender:
     prepare: Callable[[], Ready]
     asked: float | None = None
     torch: bool = False
+    config: jaxgen.Config | None = None
+
+    @classmethod
+    def of(cls, config: jaxgen.Config, title: str, flop: float, asked: float | None = None) -> "Contender":
+        """Return jaxgen, training a config."""
+        return cls(title, config.every, flop, lambda: trained(config), asked, config=config)
 
 
 def trained(config: jaxgen.Config) -> Ready:
@@ -159,8 +166,8 @@ def own(quick: bool) -> list[Contender]:
 
     title = f"{published.batch_size} targets x {guesses} guesses of their own"
     return [
-        Contender(f"{title}: jaxgen, {chunk} targets at a time", steps, flop, lambda: trained(of(chunk))),
-        Contender(f"{title}: jaxgen, all targets at once", steps, flop, lambda: trained(of(None))),
+        Contender.of(of(chunk), f"{title}: jaxgen, {chunk} targets at a time", flop),
+        Contender.of(of(None), f"{title}: jaxgen, all targets at once", flop),
         Contender(
             f"{title}: eager PyTorch", steps, flop, lambda: plain(of(None), steps, make, rows), asked=2, torch=True
         ),
@@ -204,13 +211,9 @@ def pool(quick: bool) -> list[Contender]:
     searched = forward(guesses, images) + differentiated(batch, images) + normaliser
     title = f"{batch} images, {guesses} shared guesses"
     return [
-        Contender(f"{title}: jaxgen, {chunk} at a time", steps, searched + search, lambda: trained(of(chunk))),
-        Contender(
-            f"{title}: jaxgen, through all of it",
-            steps,
-            differentiated(guesses, images) + search,
-            lambda: trained(of(None)),
-            asked=2,
+        Contender.of(of(chunk), f"{title}: jaxgen, {chunk} at a time", searched + search),
+        Contender.of(
+            of(None), f"{title}: jaxgen, through all of it", differentiated(guesses, images) + search, asked=2
         ),
         Contender(
             f"{title}: eager PyTorch, through all of it",

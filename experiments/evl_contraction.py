@@ -11,7 +11,6 @@ share of the test points in cells that no guess reached, and how far from their 
 """
 
 import dataclasses
-import json
 import pathlib
 from typing import Any
 
@@ -63,36 +62,27 @@ def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dic
     """Train, and measure at twenty-five steps spread evenly over the logarithm of the step."""
     identity = {"config": describe(config), "grid": describe(GRID)}
     place = trials.place(experiment.runs, f"{name}-{config.seed}", identity)
-    kept = place.with_suffix(".curve")
-    looks = {int(at) for at in np.geomspace(config.every, config.steps, 25) // config.every * config.every}
+    steps = {int(at) for at in np.geomspace(config.every, config.steps, 25) // config.every * config.every}
 
     def compute() -> dict[str, Any]:
         points = config.data.test()  # type: ignore[attr-defined]
         test = GRID(points)
-        place.parent.mkdir(parents=True, exist_ok=True)
 
-        def look(step: int, result: jaxgen.Result) -> None:
-            if step not in looks:
-                return
+        def look(result: jaxgen.Result) -> dict[str, Any]:
             method: Any = result.config.method
             found = weigh(method, result.of(0))
             plain = np.asarray(method.guess(jax.random.key(0), result.of(0), 20_000).samples)
             radius = lambda x: float(np.sqrt(((x - x.mean(0)) ** 2).sum(1).mean()))
-            line = {
-                "step": step,
+            return {
                 **score(test, found.shares),
                 "missed": float(test[found.shares == 0].sum()),
                 "spread": radius(plain) / radius(points),
                 "distance": float(result.history["distance"][0, -config.every :].mean()),
             }
-            with kept.open("a") as file:
-                file.write(json.dumps(line) + "\n")
 
-        result = jaxgen.train(config, watch=look, checkpoint_dir=place)
-        if not kept.exists() or f'"step": {config.steps},' not in kept.read_text():
-            look(config.steps, result)  # the run was over, but was cut off before its last look
-        lines = {line["step"]: line for line in map(json.loads, kept.read_text().splitlines())}
-        return {"curve": [lines[step] for step in sorted(lines)]}
+        # The cell is its curve, so another grid means another run.
+        run = trials.followed(config, steps, look, checkpoint_dir=place, kept=place.with_suffix(".curve"))
+        return {"curve": run.curve}
 
     return trials.remembered(place.with_suffix(".json"), identity, compute)["curve"]
 
@@ -111,6 +101,7 @@ def run(experiment: Experiment) -> report.Table:
         f"{few:,} points, {longer} epochs": (few, longer),
     }
     curves: dict[str, list[list[dict[str, float]]]] = {title: [] for title in plans}
+    configs: dict[str, Any] = {}  # with the first seed
     for seed in experiment.seeds:
         for title, (points, epochs) in plans.items():
             print(f"{title}, seed {seed}", flush=True)
@@ -120,6 +111,7 @@ def run(experiment: Experiment) -> report.Table:
             config = baselines.extreme_value(
                 mixture, seed, epochs=epochs, decays=experiment.epochs, widths=widths, looks=50
             )
+            configs.setdefault(title, describe(config))
             curves[title].append(follow(experiment, f"{points}-{epochs}", config))
     rows = []
     for title, seeds in curves.items():
@@ -131,7 +123,7 @@ def run(experiment: Experiment) -> report.Table:
     remarks = ["Spread: root mean squared distance of the guesses from their mean, over that of the test points."]
     table = report.Table("evl_contraction", f"The paper's protocol: {told}", COLUMNS, rows, remarks)
     print(f"\n{table}\n")
-    table.write(experiment.out, {"curves": curves})
+    table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / "evl_contraction.png", curves)
     return table
 

@@ -162,8 +162,9 @@ def run(experiment: Experiment) -> Found:
             raise SystemExit(f"the paper has no {name} {sorted(unknown)}; choose from {', '.join(map(str, known))}.")
     found: Found = {}
     grid = (experiment.seeds, experiment.models, experiment.points, experiment.dimensions, experiment.gaussians)
+    make = lambda seed, points, d, n: data.GaussianMixture(n=points, components=n, dimensions=d, seed=seed)
     for seed, model, points, d, n in itertools.product(*grid):
-        mixture = data.GaussianMixture(n=points, components=n, dimensions=d, seed=seed)
+        mixture = make(seed, points, d, n)
         name = f"{model}-{points}-{d}-{n}-{seed}"
         print(name, flush=True)
         found.setdefault((model, points, d, n), []).append(MODELS[model][1](experiment, name, mixture))
@@ -171,7 +172,9 @@ def run(experiment: Experiment) -> Found:
     for points in experiment.points:
         table = tabulate(experiment, found, points)
         print(f"\n{table}\n")
-        table.write(experiment.out, {"steps": experiment.steps})
+        first = make(experiment.seeds[0], points, experiment.dimensions[0], experiment.gaussians[0])
+        configs = baselines.configs(experiment.models, MODELS, experiment, first)
+        table.write(experiment.out, {"steps": experiment.steps, "configs": configs})
     draw(experiment, experiment.out / "evl_gaussians.png", found)
     print(f"written: {experiment.out / 'evl_gaussians_*'}.{{json,md}}, {experiment.out / 'evl_gaussians.png'}")
     return found

@@ -24,6 +24,7 @@ import tyro
 import jaxgen
 from experiments import images, report, trials
 from jaxgen import methods
+from jaxgen.description import describe
 
 COLUMNS = [
     report.Column("temporaries", "temporaries, MiB", 1),
@@ -51,20 +52,27 @@ class Experiment:
     """Where the table goes."""
 
 
+def config(network: str, guesses: int, chunk: int | None) -> jaxgen.Config:
+    """Return what is trained: two steps of a network on MNIST."""
+    ours = images.ours("mnist", 0, steps=2)
+    generator = dataclasses.replace(ours.method.generator, widths=WIDTHS[network])  # type: ignore[attr-defined]
+    scheme = methods.Pool(guesses, chunk)
+    method: Any = dataclasses.replace(ours.method, generator=generator, scheme=scheme)  # type: ignore[type-var]
+    return dataclasses.replace(ours, method=method, every=1)
+
+
 def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
     """Compile one step, and take two where `train`; to be called in a process of its own."""
-    config = images.ours("mnist", 0, steps=2)
-    generator = dataclasses.replace(config.method.generator, widths=WIDTHS[network])  # type: ignore[attr-defined]
-    scheme = methods.Pool(guesses, chunk)
-    method: Any = dataclasses.replace(config.method, generator=generator, scheme=scheme)  # type: ignore[type-var]
+    made = config(network, guesses, chunk)
+    method: Any = made.method
     found = {}
     if train:
         times: list[float] = []
         watch = lambda step, result: times.append(time.perf_counter())
-        jaxgen.train(dataclasses.replace(config, method=method, every=1), watch=watch, progress=False)
+        jaxgen.train(made, watch=watch, progress=False)
         resident = trials.most_resident()
         found = {"seconds": times[1] - times[0]} | ({} if resident is None else {"resident": resident})
-    x = jax.ShapeDtypeStruct((config.batch_size, *images.SETS["mnist"].shape()), "float32")
+    x = jax.ShapeDtypeStruct((made.batch_size, *images.SETS["mnist"].shape()), "float32")
     state = jax.eval_shape(method.init, jax.random.key(0), x)
     compiled: Any = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
     return {**found, "temporaries": compiled.memory_analysis().temp_size_in_bytes / 2**20}
@@ -101,7 +109,8 @@ def run(experiment: Experiment) -> report.Table:
     title = "Memory of a step: 50 images of MNIST and a pool of guesses"
     table = report.Table("evl_memory", title, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
-    table.write(experiment.out, {"chunk": experiment.chunk})
+    configs = {network: describe(config(network, experiment.guesses[0], experiment.chunk)) for network in WIDTHS}
+    table.write(experiment.out, {"chunk": experiment.chunk, "configs": configs})
     return table
 
 

@@ -7,9 +7,10 @@ from scipy import stats
 
 from jaxgen import data, metrics, samplers
 
-__all__ = ["Hills", "fitted", "log_density", "optimum", "slope"]
+__all__ = ["Hills", "empty", "fitted", "log_density", "optimum", "slope"]
 
 RATIO = 10.0  # the fitted region: where p is at least a tenth of its maximum
+TOLERANCE, CORRECTIONS = 1e-4, 200  # of the exact optimum: of the gains, and how often q is corrected at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +49,12 @@ def fitted(masses: np.ndarray) -> np.ndarray:
     return masses > masses.max() / RATIO
 
 
+def empty(shares: np.ndarray, masses: np.ndarray) -> bool:
+    """Tell whether a density leaves part of the fitted region all but empty, so that it has no exponent there."""
+    inside = shares[fitted(masses)]
+    return bool(inside.min() < inside.max() / RATIO**2)
+
+
 def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
     """Fit the exponent: the slope of log q on log p over the cells where p is large, weighed by their mass.
 
@@ -71,21 +78,31 @@ def log_density(shares: np.ndarray, count: int) -> np.ndarray:
     return np.log(shares * count + 0.5)
 
 
-def optimum(masses: np.ndarray, places: np.ndarray, guesses: int, power: float, sweeps: int = 60) -> np.ndarray:
+def optimum(
+    masses: np.ndarray, places: np.ndarray, guesses: int, power: float, *, start: np.ndarray | None = None
+) -> np.ndarray:
     """Return the density of independent guesses that makes the mean least distance least, on a lattice.
 
     The mean over targets x of E min |x - y|^r is a convex function of the density q. Its gradient at y is minus the
-    gain of one more guess there, which is equal wherever q > 0; where it is too large, q is raised.
+    gain of one more guess there, which is equal wherever q > 0 and nowhere larger; where it is too large, q is raised.
+    What two such corrections do to log q is extrapolated.
 
     Args:
         masses: of the data at each place `[n]`.
         places: `[n, d]`, a cubic lattice.
         guesses: how many there are.
         power: r.
-        sweeps: how often q is corrected.
+        start: shares `[n]`, positive, to begin with; None is the data's own.
 
     Returns:
         Shares of the guesses at each place `[n]`.
+
+    Raises:
+        RuntimeError: if the largest gain still exceeds the mean gain by a share of `TOLERANCE` after `CORRECTIONS`.
+
+    References:
+        Varadhan and Roland, Simple and globally convergent methods for accelerating the convergence of any EM
+        algorithm (2008), scheme SqS3.
     """
     apart = np.sqrt(sum((axis[:, None] - axis[None]) ** 2 for axis in places.T))
     order = np.argsort(apart, 1, kind="stable")
@@ -96,12 +113,30 @@ def optimum(masses: np.ndarray, places: np.ndarray, guesses: int, power: float, 
     reach[:, 0] = np.mean(np.sqrt(np.sum((inside[0] - inside[1]) ** 2, -1)) ** power)  # two points of one cell
     step = np.diff(reach, axis=1)
     exponent = samplers.zador_exponent(places.shape[1], power)
-    shares = masses / np.sum(masses)  # not the law, which is to be found
-    for _ in range(sweeps):
-        beyond = np.maximum(1 - np.cumsum(shares[order], 1), 0)[:, :-1]  # mass farther than each neighbour
-        gain = np.zeros_like(apart)
-        gain[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
-        gain = masses @ np.take_along_axis(gain, rank, 1)
-        shares = shares * (gain / np.sum(shares * gain)) ** exponent
-        shares /= shares.sum()
-    return shares
+
+    def gain(log_q: np.ndarray) -> np.ndarray:
+        """Of one more guess at each place, in units of the mean gain."""
+        beyond = np.maximum(1 - np.cumsum(np.exp(log_q)[order], 1), 0)[:, :-1]  # mass farther than each neighbour
+        found = np.zeros_like(apart)
+        found[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
+        total = masses @ np.take_along_axis(found, rank, 1)
+        return total / np.sum(np.exp(log_q) * total)
+
+    corrected = lambda log_q: _normalised(log_q + exponent * np.log(np.maximum(gain(log_q), 1e-300)))
+    log_q = _normalised(np.log(masses if start is None else start))  # not the law, which is to be found
+    for _ in range(CORRECTIONS):
+        if np.max(gain(log_q)) < 1 + TOLERANCE:
+            return np.exp(log_q)
+        once = corrected(log_q)
+        change = once - log_q
+        bend = corrected(once) - once - change
+        weight = np.exp(once)
+        reached = max(1.0, np.sqrt(np.sum(weight * change**2) / np.sum(weight * bend**2)))
+        log_q = corrected(_normalised(log_q + 2 * reached * change + reached**2 * bend))
+    raise RuntimeError(f"the optimum is not found after {CORRECTIONS} corrections; begin nearer, or on fewer places.")
+
+
+def _normalised(log_q: np.ndarray) -> np.ndarray:
+    """Make shares sum to 1; none falls below e^-600, from which it could not come back."""
+    log_q = np.maximum(log_q - np.max(log_q), -600.0)
+    return log_q - np.log(np.sum(np.exp(log_q)))

@@ -1,7 +1,6 @@
 """Generative models scored as the extreme value paper scores them: by counts on a grid of cells."""
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -175,27 +174,17 @@ def trained(
 
     def compute() -> dict[str, Any]:
         test = GRID(config.data.test())  # type: ignore[attr-defined]
-        kept = place.with_suffix(".curve")  # one look a line, so that a run that is cut off loses none
-        curve: list[dict[str, float]] = []
-        spacing = config.every * max(1, config.steps // config.every // LOOKS)
-        spent = [0.0, time.perf_counter()]
-
-        looks: list[int] = []
-
-        def look(step: int, result: jaxgen.Result) -> None:
-            looks.append(step)
-            spent[0] += time.perf_counter() - spent[1]  # of training alone
-            if step % spacing == 0 and step < config.steps:
-                curve.append({"step": step, **score(test, count(fit(result), result.of(0)).shares)})
-                with kept.open("a") as file:
-                    file.write(json.dumps(curve[-1]) + "\n")
-            spent[1] = time.perf_counter()
-
         method: Any
         if train:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            result = jaxgen.train(config, watch=look, checkpoint_dir=place)
-            method, state = fit(result), result.of(0)
+            spacing = config.every * max(1, config.steps // config.every // LOOKS)
+            run = trials.followed(
+                config,
+                range(spacing, config.steps, spacing),
+                lambda result: score(test, count(fit(result), result.of(0)).shares),
+                checkpoint_dir=trials.place(runs, name, {"config": describe(config)}),  # however it is counted
+                kept=place.with_suffix(".curve"),
+            )
+            method, state = fit(run.result), run.result.of(0)
         else:
             method, state = trials.untrained(config)
         found = count(method, state)
@@ -204,13 +193,9 @@ def trained(
         for other, way in (others or {}).items():
             also = way(method, state)
             cell |= {f"{other}_{k}": v for k, v in {**score(test, also.shares), "share": also.share}.items()}
-        if not train:
-            return cell
-        if len(looks) == config.steps // config.every:  # a run that went on from a checkpoint is not timed
-            cell["seconds"] = spent[0]
-        elif kept.exists():
-            lines = {at["step"]: at for at in map(json.loads, kept.read_text().splitlines())}
-            curve = [lines[step] for step in sorted(lines)]
-        return cell | {"curve": [*curve, {"step": config.steps, **final}]}
+        if train:
+            cell |= {} if run.seconds is None else {"seconds": run.seconds}
+            cell |= {"curve": [*run.curve, {"step": config.steps, **final}]}
+        return cell
 
     return trials.remembered(place.with_suffix(".json"), identity, compute)

@@ -7,9 +7,9 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,21 @@ import jaxgen
 from jaxgen import data
 from jaxgen.data.tables import checked, row_specs
 
-__all__ = ["machine", "most_resident", "place", "remembered", "segment", "timed", "untrained"]
+__all__ = ["Followed", "followed", "machine", "most_resident", "place", "remembered", "segment", "timed", "untrained"]
+
+
+class Followed(NamedTuple):
+    """A run that was looked at on its way.
+
+    Attributes:
+        result: what was trained.
+        curve: what each look found, with its `step`, in the order of the steps.
+        seconds: spent in training alone; None where the run had been cut off.
+    """
+
+    result: jaxgen.Result
+    curve: list[dict[str, Any]]
+    seconds: float | None
 
 
 def remembered(
@@ -42,10 +56,7 @@ def remembered(
                 return kept["cell"]
     cell = json.loads(json.dumps(compute(), default=float))
     jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
-    file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".writing")
-    scratch.write_text(json.dumps({"identity": identity, "cell": cell}))
-    scratch.replace(file)
+    _write(file, json.dumps({"identity": identity, "cell": cell}))
     return cell
 
 
@@ -70,6 +81,51 @@ def machine() -> dict[str, str]:
     return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
 
 
+def followed(
+    config: jaxgen.Config,
+    steps: Collection[int],
+    look: Callable[[jaxgen.Result], dict[str, Any]],
+    *,
+    checkpoint_dir: pathlib.Path,
+    kept: pathlib.Path,
+) -> Followed:
+    """Train and look at the run on its way, or go on where it was cut off, at whatever moment that was.
+
+    Args:
+        config: what is trained.
+        steps: after which to look, multiples of `config.every`.
+        look: makes a line of the curve of the run so far, in JSON's own types.
+        checkpoint_dir: where the run is kept meanwhile. One that is over is not trained again: of its steps only the
+            last can still be looked at.
+        kept: a file with a line of JSON for each look; those of a run that was cut off are taken up.
+
+    Returns:
+        The result, every look, and how long the training took.
+    """
+    curve = _looks(kept)
+    done, training, begun = 0, 0.0, 0.0
+
+    def note(step: int, result: jaxgen.Result) -> None:
+        if step in steps:
+            curve[step] = {"step": step, **look(result)}
+            _write(kept, "".join(json.dumps(curve[at]) + "\n" for at in sorted(curve)))
+
+    def watch(step: int, result: jaxgen.Result) -> None:
+        nonlocal done, training, begun
+        done, training = done + 1, training + time.perf_counter() - begun
+        note(step, result)
+        begun = time.perf_counter()
+
+    with contextlib.suppress(FileNotFoundError):  # nothing is saved yet
+        last = jaxgen.load(checkpoint_dir, config=config)
+        if last.steps not in curve:  # saved, but cut off before or during its look
+            note(last.steps, last)
+    begun = time.perf_counter()
+    result = jaxgen.train(config, watch=watch, checkpoint_dir=checkpoint_dir)
+    whole = done == config.steps // config.every
+    return Followed(result, [curve[step] for step in sorted(curve)], training if whole else None)
+
+
 def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.Result, dict[str, float]]:
     """Train, or go on where a run was cut off.
 
@@ -80,10 +136,9 @@ def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.R
     Returns:
         The result, and its `seconds` unless the run had been cut off.
     """
-    begun, looks = time.perf_counter(), []
-    result = jaxgen.train(config, watch=lambda step, result: looks.append(step), checkpoint_dir=checkpoint_dir)
-    whole = len(looks) == config.steps // config.every
-    return result, {"seconds": time.perf_counter() - begun} if whole else {}
+    unseen = checkpoint_dir.with_suffix(".curve")
+    run = followed(config, (), lambda result: {}, checkpoint_dir=checkpoint_dir, kept=unseen)
+    return run.result, {} if run.seconds is None else {"seconds": run.seconds}
 
 
 def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
@@ -103,6 +158,24 @@ def most_resident() -> float | None:
     status = pathlib.Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+
+
+def _write(file: pathlib.Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    scratch = file.with_suffix(".writing")
+    scratch.write_text(text)
+    scratch.replace(file)
+
+
+def _looks(kept: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """Read the looks that are kept, by step; a line that was cut off is none."""
+    found: dict[int, dict[str, Any]] = {}
+    for line in kept.read_text().splitlines() if kept.is_file() else []:
+        with contextlib.suppress(ValueError):
+            look = json.loads(line)
+            found[look["step"]] = look
+    return found
 
 
 def _processor() -> str:

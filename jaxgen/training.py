@@ -50,7 +50,7 @@ def train(
 
     Raises:
         FloatingPointError: if a number is not finite, and not so again in each of three retries.
-        ValueError: if data, batch and devices do not fit together, or a checkpoint does not belong to this config.
+        ValueError: if data, batch, devices and method do not fit together, or a checkpoint is not this config's.
         TypeError: if the data are no numbers, or not what the method learns from.
         PermissionError: if `checkpoint_dir` cannot be written, OSError if a save fails.
         FileNotFoundError: if a dataset is not there.
@@ -59,6 +59,8 @@ def train(
     tables = checked(config.data.tables(), config.batch_size)
     rows = row_specs(tables)
     config = _resolved(config, rows)
+    if hasattr(config.method, "check"):
+        config.method.check(*tables)
     digest = None if checkpoint_dir is None else fingerprint(tables)
     start, state = 0, None
     history: History = {}

@@ -20,7 +20,8 @@ class Method(Protocol):
     """A training method: a process on models, and at once the description of itself.
 
     A method is a frozen dataclass whose fields are its hyperparameters and networks. `train` sets `axis_name`
-    and calls these three functions, nothing else. Other verbs (`sample`, `scores`) are ordinary methods.
+    and calls these three functions; before them, where a method has it, `check(*tables)`, which raises if numbers in
+    the tables are none that it can learn from. Other verbs (`sample`, `scores`) are ordinary methods.
     """
 
     @property

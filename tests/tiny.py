@@ -41,27 +41,33 @@ METHODS = {
 CONDITIONAL = {
     "evl given": evl(generator=nets.MLP((8, 8, 3)), scheme=methods.Own(4), given=1),
     "mixture density given": methods.MixtureDensity(nets.MLP((8, 18)), components=3, learning_rate=1e-2),
+    "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, average=0.9),
 }
 METHODS |= CONDITIONAL
-# What falls within 400 steps, and by how much at the least: a distance by a third, a log-likelihood by half a nat.
+# What falls within 400 steps, and by how much at the least: a distance or a cross-entropy by a third, a log-likelihood
+# by half a nat.
 FALLS = {
     "evl": ("distance", lambda first, last: last < 0.7 * first),
     "mixture density": ("loss", lambda first, last: last < first - 0.5),
+    "classifier": ("loss", lambda first, last: last < 0.7 * first),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """The swiss roll's last two coordinates given its first."""
+    """The swiss roll's last two coordinates given its first; or the sign of the last, as a label."""
+
+    labels: bool = False
 
     def tables(self) -> Any:
         (x,) = data.SwissRoll(n=100, test_n=1).tables()
-        return ((x[:, :1], x[:, 1:]),)
+        return ((x, (x[:, 2] > 0).astype(int)),) if self.labels else ((x[:, :1], x[:, 1:]),)
 
 
 def config(method: Any, **changes: Any) -> jaxgen.Config:
     settings = {"steps": 6, "every": 3, "batch_size": 8, "seeds": 2, "layout": ONE}
-    rows = Pairs() if method in CONDITIONAL.values() else data.SwissRoll(n=100, test_n=1)
+    pairs = Pairs(labels=isinstance(method, methods.Classifier))
+    rows = pairs if method in CONDITIONAL.values() else data.SwissRoll(n=100, test_n=1)
     return jaxgen.Config(method, rows, **{**settings, **changes})
 
 

@@ -103,13 +103,6 @@ class DoublePendulum(Outcomes):
 GRAVITY = 9.81
 
 
-def energy(state: Float[np.ndarray, "4 ..."]) -> Float[np.ndarray, "..."]:
-    """Return a double pendulum's energy, which its motion keeps: `[4, ...]` two angles and their rates."""
-    first, second, rate, other = state
-    moving = rate**2 + other**2 / 2 + rate * other * np.cos(first - second)
-    return moving - GRAVITY * (2 * np.cos(first) + np.cos(second))
-
-
 def _rates(state: np.ndarray) -> np.ndarray:
     """The equations of motion: the two angular accelerations solve a linear system of two rows."""
     first, second, rate, other = state

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
@@ -58,6 +59,23 @@ class Classifier:
         if makes != (2, self.classes):
             raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
         return filled
+
+    def check(self, table: tuple[np.ndarray, np.ndarray]) -> None:
+        """Check that every label is that of a class.
+
+        Args:
+            table: the whole table, rows `[n, ...]` and their labels `[n]`.
+
+        Raises:
+            ValueError: if a label is below 0, or `classes` or more.
+        """
+        labels = np.asarray(table[1])
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= self.classes:
+            raise ValueError(
+                f"labels are {low} to {high}, but {self.classes} classes have the labels 0 to {self.classes - 1}; "
+                "give as many classes as there are, and number them from 0."
+            )
 
     def init(self, key: Key[Array, ""], rows: Pair) -> Trained:
         """Return a freshly drawn network."""

@@ -10,7 +10,7 @@ __all__ = ["Grid", "Histogram", "fisher_distance", "kl_divergence", "mass_off_su
 
 Histogram = Float[np.ndarray, " cells"]
 
-# What an empty cell of the model counts for: the paper's own constant, about 73.7 nats for each unit of test mass.
+# What an empty cell of the model counts for: the paper's own constant.
 _EMPTY = 1e-32
 
 
@@ -58,7 +58,8 @@ def kl_divergence(test: Histogram, model: Histogram) -> float:
 
     The released code's estimator: the model is restricted to the cells that hold test data, each gets `1e-32`, and
     the rest is normalised again. So mass elsewhere goes unseen (see `mass_off_support`), and test mass in a cell that
-    the model never hit costs about 73.7 nats per unit.
+    the model never hit costs about 73.7 nats per unit: but for a model that hit none of them, whose `1e-32` become a
+    uniform law over the test data's cells, so that its divergence is their logarithm less the test data's entropy.
 
     Args:
         test: shares `[cells]`.

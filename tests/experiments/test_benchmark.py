@@ -14,6 +14,7 @@ import pytest
 
 from experiments import baselines, benchmark, contenders
 from jaxgen import data, nets
+from jaxgen.description import rebuild
 from jaxgen.parallel import Layout
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -46,6 +47,9 @@ def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsy
     assert "PyTorch is not installed" in eager.note
     written = json.loads((tmp_path / "quick" / "benchmark.json").read_text())
     assert len(written["races"]["own"]["seconds"]["0"]) == 3
+    configs = written["races"]["own"]["configs"]
+    assert set(configs) == {chunked.title, at_once.title}
+    assert rebuild(configs[chunked.title]).method.scheme.chunk == 50
     assert "PyTorch is not installed" in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from experiments import baselines, evl_contraction, histograms
 from jaxgen import data
+from jaxgen.description import rebuild
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def test_every_run_is_followed_to_its_end(few, tmp_path):
     ]
     written = json.loads((tmp_path / "quick" / "evl_contraction.json").read_text())
     assert [[curve[-1]["step"] for curve in seeds] for seeds in written["curves"].values()] == [[12], [1], [10]]
+    assert [rebuild(config).steps for config in written["configs"].values()] == [12, 1, 10]
     assert (tmp_path / "quick" / "evl_contraction.png").stat().st_size > 10_000
     # Cut off between the last checkpoint and the last look: the run is over, and its end is looked at again.
     for kept in (tmp_path / "quick").glob("*.curve"):

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments import evl_density, hills
+from experiments import density_cells, evl_density, hills
 from jaxgen import metrics
 
 LINE = metrics.Grid(100, -5.0, 5.0)
 
 
 def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(evl_density, "DRAWS", 2000)
-    monkeypatch.setattr(evl_density, "WEIGHED", 500)
-    monkeypatch.setattr(evl_density, "LATTICE", {1: metrics.Grid(50, -5.0, 5.0), 2: metrics.Grid(8, -4.0, 4.0)})
-    monkeypatch.setattr(evl_density, "POWERS", (2.0,))
+    monkeypatch.setattr(density_cells, "DRAWS", 2000)
+    monkeypatch.setattr(density_cells, "WEIGHED", 500)
+    monkeypatch.setattr(density_cells, "LATTICE", {1: metrics.Grid(50, -5.0, 5.0), 2: metrics.Grid(8, -4.0, 4.0)})
+    monkeypatch.setattr(density_cells, "RESOLVED", 8)
+    monkeypatch.setattr(density_cells, "POWERS", (2.0,))
     experiment = evl_density.Experiment(
         cells=("law", "shared", "valley"),
         guesses=(8,),
@@ -37,7 +38,7 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
     assert len(written["cells"]["d1_r2_k8"]) == 2
     assert (tmp_path / "evl_density.png").stat().st_size > 10_000
     assert "learned head" in capsys.readouterr().out
-    monkeypatch.setattr(evl_density, "measure", None)  # again: no network is trained or measured a second time
+    monkeypatch.setattr(density_cells, "measure", None)  # again: no network is trained or measured a second time
     assert evl_density.run(experiment).rows == table.rows
 
 
@@ -79,6 +80,34 @@ def test_the_exact_optimum_follows_the_law(power):
     # Guesses are a fifteenth apart in the middle, a third at the region's edge, and three cells of the lattice or more:
     # both cost the law one or two hundredths (0.482 and 0.327 here; halving the cells gives 0.486 for power 1).
     assert hills.slope(shares, 10**12, masses) == pytest.approx(1 / (1 + power), abs=0.025)
+    assert not hills.empty(shares, masses)
+
+
+LATTICE = metrics.Grid(14, -3.5, 3.5)
+CENTRES = LATTICE.low + (np.arange(14) + 0.5) / 2
+PLANE = np.stack(np.meshgrid(CENTRES, CENTRES, indexing="ij"), -1).reshape(-1, 2)
+
+
+@pytest.mark.parametrize(("dimensions", "places"), [(1, CENTRES[:, None]), (2, PLANE)])
+def test_the_exact_optimum_does_not_depend_on_where_it_is_looked_for(dimensions, places):
+    masses = hills.Hills(dimensions=dimensions).masses(LATTICE)
+    inside = hills.fitted(masses)
+    uneven = np.random.default_rng(0).uniform(0.1, 10, len(masses))
+    found = [hills.optimum(masses, places, 16, 1.0, start=start) for start in (None, np.ones(len(masses)), uneven)]
+    for other in found[1:]:
+        np.testing.assert_allclose(other[inside], found[0][inside], rtol=0.02, atol=1e-5)  # some are empty in the plane
+
+
+def test_an_optimum_that_is_not_found_is_told(monkeypatch):
+    monkeypatch.setattr(hills, "CORRECTIONS", 1)
+    with pytest.raises(RuntimeError, match="not found after 1 corrections"):
+        hills.optimum(hills.Hills().masses(LATTICE), CENTRES[:, None], 16, 1.0)
+
+
+def test_few_guesses_leave_the_edge_of_the_region_empty():
+    masses = hills.Hills().masses(LATTICE)
+    assert hills.empty(hills.optimum(masses, CENTRES[:, None], 3, 1.0), masses)
+    assert not hills.empty(masses, masses)
 
 
 def test_the_exact_optimum_is_better_than_its_rivals():

@@ -10,6 +10,7 @@ import tiny
 import jaxgen
 from experiments import evl_gaussians, histograms
 from jaxgen import data
+from jaxgen.description import rebuild
 
 
 @pytest.fixture
@@ -33,6 +34,8 @@ def test_models_are_measured_written_and_drawn(few, tmp_path, monkeypatch):
     assert all(np.isfinite([cell["kl"], cell["fisher"]]).all() for cells in found.values() for cell in cells)
     written = json.loads((tmp_path / "evl_gaussians_5000.json").read_text())
     assert len(written["rows"]) == len(models) + 1  # ours without its bandwidth as well
+    assert set(written["configs"]) == {"untrained", "ours", "gan_published"}
+    assert rebuild(written["configs"]["ours"]).method == original(data.GaussianMixture(n=1, dimensions=2), 10).method
     assert (tmp_path / "evl_gaussians.png").stat().st_size > 10_000
     monkeypatch.setattr(histograms, "score", None)  # again: nothing is computed a second time
     assert evl_gaussians.run(experiment).keys() == found.keys()

@@ -10,6 +10,7 @@ import pytest
 
 from experiments import baselines, evl_swiss_roll, histograms
 from jaxgen import data
+from jaxgen.description import rebuild
 
 
 @pytest.fixture
@@ -32,6 +33,10 @@ def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, cap
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
     written = json.loads((tmp_path / "runs" / "quick" / "evl_swiss_roll.json").read_text())
     assert [row["title"] for row in written["rows"]] == titles
+    untrained = {"floor", "chance", "empirical", "smoothed", "gaussian_mixture"}
+    assert set(written["configs"]) == set(evl_swiss_roll.MODELS) - untrained
+    rebuilt = rebuild(written["configs"]["ours"])
+    assert rebuilt.method == evl_swiss_roll.ours(data.SwissRoll(seed=30), 20).method
     assert (tmp_path / "runs" / "quick" / "evl_swiss_roll.png").stat().st_size > 10_000
     assert "EVL, ours" in capsys.readouterr().out
     # Again: nothing is computed a second time.

@@ -1,7 +1,12 @@
 """Cells are computed once for each identity; controls and timings are those of the configuration."""
 
+import json
+import time
+
+import chex
 import jax
 import numpy as np
+import pytest
 import tiny
 
 import jaxgen
@@ -44,6 +49,56 @@ def test_the_control_is_a_network_of_the_same_kind_that_saw_no_step():
     shapes = lambda tree: jax.tree.map(np.shape, tree)
     assert shapes(state.params) == shapes(result.of(0).params)
     assert method.sample(jax.random.key(0), state, 3).shape[0] == 3
+
+
+def follow(folder, look=lambda result: {"loss": float(result.history["loss"].sum())}):
+    config = tiny.config(tiny.evl(), seeds=1, steps=8, every=2)
+    return trials.followed(config, (2, 6, 8), look, checkpoint_dir=folder / "run", kept=folder / "run.curve")
+
+
+@pytest.mark.parametrize(("cut", "torn"), [(1, False), (2, True), (3, True)])
+def test_a_run_that_was_cut_off_in_a_look_has_the_curve_of_a_whole_one(tmp_path, cut, torn):
+    whole = follow(tmp_path / "whole")
+    assert [line["step"] for line in whole.curve] == [2, 6, 8]
+    assert whole.seconds > 0
+    (tmp_path / "cut").mkdir()
+    calls = []
+
+    def look(result):
+        calls.append(result.steps)
+        if len(calls) == cut:
+            raise KeyboardInterrupt
+        return {"loss": float(result.history["loss"].sum())}
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path / "cut", look)
+    kept = tmp_path / "cut" / "run.curve"
+    if torn:
+        kept.write_text((kept.read_text() if kept.exists() else "") + '{"step": 6, "lo')
+    resumed = follow(tmp_path / "cut")
+    assert resumed.curve == whole.curve
+    assert resumed.seconds is None
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == whole.curve
+    assert calls == [2, 6, 8][:cut]
+    chex.assert_trees_all_equal(resumed.result.state, whole.result.state)
+    again = follow(tmp_path / "cut", None)  # over: nothing is looked at
+    assert (again.curve, again.seconds) == (whole.curve, None)
+
+
+def test_a_run_that_is_over_keeps_its_last_look_for_another_measure(tmp_path):
+    follow(tmp_path)
+    (tmp_path / "run.curve").unlink()
+    assert [line["step"] for line in follow(tmp_path).curve] == [8]
+
+
+def test_the_time_of_looks_is_not_that_of_training(tmp_path):
+    def look(result):
+        time.sleep(1)
+        return {}
+
+    begun = time.perf_counter()
+    run = follow(tmp_path, look)
+    assert run.seconds + 3 <= time.perf_counter() - begun
 
 
 def test_a_run_is_timed_only_when_it_is_whole(tmp_path):

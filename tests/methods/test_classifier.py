@@ -65,3 +65,14 @@ def test_what_is_no_pair_of_rows_and_labels_is_told(rows, error, message):
 def test_a_network_of_another_width_is_told():
     with pytest.raises(ValueError, match="it must make 10 logits"):
         methods.Classifier(nets.MLP((4, 3))).sized((ROW, LABEL))
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"), [([0, 1, 2, 3], "labels are 0 to 3"), ([-1, 0, 1, 2], "labels are -1 to 2")]
+)
+def test_labels_of_no_class_are_told_before_training(labels, told):
+    """The cross-entropy of such a label would be NaN, or that of another class."""
+    rows = data.Arrays((np.ones((4, 2), np.float32), np.array(labels)))
+    config = jaxgen.Config(methods.Classifier(classes=3), rows, steps=1, every=1, batch_size=4, layout=tiny.ONE)
+    with pytest.raises(ValueError, match=f"{told}, but 3 classes have the labels 0 to 2"):
+        jaxgen.train(config, progress=False)

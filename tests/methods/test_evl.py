@@ -289,7 +289,8 @@ def test_the_density_of_a_linear_generator_is_normal():
     noise = np.random.default_rng(0).normal(size=(20, 3))
     residual = np.linalg.solve(matrix, (noise @ matrix.T).T)
     expected = -0.5 * (residual**2).sum(0) - 1.5 * np.log(2 * np.pi) - np.log(abs(np.linalg.det(matrix)))
-    assert shift.shape == (3,)
+    guesses = method.decode(state, jnp.asarray(noise, jnp.float32)).samples
+    np.testing.assert_allclose(guesses, noise @ matrix.T + shift, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(method.log_density(state, jnp.asarray(noise, jnp.float32)), expected, rtol=1e-4)
     other = tiny.evl(latent_dim=5)
     with pytest.raises(ValueError, match="make the two equal"):

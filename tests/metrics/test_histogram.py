@@ -47,6 +47,15 @@ def test_an_empty_cell_costs_seventy_four_nats_for_each_unit_of_mass():
     assert metrics.kl_divergence(test, model) == pytest.approx(expected, rel=1e-12)
 
 
+def test_a_model_that_hits_no_test_cell_counts_as_uniform_over_them():
+    test = np.array([0.1, 0.2, 0.3, 0.4, 0.0])
+    expected = np.log(4) + sum(p * np.log(p) for p in (0.1, 0.2, 0.3, 0.4))  # 0.106 nats, where a hit or two cost 70
+    assert metrics.kl_divergence(test, np.array([0.0, 0.0, 0.0, 0.0, 1.0])) == pytest.approx(expected, rel=1e-12)
+    assert metrics.mass_off_support(test, np.array([0.0, 0.0, 0.0, 0.0, 1.0])) == 1
+    nearly = np.array([1e-9, 0.0, 0.0, 0.0, 1 - 1e-9])
+    assert metrics.kl_divergence(test, nearly) > 60
+
+
 @pytest.mark.parametrize(
     ("components", "d", "n", "kl", "fisher"), [(1, 1, 50_000, 0.00047, 0.016), (4, 2, 5_000, 0.155, 0.153)]
 )

@@ -38,3 +38,15 @@ def test_resampling_never_draws_what_weighs_nothing():
     log_weights = jnp.array([-jnp.inf, 0.0, -jnp.inf, 0.0, -jnp.inf])
     drawn = samplers.resample(jax.random.key(2), log_weights, 10_000)
     assert set(np.unique(drawn)) == {1, 3}
+
+
+def test_none_of_many_guesses_is_passed_over():
+    """Ten million of equal weight: each with the one behind it, and each hundredth part, as often as chance has it."""
+    n, count = 10_000_000, 400_000
+    drawn = np.asarray(samplers.resample(jax.random.key(3), jnp.zeros(n), count))
+    for of, parts in ((drawn % 8, 8), (drawn // (n // 100), 100)):
+        shares = np.bincount(of, minlength=parts) / count
+        assert np.all(np.abs(shares - 1 / parts) <= 5 * np.sqrt(1 / parts / count))
+    # Draws with replacement hit n (1 - exp(-count / n)) different guesses; each that none can hit makes them fewer.
+    different, expected = len(np.unique(drawn)), n * (1 - np.exp(-count / n))
+    assert abs(different - expected) <= 5 * np.sqrt(count**2 / (2 * n))
