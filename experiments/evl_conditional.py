@@ -92,13 +92,28 @@ def mixture_density(width: int, steps: int) -> methods.MixtureDensity:
     return methods.MixtureDensity(nets.MLP((128,) * 3 + (numbers,)), components=20, learning_rate=Cosine(2e-3, steps))
 
 
-MODELS: dict[str, tuple[str, Callable[[int, int], Any] | None]] = {
-    "floor": ("the truth itself (floor)", None),
-    "chance": ("outcomes of any input (chance)", None),
-    "untrained": ("EVL, untrained", extreme),
-    "least_squares": ("least squares", least_squares),
-    "mixture_density": ("mixture density network", mixture_density),
-    "extreme": ("EVL", extreme),
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A line of the table.
+
+    Attributes:
+        title: what stands there.
+        make: the method of an outcome's width and the steps; None where nothing is trained.
+        fit: makes the method that is drawn from of what was trained.
+    """
+
+    title: str
+    make: Callable[[int, int], Any] | None = None
+    fit: Callable[[jaxgen.Result], Any] = lambda result: result.config.method
+
+
+MODELS = {
+    "floor": Model("the truth itself (floor)"),
+    "chance": Model("outcomes of any input (chance)"),
+    "untrained": Model("EVL, untrained", extreme),
+    "least_squares": Model("least squares", least_squares),
+    "mixture_density": Model("mixture density network", mixture_density),
+    "extreme": Model("EVL", extreme, histograms.widened),
 }
 
 
@@ -138,19 +153,23 @@ def measure(name: str, draw: Callable[[int], np.ndarray]) -> dict[str, Any]:
     return {measured: float(np.mean([at[measured] for at in found])) for measured in found[0]}
 
 
+def configure(experiment: Experiment, name: str, model: str, seed: int) -> jaxgen.Config | None:
+    """Return what is trained; None where nothing is."""
+    make, problem, steps = MODELS[model].make, PROBLEMS[name], experiment.steps
+    if make is None:
+        return None
+    method = make(problem.width, steps)
+    return jaxgen.Config(method, problem.make(seed), steps=steps, every=trials.segment(steps, 5), seed=seed)
+
+
 def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, Any]:
     """Train and measure one model on one problem, or remember it."""
-    problem, make = PROBLEMS[name], MODELS[model][1]
+    problem, config = PROBLEMS[name], configure(experiment, name, model, seed)
     rows = problem.make(seed)
-    config = None
-    if make:
-        every = trials.segment(experiment.steps, 5)
-        config = jaxgen.Config(
-            make(problem.width, experiment.steps), rows, steps=experiment.steps, every=every, seed=seed
-        )
     identity = {"model": model, "data": describe(rows), "grid": describe(problem.grid), "draws": DRAWS}
     identity |= {"inputs": problem.inputs.tolist(), "truth": TRUTH}
-    identity |= {"config": describe(config)} if config else {}
+    if config:
+        identity |= {"config": describe(config), "fit": MODELS[model].fit.__name__, "residual": histograms.RESIDUAL}
     place = trials.place(experiment.runs, f"{name}-{model}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
@@ -164,13 +183,21 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
             method, state = trials.untrained(config)
         else:
             result, spent = trials.timed(config, place)
-            method, state = result.config.method, result.of(0)
-        sample = jax.jit(method.sample_given, static_argnums=3)
+            method, state = MODELS[model].fit(result), result.of(0)
         at = jnp.asarray(problem.inputs, jnp.float32)
-        draw = lambda i: np.asarray(sample(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
+
+        def draws(method: Any) -> Callable[[int], np.ndarray]:
+            sample = jax.jit(method.sample_given, static_argnums=3)
+            return lambda i: np.asarray(sample(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
+
+        draw = draws(method)
         points = np.concatenate([draw(i)[:400] for i in range(len(at))])
         shown = np.concatenate([np.repeat(problem.inputs, 400, 0), points], 1)
-        return {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
+        found = {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
+        if getattr(method, "bandwidth", 0.0):
+            bare = measure(name, draws(dataclasses.replace(method, bandwidth=0.0)))
+            found |= {f"bare_{measured}": value for measured, value in bare.items()}
+        return found
 
     return trials.remembered(place.with_suffix(".json"), identity, compute)
 
@@ -188,15 +215,21 @@ def run(experiment: Experiment) -> report.Table:
     for seed in range(1, experiment.seeds + 1):
         for name in experiment.problems:
             for model in experiment.models:
-                print(f"{PROBLEMS[name].title}, {MODELS[model][0]}, seed {seed}", flush=True)
+                print(f"{PROBLEMS[name].title}, {MODELS[model].title}, seed {seed}", flush=True)
                 found.setdefault((name, model), []).append(cell(experiment, name, model, seed))
     rows = []
     for (name, model), cells in found.items():
         values = {c.name: [at[c.name] for at in cells if c.name in at] for c in COLUMNS}
-        rows.append(report.Row(f"{PROBLEMS[name].title}: {MODELS[model][0]}", values))
+        title = f"{PROBLEMS[name].title}: {MODELS[model].title}"
+        rows.append(report.Row(title, values))
+        if any("bare_kl" in at for at in cells):
+            bare = {c.name: [at[f"bare_{c.name}"] for at in cells] for c in COLUMNS if f"bare_{c.name}" in cells[0]}
+            rows.append(report.Row(f"{title}, without the bandwidth", bare))
     table = report.Table("evl_conditional", TITLE, COLUMNS, rows, ["The paper has no such table."])
     print(f"\n{table}\n")
-    table.write(experiment.out, {"steps": experiment.steps})
+    configs = {f"{name} {model}": configure(experiment, name, model, 1) for name, model in found}
+    trained = {title: describe(config) for title, config in configs.items() if config}
+    table.write(experiment.out, {"steps": experiment.steps, "configs": trained})
     draw(experiment, experiment.out / "evl_conditional.png", found)
     print(f"written: {experiment.out / 'evl_conditional'}.{{json,md,png}}")
     return table
@@ -210,7 +243,7 @@ def draw(experiment: Experiment, path: pathlib.Path, found: dict[tuple[str, str]
             problem = PROBLEMS[name]
             given = np.repeat(problem.inputs, 400, 0)
             panels = [("the truth", np.concatenate([given, truth(name, TRUTH)[:, :400].reshape(len(given), -1)], 1))]
-            panels += [(MODELS[model][0], np.array(found[name, model][0]["points"])) for model in models]
+            panels += [(MODELS[model].title, np.array(found[name, model][0]["points"])) for model in models]
             for axis, (title, points) in zip(row, panels, strict=True):
                 if points.shape[1] == 2:
                     axis.plot(points[:, 0], points[:, 1], ",", color="black")

@@ -69,7 +69,6 @@ PUBLISHED = {
 }
 MIXTURES = (1, 2, 4, 10)
 MEASURES = histograms.DIVERGENCES[:2]
-RESIDUAL = 500  # last steps over which the distance to the nearest guess is averaged
 
 
 def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
@@ -82,24 +81,16 @@ def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
     return jaxgen.Config(method, mixture, steps=steps, batch_size=500, every=steps, seed=mixture.seed)
 
 
-def widened(result: jaxgen.Result) -> Any:
-    """Return the method with the one bandwidth for which its guesses account for the residual.
-
-    A guess stands for a Gaussian as wide, in every coordinate, as the root mean square distance, per coordinate, at
-    which the training points found their nearest guess.
-    """
-    residual = np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())
-    method: Any = result.config.method
-    return dataclasses.replace(method, bandwidth=float(residual))
-
-
 MODELS: dict[str, tuple[str, baselines.Cell]] = {
     **{name: baselines.MODELS[name] for name in ("floor", "chance", "empirical")},
     "untrained": ("EVL, untrained", baselines.trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
     "ours": (
         "EVL, ours",
         baselines.trained(
-            lambda e, mixture: ours(mixture, e.steps), fit=widened, others={"bare": histograms.bare}, residual=RESIDUAL
+            lambda e, mixture: ours(mixture, e.steps),
+            fit=histograms.widened,
+            others={"bare": histograms.bare},
+            residual=histograms.RESIDUAL,
         ),
     ),
     "gaussian_mixture": baselines.MODELS["gaussian_mixture"],

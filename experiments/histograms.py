@@ -17,6 +17,7 @@ from jaxgen.description import describe
 __all__ = [
     "DIVERGENCES",
     "GRID",
+    "RESIDUAL",
     "SECONDS",
     "Counted",
     "bare",
@@ -27,6 +28,7 @@ __all__ = [
     "some",
     "trained",
     "weigh",
+    "widened",
 ]
 
 DIVERGENCES = [
@@ -37,6 +39,7 @@ DIVERGENCES = [
 SECONDS = report.Column("seconds", "seconds", 0)
 GRID = metrics.Grid()
 BLOCKS, BLOCK = 4, 100_000  # the released code weighs 4 blocks of 100,000 guesses, each normalised by itself
+RESIDUAL = 500  # last steps over which the distance to the nearest guess is averaged
 LOOKS = 10  # along the training, about
 POINTS = 10_000  # kept to be drawn
 
@@ -85,6 +88,17 @@ def reject(method: Any, state: Any) -> Counted:
 def bare(method: Any, state: Any) -> Counted:
     """Count the guesses without the bandwidth."""
     return weigh(dataclasses.replace(method, bandwidth=0.0), state)
+
+
+def widened(result: jaxgen.Result) -> Any:
+    """Return the method with the one bandwidth for which its guesses account for the residual.
+
+    A guess stands for a Gaussian as wide, in every coordinate, as the root mean square distance, per coordinate, at
+    which the training points found their nearest guess.
+    """
+    residual = np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())
+    method: Any = result.config.method
+    return dataclasses.replace(method, bandwidth=float(residual))
 
 
 def count_draws(method: Any, state: Any) -> Counted:

@@ -5,9 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import tiny
 
-import jaxgen
 from experiments import evl_gaussians, histograms
 from jaxgen import data
 from jaxgen.description import rebuild
@@ -39,13 +37,6 @@ def test_models_are_measured_written_and_drawn(few, tmp_path, monkeypatch):
     assert (tmp_path / "evl_gaussians.png").stat().st_size > 10_000
     monkeypatch.setattr(histograms, "score", None)  # again: nothing is computed a second time
     assert evl_gaussians.run(experiment).keys() == found.keys()
-
-
-def test_the_bandwidth_is_the_residual():
-    """The root mean square over the last steps of the distance per coordinate, which the history holds."""
-    result = jaxgen.train(tiny.config(tiny.evl(), seeds=1), progress=False)
-    wanted = np.sqrt(np.mean(result.history["distance"][0]))  # all steps, being fewer than 500
-    np.testing.assert_allclose(evl_gaussians.widened(result).bandwidth, wanted, rtol=1e-6)
 
 
 def test_geometric_means_as_the_paper_s():

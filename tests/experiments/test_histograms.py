@@ -144,3 +144,10 @@ def test_another_grid_does_not_train_again(tmp_path, monkeypatch):
     assert len(list(tmp_path.glob("cell-*.json"))) == 2
     kept = json.loads(next(tmp_path.glob("cell-*.json")).read_text())
     assert kept["identity"]["ways"] == {"count": "weigh", "fit": "<lambda>"}
+
+
+def test_the_bandwidth_is_the_residual():
+    """The root mean square over the last steps of the distance per coordinate, which the history holds."""
+    result = jaxgen.train(tiny.config(tiny.evl(), seeds=1), progress=False)
+    wanted = np.sqrt(np.mean(result.history["distance"][0]))  # all steps, being fewer than 500
+    np.testing.assert_allclose(histograms.widened(result).bandwidth, wanted, rtol=1e-6)
