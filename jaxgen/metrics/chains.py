@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy import fft, special, stats
+from scipy.special import ndtri
 
 __all__ = ["acceptance", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
 
@@ -80,7 +80,8 @@ def bulk_ess(draws: ArrayLike) -> Judged:
         ValueError: if `draws` has no axes of chains and draws.
 
     References:
-        Vehtari et al. (2021), section 4; where the sum over lags ends: Geyer, Practical Markov chain Monte Carlo (1992).
+        Vehtari et al. (2021), section 4; for where the sum over lags ends, Geyer, Practical Markov chain Monte Carlo
+        (1992).
     """
     x = _columns(draws)
     if x.shape[1] < _FEWEST:
@@ -161,9 +162,14 @@ def _halves(x: np.ndarray) -> np.ndarray:
 def _scores(x: np.ndarray) -> np.ndarray:
     """Replace numbers by the normal quantiles of their ranks among all chains; what has no rank stays NaN."""
     pooled = x.reshape(-1, x.shape[2])
-    ranks = stats.rankdata(pooled, axis=0)  # ties share their mean
+    ranks = np.empty_like(pooled)
+    for number, column in enumerate(pooled.T):
+        ordered = np.sort(column)
+        # Ties share the mean of their ranks, which are as many as there are below and up to as many as are not above.
+        below, reached = (np.searchsorted(ordered, column, side) for side in ("left", "right"))
+        ranks[:, number] = (below + 1 + reached) / 2
     ranks[:, ~np.isfinite(pooled).all(0)] = np.nan
-    return special.ndtri((ranks - 3 / 8) / (len(pooled) + 1 / 4)).reshape(x.shape)
+    return ndtri((ranks - 3 / 8) / (len(pooled) + 1 / 4)).reshape(x.shape)
 
 
 def _rhat(x: np.ndarray) -> np.ndarray:
@@ -205,5 +211,6 @@ def _ess(x: np.ndarray) -> np.ndarray:
 def _autocovariance(x: np.ndarray) -> np.ndarray:
     """Return the sum of products of deviations at every lag over the number of draws, `[chains, draws, numbers]`."""
     draws = x.shape[1]
-    spectrum = fft.rfft(x - x.mean(1, keepdims=True), fft.next_fast_len(2 * draws, real=True), axis=1)
-    return fft.irfft(np.abs(spectrum) ** 2, fft.next_fast_len(2 * draws, real=True), axis=1)[:, :draws] / draws
+    # As many zeros behind the draws as there are draws, so that the last do not meet the first.
+    spectrum = np.fft.rfft(x - x.mean(1, keepdims=True), 2 * draws, 1)
+    return np.fft.irfft(np.abs(spectrum) ** 2, 2 * draws, 1)[:, :draws] / draws

@@ -45,7 +45,7 @@ class Adapted:
     """
 
     process: Callable[[Any], Process]
-    step_size: float = 0.1
+    step_size: float | Float[Array, ""] = 0.1
     target: float = 0.574
     pace: float = 20.0
     delay: float = 10.0

