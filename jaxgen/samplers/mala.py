@@ -27,7 +27,7 @@ class Move(NamedTuple):
 
     acceptance: Float[Array, ""]  # probability with which it was accepted
     accepted: Array
-    not_finite: Array  # whether its position, log-density or score was not, for which it was rejected
+    not_finite: Array  # whether its log-density or score was not, for which it was rejected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,10 @@ class MALA:
         Returns:
             The position with its log-density and score.
         """
-        place, _ = self._look(position)
-        return place
+        place = self._look(position)
+        finite = jnp.all(jnp.isfinite(ravel_pytree((place.log_density, place.score))[0]))
+        score = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), place.score)
+        return Place(position, jnp.where(finite, place.log_density, -jnp.inf), score)
 
     def step(self, key: Key[Array, ""], state: Place) -> tuple[Place, Move]:
         """Propose a place, and go there or stay.
@@ -100,24 +102,19 @@ class MALA:
         Returns:
             The new state, and what became of the proposal.
         """
-        (position, restore), (drift, _), (e, _) = map(ravel_pytree, (state.position, state.score, noise))
-        proposal, finite = self._look(
-            restore(position + self.step_size * self.beta * drift + jnp.sqrt(2 * self.step_size) * e)
-        )
-        # Equation 11 in units of the noise: the way there took the noise e, the way back would take -(e + s) with s the
-        # sum of both drifts times sqrt(alpha / 2). Half of |e|^2 - |e + s|^2 is this product, without cancellation.
-        s = jnp.sqrt(self.step_size / 2) * self.beta * (drift + ravel_pytree(proposal.score)[0])
+        (position, restore), (score, _), (e, _) = map(ravel_pytree, (state.position, state.score, noise))
+        root = jnp.sqrt(self.step_size / 2)
+        proposal = self._look(restore(position + self.step_size * self.beta * score + 2 * root * e))
+        # Equation 11 in units of the noise: the way there took the noise e, the way back would take -(e + s), s being the
+        # sum of both drifts over the noise's deviation. This is half of |e|^2 - |e + s|^2, without the cancellation.
+        s = root * self.beta * (score + ravel_pytree(proposal.score)[0])
         back_over_there = -jnp.sum(s * (e + s / 2))
+        finite = jnp.isfinite(proposal.log_density + back_over_there)  # it holds every number of the proposal's score
         log_ratio = self.beta * (proposal.log_density - state.log_density) + back_over_there
         acceptance = jnp.where(finite, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0)
         accepted = threshold < acceptance
         new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposal, state)
         return new, Move(acceptance, accepted, ~finite)
 
-    def _look(self, position: PyTree) -> tuple[Place, Array]:
-        """Return a place, and whether all of it is finite."""
-        log_density, score = jax.value_and_grad(self.log_density)(position)
-        leaves = jax.tree.leaves((position, log_density, score))
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
-        score = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), score)
-        return Place(position, jnp.where(finite, log_density, -jnp.inf), score), finite
+    def _look(self, position: PyTree) -> Place:
+        return Place(position, *jax.value_and_grad(self.log_density)(position))
