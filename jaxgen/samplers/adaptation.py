@@ -57,9 +57,8 @@ class Adapted:
 
     def init(self, position: PyTree) -> Warming:
         """Return the state before the first step, from what the process itself starts from."""
-        log_step_size = jnp.log(jnp.asarray(self.step_size, jnp.float32))
         inner = self.process(self.step_size).init(position)
-        return Warming(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), log_step_size, log_step_size)
+        return Warming(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), self._start, self._start)
 
     def step(self, key: Key[Array, ""], state: Warming) -> tuple[Warming, Any]:
         """Let the process make one step, and correct the next one's size.
@@ -74,11 +73,14 @@ class Adapted:
         inner, info = self.process(jnp.exp(state.log_step_size)).step(key, state.inner)
         steps = state.steps + 1
         excess = state.excess + (self.target - jnp.mean(info.acceptance) - state.excess) / (steps + self.delay)
-        start = jnp.log(jnp.asarray(self.step_size, jnp.float32))
-        log_step_size = start - self.pace * jnp.sqrt(steps) * excess
+        log_step_size = self._start - self.pace * jnp.sqrt(steps) * excess
         log_average = state.log_average + (log_step_size - state.log_average) * steps**-self.forgetting
         return Warming(inner, steps, excess, log_step_size, log_average), info
 
     def frozen(self, state: Warming) -> Process:
         """Return the process with the step size that was found; `state.inner` is where it goes on."""
         return self.process(jnp.exp(state.log_average))
+
+    @property
+    def _start(self) -> Float[Array, ""]:
+        return jnp.log(jnp.asarray(self.step_size, jnp.float32))
