@@ -105,7 +105,7 @@ class MALA:
         (position, restore), (score, _), (e, _) = map(ravel_pytree, (state.position, state.score, noise))
         root = jnp.sqrt(self.step_size / 2)
         proposal = self._look(restore(position + self.step_size * self.beta * score + 2 * root * e))
-        # Equation 11 in units of the noise: the way there took the noise e, the way back would take -(e + s), where s is
+        # Equation 11 in units of the noise: the way there took the noise e, the way back would take -(e + s), s being
         # the sum of both drifts over the noise's deviation. Half of |e|^2 - |e + s|^2, without the cancellation:
         s = root * self.beta * (score + ravel_pytree(proposal.score)[0])
         back_over_there = -jnp.sum(s * (e + s / 2))
