@@ -6,6 +6,7 @@ disagreement and heavy tails do no harm.
 """
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ __all__ = ["acceptance", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
 
 Judged = Float[np.ndarray, "..."]
 
-_FEWEST = 4  # draws of a chain; fewer tell nothing
+_FEWEST_DRAWS = 4  # of a chain; fewer tell nothing
 
 
 def acceptance(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
@@ -58,12 +59,13 @@ def split_rhat(draws: ArrayLike) -> Judged:
         Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved
         R-hat for assessing convergence of MCMC (2021), section 4.
     """
-    x = _columns(draws)
-    if x.shape[0] < 2 or x.shape[1] < _FEWEST:
-        return _restored(np.full(x.shape[2], np.nan), draws)
-    halves = _halves(x)
-    folded = np.abs(halves - np.median(halves, (0, 1)))
-    return _restored(np.maximum(_rhat(_scores(halves)), _rhat(_scores(folded))), draws)
+
+    def statistic(x: np.ndarray) -> np.ndarray:
+        halves = _halves(x)
+        folded = np.abs(halves - np.median(halves, (0, 1)))
+        return np.maximum(_rhat(_scores(halves)), _rhat(_scores(folded)))
+
+    return _judged(statistic, draws, fewest_chains=2)
 
 
 def bulk_ess(draws: ArrayLike) -> Judged:
@@ -83,10 +85,7 @@ def bulk_ess(draws: ArrayLike) -> Judged:
         Vehtari et al. (2021), section 4; for where the sum over lags ends, Geyer, Practical Markov chain Monte Carlo
         (1992).
     """
-    x = _columns(draws)
-    if x.shape[1] < _FEWEST:
-        return _restored(np.full(x.shape[2], np.nan), draws)
-    return _restored(_ess(_scores(_halves(x))), draws)
+    return _judged(lambda x: _ess(_scores(_halves(x))), draws)
 
 
 def tail_ess(draws: ArrayLike) -> Judged:
@@ -104,13 +103,13 @@ def tail_ess(draws: ArrayLike) -> Judged:
     References:
         Vehtari et al. (2021), section 4.
     """
-    x = _columns(draws)
-    if x.shape[1] < _FEWEST:
-        return _restored(np.full(x.shape[2], np.nan), draws)
-    # What is not finite stays so when it is compared.
-    lost = np.where(np.isfinite(x), 0.0, np.nan)
-    low, high = (_ess(_halves((x <= np.quantile(x, q, (0, 1))) + lost)) for q in (0.05, 0.95))
-    return _restored(np.minimum(low, high), draws)
+
+    def statistic(x: np.ndarray) -> np.ndarray:
+        lost = np.where(np.isfinite(x), 0.0, np.nan)  # what is not finite stays so when it is compared
+        low, high = (_ess(_halves((x <= np.quantile(x, q, (0, 1))) + lost)) for q in (0.05, 0.95))
+        return np.minimum(low, high)
+
+    return _judged(statistic, draws)
 
 
 def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
@@ -139,18 +138,14 @@ def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
     return arviz.from_dict(**groups) if by_name else arviz.from_dict(groups)
 
 
-def _columns(draws: ArrayLike) -> np.ndarray:
-    """Return draws as `[chains, draws, numbers]`."""
+def _judged(statistic: Callable[[np.ndarray], np.ndarray], draws: ArrayLike, fewest_chains: int = 1) -> Judged:
+    """Apply `[chains, draws, numbers] -> [numbers]` where there is enough to judge."""
     x = np.asarray(draws, np.float64)
     if x.ndim < 2 or x.size == 0:
-        raise ValueError(
-            f"chains are judged by draws [chains, draws, ...]; it got an array of shape {x.shape}: check it."
-        )
-    return x.reshape(*x.shape[:2], -1)
-
-
-def _restored(judged: np.ndarray, draws: ArrayLike) -> np.ndarray:
-    return judged.reshape(np.shape(draws)[2:])
+        raise ValueError(f"chains are judged by draws [chains, draws, ...]; got an array of shape {x.shape}: check it.")
+    enough = x.shape[0] >= fewest_chains and x.shape[1] >= _FEWEST_DRAWS
+    numbers = x.reshape(*x.shape[:2], -1)
+    return (statistic(numbers) if enough else np.full(numbers.shape[2], np.nan)).reshape(x.shape[2:])
 
 
 def _halves(x: np.ndarray) -> np.ndarray:
