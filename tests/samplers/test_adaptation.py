@@ -1,0 +1,83 @@
+"""Step sizes found for Gaussians whose best one is known to be some thousand times larger or smaller than the start."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import samplers
+from jaxgen.loop import iterate
+
+
+def normal(x):
+    return -0.5 * jnp.sum(x**2)
+
+
+def settled(dimensions):
+    """About the best step size for a standard normal law."""
+    return 1.4 / dimensions ** (1 / 3)
+
+
+@pytest.mark.parametrize("dimensions", [2, 16, 128])
+def test_one_step_size_for_many_chains(dimensions):
+    """200 steps of warm-up from starts that are 1,000 times too small, right, and 1,000 times too large."""
+
+    def run(step_size, key):
+        chains = lambda size: samplers.Chains(samplers.MALA(normal, size))
+        adapted = samplers.Adapted(chains, step_size)
+        key_start, key_warm, key_run = jax.random.split(key, 3)
+        start = adapted.init(jax.random.normal(key_start, (512, dimensions)))
+        state, _ = iterate(adapted.step, key_warm, start, length=200)
+        _, moves = iterate(adapted.frozen(state).step, key_run, state.inner, length=20)
+        return jnp.mean(moves.acceptance), state
+
+    starts = settled(dimensions) * jnp.array([1e-3, 1.0, 1e3])
+    accepted, state = jax.jit(jax.vmap(run))(starts, jax.random.split(jax.random.key(dimensions), 3))
+    np.testing.assert_allclose(accepted, 0.574, atol=0.03)
+    assert state.log_average.shape == (3,)
+    assert (state.steps == 200).all()
+
+
+def test_each_chain_its_own_step_size():
+    """Three laws whose scales are 100 apart, and one start, from 100 times too small to a million times too large."""
+
+    def run(scale, key):
+        density = lambda x: -0.5 * jnp.sum((x / scale) ** 2)
+        adapted = samplers.Adapted(lambda size: samplers.MALA(density, size), step_size=100 * settled(8), target=0.65)
+        key_start, key_warm, key_run = jax.random.split(key, 3)
+        start = adapted.init(scale * jax.random.normal(key_start, (8,)))
+        state, _ = iterate(adapted.step, key_warm, start, length=2000)
+        _, moves = iterate(adapted.frozen(state).step, key_run, state.inner, length=2000)
+        return jnp.mean(moves.acceptance), jnp.exp(state.log_average)
+
+    scales = jnp.array([0.01, 1.0, 100.0])
+    accepted, sizes = jax.jit(jax.vmap(run))(scales, jax.random.split(jax.random.key(0), 3))
+    np.testing.assert_allclose(accepted, 0.65, atol=0.08)
+    np.testing.assert_allclose(sizes / scales**2, sizes[1], rtol=0.4)
+
+
+def test_adapted_chains_inside_chains():
+    inside = samplers.Chains(samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=10.0))
+    run = jax.jit(lambda x: iterate(inside.step, jax.random.key(0), inside.init(x), length=500)[0])
+    found = np.asarray(run(jnp.zeros((16, 4))).log_average)
+    assert found.shape == (16,)
+    assert len(np.unique(found)) == 16
+    np.testing.assert_allclose(found, found.mean(), atol=0.5)
+
+
+def test_proposals_that_are_never_finite_shrink_the_step():
+    density = lambda x: jnp.sum(jnp.where(jnp.abs(x) > 1e-2, jnp.nan, 0 * x))
+    adapted = samplers.Adapted(lambda size: samplers.MALA(density, size), 1.0)
+    run = jax.jit(lambda x: iterate(adapted.step, jax.random.key(0), adapted.init(x), length=300)[0])
+    assert np.exp(run(jnp.zeros(2)).log_average) < 1e-3
+
+
+def test_before_the_first_step_the_start_is_kept():
+    adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=0.3)
+    assert adapted.frozen(adapted.init(jnp.zeros(2))).step_size == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0, -0.5, 57.4])
+def test_a_target_that_is_no_probability_is_refused(target):
+    with pytest.raises(ValueError, match=f"target is {target}; make it a probability"):
+        samplers.Adapted(lambda size: samplers.MALA(normal, size), target=target)
