@@ -74,9 +74,9 @@ PROBLEMS = {
 
 
 def extreme(width: int, steps: int) -> methods.EVL:
-    """Return the extreme value network: 32 guesses for each target, weighed by place and input."""
+    """Return the extreme value network: 128 guesses for each target, weighed by place and input."""
     generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), given=1)
-    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(32, chunk=10), learning_rate=Cosine(2e-3, steps))
+    return methods.EVL(generator, latent_dim=8, scheme=methods.Own(128, chunk=10), learning_rate=Cosine(1e-3, steps))
 
 
 def least_squares(width: int, steps: int) -> methods.EVL:
@@ -99,12 +99,10 @@ class Model:
     Attributes:
         title: what stands there.
         make: the method of an outcome's width and the steps; None where nothing is trained.
-        fit: makes the method that is drawn from of what was trained.
     """
 
     title: str
     make: Callable[[int, int], Any] | None = None
-    fit: Callable[[jaxgen.Result], Any] = lambda result: result.config.method
 
 
 MODELS = {
@@ -113,7 +111,7 @@ MODELS = {
     "untrained": Model("EVL, untrained", extreme),
     "least_squares": Model("least squares", least_squares),
     "mixture_density": Model("mixture density network", mixture_density),
-    "extreme": Model("EVL", extreme, histograms.widened),
+    "extreme": Model("EVL", extreme),
 }
 
 
@@ -168,8 +166,7 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
     rows = problem.make(seed)
     identity = {"model": model, "data": describe(rows), "grid": describe(problem.grid), "draws": DRAWS}
     identity |= {"inputs": problem.inputs.tolist(), "truth": TRUTH}
-    if config:
-        identity |= {"config": describe(config), "fit": MODELS[model].fit.__name__, "residual": histograms.RESIDUAL}
+    identity |= {"config": describe(config)} if config else {}
     place = trials.place(experiment.runs, f"{name}-{model}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
@@ -183,21 +180,13 @@ def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, 
             method, state = trials.untrained(config)
         else:
             result, spent = trials.timed(config, place)
-            method, state = MODELS[model].fit(result), result.of(0)
+            method, state = result.config.method, result.of(0)
+        sample = jax.jit(method.sample_given, static_argnums=3)
         at = jnp.asarray(problem.inputs, jnp.float32)
-
-        def draws(method: Any) -> Callable[[int], np.ndarray]:
-            sample = jax.jit(method.sample_given, static_argnums=3)
-            return lambda i: np.asarray(sample(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
-
-        draw = draws(method)
+        draw = lambda i: np.asarray(sample(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
         points = np.concatenate([draw(i)[:400] for i in range(len(at))])
         shown = np.concatenate([np.repeat(problem.inputs, 400, 0), points], 1)
-        found = {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
-        if getattr(method, "bandwidth", 0.0):
-            bare = measure(name, draws(dataclasses.replace(method, bandwidth=0.0)))
-            found |= {f"bare_{measured}": value for measured, value in bare.items()}
-        return found
+        return {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
 
     return trials.remembered(place.with_suffix(".json"), identity, compute)
 
@@ -220,11 +209,7 @@ def run(experiment: Experiment) -> report.Table:
     rows = []
     for (name, model), cells in found.items():
         values = {c.name: [at[c.name] for at in cells if c.name in at] for c in COLUMNS}
-        title = f"{PROBLEMS[name].title}: {MODELS[model].title}"
-        rows.append(report.Row(title, values))
-        if any("bare_kl" in at for at in cells):
-            bare = {c.name: [at[f"bare_{c.name}"] for at in cells] for c in COLUMNS if f"bare_{c.name}" in cells[0]}
-            rows.append(report.Row(f"{title}, without the bandwidth", bare))
+        rows.append(report.Row(f"{PROBLEMS[name].title}: {MODELS[model].title}", values))
     table = report.Table("evl_conditional", TITLE, COLUMNS, rows, ["The paper has no such table."])
     print(f"\n{table}\n")
     configs = {f"{name} {model}": configure(experiment, name, model, 1) for name, model in found}

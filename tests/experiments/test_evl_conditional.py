@@ -19,7 +19,7 @@ def test_every_model_is_measured_written_and_drawn(tmp_path, monkeypatch):
     experiment = evl_conditional.Experiment(problems=("pendulum",), quick=True, steps=10, runs=tmp_path)
     table = evl_conditional.run(experiment)
     evl_conditional.truth.cache_clear()
-    assert len(table.rows) == len(evl_conditional.MODELS) + 1  # EVL without its bandwidth as well
+    assert len(table.rows) == len(evl_conditional.MODELS)
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
     fisher = {row.title.removeprefix("double pendulum: "): row.values["fisher"][0] for row in table.rows}
     assert fisher["the truth itself (floor)"] < fisher["outcomes of any input (chance)"] < fisher["EVL, untrained"]

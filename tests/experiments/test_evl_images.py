@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import evl_images, images, judge
+from experiments import evl_images, images, images_report, judge
 from jaxgen import data
 
 
@@ -16,7 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(images, "SETS", {"mnist": pictures})
     monkeypatch.setattr(images, "WIDTHS", (8, 8, 4))
     monkeypatch.setattr(images, "TARGETS", 50)
-    monkeypatch.setattr(evl_images, "DRAWS", 200)
+    monkeypatch.setattr(images_report, "DRAWS", 200)
     ours = images.ours
     monkeypatch.setattr(images, "ours", lambda *given: dataclasses.replace(ours(*given), batch_size=40))
 
