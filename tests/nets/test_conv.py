@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgen import nets, parallel
-from jaxgen.nets import conv
+from jaxgen.nets import convolution
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 KINDS = {
@@ -94,7 +94,7 @@ def test_flax_takes_it_and_the_layout_sees_it(groups):
 def test_elsewhere_it_is_jax_s_own(monkeypatch):
     x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
     assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
-    monkeypatch.setattr(conv.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
     assert "custom_vjp" not in str(jax.make_jaxpr(how(nets.convolve))(x, w))
     assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
 
