@@ -6,13 +6,26 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 import jax
 from jaxtyping import Array, Float, Int, Key, PyTree
 
-__all__ = ["Array", "Batch", "Float", "Int", "Key", "Method", "Metrics", "Params", "PyTree", "State", "Step"]
+__all__ = ["Array", "Batch", "Float", "Int", "Key", "Method", "Metrics", "Params", "Process", "PyTree", "State", "Step"]
 
 Params: TypeAlias = Any  # pytrees of arrays, each of its method's own structure
 State: TypeAlias = Any
 Batch: TypeAlias = Any
 Metrics = Mapping[str, Array]
 Step = Callable[..., tuple[State, Any]]
+
+
+@runtime_checkable
+class Process(Protocol):
+    """A start and a transition, `init` and `step(key, state, *inputs) -> (state, info)`, which `loop.iterate` runs."""
+
+    def init(self, *arguments: Any, **named: Any) -> State:
+        """Return the state before the first step."""
+        ...
+
+    def step(self, *arguments: Any, **named: Any) -> tuple[State, Any]:
+        """Return the state after one step, and what there is to report."""
+        ...
 
 
 @runtime_checkable

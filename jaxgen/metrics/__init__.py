@@ -1,5 +1,17 @@
 """Measures of how well a model did, in NumPy's double precision on the host."""
 
+from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
 
-__all__ = ["Grid", "Histogram", "fisher_distance", "kl_divergence", "mass_off_support"]
+__all__ = [
+    "Grid",
+    "Histogram",
+    "acceptance",
+    "bulk_ess",
+    "fisher_distance",
+    "kl_divergence",
+    "mass_off_support",
+    "split_rhat",
+    "tail_ess",
+    "to_arviz",
+]

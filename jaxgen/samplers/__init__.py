@@ -1,19 +1,31 @@
-"""Samplers: weights and acceptance, on arrays and densities alone."""
+"""Samplers: chains, weights and acceptance, on arrays and densities alone."""
 
+from jaxgen.samplers.adaptation import Adapted, Warming
+from jaxgen.samplers.chains import Chains
 from jaxgen.samplers.density_law import (
     nearest_log_density,
     pushforward_log_density,
     zador_exponent,
     zador_log_weights,
 )
+from jaxgen.samplers.latent import latent_log_density, tilted_log_density
+from jaxgen.samplers.mala import MALA, Move, Place
 from jaxgen.samplers.rejection import effective_sample_size, reject, resample
 
 __all__ = [
+    "MALA",
+    "Adapted",
+    "Chains",
+    "Move",
+    "Place",
+    "Warming",
     "effective_sample_size",
+    "latent_log_density",
     "nearest_log_density",
     "pushforward_log_density",
     "reject",
     "resample",
+    "tilted_log_density",
     "zador_exponent",
     "zador_log_weights",
 ]

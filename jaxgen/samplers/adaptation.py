@@ -1,0 +1,84 @@
+"""A step size found while warming up."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxgen.types import Any, Array, Float, Int, Key, Process, PyTree, State
+
+__all__ = ["Adapted", "Warming"]
+
+
+class Warming(NamedTuple):
+    """Where a process stands, and what is known so far of its step size."""
+
+    inner: State  # the process's own
+    steps: Int[Array, ""]
+    excess: Float[Array, ""]  # mean of target minus acceptance
+    log_step_size: Float[Array, ""]  # the next step's
+    log_average: Float[Array, ""]  # the one to keep
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapted:
+    """A process that adapts its step size until proposals are accepted as often as they should be, as a process.
+
+    Around `Chains` one step size is shared and follows the mean acceptance over all of them, which settles within
+    short runs; around the process of one chain, inside `Chains`, each finds its own. Draws made while the step size
+    moves have not quite the right law: warm up, then go on with `frozen`.
+
+    Attributes:
+        process: makes the process with a step size `[]`: `lambda size: Chains(MALA(log_density, size))`. What it
+            reports has an `acceptance`.
+        step_size: the first; it may be wrong by orders of magnitude.
+        target: the acceptance to reach. 0.574 is best for Langevin proposals in many dimensions.
+        pace: the larger, the further one step moves the logarithm of the step size.
+        delay: in steps; damps the first of them.
+        forgetting: between 0.5 and 1; the step size to keep is a mean of the last `n ** forgetting` of n steps.
+
+    References:
+        Hoffman and Gelman, The No-U-Turn sampler (2014), equation 6, without its pull to larger steps; after Nesterov,
+        Primal-dual subgradient methods for convex problems (2009).
+        Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin diffusions (1998).
+    """
+
+    process: Callable[[Any], Process]
+    step_size: float = 0.1
+    target: float = 0.574
+    pace: float = 20.0
+    delay: float = 10.0
+    forgetting: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise ValueError(f"target is {self.target}; make it a probability between 0 and 1, such as 0.574.")
+
+    def init(self, position: PyTree) -> Warming:
+        """Return the state before the first step, from what the process itself starts from."""
+        log_step_size = jnp.log(jnp.asarray(self.step_size, jnp.float32))
+        inner = self.process(self.step_size).init(position)
+        return Warming(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), log_step_size, log_step_size)
+
+    def step(self, key: Key[Array, ""], state: Warming) -> tuple[Warming, Any]:
+        """Let the process make one step, and correct the next one's size.
+
+        Args:
+            key: the process's own.
+            state: where both stand.
+
+        Returns:
+            The new state, and what the process reports.
+        """
+        inner, info = self.process(jnp.exp(state.log_step_size)).step(key, state.inner)
+        steps = state.steps + 1
+        excess = state.excess + (self.target - jnp.mean(info.acceptance) - state.excess) / (steps + self.delay)
+        start = jnp.log(jnp.asarray(self.step_size, jnp.float32))
+        log_step_size = start - self.pace * jnp.sqrt(steps) * excess
+        log_average = state.log_average + (log_step_size - state.log_average) * steps**-self.forgetting
+        return Warming(inner, steps, excess, log_step_size, log_average), info
+
+    def frozen(self, state: Warming) -> Process:
+        """Return the process with the step size that was found; `state.inner` is where it goes on."""
+        return self.process(jnp.exp(state.log_average))

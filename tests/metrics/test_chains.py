@@ -1,0 +1,146 @@
+"""Chain diagnostics against ArviZ, and against chains whose autocorrelation is known in closed form."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from jaxgen import metrics
+
+RNG = np.random.default_rng
+
+
+def autoregressive(rng, chains, draws, coefficient):
+    """Chains of lag-one correlation, started in stationarity."""
+    x = np.empty((chains, draws))
+    x[:, 0] = rng.standard_normal(chains)
+    for t in range(1, draws):
+        x[:, t] = coefficient * x[:, t - 1] + math.sqrt(1 - coefficient**2) * rng.standard_normal(chains)
+    return x
+
+
+def stuck(rng):
+    x = rng.standard_normal((4, 200))
+    x[2] = 0.7
+    return x
+
+
+CASES = {
+    "independent": lambda rng: rng.standard_normal((4, 500)),
+    "odd": lambda rng: rng.standard_normal((3, 501)),
+    "correlated": lambda rng: autoregressive(rng, 4, 1000, 0.9),
+    "alternating": lambda rng: autoregressive(rng, 4, 1000, -0.7),
+    "hardly moving": lambda rng: autoregressive(rng, 2, 300, 0.999),
+    "apart": lambda rng: rng.standard_normal((4, 200)) + np.arange(4)[:, None],
+    "of other widths": lambda rng: rng.standard_normal((4, 200)) * np.arange(1, 5)[:, None],
+    "drifting": lambda rng: rng.standard_normal((4, 200)) + np.linspace(0, 3, 200),
+    "heavy tails": lambda rng: rng.standard_cauchy((4, 400)),
+    "one chain": lambda rng: autoregressive(rng, 1, 400, 0.5),
+    "one stuck": stuck,
+    "all stuck apart": lambda rng: np.repeat(rng.standard_normal((4, 1)), 100, 1),
+    "rejections": lambda rng: np.repeat(autoregressive(rng, 4, 100, 0.5), 5, 1),
+    "ties": lambda rng: rng.integers(0, 3, (4, 300)).astype(float),
+    "two values": lambda rng: (rng.random((4, 300)) < 0.01).astype(float),
+    "constant": lambda rng: np.full((4, 100), 2.5),
+    "almost constant": lambda rng: 2.5 + 1e-17 * rng.standard_normal((4, 100)),
+    "large offset": lambda rng: 1e6 + rng.standard_normal((4, 100)),
+    **{f"{n} draws": lambda rng, n=n: rng.standard_normal((3, n)) for n in range(1, 14)},
+    **{f"{n} draws of one chain": lambda rng, n=n: rng.standard_normal((1, n)) for n in (4, 5, 7, 10)},
+    **{f"{n} correlated draws": lambda rng, n=n: autoregressive(rng, 4, n, 0.95) for n in (8, 9, 20, 21)},
+    **{f"random {n}": lambda rng: autoregressive(rng, 4, rng.integers(5, 60), rng.uniform(-1, 1)) for n in range(40)},
+}
+JUDGES = {"bulk": metrics.bulk_ess, "tail": metrics.tail_ess, "rhat": metrics.split_rhat}
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.filterwarnings("ignore")  # ArviZ's own, and its dependencies'
+def test_equal_to_arviz(judge):
+    arviz = pytest.importorskip("arviz", reason="the reference is not installed")
+    reference = {
+        "bulk": lambda x: arviz.ess(x, method="bulk"),
+        "tail": lambda x: arviz.ess(x, method="tail", prob=(0.05, 0.95)),
+        "rhat": lambda x: arviz.rhat(x, method="rank"),
+    }[judge]
+    for number, (name, make) in enumerate(CASES.items()):
+        x = make(RNG(number))
+        np.testing.assert_allclose(JUDGES[judge](x), reference(x), rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("coefficient", [-0.5, 0.0, 0.5, 0.9])
+def test_effective_draws_of_an_autoregression(coefficient):
+    """Worth (1 - c) / (1 + c) draws each; the estimate over 20 runs of 4 x 5,000 draws is within 5 %."""
+    found = metrics.bulk_ess(np.stack([autoregressive(RNG(i), 4, 5000, coefficient) for i in range(20)], -1))
+    assert found.shape == (20,)
+    expected = 20_000 * (1 - coefficient) / (1 + coefficient)
+    assert found.mean() == pytest.approx(expected, rel=0.05)
+
+
+def test_effective_draws_are_what_the_mean_s_error_says():
+    """Variance of the mean over many runs: the law's variance over the effective draws."""
+    runs = np.stack([autoregressive(RNG(i), 4, 500, 0.8) for i in range(400)], -1)
+    worth = 1 / runs.mean((0, 1)).var()
+    assert np.median(metrics.bulk_ess(runs)) == pytest.approx(worth, rel=4 * math.sqrt(2 / 400))
+
+
+def test_rhat_sees_what_is_apart():
+    alike = RNG(0).standard_normal((4, 1000, 3))
+    found = metrics.split_rhat(alike + np.array([0, 0.0, 1.0]) * np.arange(4)[:, None, None])
+    assert found[:2].max() < 1.01
+    assert found[2] > 1.3
+    wider = alike * np.array([1.0, 1.0, 3.0, 3.0])[:, None, None]
+    assert metrics.split_rhat(wider).min() > 1.05
+    drifting = alike + np.linspace(0, 2, 1000)[:, None]
+    assert metrics.split_rhat(drifting).min() > 1.1
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+def test_every_number_is_judged_by_itself(judge):
+    x = np.stack([make(RNG(1)) for name, make in CASES.items() if make(RNG(1)).shape == (4, 200)], -1).reshape(
+        4, 200, -1, 2
+    )
+    found = JUDGES[judge](x)
+    assert found.shape == x.shape[2:]
+    for place in np.ndindex(found.shape):
+        np.testing.assert_allclose(found[place], JUDGES[judge](x[:, :, *place]), rtol=1e-12)
+    assert JUDGES[judge](x[..., 0, 0]).shape == ()
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_is_told_by_nan(judge, bad):
+    x = RNG(0).standard_normal((4, 50, 2))
+    x[1, 7, 0] = bad
+    found = JUDGES[judge](x)
+    assert np.isnan(found[0])
+    assert np.isfinite(found[1])
+
+
+def test_acceptance_by_chain():
+    np.testing.assert_allclose(metrics.acceptance([[1.0, 0.5], [0.0, 0.0]]), [0.75, 0.0])
+    for wrong in ([0.5], [[1.5]], [[np.nan]], np.zeros((2, 0))):
+        with pytest.raises(ValueError, match="give probabilities"):
+            metrics.acceptance(wrong)
+
+
+@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("shape", [(), (5,), (0, 5), (4, 0), (4, 5, 0)])
+def test_what_holds_no_chains_is_refused(judge, shape):
+    with pytest.raises(ValueError, match="by draws"):
+        JUDGES[judge](np.zeros(shape))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_chains_become_arviz_s():
+    arviz = pytest.importorskip("arviz", reason="what it converts to is not installed")
+    x, rate = RNG(0).standard_normal((4, 100, 2)), RNG(1).random((4, 100))
+    converted = metrics.to_arviz(x, acceptance_rate=rate)
+    np.testing.assert_array_equal(converted["posterior"]["x"].values, x)
+    np.testing.assert_array_equal(converted["sample_stats"]["acceptance_rate"].values, rate)
+    np.testing.assert_allclose(arviz.summary(converted, round_to="none")["ess_bulk"], metrics.bulk_ess(x), rtol=1e-6)
+
+
+def test_without_arviz_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "arviz", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install"):
+        metrics.to_arviz(np.zeros((2, 5)))
