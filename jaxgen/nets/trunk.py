@@ -60,7 +60,7 @@ class PairNet(nn.Module):
     trunk: nn.Module | None = None
 
     @nn.compact
-    def __call__(self, x: Float[Array, "..."], z: Float[Array, "... k"]) -> Float[Array, "... 1"]:
+    def __call__(self, x: Float[Array, "..."], z: Float[Array, "... k"]) -> Float[Array, "... d"]:
         """Map rows `[..., *row]` and vectors `[..., k]` to numbers `[..., 1]`."""
         features = x if self.trunk is None else self.trunk(x)
         return self.head(jnp.concatenate([features, z], -1))
