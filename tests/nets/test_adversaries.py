@@ -87,23 +87,23 @@ def test_celeba():
 
 
 def drawn(network, *inputs):
-    params = network.init(jax.random.key(0), *inputs)["params"]
+    params = jax.jit(network.init)(jax.random.key(0), *inputs)["params"]
     return {"/".join(key.key for key in path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(params)}
 
 
 def test_digits_are_drawn_as_released():
-    generator, energy, _ = nets.digit_adversaries(width=128, latent_dim=8)
+    generator, energy, _ = nets.digit_adversaries(width=64, latent_dim=8)
     found = drawn(generator, jnp.zeros((1, 8)))
     for name, leaf in found.items():
         if "Transposed" in name and name.endswith("kernel") and leaf.size > 5000:
             np.testing.assert_allclose([leaf.mean(), leaf.std()], [0, 0.02], atol=1e-3)
         if name.endswith("scale"):
-            assert 0.5 < np.std(leaf) / 0.02 < 1.5
-            np.testing.assert_allclose(leaf.mean(), 1, atol=0.02)
+            assert 0.3 < np.std(leaf) / 0.02 < 2
+            np.testing.assert_allclose(leaf.mean(), 1, atol=0.03)
     assert 0.95 < np.abs(found["Dense_0/kernel"]).max() * 8**0.5 <= 1
     found = drawn(energy, jnp.zeros((1, 28, 28, 1)))
     np.testing.assert_allclose(found["Conv_3/kernel"].std(), 0.02, rtol=0.05)
-    assert 0.8 < np.abs(found["Conv_3/bias"]).max() * (25 * 64) ** 0.5 <= 1
+    assert 0.8 < np.abs(found["Conv_3/bias"]).max() * (25 * 32) ** 0.5 <= 1
 
 
 def test_photos_and_dense_networks_are_drawn_as_pytorch_draws_them():

@@ -16,7 +16,7 @@ def test_a_loop_in_numpy(side, size, stride, output):
     """Each pixel adds its own window, `(size - 1) // 2` ahead of its place, to the output, as in PyTorch."""
     layer = nets.TransposedConv(3, size, stride, (output, output))
     x = np.random.default_rng(0).normal(size=(2, side, side, 4))
-    params = layer.init(jax.random.key(0), jnp.float32(x))
+    params = jax.jit(layer.init)(jax.random.key(0), jnp.float32(x))
     kernel, bias = (np.asarray(params["params"][name], float) for name in ("kernel", "bias"))
     whole = np.zeros((2, side * stride + size, side * stride + size, 3))
     turned = kernel[::-1, ::-1]
@@ -25,9 +25,10 @@ def test_a_loop_in_numpy(side, size, stride, output):
         whole[:, i * stride : i * stride + size, j * stride : j * stride + size] += window
     pad = (size - 1) // 2
     expected = whole[:, pad : pad + output, pad : pad + output] + bias
-    found = layer.apply(params, jnp.float32(x))
+    apply = jax.jit(lambda x: layer.apply(params, x))
+    found = apply(jnp.float32(x))
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(layer.apply(params, jnp.float32(x[0])), found[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(apply(jnp.float32(x[0])), found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_batches_train_and_running_statistics_serve():
@@ -50,15 +51,15 @@ def test_batches_train_and_running_statistics_serve():
 def test_a_small_generator_layer_by_layer():
     net = nets.TransposedGenerator((5, 4, 2), (6, 3), ((5, 2), (3, 1)), first=False)
     z = jax.random.normal(jax.random.key(1), (7, 2))
-    variables = net.init(jax.random.key(0), z)
+    variables = jax.jit(net.init)(jax.random.key(0), z)
     params = variables["params"]
     x = (z @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"][None]).reshape(7, 3, 2, 6)
     layer = lambda i, *how: lambda x: nets.TransposedConv(*how).apply({"params": params[f"TransposedConv_{i}"]}, x)
     x = np.asarray(layer(0, 3, 5, 2, (5, 4))(x))
-    scale = params["BatchNorm_0"]["BatchNorm_0"]["scale"]
+    scale = np.asarray(params["BatchNorm_0"]["BatchNorm_0"]["scale"])
     x = np.maximum((x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5) * scale, 0)
     expected = np.tanh(layer(1, 2, 3, 1, (5, 4))(jnp.float32(x)))
-    found, _ = net.apply(variables, z, mutable=["batch_stats"])
+    found, _ = jax.jit(lambda z: net.apply(variables, z, mutable=["batch_stats"]))(z)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match="2 convolutions need as many widths and got 1"):
         nets.TransposedGenerator((4, 4, 1), (6,), ((5, 2), (3, 1))).init(jax.random.key(0), z)
@@ -67,8 +68,8 @@ def test_a_small_generator_layer_by_layer():
 def test_running_statistics_of_a_single_row():
     net = nets.TransposedGenerator((4, 4, 1), (6, 3), ((4, 2), (4, 2)))
     z = jax.random.normal(jax.random.key(1), (5, 2))
-    variables = net.init(jax.random.key(0), z)
-    together = net.apply(variables, z)
-    alone = jnp.stack([net.apply(variables, row) for row in z])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(jax.vmap(lambda row: net.apply(variables, row))(z), alone, rtol=1e-4, atol=1e-6)
+    variables = jax.jit(net.init)(jax.random.key(0), z)
+    make = jax.jit(lambda z: net.apply(variables, z))
+    alone = jnp.stack([make(row) for row in z])
+    np.testing.assert_allclose(make(z), alone, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(make)(z), alone, rtol=1e-4, atol=1e-6)
