@@ -171,9 +171,9 @@ class Contrast(abc.ABC):
         key_samples, key_where = jax.random.split(key)
         energy = lambda rows: self._energy(params, rows)
         made, seen = self._negatives(key_samples, params, generator, statistics, x.shape[0])
-        real, fake = energy(x), energy(made)
-        gap = jnp.mean(real) - jnp.mean(fake)
-        steepness = jnp.mean(self.regulariser(energy, self._where(key_where, x, made)))
+        real, steepness = self._judged(key_where, energy, x, made)
+        fake = energy(made)
+        gap, steepness = jnp.mean(real) - jnp.mean(fake), jnp.mean(steepness)
         both = jnp.concatenate([real, fake])
         spread = {"energy_deviation": jnp.std(both), "energy_largest": jnp.max(jnp.abs(both))}
         return gap + self.penalty * steepness, ({"energy_gap": gap, "penalty": steepness, **spread, **seen}, variables)
@@ -229,8 +229,8 @@ class Contrast(abc.ABC):
         return {"energy": self.energy(state, x), "score_norm": jnp.sqrt(steepness)}
 
     @abc.abstractmethod
-    def _where(self, key: Key[Array, ""], x: Array, made: Array) -> Array:
-        """Return the rows at which the regulariser looks."""
+    def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
+        """Return the energy of each row, and what the regulariser asks, `[n]` each."""
 
     def _negatives(
         self, key: Key[Array, ""], critic: Params, generator: Params, statistics: PyTree, rows: int

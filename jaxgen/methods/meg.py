@@ -135,8 +135,12 @@ class MEG(Contrast):
         energy, _ = self._of_one_row(state)
         return lambda x: -energy(x)
 
-    def _where(self, key: Key[Array, ""], x: Array, made: Array) -> Array:
-        return x
+    def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
+        # The energy at the rows is made once for both: a second time would cost training a pass back of its own.
+        values, pull = jax.vjp(energy, x)
+        known = jax.custom_vjp(lambda rows: values)
+        known.defvjp(lambda rows: (values, None), lambda _, weights: pull(weights))
+        return values, self.regulariser(known, x)
 
     def _negatives(
         self, key: Key[Array, ""], critic: Params, generator: Params, statistics: PyTree, rows: int

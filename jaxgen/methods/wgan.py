@@ -49,5 +49,5 @@ class WGANGP(Contrast):
     regulariser: Callable[[losses.Field, Array], Array] = losses.gradient_penalty
     between: Callable[[Key[Array, ""], Array, Array], Array] = on_lines
 
-    def _where(self, key: Key[Array, ""], x: Array, made: Array) -> Array:
-        return self.between(key, x, made)
+    def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
+        return energy(x), self.regulariser(energy, self.between(key, x, made))
