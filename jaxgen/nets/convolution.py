@@ -81,10 +81,30 @@ def convolve(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
 def _convolve(x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, dilation: Pair, precision: Any) -> Array:
     if spread != _ONES and strides == dilation == _ONES:
-        return _by_phases(x, kernel, pads, spread, precision)
-    if math.prod(x.shape[1:3]) < math.prod(kernel.shape[:2]):
+        # Windows overlap all over the output, unless they reach far beyond it, as in the gradient by a kernel.
+        inside = math.prod(x.shape[1:3]) <= math.prod(_lengths(x, kernel, pads, spread))
+        fold = _is_small(x, kernel) and inside
+        return (_by_folding if fold else _by_phases)(x, kernel, pads, spread, precision)
+    if _is_small(x, kernel):
         return _by_product(x, kernel, strides, pads, spread, dilation, precision)
     return lax.conv_general_dilated(x, kernel, strides, pads, spread, dilation, _LAYOUT, precision=precision)
+
+
+def _is_small(x: Array, kernel: Array) -> bool:
+    """Tell whether an image has fewer pixels than the kernel.
+
+    XLA lets such an image and the kernel change places, out of the order that it runs fast: a convolution of 2 x 2
+    pixels took a hundred times as long. So these are matrix products.
+    """
+    return math.prod(x.shape[1:3]) < math.prod(kernel.shape[:2])
+
+
+def _lengths(x: Array, kernel: Array, pads: Any, spread: Pair) -> tuple[int, ...]:
+    """Return height and width of a convolution of stride 1."""
+    return tuple(
+        (n - 1) * step + before + after - size + 2
+        for n, step, (before, after), size in zip(x.shape[1:3], spread, pads, kernel.shape[:2], strict=True)
+    )
 
 
 def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any) -> Array:
@@ -95,10 +115,7 @@ def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any)
     """
     images, rows, inputs, outputs = x.shape[0], x.shape[1:3], x.shape[3], kernel.shape[3]
     taps = tuple(-(-size // step) for size, step in zip(kernel.shape[:2], spread, strict=True))
-    lengths = tuple(
-        (n - 1) * step + 1 + before + after - size + 1
-        for n, step, (before, after), size in zip(rows, spread, pads, kernel.shape[:2], strict=True)
-    )
+    lengths = _lengths(x, kernel, pads, spread)
     shifts = tuple((step - 1 - before) % step for step, (before, _) in zip(spread, pads, strict=True))
     turns = tuple(-(-(o + t) // step) for o, t, step in zip(lengths, shifts, spread, strict=True))
     zeros = []
@@ -119,11 +136,7 @@ def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any)
 def _by_product(
     x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, dilation: Pair, precision: Any
 ) -> Array:
-    """Convolve an image smaller than the kernel as one matrix product over what each output sees.
-
-    XLA lets such an image and the kernel change places, out of the order that it runs fast: a convolution of 2 x 2
-    pixels took a hundred times as long.
-    """
+    """Convolve as one matrix product over what each output sees."""
     zeros = [(0, 0, 0), *((*pad, step - 1) for pad, step in zip(pads, spread, strict=True)), (0, 0, 0)]
     x = lax.pad(x, jnp.zeros((), x.dtype), zeros)
     reach = _extents(kernel.shape[:2], dilation)
@@ -136,6 +149,30 @@ def _by_product(
     ]
     matrix = kernel.reshape(-1, kernel.shape[3])
     return jnp.matmul(jnp.concatenate(seen, -1), matrix, precision=precision)
+
+
+def _by_folding(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any) -> Array:
+    """Convolve an image whose pixels lie apart as one matrix product: each pixel's window, added up where they overlap.
+
+    Pixel `i` adds the entry `k` of the kernel to output `s i + pad - k`.
+    """
+    (h, w), (rows, columns), (s0, s1), outputs = x.shape[1:3], kernel.shape[:2], spread, kernel.shape[3]
+    windows = jnp.tensordot(x, kernel, (3, 2), precision=precision)  # [n, h, w, rows, columns, outputs]
+    turns = (h + (rows - 1) // s0, w + (columns - 1) // s1)
+    # Every phase of the stride has a plane of its own, so that what is added lies side by side.
+    whole = jnp.zeros((x.shape[0], turns[0], s0, turns[1], s1, outputs), windows.dtype)
+    for i in range(rows):
+        for j in range(columns):
+            (q0, r0), (q1, r1) = divmod(rows - 1 - i, s0), divmod(columns - 1 - j, s1)
+            at = (0, q0, r0, q1, r1, 0)
+            window = windows[:, :, None, :, None, i, j]
+            there = lax.dynamic_slice(whole, at, window.shape)
+            whole = lax.dynamic_update_slice(whole, there + window, at)
+    whole = whole.reshape(x.shape[0], turns[0] * s0, turns[1] * s1, outputs)
+    lows = [before - (size - 1) for size, (before, _) in zip((rows, columns), pads, strict=True)]
+    lengths = _lengths(x, kernel, pads, spread)
+    cut = [(low, length - low - n, 0) for low, length, n in zip(lows, lengths, whole.shape[1:3], strict=True)]
+    return lax.pad(whole, jnp.zeros((), whole.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
 
 
 def _forward(x: Array, kernel: Array, *how: Any) -> tuple[Array, tuple[Array, Array]]:
@@ -160,7 +197,9 @@ def _backward(
         of_x.append((window[i] - 1 - before, image[i] - output[i] + before))
         of_kernel.append((before, output[i] + window[i] - 1 - image[i] - before))
     # The barriers keep XLA from folding a transposition into the convolution, which would undo the order of the axes.
-    turned = lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    if not _is_small(g, turned):  # a matrix product sees through the transposition
+        turned = lax.optimization_barrier(turned)
     batched_x, batched_g = lax.optimization_barrier((x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)))
     gradient_x = _convolve(g, turned, spread, tuple(of_x), strides, dilation, precision)
     gradient_kernel = _convolve(batched_x, batched_g, dilation, tuple(of_kernel), spread, strides, precision)
