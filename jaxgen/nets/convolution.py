@@ -81,9 +81,12 @@ def convolve(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
 def _convolve(x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, dilation: Pair, precision: Any) -> Array:
     if spread != _ONES and strides == dilation == _ONES:
-        # Windows overlap all over the output, unless they reach far beyond it, as in the gradient by a kernel.
-        inside = math.prod(x.shape[1:3]) <= math.prod(_lengths(x, kernel, pads, spread))
-        fold = _is_small(x, kernel) and inside
+        # Products of numbers that each way forms, up to what both have in common.
+        phased = math.prod(
+            -(-length // step) * -(-size // step) * step
+            for length, size, step in zip(_lengths(x, kernel, pads, spread), kernel.shape[:2], spread, strict=True)
+        )
+        fold = _is_small(x, kernel) and math.prod(x.shape[1:3]) * math.prod(kernel.shape[:2]) <= phased
         return (_by_folding if fold else _by_phases)(x, kernel, pads, spread, precision)
     if _is_small(x, kernel):
         return _by_product(x, kernel, strides, pads, spread, dilation, precision)
