@@ -86,38 +86,25 @@ def test_celeba():
         nets.photo_adversaries(28)
 
 
-def drawn(network, *inputs):
-    params = jax.jit(network.init)(jax.random.key(0), *inputs)["params"]
-    return {"/".join(key.key for key in path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(params)}
-
-
 def test_digits_are_drawn_as_released():
-    generator, energy, _ = nets.digit_adversaries(width=64, latent_dim=8)
-    found = drawn(generator, jnp.zeros((1, 8)))
-    for name, leaf in found.items():
-        if "Transposed" in name and name.endswith("kernel") and leaf.size > 5000:
-            np.testing.assert_allclose([leaf.mean(), leaf.std()], [0, 0.02], atol=1e-3)
-        if name.endswith("scale"):
-            assert 0.3 < np.std(leaf) / 0.02 < 2
-            np.testing.assert_allclose(leaf.mean(), 1, atol=0.03)
-    assert 0.95 < np.abs(found["Dense_0/kernel"]).max() * 8**0.5 <= 1
-    found = drawn(energy, jnp.zeros((1, 28, 28, 1)))
-    np.testing.assert_allclose(found["Conv_3/kernel"].std(), 0.02, rtol=0.05)
-    assert 0.8 < np.abs(found["Conv_3/bias"]).max() * (25 * 32) ** 0.5 <= 1
+    generator, energy, statistic = nets.digit_adversaries()
+    assert (generator.kernel, generator.scale, generator.first) == (nets.normal, nets.about_one, True)
+    assert (energy.kernel, statistic.trunk.kernel, energy.activation) == (nets.normal, nets.normal, nets.LeakyReLU(0.2))
+    kernel, scale = nets.normal(jax.random.key(0), (5, 5, 64, 32)), nets.about_one(jax.random.key(0), (10_000,))
+    np.testing.assert_allclose([kernel.mean(), kernel.std()], [0, 0.02], atol=5e-4)
+    np.testing.assert_allclose([scale.mean(), scale.std()], [1, 0.02], atol=1e-3)
 
 
 def test_photos_and_dense_networks_are_drawn_as_pytorch_draws_them():
-    generator, energy, _ = nets.photo_adversaries(32, width=64, latent_dim=8)
-    found = drawn(generator, jnp.zeros((1, 8)))
-    for name, fan in (("TransposedConv_0", 16 * 32), ("TransposedConv_3", 9 * 3)):  # outputs of a transposed layer
-        assert 0.9 < np.abs(found[f"{name}/kernel"]).max() * fan**0.5 <= 1
-        assert np.abs(found[f"{name}/bias"]).max() * fan**0.5 <= 1
-    assert (found["BatchNorm_0/BatchNorm_0/scale"] == 1).all()
-    found = drawn(energy, jnp.zeros((1, 32, 32, 3)))
-    assert 0.9 < np.abs(found["Conv_2/kernel"]).max() * (9 * 8) ** 0.5 <= 1
-    found = drawn(nets.dense_adversaries(2).energy, jnp.zeros((1, 2)))
-    for name, fan in (("Dense_0", 2), ("Dense_1", 512), ("Dense_3", 512)):
-        assert 0.9 < np.abs(found[f"{name}/kernel"]).max() * fan**0.5 <= 1
+    generator, energy, _ = nets.photo_adversaries(32)
+    assert (generator.kernel, generator.first, energy.kernel) == (nets.uniform_transposed, False, nets.uniform)
+    assert (generator.scale(jax.random.key(0), (3,)) == 1).all()
+    assert energy.activation == nets.LeakyReLU(0.1)
+    kernel = nets.uniform_transposed(jax.random.key(0), (4, 4, 16, 8))  # of a transposed layer it is the outputs
+    assert 0.99 < np.abs(kernel).max() * (16 * 8) ** 0.5 <= 1
+    layer = nets.TransposedConv(8, 4, 2, (4, 4)).init(jax.random.key(0), jnp.zeros((1, 2, 2, 16)))["params"]
+    assert 0.5 < np.abs(layer["bias"]).max() * (16 * 8) ** 0.5 <= 1
+    assert all(network.hidden is nets.uniform for network in nets.dense_adversaries(2)[:2])
 
 
 def test_a_pair_is_seen_together():
