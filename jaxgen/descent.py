@@ -13,7 +13,7 @@ from jaxgen import parallel
 from jaxgen.loop import chunked, iterate
 from jaxgen.types import Array, Int, Key, Metrics, Params, PyTree
 
-__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained", "torch_rmsprop"]
+__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained", "adversarial_adam", "torch_rmsprop"]
 
 Schedule = Callable[[Int[Array, ""]], Array]
 
@@ -170,3 +170,8 @@ class Exponential:
 def torch_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """RMSprop with PyTorch's defaults, which most papers' code relies on and which optax's are not."""
     return optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+
+
+def adversarial_adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """Adam with the short memory (0.5 and 0.9) that Wasserstein and maximum entropy generators are trained with."""
+    return optax.adam(learning_rate, b1=0.5, b2=0.9)

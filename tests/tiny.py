@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -27,6 +28,30 @@ def evl(**changes: Any) -> methods.EVL:
     )
 
 
+class Normed(nn.Module):
+    """A dense generator with batch normalisation."""
+
+    width: int = 3
+
+    @nn.compact
+    def __call__(self, z: Any) -> Any:
+        return nn.Dense(self.width)(jnp.tanh(nets.BatchNorm()(nn.Dense(6)(z))))
+
+
+def meg(**changes: Any) -> methods.MEG:
+    return methods.MEG(
+        **{
+            "critic": nets.MLP((6, 6, 1), nets.LeakyReLU(0.2), hidden=nets.uniform),
+            "generator": nets.MLP((6, 3), hidden=nets.uniform),
+            "statistic": nets.PairNet(nets.MLP((6, 1), jnp.tanh, hidden=nets.uniform)),
+            "latent_dim": 2,
+            "n_critic": 2,
+            "learning_rate": 1e-3,
+            **changes,
+        }
+    )
+
+
 METHODS = {
     "evl pool": evl(),
     "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
@@ -37,6 +62,8 @@ METHODS = {
     "evl sgd": evl(optimiser=optax.sgd, learning_rate=0.01),
     "mixture density": methods.MixtureDensity(components=3, learning_rate=1e-2),
     "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, average=0.9),
+    "meg": meg(generator=Normed(), chain=methods.LatentChain(2, 0.05)),
+    "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {
     "evl given": evl(generator=nets.MLP((8, 8, 3)), scheme=methods.Own(4), given=1),

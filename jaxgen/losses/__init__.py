@@ -2,15 +2,29 @@
 
 from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
 from jaxgen.losses.mixture import GaussianMixture, mixture_log_density
+from jaxgen.losses.mutual_information import jsd_mutual_information
+from jaxgen.losses.penalty import (
+    Field,
+    gradient_penalty,
+    pixel_gradient_penalty,
+    pixel_score_penalty,
+    score_penalty,
+)
 from jaxgen.losses.relativistic import relativistic_average
 
 __all__ = [
     "ExtremeValue",
+    "Field",
     "GaussianMixture",
     "Generate",
     "extreme_value",
     "extreme_value_pool",
+    "gradient_penalty",
+    "jsd_mutual_information",
     "mixture_log_density",
     "nearest",
+    "pixel_gradient_penalty",
+    "pixel_score_penalty",
     "relativistic_average",
+    "score_penalty",
 ]

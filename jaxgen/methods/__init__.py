@@ -3,7 +3,26 @@
 from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.evl import EVL
 from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
+from jaxgen.methods.latent_chain import LatentChain
+from jaxgen.methods.meg import MEG, shuffled_columns, shuffled_rows
 from jaxgen.methods.mixture_density import MixtureDensity
 from jaxgen.methods.schemes import Own, Pool
+from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
-__all__ = ["EVL", "Classifier", "MixtureDensity", "Own", "Pool", "RelativisticGAN", "every_layer", "last_layer"]
+__all__ = [
+    "EVL",
+    "MEG",
+    "WGANGP",
+    "Classifier",
+    "LatentChain",
+    "MixtureDensity",
+    "Own",
+    "Pool",
+    "RelativisticGAN",
+    "every_layer",
+    "last_layer",
+    "on_lines",
+    "shuffled_columns",
+    "shuffled_rows",
+    "within_boxes",
+]

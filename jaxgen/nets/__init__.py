@@ -1,20 +1,38 @@
 """Networks, in Flax Linen."""
 
-from jaxgen.nets.conv import ConvNet, convolve
+from jaxgen.nets.activations import LeakyReLU
+from jaxgen.nets.adversaries import Adversaries, dense_adversaries, digit_adversaries, photo_adversaries
+from jaxgen.nets.conv import ConvNet
+from jaxgen.nets.convolution import convolve
 from jaxgen.nets.doubling import ConvGenerator, convolve_doubled
-from jaxgen.nets.initialisers import orthogonal, uniform
+from jaxgen.nets.initialisers import about_one, normal, orthogonal, uniform, uniform_transposed
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.outputs import output_shape
+from jaxgen.nets.transposed import BatchNorm, TransposedConv, TransposedGenerator
+from jaxgen.nets.trunk import ConvTrunk, PairNet
 from jaxgen.nets.weighted import WeightedGenerator
 
 __all__ = [
+    "Adversaries",
+    "BatchNorm",
     "ConvGenerator",
     "ConvNet",
+    "ConvTrunk",
+    "LeakyReLU",
     "MLP",
+    "PairNet",
+    "TransposedConv",
+    "TransposedGenerator",
     "WeightedGenerator",
+    "about_one",
     "convolve",
     "convolve_doubled",
+    "dense_adversaries",
+    "digit_adversaries",
+    "normal",
     "orthogonal",
     "output_shape",
+    "photo_adversaries",
     "uniform",
+    "uniform_transposed",
 ]

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgen.nets.conv import convolve, layer
+from jaxgen.nets.conv import layer
+from jaxgen.nets.convolution import convolve
 from jaxgen.nets.initialisers import orthogonal, uniform
 from jaxgen.types import Array, Float
 

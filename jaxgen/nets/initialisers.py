@@ -8,7 +8,7 @@ import jax
 
 from jaxgen.types import Array, Key
 
-__all__ = ["Initialiser", "orthogonal", "uniform", "uniform_bias"]
+__all__ = ["Initialiser", "about_one", "normal", "orthogonal", "uniform", "uniform_bias", "uniform_transposed"]
 
 Initialiser = Callable[..., Array]
 
@@ -49,3 +49,40 @@ def uniform_bias(fan_in: int) -> Initialiser:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return draw
+
+
+def uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw a transposed convolution's kernel uniformly over +- 1 / sqrt(pixels x outputs), as PyTorch does by default.
+
+    Args:
+        key: the draw's key.
+        shape: rows, columns, inputs and outputs.
+        dtype: of the kernel.
+
+    Returns:
+        The kernel.
+    """
+    return uniform_bias(math.prod(shape[:-2]) * shape[-1])(key, shape, dtype)
+
+
+def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw a kernel from a normal law of mean 0 and deviation 0.02, as adversarial networks on images do.
+
+    Args:
+        key: the draw's key.
+        shape: of the kernel.
+        dtype: of the kernel.
+
+    Returns:
+        The kernel.
+
+    References:
+        Radford, Metz and Chintala, Unsupervised representation learning with deep convolutional generative adversarial
+        networks (2015), section 4.
+    """
+    return 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def about_one(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw the scales of a normalisation: as `normal`, about 1."""
+    return 1 + normal(key, shape, dtype)

@@ -14,22 +14,24 @@ __all__ = ["MLP"]
 class MLP(nn.Module):
     """Dense layers with an activation between them, and none after the last.
 
-    Hidden kernels are orthogonal with gain sqrt(2); the last kernel and all biases are uniform over
-    +- 1 / sqrt(fan-in): the initialisation of the extreme value paper's code.
+    Hidden kernels are orthogonal with gain sqrt(2) unless told otherwise; the last kernel and all biases are uniform
+    over +- 1 / sqrt(fan-in): the initialisation of the extreme value paper's code.
 
     Attributes:
         widths: width of each layer, the last of which is the output.
         activation: applied after every layer but the last.
         last: draws the last kernel.
+        hidden: draws the others; with `uniform` all is as PyTorch draws it.
     """
 
     widths: Sequence[int]
     activation: Callable[[Array], Array] = jax.nn.relu
     last: Initialiser = uniform
+    hidden: Initialiser = orthogonal
 
     @nn.compact
     def __call__(self, x: Float[Array, "... k"]) -> Float[Array, "... d"]:
         """Map rows `[..., k]` to rows `[..., widths[-1]]`."""
         for width in self.widths[:-1]:
-            x = self.activation(nn.Dense(width, kernel_init=orthogonal, bias_init=uniform_bias(x.shape[-1]))(x))
+            x = self.activation(nn.Dense(width, kernel_init=self.hidden, bias_init=uniform_bias(x.shape[-1]))(x))
         return nn.Dense(self.widths[-1], kernel_init=self.last, bias_init=uniform_bias(x.shape[-1]))(x)

@@ -1,27 +1,31 @@
 """What a network makes, found without making it."""
 
+from collections.abc import Collection
+
 import flax.linen as nn
 import jax
 
 __all__ = ["output_shape"]
 
 
-def output_shape(network: nn.Module, *inputs: jax.ShapeDtypeStruct) -> tuple[int, ...]:
+def output_shape(
+    network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Collection[str] = ("params",)
+) -> tuple[int, ...]:
     """Return the shape of what a network makes.
 
     Args:
-        network: a Linen module of parameters only.
+        network: a Linen module.
         *inputs: what it is given.
+        collections: what it may have.
 
     Returns:
         The shape of its output.
 
     Raises:
-        ValueError: if it has more than parameters, such as running statistics.
+        ValueError: if it has more than that, such as running statistics.
     """
-    made, collections = jax.eval_shape(network.init_with_output, jax.random.key(0), *inputs)
-    if others := sorted(set(collections) - {"params"}):
-        raise ValueError(
-            f"{type(network).__name__} must have parameters only, and it has {others}; leave BatchNorm out."
-        )
+    made, found = jax.eval_shape(network.init_with_output, jax.random.key(0), *inputs)
+    if others := sorted(set(found) - set(collections)):
+        allowed = "parameters only" if set(collections) == {"params"} else f"no more than {sorted(collections)}"
+        raise ValueError(f"{type(network).__name__} must have {allowed}, and it has {others}; leave BatchNorm out.")
     return made.shape

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxgen import nets, parallel
-from jaxgen.nets import conv
+from jaxgen.nets import convolution
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 KINDS = {
@@ -22,14 +22,22 @@ KINDS = {
         (((1, 1), (2, 2)), (2, 1), (3, 3), ((2, 3), (1, 1))),
         (((3, 0), (1, 2)), (1, 2), (3, 3), ((1, 2), (1, 2))),
         (((4, 5), (0, 0)), (1, 1), (3, 3), ((1, 1), (1, 1))),  # more zeros than the kernel is long
+        (((2, 3), (2, 2)), (1, 1), (5, 5), ((2, 2), (1, 1))),  # transposed, of odd and even phases
+        (((2, 2), (-1, 1)), (1, 1), (4, 3), ((2, 3), (1, 1))),
     ]
+}
+SMALL = {  # fewer pixels than the kernel has
+    "stride": (((2, 2), (2, 2)), (2, 2), (5, 5), ((1, 1), (1, 1))),
+    "transposed": (((2, 3), (2, 3)), (1, 1), (5, 5), ((2, 2), (1, 1))),
+    "apart": (((2, 2), (2, 3)), (1, 2), (3, 3), ((1, 1), (2, 1))),
+    "both apart": (((3, 2), (2, 2)), (1, 1), (3, 3), ((2, 1), (1, 2))),
 }
 
 
-def pair(kind, dtype):
+def pair(kind, dtype, size=(9, 8)):
     padding, strides, kernel, (spread, dilation) = kind
     generator = np.random.default_rng(0)
-    x = jnp.asarray(generator.normal(size=(3, 9, 8, 2)), dtype)
+    x = jnp.asarray(generator.normal(size=(3, *size, 2)), dtype)
     w = jnp.asarray(generator.normal(size=(*kernel, 2, 4)), dtype)
     how = {"lhs_dilation": spread, "rhs_dilation": dilation, "dimension_numbers": LAYOUT}
     return x, w, lambda f: functools.partial(f, window_strides=strides, padding=padding, **how)
@@ -49,6 +57,14 @@ def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
         x, w, how = pair(KINDS[kind], np.float64)
         ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
         assert ours[0].dtype == np.float64
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_of_images_smaller_than_the_kernel_too(kind):
+    with jax.enable_x64(True):
+        x, w, how = pair(SMALL[kind], np.float64, (2, 3))
+        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
 
 
@@ -94,7 +110,7 @@ def test_flax_takes_it_and_the_layout_sees_it(groups):
 def test_elsewhere_it_is_jax_s_own(monkeypatch):
     x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
     assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
-    monkeypatch.setattr(conv.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
     assert "custom_vjp" not in str(jax.make_jaxpr(how(nets.convolve))(x, w))
     assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
 

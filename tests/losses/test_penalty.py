@@ -1,0 +1,118 @@
+"""Penalties on gradients: closed forms, finite differences, and their own derivative through convolutions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import losses, nets
+
+PENALTIES = (
+    losses.score_penalty,
+    losses.pixel_score_penalty,
+    losses.gradient_penalty,
+    losses.pixel_gradient_penalty,
+)
+IMAGE = (4, 3, 2)
+NETWORKS = {
+    "dense": (nets.MLP((5, 5, 1), nets.LeakyReLU(0.2), hidden=nets.uniform), (3,)),
+    "convolutions": (nets.ConvTrunk(((3, 5, 2), (4, 3, 1)), activation=jnp.tanh), IMAGE),
+}
+
+
+def by_hand(penalty, slopes):
+    """The four penalties from gradients `[n, ...]`, one row and one pixel at a time."""
+    found = []
+    for slope in slopes:
+        pixels = slope.reshape(-1, slope.shape[-1])
+        found.append(
+            {
+                losses.score_penalty: np.sum(slope**2),
+                losses.pixel_score_penalty: np.mean([np.sum(pixel**2) for pixel in pixels]),
+                losses.gradient_penalty: (np.sqrt(np.sum(slope**2)) - 1) ** 2,
+                losses.pixel_gradient_penalty: np.mean([(np.linalg.norm(pixel) - 1) ** 2 for pixel in pixels]),
+            }[penalty]
+        )
+    return np.array(found)
+
+
+def field(name):
+    network, row = NETWORKS[name]
+    params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *row)))
+    # Kernels as they are drawn would make penalties that vanish beside the 1 of the norm.
+    params = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape, float), params)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(3, *row)))
+    return params, x, lambda params: lambda rows: network.apply(params, rows)[..., 0]
+
+
+def differences(energy, row, step=1e-6):
+    """Central differences of the energy by every entry of one row."""
+    moves = step * jnp.eye(row.size).reshape(row.size, *row.shape)
+    up, down = (energy(row[None] + sign * moves) for sign in (1, -1))
+    return np.asarray((up - down) / (2 * step)).reshape(row.shape)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: penalty.__name__)
+def test_of_a_quadratic_energy(penalty):
+    matrix = np.random.default_rng(0).normal(size=(24, 24))
+    x = np.random.default_rng(1).normal(size=(5, *IMAGE))
+    energy = lambda x: 0.5 * jnp.sum((x.reshape(-1, 24) @ jnp.float32(matrix)) ** 2, -1)
+    slopes = (x.reshape(5, 24) @ matrix @ matrix.T).reshape(x.shape)
+    np.testing.assert_allclose(penalty(energy, jnp.float32(x)), by_hand(penalty, slopes), rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_against_finite_differences(name):
+    with jax.enable_x64(True):
+        params, x, of = field(name)
+        energy = jax.jit(of(params))
+        slopes = np.stack([differences(energy, row) for row in x])
+        for penalty in PENALTIES:
+            found = jax.jit(lambda x, penalty=penalty: penalty(energy, x))(x)
+            np.testing.assert_allclose(found, by_hand(penalty, slopes), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("penalty", [losses.score_penalty, losses.pixel_gradient_penalty], ids=["score", "gradient"])
+def test_training_differentiates_it_again(name, penalty):
+    with jax.enable_x64(True):
+        params, x, of = field(name)
+        pay = jax.jit(lambda params: jnp.mean(penalty(of(params), x)))
+        slope = jax.jit(jax.grad(pay))(params)
+        direction = jax.tree.map(
+            lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), slope
+        )
+        move = lambda step: jax.tree.map(lambda leaf, way: leaf + step * way, params, direction)
+        along = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, direction)), strict=True))
+        np.testing.assert_allclose(along, (pay(move(1e-6)) - pay(move(-1e-6))) / 2e-6, rtol=1e-4)
+
+
+def test_on_images_the_released_form_is_so_many_pixels_smaller_and_on_vectors_the_same():
+    energy = lambda x: jnp.sum(jnp.sin(x.reshape(2, -1)), -1)
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 24)), jnp.float32)
+    image = x.reshape(2, *IMAGE)
+    whole, released = (penalty(energy, image) for penalty in PENALTIES[:2])
+    np.testing.assert_allclose(whole, 12 * released, rtol=1e-5)
+    for penalty, released in (PENALTIES[:2], PENALTIES[2:]):
+        np.testing.assert_allclose(penalty(energy, x), released(energy, x), rtol=1e-5)
+    assert not np.allclose(*(penalty(energy, image) for penalty in PENALTIES[2:]))
+
+
+def test_where_nothing_is_steep():
+    """A root's derivative is infinite at zero; the penalty's is taken to be none."""
+    slope = jax.grad(lambda w: jnp.mean(losses.gradient_penalty(lambda x: w * jnp.sum(x**2, -1), jnp.zeros((2, 3)))))
+    assert slope(1.0) == 0
+    np.testing.assert_allclose(losses.gradient_penalty(lambda x: 0 * x[:, 0], jnp.ones((2, 3))), 1)
+
+
+def test_a_function_of_one_row_is_mapped():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)), jnp.float32)
+    found = losses.score_penalty(jax.vmap(lambda row: jnp.prod(row)), x)
+    np.testing.assert_allclose(found, by_hand(losses.score_penalty, np.prod(x, 1)[:, None] / np.asarray(x)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: penalty.__name__)
+def test_other_functions_are_told(penalty):
+    for wrong in (lambda x: jnp.sum(x**2), lambda x: x):
+        with pytest.raises(ValueError, match=r"jax\.vmap makes it from a function of one row"):
+            penalty(wrong, jnp.ones((2, 3)))
