@@ -1,6 +1,6 @@
-"""Why the extreme value paper's runs on 5,000 points beat its runs on 50,000 in four dimensions.
+"""Whether, and why, the extreme value paper's runs on 5,000 points beat its runs on 50,000 in four dimensions.
 
-    python -m experiments.evl_contraction              # a small network, about eight minutes on two CPU cores
+    python -m experiments.evl_contraction              # a small network, about half an hour on two CPU cores
     python -m experiments.evl_contraction --paper      # the paper's network; half an hour a long run
     python -m experiments.evl_contraction --quick      # a minute
 
@@ -8,6 +8,7 @@ In the paper's stored results the networks trained on 5,000 points have the lowe
 went through their data 50 times, so the larger set meant ten times the steps. Here the paper's protocol runs on both
 sets, and on the smaller one for as many steps as on the larger; along the way are measured the KL divergence, the
 share of the test points in cells that no guess reached, and how far from their mean guesses and test points lie.
+With the small network expect a KL of 1.2, 2.7 and 1.4: there the steps matter, and the number of points hardly.
 """
 
 import dataclasses

@@ -61,7 +61,7 @@ class Counted:
 
 def weigh(method: Any, state: Any) -> Counted:
     """Count an extreme value network's guesses by their weights, as the released code does."""
-    guess = jax.jit(method.guess, static_argnums=2)
+    guess = _finite(method)
     blocks = [guess(jax.random.key(block), state, BLOCK) for block in range(BLOCKS)]
     counts = [
         GRID(made.samples, np.exp(np.asarray(made.log_weights, float) - np.max(made.log_weights))) for made in blocks
@@ -73,7 +73,7 @@ def weigh(method: Any, state: Any) -> Counted:
 
 def reject(method: Any, state: Any) -> Counted:
     """Count as many guesses that rejection sampling kept, as the paper describes."""
-    guess = jax.jit(method.guess, static_argnums=2)
+    guess = _finite(method)
     kept: list[np.ndarray] = []
     made = 0
     while sum(map(len, kept)) < BLOCKS * BLOCK:
@@ -83,6 +83,19 @@ def reject(method: Any, state: Any) -> Counted:
         made += 1
     points = np.concatenate(kept)
     return Counted(GRID(points[: BLOCKS * BLOCK]), points[:POINTS], len(points) / (made * BLOCK))
+
+
+def _finite(method: Any) -> Callable[[Any, Any, int], Any]:
+    """Return the method's compiled `guess`, which raises if a weight is not finite: samplers then draw nonsense."""
+    guess = jax.jit(method.guess, static_argnums=2)
+
+    def checked(key: Any, state: Any, count: int) -> Any:
+        found = guess(key, state, count)
+        if not np.isfinite(found.log_weights).all():
+            raise FloatingPointError(f"of {count} guesses some have a weight that is not finite; look at the training.")
+        return found
+
+    return checked
 
 
 def bare(method: Any, state: Any) -> Counted:

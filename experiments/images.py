@@ -15,6 +15,7 @@ from jaxgen.descent import Cosine, Exponential, torch_rmsprop
 from jaxgen.loop import keys
 
 __all__ = [
+    "BATCH",
     "PAPER_WIDTHS",
     "SETS",
     "SIDE",
@@ -59,6 +60,7 @@ WIDTHS, PAPER_WIDTHS = (128, 128, 64, 32, 16), (512, 256, 128, 128, 64)
 SIZES = (1, 16, 64, 256, 1024, 4096, 16_384, 65_536)  # of guesses among which the nearest is looked for
 CHUNK = 512  # guesses made at a time
 TARGETS = 2000  # test images whose nearest guess is looked for
+BATCH = 50  # images a step
 SIDE = 16  # of the map of the latent space
 
 
@@ -66,16 +68,16 @@ def ours(name: str, seed: int, steps: int) -> jaxgen.Config:
     """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled rows."""
     method = _method(name, WIDTHS, learning_rate=Cosine(1e-3, steps), average=0.999)
     every = trials.segment(steps)
-    return jaxgen.Config(method, SETS[name].train, steps=steps, batch_size=50, every=every, seed=seed)
+    return jaxgen.Config(method, SETS[name].train, steps=steps, batch_size=BATCH, every=every, seed=seed)
 
 
 def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
     """Return the paper's protocol: its widths, RMSprop, rows in a fixed order."""
-    epoch = len(SETS[name].train.labels()) // 50
+    epoch = len(SETS[name].train.labels()) // BATCH
     rate = Exponential(1e-4, 0.95, every=epoch)
     method = _method(name, PAPER_WIDTHS, optimiser=torch_rmsprop, learning_rate=rate, average=None)
     return jaxgen.Config(
-        method, SETS[name].train, steps=epochs * epoch, batch_size=50, every=epoch, seed=seed, shuffle=False
+        method, SETS[name].train, steps=epochs * epoch, batch_size=BATCH, every=epoch, seed=seed, shuffle=False
     )
 
 

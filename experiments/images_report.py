@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import images, judge, report
+from experiments import histograms, images, judge, report
 
 __all__ = ["DRAWS", "ROWS", "digits", "draw", "nearest"]
 
@@ -22,7 +22,7 @@ COLUMNS = [
     *(report.Column(f"nearest_{n}", f"MSE, n = {n}", 4) for n in images.SIZES),
     report.Column("rmse", "RMSE, all"),
     report.Column("cross_entropy", "CE, nats", 2),
-    report.Column("seconds", "seconds", 0),
+    histograms.SECONDS,
 ]
 DIGITS = [
     report.Column("variation", "total variation"),
@@ -53,7 +53,7 @@ def _note(experiment: Any, row: str, name: str) -> str:
     if row == "training" and count < experiment.guesses:
         return f"there are {count:,}, so the last column has those."
     if row == "ours":
-        epochs = 50 * experiment.steps / count
+        epochs = images.BATCH * experiment.steps / count
         return f"widths {images.WIDTHS} instead of {images.PAPER_WIDTHS}, {epochs:.1f} epochs instead of 20."
     return f"{experiment.paper_epochs} of 20 epochs." if row == "paper" else ""
 

@@ -63,6 +63,7 @@ def remembered(
 def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
     """Return where a cell and its checkpoints are kept: elsewhere for another config, machine or version."""
     whole = json.dumps({**identity, "machine": machine()})
+    name = name.replace(".", "_")  # endings are put in the place of what follows a dot
     return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 

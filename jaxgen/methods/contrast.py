@@ -84,8 +84,8 @@ class Contrast(abc.ABC):
         penalty: weight of the regulariser.
         regulariser: takes the energy and rows `[n, ...]`, and returns what each of them pays, `[n]`.
         optimiser: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`; the critic takes `n_critic` steps of it in
-            each of the generator's.
+        learning_rate: a number, or a schedule of the generator's updates such as `descent.Cosine`, at whose place the
+            critic's `n_critic` updates are too.
         axis_name: the axis over devices, set by `train`.
     """
 
@@ -112,6 +112,8 @@ class Contrast(abc.ABC):
                 f"{name} learns one table of floating-point rows and got {rows}; give data.Arrays(x), for one."
             )
         shape = rows[0].shape
+        if self.n_critic < 1 or (self.latent_dim is not None and self.latent_dim < 1):
+            raise ValueError(f"n_critic is {self.n_critic} and latent_dim {self.latent_dim}; make both 1 at least.")
         latent_dim = self.latent_dim or (min(shape[0], 32) if len(shape) == 1 else 128)
         critic = self.critic or default_networks(shape, latent_dim).energy
         generator = self.generator or default_networks(shape, latent_dim).generator
@@ -165,8 +167,8 @@ class Contrast(abc.ABC):
 
         Returns:
             The loss; `energy_gap`, the mean energy of the data less that of samples; `energy_deviation` over both, and
-            `energy_largest`, its largest absolute value (of each device's rows, averaged over devices); `penalty`,
-            before its weight; and the variables.
+            `energy_largest`, its largest absolute value (of one update's rows on one device, averaged over both);
+            `penalty`, before its weight; and the variables.
         """
         key_samples, key_where = jax.random.split(key)
         energy = lambda rows: self._energy(params, rows)
@@ -267,7 +269,9 @@ class Contrast(abc.ABC):
 
     @property
     def _judging(self) -> Descent:
-        return Descent(self.critic_loss, self.optimiser(self.learning_rate), self.axis_name)
+        schedule = self.learning_rate
+        rate = (lambda count: schedule(count // self.n_critic)) if callable(schedule) else schedule
+        return Descent(self.critic_loss, self.optimiser(rate), self.axis_name)
 
     @property
     def _generating(self) -> Descent:

@@ -7,12 +7,10 @@ import jax.numpy as jnp
 
 from jaxgen import samplers
 from jaxgen.loop import iterate
+from jaxgen.samplers.latent import Energy, Generator, LogDensity
 from jaxgen.types import Array, Float, Key, Process
 
 __all__ = ["LatentChain"]
-
-Energy = Callable[[Array], Array]
-Generator = Callable[[Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +35,7 @@ class LatentChain:
     steps: int = 5
     step_size: float = 0.01
     beta: float = 1.0
-    density: Callable[[Energy, Generator], Callable[[Array], Array]] = samplers.latent_log_density
+    density: Callable[[Energy, Generator], LogDensity] = samplers.latent_log_density
     process: Callable[..., Process] = samplers.MALA
 
     def __call__(

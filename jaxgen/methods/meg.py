@@ -11,15 +11,17 @@ from jaxgen import losses, samplers
 from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
 from jaxgen.methods.latent_chain import LatentChain
 from jaxgen.nets import output_shape
+from jaxgen.samplers.latent import LogDensity
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["MEG", "shuffled_columns", "shuffled_rows"]
 
-LogDensity = Callable[[Float[Array, "..."]], Float[Array, ""]]
-
 
 def shuffled_rows(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Give each row the noise of another: draws of the product of marginals, as the released code makes them."""
+    """Shuffle the rows of noise, as the released code does, so that rows and noise are drawn apart.
+
+    A shuffle leaves one row in place on average, and of one row it leaves all: give each device's update many.
+    """
     return jax.random.permutation(key, z)
 
 
@@ -136,11 +138,7 @@ class MEG(Contrast):
         return lambda x: -energy(x)
 
     def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
-        # The energy at the rows is made once for both: a second time would cost training a pass back of its own.
-        values, pull = jax.vjp(energy, x)
-        known = jax.custom_vjp(lambda rows: values)
-        known.defvjp(lambda rows: (values, None), lambda _, weights: pull(weights))
-        return values, self.regulariser(known, x)
+        return energy(x), self.regulariser(energy, x)
 
     def _negatives(
         self, key: Key[Array, ""], critic: Params, generator: Params, statistics: PyTree, rows: int

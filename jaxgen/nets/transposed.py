@@ -103,11 +103,9 @@ class TransposedGenerator(nn.Module):
         pixels = sides[0][0] * sides[0][1] * self.widths[0]
         x = nn.Dense(pixels, kernel_init=uniform, bias_init=uniform_bias(z.shape[-1]))(z)
         x = x.reshape(*z.shape[:-1], *sides[0], self.widths[0])
-        if self.first:
-            x = jax.nn.relu(BatchNorm(self.scale)(x))
         widths = (*self.widths[1:], self.shape[2])
-        for width, (size, stride), side in zip(widths, self.layers, sides[1:], strict=True):
-            x = TransposedConv(width, size, stride, side, self.kernel)(x)
-            if side is not sides[-1]:
+        for place, (width, (size, stride), side) in enumerate(zip(widths, self.layers, sides[1:], strict=True)):
+            if place > 0 or self.first:
                 x = jax.nn.relu(BatchNorm(self.scale)(x))
+            x = TransposedConv(width, size, stride, side, self.kernel)(x)
         return jnp.tanh(x)

@@ -16,7 +16,7 @@ __all__ = ["ConvTrunk", "PairNet"]
 class ConvTrunk(nn.Module):
     """Images to rows: convolutions of any size and stride, then one dense layer; no normalisation.
 
-    Images are padded by half the kernel, rounded down, on all four sides.
+    Images are padded by half of one less than the kernel, rounded down, on all four sides.
 
     Attributes:
         layers: features, size and stride of each convolution.

@@ -26,8 +26,8 @@ class Adapted:
     """A process that adapts its step size until proposals are accepted as often as they should be, as a process.
 
     Around `Chains` one step size is shared and follows the mean acceptance over all of them, which settles within
-    short runs; around the process of one chain, inside `Chains`, each finds its own. Draws made while the step size
-    moves have not quite the right law: warm up, then go on with `frozen`.
+    short runs; around the process of one chain it follows that chain, and under `vmap` each finds its own. Draws made
+    while the step size moves have not quite the right law: warm up, then go on with `frozen`.
 
     Attributes:
         process: makes the process with a step size `[]`: `lambda size: Chains(MALA(log_density, size))`. What it
@@ -83,4 +83,4 @@ class Adapted:
 
     @property
     def _start(self) -> Float[Array, ""]:
-        return jnp.log(jnp.asarray(self.step_size, jnp.float32))
+        return jnp.log(jnp.asarray(self.step_size, float))

@@ -47,7 +47,8 @@ def resample(key: Key[Array, ""], log_weights: Float[Array, " n"], count: int) -
     """Draw guesses with replacement, each with probability proportional to its weight.
 
     The probabilities are rounded to multiples of 2^-31: one of `p` is off by a share of up to `2^-31 / p`, so among ten
-    million equal weights by 0.005 at the most, and one below 2^-32 is never drawn.
+    million equal weights by 0.005 at the most, and one below 2^-32 is never drawn. Weights that are not finite, or all
+    zero, are for the caller to exclude: compiled code cannot raise.
 
     Args:
         key: the draws' key.

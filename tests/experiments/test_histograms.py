@@ -29,11 +29,12 @@ class Known:
     """Guesses four places alike, and knows how much each weighs; the bandwidth moves all of them."""
 
     bandwidth: float = 0.0
+    scale: float = 1.0  # of the weights
 
     def guess(self, key: Any, state: Any, n: int) -> Guesses:
         which = jax.random.randint(key, (n,), 0, 4)
         block = jax.random.uniform(jax.random.fold_in(key, 1), minval=-9.0, maxval=9.0)  # weights of a block of its own
-        log_weights = jnp.log(jnp.asarray(WEIGHTS, jnp.float32))[which] + block
+        log_weights = jnp.log(self.scale * jnp.asarray(WEIGHTS, jnp.float32))[which] + block
         return Guesses(jnp.asarray(PLACES, jnp.float32)[which][:, None] + self.bandwidth, log_weights)
 
     def sample(self, key: Any, state: Any, n: int) -> Any:
@@ -151,3 +152,9 @@ def test_the_bandwidth_is_the_residual():
     result = jaxgen.train(tiny.config(tiny.evl(), seeds=1), progress=False)
     wanted = np.sqrt(np.mean(result.history["distance"][0]))  # all steps, being fewer than 500
     np.testing.assert_allclose(histograms.widened(result).bandwidth, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("way", [histograms.weigh, histograms.reject])
+def test_weights_that_are_not_finite_are_told(way):
+    with pytest.raises(FloatingPointError, match="look at the training"):
+        way(Known(scale=float("nan")), None)

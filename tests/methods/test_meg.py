@@ -331,3 +331,23 @@ def test_four_gaussians_are_learned(name):
     if name == "meg":
         information = result.history["mutual_information"][0]
         assert information[-50:].mean() > information[:10].mean() + 0.3
+
+
+def test_a_schedule_is_the_steps_not_the_critic_s_updates():
+    """The critic takes two updates a step; at the third step's end a schedule that ends there has stopped neither."""
+    schedule = lambda count: jnp.where(count < 3, 0.1, 0.0)
+    method = tiny.meg(n_critic=2, optimiser=optax.sgd, learning_rate=schedule)
+    state, moved = start(method), []
+    step = jax.jit(method.step)
+    for t in range(4):
+        new, _ = step(jax.random.key(t), state, X)
+        differ = lambda a, b: any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+        moved.append([differ(getattr(new, part).params, getattr(state, part).params) for part in state._fields])
+        state = new
+    assert moved == [[True, True]] * 3 + [[False, False]]
+
+
+@pytest.mark.parametrize("wrong", [{"n_critic": 0}, {"latent_dim": 0}])
+def test_numbers_below_one_are_refused(wrong):
+    with pytest.raises(ValueError, match="make both 1 at least"):
+        tiny.meg(**wrong).sized(jax.ShapeDtypeStruct((3,), jnp.float32))

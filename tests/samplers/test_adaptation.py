@@ -72,6 +72,13 @@ def test_proposals_that_are_never_finite_shrink_the_step():
     assert np.exp(run(jnp.zeros(2)).log_average) < 1e-3
 
 
+def test_double_precision_stays_so():
+    with jax.enable_x64(True):
+        adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), 1.0)
+        state, _ = iterate(adapted.step, jax.random.key(0), adapted.init(jnp.zeros(2)), length=3)
+        assert {leaf.dtype for leaf in state[2:]} == {np.dtype("float64")}
+
+
 def test_before_the_first_step_the_start_is_kept():
     adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=0.3)
     assert adapted.frozen(adapted.init(jnp.zeros(2))).step_size == pytest.approx(0.3)
