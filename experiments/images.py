@@ -122,7 +122,7 @@ def latent_map(method: methods.EVL, state: Any) -> dict[str, Any]:
     """Make the guesses of a grid over [-2, 2]^2, as bytes, and how many times an equal share each is probable."""
     ticks = np.linspace(-2, 2, SIDE, dtype=np.float32)
     noise = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2))
-    images, log_weights = method.decode(state, noise)
+    images, log_weights = jax.jit(method.decode)(state, noise)
     pixels = np.uint8(np.clip(np.asarray(images) * 255, 0, 255).round())
     times = SIDE**2 * np.asarray(jax.nn.softmax(log_weights))
     return {

@@ -6,6 +6,7 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -42,6 +43,15 @@ def test_many_outcomes_of_one_input():
     names: dict = {"inputs": jnp.asarray(rows[:, :1]), "outcomes": jnp.asarray(rows[:, 1:])}
     exec("import jax, jaxgen\nfrom jaxgen import data, methods\n" + BLOCKS[2].replace("3_000", "1, every=1"), names)
     assert names["drawn"].shape == (5, 1000, 2)
+
+
+def test_chains():
+    pytest.importorskip("arviz", reason="the block hands its chains to ArviZ")
+    names: dict = {}
+    exec(BLOCKS[3], names)
+    assert names["x"].shape == (64, 2000, 2)
+    np.testing.assert_allclose(names["metrics"].acceptance(names["moves"].acceptance).mean(), 0.574, atol=0.03)
+    assert (names["metrics"].split_rhat(names["x"]) > 1.01).all()  # as the sentence below it says
 
 
 def test_links_and_pictures_are_there():

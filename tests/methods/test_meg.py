@@ -291,8 +291,8 @@ def test_scores_are_energy_and_slope():
 
 def test_images_train_and_sample():
     """Convolutions, batch normalisation, second order and a chain in one program."""
-    generator = nets.TransposedGenerator((6, 6, 1), (4, 3), ((5, 2), (3, 1)))
-    trunk = lambda width: nets.ConvTrunk(((3, 5, 2), (4, 4, 2)), width)
+    generator = nets.TransposedGenerator((6, 6, 1), (4,), ((5, 2),))
+    trunk = lambda width: nets.ConvTrunk(((3, 5, 2),), width)
     statistic = nets.PairNet(nets.MLP((5, 1)), trunk(4))
     x = np.random.default_rng(0).uniform(-1, 1, (20, 6, 6, 1)).astype(np.float32)
     method = methods.MEG(trunk(1), generator, 4, 2, statistic=statistic, chain=methods.LatentChain(1))
