@@ -62,7 +62,8 @@ METHODS = {
     "evl sgd": evl(optimiser=optax.sgd, learning_rate=0.01),
     "mixture density": methods.MixtureDensity(components=3, learning_rate=1e-2),
     "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, average=0.9),
-    "meg": meg(generator=Normed(), chain=methods.LatentChain(2, 0.05)),
+    # Not Adam, whose first steps are a gradient over its own size: rounding of small ones would show.
+    "meg": meg(generator=Normed(), chain=methods.LatentChain(2, 0.05), optimiser=optax.sgd),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {

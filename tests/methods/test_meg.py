@@ -290,12 +290,12 @@ def test_scores_are_energy_and_slope():
 
 
 def test_images_train_and_sample():
-    """Convolutions, batch normalisation, second order and a chain in one program."""
+    """Convolutions, batch normalisation and second order in one program."""
     generator = nets.TransposedGenerator((6, 6, 1), (4,), ((5, 2),))
     trunk = lambda width: nets.ConvTrunk(((3, 5, 2),), width)
     statistic = nets.PairNet(nets.MLP((5, 1)), trunk(4))
     x = np.random.default_rng(0).uniform(-1, 1, (20, 6, 6, 1)).astype(np.float32)
-    method = methods.MEG(trunk(1), generator, 4, 2, statistic=statistic, chain=methods.LatentChain(1))
+    method = methods.MEG(trunk(1), generator, 4, 2, statistic=statistic)
     config = jaxgen.Config(method, data.Arrays(x), steps=2, every=2, batch_size=4, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     assert result.sample(jax.random.key(0), 3).shape == (1, 3, 6, 6, 1)

@@ -43,19 +43,21 @@ def pair(kind, dtype, size=(9, 8)):
     return x, w, lambda f: functools.partial(f, window_strides=strides, padding=padding, **how)
 
 
-def measures(f, x, w):
+def measures(f, x, w, *, twice=True):
     """Value, gradient, and the gradient of a gradient's penalty, at a curved loss."""
     loss = lambda x, w: jnp.sum(jnp.tanh(f(x, w)))
     gradient = jax.grad(loss, (0, 1))
     penalty = lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in gradient(x, w))
-    return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w)
+    return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w) if twice else None
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
+    """The gradients are convolutions of the other kinds, so that the second order of some is the first of all."""
     with jax.enable_x64(True):
         x, w, how = pair(KINDS[kind], np.float64)
-        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
+        run = lambda f: jax.jit(lambda x, w: measures(how(f), x, w, twice=kind in list(KINDS)[::5]))(x, w)
+        ours, theirs = run(nets.convolve), run(LAX)
         assert ours[0].dtype == np.float64
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
 
