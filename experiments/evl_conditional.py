@@ -1,6 +1,6 @@
 """Inputs with many outcomes: section III of Guttenberg, Generating the support with extreme value losses (2019).
 
-    python -m experiments.evl_conditional             # five seeds, half an hour or so on two CPU cores
+    python -m experiments.evl_conditional             # five seeds on two CPU cores
     python -m experiments.evl_conditional --quick     # a minute
 
 The paper derives the loss for regression and shows no conditional experiment; here are two. A noisy ring: its second

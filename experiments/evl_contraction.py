@@ -1,6 +1,6 @@
 """Whether, and why, the extreme value paper's runs on 5,000 points beat its runs on 50,000 in four dimensions.
 
-    python -m experiments.evl_contraction              # a small network, about half an hour on two CPU cores
+    python -m experiments.evl_contraction              # a small network; 70 minutes on a core beside others
     python -m experiments.evl_contraction --paper      # the paper's network; half an hour a long run
     python -m experiments.evl_contraction --quick      # a minute
 

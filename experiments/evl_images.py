@@ -106,8 +106,8 @@ class Experiment:
     """How many seeds."""
     first: int = 0
     """The first of them."""
-    steps: int = 2_500
-    """Training steps of `ours`; an epoch has 1,200 on MNIST."""
+    steps: int = 1_200
+    """Training steps of `ours`: an epoch of MNIST."""
     paper: bool = False
     """The paper's protocol as well: 20 epochs of a network for a GPU, days on two CPU cores."""
     paper_epochs: int = 20

@@ -35,8 +35,22 @@ class ConvNet(nn.Module):
 
 
 def layer(
-    x: Array, features: int, kernel: Initialiser, *, stride: int = 1, convolution: Callable[..., Array] = convolve
+    x: Array,
+    features: int,
+    kernel: Initialiser,
+    *,
+    size: int = 3,
+    stride: int = 1,
+    padding: str | int = "SAME",
+    convolution: Callable[..., Array] = convolve,
 ) -> nn.Conv:
-    """Return a convolution of 3 by 3 pixels that will be given `x`."""
-    bias = uniform_bias(9 * x.shape[-1])
-    return nn.Conv(features, (3, 3), stride, kernel_init=kernel, bias_init=bias, conv_general_dilated=convolution)
+    """Return a convolution that will be given `x`, its biases uniform over +- 1 / sqrt(fan-in)."""
+    return nn.Conv(
+        features,
+        (size, size),
+        stride,
+        padding,
+        kernel_init=kernel,
+        bias_init=uniform_bias(size**2 * x.shape[-1]),
+        conv_general_dilated=convolution,
+    )

@@ -113,27 +113,40 @@ def _lengths(x: Array, kernel: Array, pads: Any, spread: Pair) -> tuple[int, ...
 def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any) -> Array:
     """Convolve an image whose pixels lie apart without multiplying the zeros between them.
 
-    Output `s q + r - t` sees just the entries `k = s j + (s - 1 - r)` of the kernel, at the pixels `q + j - m`. So a
-    kernel of the `s * s` phases side by side is run over the image as it is, and its outputs are laid out in turn.
+    Every `s`-th output meets the same entries of the kernel, each `s` apart from the next. So each of the `s * s`
+    phases is a convolution of the image as it is with a share of the kernel, and the outputs are laid out in turn.
     """
-    images, rows, inputs, outputs = x.shape[0], x.shape[1:3], x.shape[3], kernel.shape[3]
-    taps = tuple(-(-size // step) for size, step in zip(kernel.shape[:2], spread, strict=True))
+    rows = x.shape[1:3]
     lengths = _lengths(x, kernel, pads, spread)
-    shifts = tuple((step - 1 - before) % step for step, (before, _) in zip(spread, pads, strict=True))
-    turns = tuple(-(-(o + t) // step) for o, t, step in zip(lengths, shifts, spread, strict=True))
-    zeros = []
-    for n, step, (before, _), j, t, q in zip(rows, spread, pads, taps, shifts, turns, strict=True):
-        ahead = (before + t - (step - 1)) // step
-        zeros.append((ahead, q - 1 + j - 1 - ahead - (n - 1)))
-    (j0, j1), (s0, s1), (q0, q1), (t0, t1) = taps, spread, turns, shifts
-    whole = jnp.pad(kernel, ((0, j0 * s0 - kernel.shape[0]), (0, j1 * s1 - kernel.shape[1]), (0, 0), (0, 0)))
-    phases = whole.reshape(j0, s0, j1, s1, inputs, outputs)[:, ::-1, :, ::-1].transpose(0, 2, 4, 1, 3, 5)
-    # The barrier keeps XLA from folding the turn and the transposition into the convolution.
-    phases = lax.optimization_barrier(phases.reshape(j0, j1, inputs, s0 * s1 * outputs))
-    made = _convolve(x, phases, _ONES, tuple(zeros), _ONES, _ONES, precision)
-    made = made.reshape(images, q0, q1, s0, s1, outputs).transpose(0, 1, 3, 2, 4, 5)
-    made = made.reshape(images, q0 * s0, q1 * s1, outputs)
-    return made[:, t0 : t0 + lengths[0], t1 : t1 + lengths[1]]
+    turns = tuple(-(-length // step) for length, step in zip(lengths, spread, strict=True))
+    axes = [
+        [_phase(phase, n, step, before, size, length) for phase in range(step)]
+        for n, step, (before, _), size, length in zip(rows, spread, pads, kernel.shape[:2], lengths, strict=True)
+    ]
+    planes = []
+    for first, zeros, made in axes[0]:
+        for other, beside, wide in axes[1]:
+            share = kernel[first :: spread[0], other :: spread[1]]
+            if 0 in share.shape or 0 in (made, wide):
+                plane = jnp.zeros((x.shape[0], made, wide, kernel.shape[3]), x.dtype)
+            else:
+                plane = _convolve(x, share, _ONES, (zeros, beside), _ONES, _ONES, precision)
+            planes.append(jnp.pad(plane, ((0, 0), (0, turns[0] - made), (0, turns[1] - wide), (0, 0))))
+    whole = jnp.stack(planes, 3).reshape(x.shape[0], *turns, *spread, kernel.shape[3]).transpose(0, 1, 3, 2, 4, 5)
+    whole = whole.reshape(x.shape[0], turns[0] * spread[0], turns[1] * spread[1], kernel.shape[3])
+    return whole[:, : lengths[0], : lengths[1]]
+
+
+def _phase(phase: int, n: int, step: int, before: int, size: int, length: int) -> tuple[int, Pair, int]:
+    """Return of outputs `phase`, `phase + step` ...: the first entry they meet, the zeros around, and their number.
+
+    Output `o` meets pixel `i` at the entry `step i - o + before`.
+    """
+    first = (before - phase) % step
+    ahead = (before - phase - first) // step
+    made = -(-(length - phase) // step)
+    taps = -(-(size - first) // step)
+    return first, (ahead, made - 1 + taps - n - ahead), made
 
 
 def _by_product(

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxgen.nets.activations import LeakyReLU
-from jaxgen.nets.convolution import convolve
+from jaxgen.nets.conv import layer
 from jaxgen.nets.initialisers import Initialiser, normal, uniform, uniform_bias
 from jaxgen.types import Array, Float
 
@@ -34,16 +34,8 @@ class ConvTrunk(nn.Module):
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... d"]:
         """Map images `[..., height, width, channels]` to rows `[..., width]`."""
         for features, size, stride in self.layers:
-            layer = nn.Conv(
-                features,
-                (size, size),
-                stride,
-                padding=(size - 1) // 2,
-                kernel_init=self.kernel,
-                bias_init=uniform_bias(size**2 * x.shape[-1]),
-                conv_general_dilated=convolve,
-            )
-            x = self.activation(layer(x))
+            made = layer(x, features, self.kernel, size=size, stride=stride, padding=(size - 1) // 2)
+            x = self.activation(made(x))
         x = x.reshape(*x.shape[:-3], -1)
         return nn.Dense(self.width, kernel_init=uniform, bias_init=uniform_bias(x.shape[-1]))(x)
 
