@@ -1,7 +1,8 @@
 """Data: tables of rows, toys of known law, and image sets."""
 
 from jaxgen.data.batches import plan, take
-from jaxgen.data.images import Digits, Images, Labelled
+from jaxgen.data.connections import KDD99
+from jaxgen.data.images import Digits, Images, Labelled, Signed
 from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
 from jaxgen.data.tables import Arrays, Dataset, Table
 from jaxgen.data.toy import (
@@ -25,11 +26,13 @@ __all__ = [
     "EightGaussians",
     "GaussianMixture",
     "Images",
+    "KDD99",
     "Labelled",
     "NoisyRing",
     "Outcomes",
     "PlanarSwissRoll",
     "Rings",
+    "Signed",
     "SwissRoll",
     "Table",
     "Toy",

@@ -46,18 +46,22 @@ def plan(
 
 
 def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
-    """Take rows of a table; bytes, as images are kept, come out as numbers between 0 and 1.
+    """Take rows of a table; bytes, as images are kept, come out as fractions.
 
     Args:
         table: leaves `[n, ...]`.
         rows: row numbers.
 
     Returns:
-        Leaves `[rows, ...]`; a uint8 leaf as float32, divided by 255.
+        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1, those with a sign,
+        -128 to 127, between -1 and 1.
     """
+    return jax.tree.map(lambda leaf: _fractions(leaf[rows]), table)
 
-    def pick(leaf: Array) -> Array:
-        chosen = leaf[rows]
-        return chosen.astype(jnp.float32) / 255 if chosen.dtype == jnp.uint8 else chosen
 
-    return jax.tree.map(pick, table)
+def _fractions(leaf: Array) -> Array:
+    if leaf.dtype == jnp.uint8:
+        return leaf.astype(jnp.float32) / 255
+    if leaf.dtype == jnp.int8:
+        return (2 * leaf.astype(jnp.float32) + 1) / 255
+    return leaf

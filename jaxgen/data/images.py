@@ -9,10 +9,10 @@ import shutil
 import tempfile
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Int8, UInt8
 from sklearn import datasets
 
-__all__ = ["Digits", "Images", "Labelled", "cache_directory"]
+__all__ = ["Digits", "Images", "Labelled", "Signed", "cache_directory"]
 
 NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist/letters", "cifar10", "cifar100", "svhn_cropped")
 VERSION = 1  # of the cache's layout; another one is decoded anew
@@ -83,6 +83,21 @@ class Labelled:
     def tables(self) -> tuple[tuple[np.ndarray, Int[np.ndarray, " n"]]]:
         """Return images and labels as the one table, a pair; raises as the set's own `tables` does."""
         return ((self.images.tables()[0], self.images.labels()),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Signed:
+    """An image set between -1 and 1, as generators that end in a hyperbolic tangent make images.
+
+    Attributes:
+        images: the set, kept in bytes.
+    """
+
+    images: Images
+
+    def tables(self) -> tuple[Int8[np.ndarray, "n height width channels"]]:
+        """Return the images as the one table, in bytes with a sign; raises as the set's own `tables` does."""
+        return ((self.images.tables()[0] ^ 128).view(np.int8),)
 
 
 def cache_directory() -> pathlib.Path:

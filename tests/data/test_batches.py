@@ -48,3 +48,8 @@ def test_take_turns_bytes_into_numbers_between_0_and_1():
     batch = data.take(table, jnp.array([2, 1]))
     np.testing.assert_allclose(batch["image"], [[1.0], [0.2]])
     np.testing.assert_array_equal(batch["label"], [6, 5])
+
+
+def test_take_turns_signed_bytes_into_numbers_between_minus_1_and_1():
+    batch = data.take(jnp.array([-128, -1, 0, 127], jnp.int8), jnp.array([0, 1, 2, 3]))
+    np.testing.assert_allclose(batch, [-1, -1 / 255, 1 / 255, 1], rtol=1e-6)

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgen import data
 from jaxgen.data import images
+
+SIGNED = (data.Images("mnist"), data.Signed(data.Images("mnist")))
 
 
 @pytest.fixture
@@ -29,6 +32,11 @@ def cached(cache):
     }
     images._write(cache / "mnist" / f"train-v{images.VERSION}", columns)
     return columns
+
+
+def test_signed_images_are_the_same_between_minus_1_and_1(cached):
+    plain, signed = (data.take(jnp.asarray(kind.tables()[0]), jnp.arange(50)) for kind in SIGNED)
+    np.testing.assert_allclose(signed, 2 * plain - 1, atol=1e-6)
 
 
 def test_digits_are_embedded():

@@ -26,15 +26,17 @@ def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, cap
     )
     monkeypatch.setattr(evl_swiss_roll, "ours", small(evl_swiss_roll.ours))
     monkeypatch.setattr(baselines, "extreme_value", small(baselines.extreme_value))
-    experiment = evl_swiss_roll.Experiment(quick=True, steps=20, epochs=2, density_steps=20, runs=tmp_path / "runs")
+    others = {"mixture_density", "gan_published", "gan"}  # looked at with the grid of Gaussians, and by themselves
+    models = tuple(model for model in evl_swiss_roll.MODELS if model not in others)
+    experiment = evl_swiss_roll.Experiment(models, quick=True, steps=20, runs=tmp_path / "runs")
     table = evl_swiss_roll.run(experiment)
     titles = [row.title for row in table.rows]
-    assert len(titles) == 14  # eleven cells, two of them rejection sampled too, and ours without its bandwidth
+    assert len(titles) == 11  # eight cells, two of them rejection sampled too, and ours without its bandwidth
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
     written = json.loads((tmp_path / "runs" / "quick" / "evl_swiss_roll.json").read_text())
     assert [row["title"] for row in written["rows"]] == titles
     untrained = {"floor", "chance", "empirical", "smoothed", "gaussian_mixture"}
-    assert set(written["configs"]) == set(evl_swiss_roll.MODELS) - untrained
+    assert set(written["configs"]) == set(models) - untrained
     rebuilt = rebuild(written["configs"]["ours"])
     assert rebuilt.method == evl_swiss_roll.ours(data.SwissRoll(seed=30), 20).method
     assert (tmp_path / "runs" / "quick" / "evl_swiss_roll.png").stat().st_size > 10_000

@@ -1,0 +1,268 @@
+"""Figure 3 of Kumar et al., Maximum entropy generators for energy-based models (2019): densities in the plane.
+
+    python -m experiments.meg_toy                                    # one seed of all three
+    python -m experiments.meg_toy --seeds 5 --out experiments/results     # the table there
+    python -m experiments.meg_toy --paper                            # the paper's size: meant for a GPU
+    python -m experiments.meg_toy --quick                            # a minute
+
+The paper shows pictures of exp(-E) and prints no number. Measured here: how many peaks are found, how many samples lie
+near one, and the divergence of the data's exact law from exp(-E)/Z and from the samples of the generator and of
+chains, in its latent space and among the data. Nothing ties the scale of the energy to the data's log-density, so the
+energy stands also at the inverse temperature that fits the training points best.
+"""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from scipy import optimize, special
+
+import jaxgen
+from experiments import peaks, report, trials
+from jaxgen import methods, metrics, nets, samplers
+from jaxgen.descent import Cosine
+from jaxgen.description import describe
+from jaxgen.loop import iterate
+
+TITLE = "Figure 3: energies and samples in the plane"
+TOYS = {"eight": peaks.EIGHT, "twenty_five": peaks.TWENTY_FIVE, "roll": peaks.ROLL}
+COLUMNS = [
+    report.Column("found", "peaks found", 1),
+    report.Column("within", "share within 4 sigma", 3),
+    report.Column("kl", "KL of samples, nats"),
+    report.Column("fisher", "Fisher of samples, rad"),
+    report.Column("grid_kl", "KL of the density, nats"),
+    report.Column("acceptance", "acceptance", 2),
+]
+FINE, COARSE = metrics.Grid(500, -2.0, 2.0), metrics.Grid(50, -2.0, 2.0)  # of densities, as in the paper; of samples
+DRAWS, CHAINS, WARM, WALK = 100_000, 2_000, 300, 50  # steps that adapt the step size; steps whose places are kept
+ROWS = {
+    "generator": "the generator",
+    "latent": "chains in the latent space",
+    "tilted": "chains in the latent space, with its prior",
+    "data": "chains among the data",
+    "energy": "exp(-E)/Z",
+    "fitted": "exp(-bE)/Z, the best b",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Which data, how many seeds, how long."""
+
+    toys: tuple[str, ...] = tuple(TOYS)
+    """Blocks of the table."""
+    seeds: int = 1
+    """How many seeds, of data and training alike."""
+    first: int = 0
+    """The first of them; the configuration was chosen on seed 100."""
+    steps: int = 20_000
+    """Steps of five updates of the energy and one of the generator."""
+    width: int = 128
+    """Of the three hidden layers of each network."""
+    paper: bool = False
+    """512 wide, 100,000 steps at a constant rate: hours a seed on a CPU."""
+    quick: bool = False
+    """A minute: one seed of eight Gaussians, 400 steps."""
+    runs: pathlib.Path = pathlib.Path("runs/meg_toy")
+    """Where cells and checkpoints are kept."""
+    out: pathlib.Path = pathlib.Path("runs/meg_toy")
+    """Where the table and the figure go."""
+
+
+def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
+    """Return our configuration, smaller and with a rate that falls, or the paper's."""
+    toy = TOYS[name].toy(n=100_000, test_n=1, seed=seed)
+    steps, width = (100_000, 512) if experiment.paper else (experiment.steps, experiment.width)
+    drawn = nets.dense_adversaries(2, generator=(width,) * 3, energy=(width,) * 3)
+    method = methods.MEG(
+        critic=drawn.energy,
+        generator=drawn.generator,
+        statistic=drawn.statistic,
+        latent_dim=2,
+        learning_rate=1e-4 if experiment.paper else Cosine(1e-3, steps),
+    )
+    return jaxgen.Config(method, toy, steps=steps, batch_size=5 * 256, every=trials.segment(steps), seed=seed)
+
+
+def chains(key: Any, log_density: samplers.latent.LogDensity, start: Any) -> tuple[np.ndarray, float]:
+    """Walk from the starts `[n, k]`, first adapting the step size; return places and the mean acceptance."""
+    adapted = samplers.Adapted(lambda size: samplers.Chains(samplers.MALA(log_density, size)), 1e-3)
+
+    @jax.jit
+    def walk(key: Any) -> tuple[Any, Any]:
+        key_warm, key_walk = jax.random.split(key)
+        warm, _ = iterate(adapted.step, key_warm, adapted.init(start), length=WARM)
+        frozen: Any = adapted.frozen(warm)
+        _, places, moves = frozen.draw(key_walk, warm.inner, WALK)
+        return places, jnp.mean(moves.acceptance)
+
+    places, acceptance = walk(key)
+    return np.asarray(places).reshape(-1, start.shape[1]), float(acceptance)
+
+
+def walked(method: methods.MEG, state: Any, name: str, seed: int) -> dict[str, Any]:
+    """Measure chains that start from the generator's noise, or from its samples."""
+    key_noise, key = jax.random.split(jax.random.key(seed))
+    decode = jax.jit(lambda z: method.decode(state, z))
+    z = jax.random.normal(key_noise, (CHAINS, 2))
+    found = {}
+    for row, density in (("latent", samplers.latent_log_density), ("tilted", samplers.tilted_log_density)):
+        places, acceptance = chains(key, method.latent_log_density(state, density=density), z)
+        found[row] = {**samples(TOYS[name], np.asarray(decode(jnp.asarray(places)))), "acceptance": acceptance}
+    places, acceptance = chains(key, method.data_log_density(state), decode(z))
+    return {**found, "data": {**samples(TOYS[name], places), "acceptance": acceptance}}
+
+
+def measured(method: methods.MEG, state: Any, name: str, seed: int) -> dict[str, Any]:
+    """Measure the generator and the energy of one seed."""
+    law = TOYS[name]
+    draw = jax.jit(lambda key: method.sample(key, state, DRAWS))
+    found = {"generator": samples(law, np.asarray(draw(jax.random.key(seed))))}
+    log_density = -_energies(method, state)
+    x = TOYS[name].toy(n=100_000, test_n=1, seed=seed).tables()[0]
+    counts = FINE(x)
+    for row, inverse in (("energy", 1.0), ("fitted", _best(log_density, counts))):
+        shares = special.softmax(inverse * log_density)
+        places = _drawn(np.random.default_rng(seed), shares)
+        kl = float(np.sum(special.xlogy(law.masses(FINE), law.masses(FINE) / np.maximum(shares, 1e-300))))
+        found[row] = {**samples(law, places), "grid_kl": kl, "inverse_temperature": inverse}
+        if row == "energy":
+            half = shares.reshape(FINE.bins // 2, 2, FINE.bins // 2, 2).sum((1, 3))
+            found[row]["density"] = np.log10(np.maximum(half, 1e-12)).round(2).tolist()
+    return found
+
+
+def samples(law: peaks.Peaks, x: np.ndarray) -> dict[str, Any]:
+    """Measure samples `[n, 2]`, and keep some of them to be drawn."""
+    truth, counted = law.masses(COARSE), COARSE(x)
+    divergences = {"kl": metrics.kl_divergence(truth, counted), "fisher": metrics.fisher_distance(truth, counted)}
+    some = np.random.default_rng(0).permutation(len(x))[:4_000]
+    return {**law.kept(x), **divergences, "points": x[some].round(4).tolist()}
+
+
+def _energies(method: methods.MEG, state: Any) -> np.ndarray:
+    """Return the energy at the centre of each cell of the fine grid, in its order."""
+    ticks = FINE.low + (FINE.high - FINE.low) * (np.arange(FINE.bins) + 0.5) / FINE.bins
+    places = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
+    return np.asarray(jax.jit(lambda x: method.energy(state, x))(jnp.asarray(places)), np.float64)
+
+
+def _best(log_density: np.ndarray, counts: np.ndarray) -> float:
+    """Return the inverse temperature at which counted points are most likely."""
+    loss = lambda log: special.logsumexp(np.exp(log) * log_density) - np.exp(log) * np.sum(counts * log_density)
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=(-5, 5), method="bounded").x))
+
+
+def _drawn(generator: np.random.Generator, shares: np.ndarray) -> np.ndarray:
+    """Draw points of the fine grid, uniform within their cells."""
+    cells = generator.choice(len(shares), DRAWS, p=shares / shares.sum())
+    within = np.stack(np.unravel_index(cells, (FINE.bins,) * 2), 1) + generator.uniform(size=(DRAWS, 2))
+    return FINE.low + within * (FINE.high - FINE.low) / FINE.bins
+
+
+def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
+    """Train and measure."""
+    config = configure(experiment, name, seed)
+    identity = describe(config)
+    where = trials.place(experiment.runs, f"{name}-{seed}", identity)
+
+    def compute() -> dict[str, Any]:
+        result, seconds = trials.timed(config, where)
+        history = {
+            key: [float(part.mean()) for part in np.array_split(result.history[key][0], 100) if len(part)]
+            for key in ("energy_gap", "energy_deviation", "mutual_information")
+        }
+        learned: Any = result.config.method, result.of(0), name, seed
+        return {**measured(*learned), **walked(*learned), **seconds, "history": history}
+
+    return trials.remembered(where.with_suffix(".json"), identity, compute)
+
+
+def control(experiment: Experiment, name: str, row: str, seed: int) -> dict[str, Any]:
+    """Measure untrained networks, the truth itself, or points that know nothing but the square."""
+    config = configure(experiment, name, seed)
+    identity = {"row": row, "config": describe(config)}
+    where = trials.place(experiment.runs, f"{name}-{row}-{seed}", identity)
+    law = TOYS[name]
+
+    def compute() -> dict[str, Any]:
+        if row == "floor":
+            return samples(law, law.toy(n=DRAWS, test_n=1, seed=seed + 10_000).tables()[0])
+        if row == "chance":
+            return samples(law, np.random.default_rng(seed).uniform(FINE.low, FINE.high, (DRAWS, 2)))
+        method, state = trials.untrained(config)
+        return measured(method, state, name, seed)
+
+    return trials.remembered(where.with_suffix(".json"), identity, compute)
+
+
+def run(experiment: Experiment) -> report.Table:
+    """Train and measure every cell, print the table, and write it with its figure."""
+    if unknown := set(experiment.toys) - set(TOYS):
+        raise SystemExit(f"there are no toys {sorted(unknown)}; choose from {', '.join(TOYS)}.")
+    if experiment.quick:
+        runs = experiment.runs / "quick"
+        steps = min(experiment.steps, 400)
+        experiment = dataclasses.replace(
+            experiment, toys=("eight",), seeds=1, steps=steps, paper=False, runs=runs, out=runs
+        )
+    rows, kept, details = [], {}, {}
+    for name in experiment.toys:
+        seeds = range(experiment.first, experiment.first + experiment.seeds)
+        cells: dict[str, list[dict[str, Any]]] = {}
+        for seed in seeds:
+            print(f"{TOYS[name].title}, seed {seed}", flush=True)
+            cells.setdefault("trained", []).append(trained(experiment, name, seed))
+            for row in ("untrained", "floor", "chance"):
+                cells.setdefault(row, []).append(control(experiment, name, row, seed))
+        title = TOYS[name].title
+        rows += [_row(f"{title}: {told}", [cell[key] for cell in cells["trained"]]) for key, told in ROWS.items()]
+        for key in ("generator", "energy"):
+            rows.append(_row(f"{title}: untrained, {ROWS[key]}", [cell[key] for cell in cells["untrained"]]))
+        rows += [
+            _row(f"{title}: the truth itself (floor)", cells["floor"]),
+            _row(f"{title}: uniform in the square (chance)", cells["chance"]),
+        ]
+        kept[name] = {**cells["trained"][0], "floor": cells["floor"][0]}
+        details[name] = [
+            {"history": cell["history"], "inverse_temperature": cell["fitted"]["inverse_temperature"]}
+            for cell in cells["trained"]
+        ]
+    remarks = (
+        f"Samples are counted on {COARSE.bins}^2 cells and compared with the exact mass of each; the density is "
+        f"that of {FINE.bins}^2 cells over [-2, 2]^2. A peak is found where a tenth of its due samples lies. "
+        f"Chains are {CHAINS:,}, of which {WALK} steps are kept after {WARM} that adapt the step size."
+    )
+    table = report.Table("meg_toy", TITLE, COLUMNS, rows, [remarks])
+    print(f"\n{table}\n")
+    configs = {name: describe(configure(experiment, name, experiment.first)) for name in experiment.toys}
+    table.write(experiment.out, {"configs": configs, "trained": details})
+    draw(experiment.out / "meg_toy.png", kept)
+    print(f"written: {experiment.out / 'meg_toy'}.{{json,md,png}}")
+    return table
+
+
+def _row(title: str, cells: list[dict[str, Any]]) -> report.Row:
+    return report.Row(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS})
+
+
+def draw(path: pathlib.Path, kept: dict[str, dict[str, Any]]) -> None:
+    """Draw the data, exp(-E)/Z as Figure 3 does, and the samples of the generator and of chains, of the first seed."""
+    shown = {"floor": "the data", **{row: ROWS[row] for row in ("generator", "latent", "data")}}
+    with report.figure(path, len(kept), len(shown) + 1) as axes:
+        for line, found in zip(axes, kept.values(), strict=True):
+            density = 10 ** np.array(found["energy"]["density"])
+            line[0].imshow(density.T, origin="lower", extent=(-2, 2, -2, 2), cmap="magma")
+            line[0].set(title="exp(-E)/Z")
+            for axis, (row, title) in zip(line[1:], shown.items(), strict=True):
+                axis.plot(*np.array(found[row]["points"]).T, ",", color="black", alpha=0.6)
+                axis.set(title=title, xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Experiment))

@@ -1,0 +1,50 @@
+"""The experiment end to end, on made connections."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import anomalies, meg_kdd99
+from jaxgen.data import connections
+
+
+@pytest.fixture
+def small(monkeypatch):
+    generator = np.random.default_rng(0)
+    x, attack = generator.standard_normal((1200, 6)).astype(np.float32), generator.uniform(size=1200) < 0.8
+    x[~attack] += 8
+    monkeypatch.setattr(connections, "_connections", lambda distinct: (x, attack))
+    for name, value in {"BATCH": 64, "ROWS": 100, "LAST": 2}.items():
+        monkeypatch.setattr(meg_kdd99, name, value)
+
+
+def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
+    experiment = meg_kdd99.Experiment(("released",), epochs=3, runs=tmp_path, out=tmp_path)
+    table = meg_kdd99.run(experiment)
+    assert len(table.rows) == 2 * len(meg_kdd99.SCORES) + len(anomalies.DETECTORS)
+    assert [row.title for row in table.rows if row.paper] == ["as released, raw: MEG, norm of the gradient (judged by)"]
+    values = {row.title.removeprefix("as released, raw: "): row.values for row in table.rows}
+    assert values["isolation forest"]["auroc"][0] > 0.99
+    assert values["every anomaly first (bound)"]["auroc"] == [1.0]
+    curve = json.loads((tmp_path / "meg_kdd99.json").read_text())["curves"]["released"][0]["curve"]
+    assert [at["step"] for at in curve] == [2 * 7, 3 * 7]
+    assert values["MEG, energy"]["f1"][0] == np.mean([at["energy"]["f1"] for at in curve])
+    assert (tmp_path / "meg_kdd99.png").stat().st_size > 10_000
+    monkeypatch.setattr(meg_kdd99, "scored", None)  # again: nothing is computed a second time
+    assert meg_kdd99.trained(experiment, "released", 0)["energy"]["f1"] == values["MEG, energy"]["f1"][0]
+
+
+def test_the_released_protocol_is_what_papers_say(small):
+    protocol = meg_kdd99.PROTOCOLS["released"]
+    config = meg_kdd99.configure(protocol, 0, 54)
+    assert (protocol.connections.scaled, protocol.judged, protocol.flagged) == (False, "score_norm", 0.2)
+    assert (config.method.n_critic, config.method.penalty, config.method.latent_dim) == (1, 100.0, 32)
+    assert config.method.critic.widths == (256, 128, 128, 1)
+    assert config.method.generator.widths == (64, 128, 6)
+    assert config.shuffle is False
+
+
+def test_unknown_protocols_are_told():
+    with pytest.raises(SystemExit, match="choose from released"):
+        meg_kdd99.run(meg_kdd99.Experiment(("nine",)))

@@ -1,0 +1,51 @@
+"""The experiment end to end, with few steps, samples and chains."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import meg_toy
+from jaxgen import metrics
+
+
+@pytest.fixture
+def small(monkeypatch):
+    for name, value in {"DRAWS": 2000, "CHAINS": 20, "WARM": 5, "WALK": 10}.items():
+        monkeypatch.setattr(meg_toy, name, value)
+    monkeypatch.setattr(meg_toy, "FINE", metrics.Grid(100, -2.0, 2.0))
+
+
+def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
+    experiment = meg_toy.Experiment(("eight",), steps=8, width=8, runs=tmp_path, out=tmp_path)
+    table = meg_toy.run(experiment)
+    values = {row.title.removeprefix("8 Gaussians: "): row.values for row in table.rows}
+    assert len(values) == len(meg_toy.ROWS) + 4
+    assert values["the truth itself (floor)"]["found"] == [8.0]
+    assert values["the truth itself (floor)"]["kl"][0] < 0.5 < values["uniform in the square (chance)"]["kl"][0]
+    assert values["exp(-bE)/Z, the best b"]["grid_kl"] <= values["exp(-E)/Z"]["grid_kl"]
+    assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
+    assert 0 < values["chains among the data"]["acceptance"][0] <= 1
+    assert (tmp_path / "meg_toy.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "meg_toy.json").read_text())["configs"]["eight"]
+    monkeypatch.setattr(meg_toy, "measured", None)  # again: nothing is computed a second time
+    assert meg_toy.trained(experiment, "eight", 0)["generator"]["kl"] == values["the generator"]["kl"][0]
+
+
+def test_the_best_inverse_temperature_is_found():
+    centres = (np.arange(meg_toy.FINE.bins) + 0.5) * 4 / meg_toy.FINE.bins - 2
+    log_density = -0.5 * (centres[:, None] ** 2 + centres[None] ** 2).ravel() / 0.09
+    counts = np.exp(3 * log_density)
+    assert abs(meg_toy._best(log_density, counts / counts.sum()) - 3) < 0.01
+
+
+def test_the_paper_s_size_is_what_papers_say():
+    config = meg_toy.configure(meg_toy.Experiment(paper=True), "roll", 0)
+    assert (config.steps, config.batch_size, config.method.learning_rate) == (100_000, 5 * 256, 1e-4)
+    assert (config.method.n_critic, config.method.penalty, config.method.latent_dim) == (5, 0.1, 2)
+    assert config.method.critic.widths == (512, 512, 512, 1)
+
+
+def test_unknown_data_are_told():
+    with pytest.raises(SystemExit, match="choose from eight"):
+        meg_toy.run(meg_toy.Experiment(("nine",)))
