@@ -13,6 +13,7 @@ detector, so AUROC and AUPRC stand beside.
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -38,24 +39,42 @@ class Protocol:
     Attributes:
         title: what is other than in the paper's code.
         connections: training and test rows.
-        penalty: lambda.
+        training: name in `TRAININGS`.
         judged: by which score.
         flagged: share of the test rows that is flagged.
     """
 
     title: str
     connections: data.KDD99
-    penalty: float
+    training: str
     judged: str
     flagged: float = 0.2
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One way of training.
+
+    Attributes:
+        connections: training rows.
+        penalty: lambda.
+    """
+
+    connections: data.KDD99
+    penalty: float
+
+
+TRAININGS = {
+    "raw": Training(data.KDD99(scaled=False), 100.0),
+    "scaled": Training(data.KDD99(), 1.0),
+    "distinct": Training(data.KDD99(distinct=True), 1.0),
+}
 PROTOCOLS = {
-    "released": Protocol("as released, raw", data.KDD99(scaled=False), 100.0, "score_norm"),
-    "scaled": Protocol("scaled", data.KDD99(), 1.0, "energy"),
-    "distinct": Protocol("scaled, no row twice", data.KDD99(distinct=True), 1.0, "energy"),
+    "released": Protocol("as released, raw", data.KDD99(scaled=False), "raw", "score_norm"),
+    "scaled": Protocol("scaled", data.KDD99(), "scaled", "energy"),
+    "distinct": Protocol("scaled, no row twice", data.KDD99(distinct=True), "distinct", "energy"),
     "later": Protocol(
-        "scaled, all anomalies", data.KDD99(contamination=1.0, every_anomaly=True), 1.0, "energy", flagged=0.329
+        "scaled, all anomalies", data.KDD99(contamination=1.0, every_anomaly=True), "scaled", "energy", flagged=0.329
     ),
 }
 PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}
@@ -82,9 +101,9 @@ class Experiment:
     """Where the table and the figure go."""
 
 
-def configure(protocol: Protocol, seed: int, epochs: int) -> jaxgen.Config:
+def configure(training: Training, seed: int, epochs: int) -> jaxgen.Config:
     """Return the paper's networks and training: an update of the generator for each of the energy, rows in order."""
-    (x,) = protocol.connections.tables()
+    (x,) = training.connections.tables()
     drawn = nets.dense_adversaries(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
     method = methods.MEG(
         critic=drawn.energy,
@@ -92,39 +111,56 @@ def configure(protocol: Protocol, seed: int, epochs: int) -> jaxgen.Config:
         statistic=drawn.statistic,
         latent_dim=LATENT,
         n_critic=1,
-        penalty=protocol.penalty,
+        penalty=training.penalty,
     )
     epoch = len(x) // BATCH
     return jaxgen.Config(
-        method, protocol.connections, steps=epoch * epochs, batch_size=BATCH, every=epoch, seed=seed, shuffle=False
+        method, training.connections, steps=epoch * epochs, batch_size=BATCH, every=epoch, seed=seed, shuffle=False
     )
 
 
-def scored(method: methods.MEG, state: Any, protocol: Protocol) -> dict[str, dict[str, float]]:
-    """Judge both scores on the test rows."""
-    x, anomalous = protocol.connections.test()
+def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
+    """Judge both scores on the test rows of every protocol with a training."""
     score = jax.jit(lambda rows: method.scores(state, rows))
-    parts = [jax.tree.map(np.asarray, score(jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)]
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in SCORES}
-    return {name: anomalies.judged(values, anomalous, protocol.flagged) for name, values in whole.items()}
+    found: dict[str, Any] = {}
+    for name, protocol in PROTOCOLS.items():
+        if protocol.training != training:
+            continue
+        x, anomalous = protocol.connections.test()
+        parts = [jax.tree.map(np.asarray, score(jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)]
+        whole = {kind: np.concatenate([part[kind] for part in parts]) for kind in SCORES}
+        found[name] = {kind: anomalies.judged(values, anomalous, protocol.flagged) for kind, values in whole.items()}
+    return found
 
 
 def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
-    """Train and judge: the mean over the last looks of each measure, and every look."""
-    protocol = PROTOCOLS[name]
-    config = configure(protocol, seed, experiment.epochs)
-    identity = describe(config)
+    """Train and judge, by every protocol: the mean over the last looks of each measure, and every look.
+
+    Args:
+        experiment: how long, and where runs are kept.
+        name: of the training.
+        seed: of the training.
+
+    Returns:
+        The means by protocol, score and measure; the `curve` of the looks; `energy_gap` at each; and the `seconds`.
+    """
+    config = configure(TRAININGS[name], seed, experiment.epochs)
+    identity = {"config": describe(config), "protocols": describe(PROTOCOLS)}
     where = trials.place(experiment.runs, f"{name}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
         first = max(1, experiment.epochs - LAST + 1)
         steps = [epoch * config.every for epoch in range(1, experiment.epochs + 1) if epoch >= first or epoch % 5 == 0]
-        look = lambda result: scored(result.config.method, result.of(0), protocol)
+        look = lambda result: scored(result.config.method, result.of(0), name)
         run = trials.followed(config, steps, look, checkpoint_dir=where, kept=where.with_suffix(".curve"))
         last = run.curve[-min(LAST, experiment.epochs) :]
+        mean = lambda *path: float(np.mean([functools.reduce(lambda at, key: at[key], path, look) for look in last]))
         means = {
-            score: {measure: float(np.mean([at[score][measure] for at in last])) for measure in anomalies.MEASURES}
-            for score in SCORES
+            protocol: {
+                score: {measure: mean(protocol, score, measure) for measure in anomalies.MEASURES} for score in SCORES
+            }
+            for protocol in PROTOCOLS
+            if PROTOCOLS[protocol].training == name
         }
         gaps = [float(run.result.history["energy_gap"][0, at["step"] - 1]) for at in run.curve]
         return {**means, "curve": run.curve, "energy_gap": gaps, "seconds": run.seconds}
@@ -133,11 +169,11 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
 
 
 def control(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
-    """Judge untrained networks."""
-    config = configure(PROTOCOLS[name], seed, 1)
-    identity = {"untrained": describe(config)}
+    """Judge the untrained networks of a training, by every protocol."""
+    config = configure(TRAININGS[name], seed, 1)
+    identity = {"untrained": describe(config), "protocols": describe(PROTOCOLS)}
     where = trials.place(experiment.runs, f"{name}-untrained-{seed}", identity)
-    compute = lambda: scored(*trials.untrained(config), PROTOCOLS[name])
+    compute = lambda: scored(*trials.untrained(config), name)
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
 
@@ -171,13 +207,15 @@ def run(experiment: Experiment) -> report.Table:
         cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "MEG, untrained": []}
         for seed in seeds:
             print(f"{protocol.title}, seed {seed}", flush=True)
-            cells["MEG"].append(trained(experiment, name, seed))
-            cells["MEG, untrained"].append(control(experiment, name, seed))
+            cells["MEG"].append(trained(experiment, protocol.training, seed))
+            cells["MEG, untrained"].append(control(experiment, protocol.training, seed))
         for title, made in cells.items():
             for score, told in SCORES.items():
                 judged = " (judged by)" if score == protocol.judged and title == "MEG" else ""
                 paper = PUBLISHED if judged and name == "released" else {}
-                rows.append(_row(f"{protocol.title}: {title}, {told}{judged}", [cell[score] for cell in made], paper))
+                rows.append(
+                    _row(f"{protocol.title}: {title}, {told}{judged}", [cell[name][score] for cell in made], paper)
+                )
         for detector, kind in anomalies.DETECTORS.items():
             print(f"{protocol.title}, {kind.title}", flush=True)
             made = [baseline(experiment, name, detector, seed) for seed in seeds]
@@ -190,8 +228,9 @@ def run(experiment: Experiment) -> report.Table:
     )
     table = report.Table("meg_kdd99", TITLE, anomalies.COLUMNS, rows, [remarks])
     print(f"\n{table}\n")
+    trainings = {PROTOCOLS[name].training for name in experiment.protocols}
     configs = {
-        name: describe(configure(PROTOCOLS[name], experiment.first, experiment.epochs)) for name in experiment.protocols
+        name: describe(configure(TRAININGS[name], experiment.first, experiment.epochs)) for name in sorted(trainings)
     }
     table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / "meg_kdd99.png", curves)
@@ -211,7 +250,7 @@ def draw(path: pathlib.Path, curves: dict[str, list[dict[str, Any]]]) -> None:
                 steps = np.array([at["step"] for at in run["curve"]])
                 for place, score in enumerate(SCORES):
                     label = SCORES[score] if run is runs[0] else None
-                    f1 = [at[score]["f1"] for at in run["curve"]]
+                    f1 = [at[name][score]["f1"] for at in run["curve"]]
                     axes[0, column].plot(steps, f1, color=f"C{place}", label=label)
                 axes[1, column].plot(steps, run["energy_gap"], color="grey")
             axes[0, column].set(title=PROTOCOLS[name].title, ylabel="F1", ylim=(0, 1))

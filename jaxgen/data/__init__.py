@@ -4,6 +4,7 @@ from jaxgen.data.batches import plan, take
 from jaxgen.data.connections import KDD99
 from jaxgen.data.images import Digits, Images, Labelled, Signed
 from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
+from jaxgen.data.stacked import StackedMNIST
 from jaxgen.data.tables import Arrays, Dataset, Table
 from jaxgen.data.toy import (
     Checkerboard,
@@ -33,6 +34,7 @@ __all__ = [
     "PlanarSwissRoll",
     "Rings",
     "Signed",
+    "StackedMNIST",
     "SwissRoll",
     "Table",
     "Toy",

@@ -93,11 +93,14 @@ class Signed:
         images: the set, kept in bytes.
     """
 
-    images: Images
+    images: Images | Digits
 
     def tables(self) -> tuple[Int8[np.ndarray, "n height width channels"]]:
         """Return the images as the one table, in bytes with a sign; raises as the set's own `tables` does."""
-        return ((self.images.tables()[0] ^ 128).view(np.int8),)
+        (x,) = self.images.tables()
+        if x.dtype != np.uint8:  # sixteenths, of which 16 is white
+            x = np.round(x * 255).astype(np.uint8)
+        return ((x ^ 128).view(np.int8),)
 
 
 def cache_directory() -> pathlib.Path:
