@@ -1,6 +1,7 @@
 """Small methods and configs that many tests share, and a method whose numbers can be worked out by hand."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -36,6 +37,33 @@ class Normed(nn.Module):
     @nn.compact
     def __call__(self, z: Any) -> Any:
         return nn.Dense(self.width)(jnp.tanh(nets.BatchNorm()(nn.Dense(6)(z))))
+
+
+class Flat(nn.Module):
+    """A dense network of images as vectors."""
+
+    widths: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nets.MLP(self.widths)(x.reshape(*x.shape[:-3], -1))
+
+
+class Shaped(nn.Module):
+    """A dense network that makes images between -1 and 1."""
+
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, z: Any) -> Any:
+        numbers = nets.MLP((8, math.prod(self.shape)))(z)
+        return jnp.tanh(numbers).reshape(*z.shape[:-1], *self.shape)
+
+
+def adversaries(shape: tuple[int, ...], width: int) -> nets.Adversaries:
+    """Dense networks in the place of the paper's for images."""
+    statistic = nets.PairNet(nets.MLP((8, 1)), Flat((8, 4)))
+    return nets.Adversaries(Shaped(tuple(shape)), Flat((8, 1)), statistic)
 
 
 def meg(**changes: Any) -> methods.MEG:

@@ -28,7 +28,7 @@ class StackedMNIST:
 
     def tables(self) -> tuple[Int8[np.ndarray, "n height width stacks"]]:
         """Return the images as the one table, in bytes with a sign; raises as the set's own `tables` does."""
-        (x,), chosen = Signed(self.images).tables(), self._chosen()
+        (x,), chosen = Signed(self.images).tables(), self.chosen()
         stacked = np.empty((len(chosen), *x.shape[1:3], self.stacks), np.int8)
         for stack in range(self.stacks):
             stacked[..., stack] = x[chosen[:, stack], ..., 0]
@@ -36,8 +36,9 @@ class StackedMNIST:
 
     def labels(self) -> Int[np.ndarray, "n stacks"]:
         """Return the digits of each image `[n, stacks]`."""
-        return self.images.labels()[self._chosen()]
+        return self.images.labels()[self.chosen()]
 
-    def _chosen(self) -> np.ndarray:
+    def chosen(self) -> Int[np.ndarray, "n stacks"]:
+        """Return which digits make up each image."""
         count = 128 * 10**self.stacks if self.n is None else self.n
         return np.random.RandomState(self.seed).randint(len(self.images.labels()), size=(count, self.stacks))

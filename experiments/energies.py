@@ -1,0 +1,101 @@
+"""Energies and generators of images: the configurations that several experiments train, and their draws."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen
+from experiments import trials
+from jaxgen import losses, methods, nets
+from jaxgen.loop import keys
+
+__all__ = ["PAPER", "VARIANTS", "Size", "configure", "draws", "networks", "pixels"]
+
+BLOCK = 500  # images drawn at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large networks are, and how long they are trained.
+
+    Attributes:
+        width: features of the smallest images; the paper has 512.
+        steps: of five updates of the energy and one of the generator; the paper has 100,000.
+        rows: for each update, as in the paper.
+    """
+
+    width: int = 32
+    steps: int = 1_000
+    rows: int = 64
+
+
+PAPER = Size(512, 100_000)
+Drawn = dict[str, Any]  # the networks, as fields of a method
+VARIANTS: dict[str, tuple[str, Callable[[Drawn, float], Any]]] = {
+    "meg": ("MEG", lambda drawn, penalty: methods.MEG(**drawn, penalty=penalty)),
+    "meg_released": (
+        "MEG, its penalty as released",
+        lambda drawn, penalty: methods.MEG(**drawn, penalty=penalty, regulariser=losses.pixel_score_penalty),
+    ),
+    "wgan": ("WGAN-GP", lambda drawn, penalty: methods.WGANGP(**_pair(drawn))),
+    "wgan_released": (
+        "WGAN-GP as released",
+        lambda drawn, penalty: methods.WGANGP(
+            **_pair(drawn), regulariser=losses.pixel_gradient_penalty, between=methods.within_boxes
+        ),
+    ),
+}
+
+
+def configure(variant: str, images: Any, seed: int, size: Size, *, penalty: float) -> jaxgen.Config:
+    """Return what is trained.
+
+    Args:
+        variant: one of `VARIANTS`.
+        images: a dataset of images between -1 and 1.
+        seed: of the training.
+        size: of the networks and the training.
+        penalty: lambda of the maximum entropy generators.
+
+    Returns:
+        The configuration.
+    """
+    made = networks(images.tables()[0].shape[1:], size.width)
+    drawn = {"critic": made.energy, "generator": made.generator, "statistic": made.statistic, "latent_dim": 128}
+    method = VARIANTS[variant][1](drawn, penalty)
+    return jaxgen.Config(
+        method,
+        images,
+        steps=size.steps,
+        batch_size=method.n_critic * size.rows,
+        every=trials.segment(size.steps),
+        seed=seed,
+    )
+
+
+def networks(shape: tuple[int, ...], width: int) -> nets.Adversaries:
+    """Return the paper's networks for images of a shape, at a width of the smallest of them."""
+    side, _, channels = shape
+    if side == 28:
+        return nets.digit_adversaries(channels, width=width)
+    return nets.photo_adversaries(side, width=width)
+
+
+def draws(method: Any, state: Any, count: int, *, seed: int = 0) -> Iterator[np.ndarray]:
+    """Draw images from the generator, blocks `[at most 500, h, w, c]` between 0 and 1."""
+    draw = jax.jit(lambda key: pixels(method.sample(key, state, BLOCK)))
+    for at, key in enumerate(keys(jax.random.key(seed), -(-count // BLOCK))):
+        yield np.asarray(draw(key))[: count - at * BLOCK]
+
+
+def pixels(x: jax.Array) -> jax.Array:
+    """Bring images from between -1 and 1 to between 0 and 1."""
+    return jnp.clip((x + 1) / 2, 0, 1)
+
+
+def _pair(drawn: Drawn) -> Drawn:
+    return {name: network for name, network in drawn.items() if name != "statistic"}

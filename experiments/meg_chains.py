@@ -1,0 +1,211 @@
+"""Figures 1 and 4 of Kumar et al., Maximum entropy generators for energy-based models (2019): chains of images.
+
+    python -m experiments.meg_chains                                 # reduced networks on MNIST
+    python -m experiments.meg_chains --sets mnist cifar10 faces --out experiments/results
+    python -m experiments.meg_chains --paper --sets mnist cifar10 faces   # the paper's size: meant for a GPU
+    python -m experiments.meg_chains --quick                         # two minutes
+
+From the same noise one chain walks in the generator's latent space and one among the images themselves, 100 steps each.
+The figure shows both; the table says how often proposals were accepted, how many independent draws the energies along
+the way are worth, and where the energy went. The published step size and inverse temperature stand beside a step size
+that was adapted to acceptance 0.574.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+import jaxgen
+from experiments import energies, faces, report, trials
+from jaxgen import data, metrics, samplers
+from jaxgen.description import describe
+from jaxgen.loop import iterate
+
+TITLE = "Figures 1 and 4: 100 steps of chains from the same starts"
+COLUMNS = [
+    report.Column("step_size", "step size", 5),
+    report.Column("acceptance", "acceptance", 2),
+    report.Column("ess", "ESS of the energy, of 100", 1),
+    report.Column("rhat", "R-hat of the energy", 2),
+    report.Column("start", "energy at the start", 2),
+    report.Column("end", "energy at the end", 2),
+    report.Column("data", "energy of the data", 2),
+]
+STEP_SIZE, BETA, STEPS, WARM = 0.01, 0.1, 100, 200
+CHAINS, SHOWN, EVERY = 64, 6, 10
+SETS: dict[str, tuple[str, Any]] = {
+    "mnist": ("MNIST", data.Signed(data.Images("mnist"))),
+    "cifar10": ("CIFAR-10", data.Signed(data.Images("cifar10"))),
+    "faces": ("Olivetti faces", faces.Olivetti()),
+}
+SPACES = {"latent": "latent space", "data": "among the images"}
+PENALTY = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Which images, how many seeds, how large."""
+
+    sets: tuple[str, ...] = ("mnist",)
+    """Image sets."""
+    seeds: int = 1
+    """How many seeds."""
+    first: int = 0
+    """The first of them."""
+    width: int = 32
+    """Features of the smallest images; the paper has 512."""
+    steps: int = 1_000
+    """Of five updates of the energy and one of the generator; the paper has 100,000."""
+    paper: bool = False
+    """The paper's width and steps."""
+    quick: bool = False
+    """Two minutes: one seed of MNIST, 20 steps."""
+    runs: pathlib.Path = pathlib.Path("runs/meg_chains")
+    """Where cells and checkpoints are kept."""
+    out: pathlib.Path = pathlib.Path("runs/meg_chains")
+    """Where the table and the figures go."""
+
+
+def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
+    """Return what is trained."""
+    size = energies.PAPER if experiment.paper else energies.Size(experiment.width, experiment.steps)
+    return energies.configure("meg", SETS[name][1], seed, size, penalty=PENALTY)
+
+
+def walk(
+    log_density: samplers.latent.LogDensity, start: Any, look: Callable[[Any], Any], *, adapt: bool
+) -> dict[str, Any]:
+    """Walk from starts `[n, ...]`.
+
+    Args:
+        log_density: of one place.
+        start: `[n, ...]`.
+        look: from places `[n, ...]` to images `[n, h, w, c]` and energies `[n]`.
+        adapt: whether the step size is adapted before; the walk itself begins at the starts again.
+
+    Returns:
+        The step size, the mean acceptance, the energies `[n, steps + 1]`, and some images along the way.
+    """
+    make = lambda size: samplers.Chains(samplers.MALA(log_density, size, BETA))
+    adapted = samplers.Adapted(make, STEP_SIZE)
+
+    @jax.jit
+    def run(key: Any) -> Any:
+        key_warm, key_walk = jax.random.split(key)
+        size = jnp.asarray(STEP_SIZE)
+        if adapt:
+            size = jnp.exp(iterate(adapted.step, key_warm, adapted.init(start), length=WARM)[0].log_average)
+
+        def step(key: Any, states: Any) -> Any:
+            states, moves = make(size).step(key, states)
+            images, energy = look(states.position)
+            return states, (images[:SHOWN], energy, moves.acceptance)
+
+        _, (images, energy, acceptance) = iterate(step, key_walk, make(size).init(start), length=STEPS)
+        first, begun = look(start)
+        images, energy = jnp.concatenate([first[None, :SHOWN], images]), jnp.concatenate([begun[None], energy])
+        return size, jnp.mean(acceptance), images[::EVERY], energy
+
+    size, acceptance, images, energy = (np.asarray(part) for part in run(jax.random.key(0)))
+    chains = energy[1:].T.astype(np.float64)
+    return {
+        "step_size": float(size),
+        "acceptance": float(acceptance),
+        "ess": float(metrics.bulk_ess(chains[..., None])[0]) / len(chains),
+        "rhat": float(metrics.split_rhat(chains[..., None])[0]),
+        "start": float(energy[0].mean()),
+        "end": float(energy[-1].mean()),
+        "energies": energy.mean(1).tolist(),
+        "images": np.uint8(np.round(images * 255)).tolist(),
+    }
+
+
+def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> dict[str, Any]:
+    """Train, or leave untrained, and walk in both spaces, at the published step size and at one that was adapted."""
+    config = configure(experiment, name, seed)
+    identity = {"config": describe(config), "trained": train}
+    where = trials.place(experiment.runs, f"{name}{'' if train else '-untrained'}-{seed}", identity)
+
+    def compute() -> dict[str, Any]:
+        method: Any
+        cell: dict[str, Any] = {}
+        if train:
+            result, cell = trials.timed(config, where)
+            method, state = result.config.method, result.of(0)
+        else:
+            method, state = trials.untrained(config)
+        z = jax.random.normal(jax.random.key(seed), (CHAINS, method.latent_dim))
+        shown = lambda x: (energies.pixels(x), method.energy(state, x))
+        decoded = lambda z: shown(method.decode(state, z))
+        found: dict[str, Any] = {}
+        for adapt in (False, True):
+            rule = "adapted" if adapt else "published"
+            found[f"latent {rule}"] = walk(method.latent_log_density(state), z, decoded, adapt=adapt)
+            found[f"data {rule}"] = walk(method.data_log_density(state), method.decode(state, z), shown, adapt=adapt)
+        some = jnp.asarray(SETS[name][1].tables()[0][:400])
+        known = float(jnp.mean(method.energy(state, data.take(some, jnp.arange(len(some))))))
+        return {**cell, "walks": {row: {**walked, "data": known} for row, walked in found.items()}}
+
+    return trials.remembered(where.with_suffix(".json"), identity, compute)
+
+
+def run(experiment: Experiment) -> report.Table:
+    """Train and walk in every cell, print the table, and write it with its figures."""
+    if unknown := set(experiment.sets) - set(SETS):
+        raise SystemExit(f"there are no sets {sorted(unknown)}; choose from {', '.join(SETS)}.")
+    if experiment.quick:
+        runs = experiment.runs / "quick"
+        steps, sets = min(experiment.steps, 20), experiment.sets[:1]
+        experiment = dataclasses.replace(experiment, sets=sets, seeds=1, steps=steps, paper=False, runs=runs, out=runs)
+    rows, configs = [], {}
+    for name in experiment.sets:
+        title = SETS[name][0]
+        for train in (True, False):
+            cells = []
+            for seed in range(experiment.first, experiment.first + experiment.seeds):
+                print(f"{title}, {'trained' if train else 'untrained'}, seed {seed}", flush=True)
+                cells.append(measured(experiment, name, seed, train=train)["walks"])
+            for row in cells[0]:
+                space, rule = row.split()
+                told = f"{title}{'' if train else ', untrained'}: {SPACES[space]}, step size {rule}"
+                rows.append(report.Row(told, {c.name: [cell[row][c.name] for cell in cells] for c in COLUMNS}))
+            if train:
+                draw(experiment.out / f"meg_chains_{name}.png", cells[0])
+        configs[name] = describe(configure(experiment, name, experiment.first))
+    size = energies.PAPER if experiment.paper else energies.Size(experiment.width, experiment.steps)
+    remark = (
+        f"{CHAINS} chains at inverse temperature {BETA}; networks {size.width} wide, trained {size.steps:,} steps (the "
+        "paper's: 512 and 100,000). ESS is that of one chain's 100 energies, pooled over the chains."
+    )
+    table = report.Table("meg_chains", TITLE, COLUMNS, rows, [remark])
+    print(f"\n{table}\n")
+    table.write(experiment.out, {"configs": configs})
+    print(f"written: {experiment.out / 'meg_chains'}*.{{json,md,png}}")
+    return table
+
+
+def draw(path: pathlib.Path, walks: dict[str, dict[str, Any]]) -> None:
+    """Draw a chain in each line, every tenth step, and the mean energy along the way."""
+    shown = ("latent published", "data published", "data adapted")
+    with report.figure(path, 1, len(shown) + 1, size=4) as axes:
+        for axis, row in zip(axes[0], shown, strict=False):
+            images = np.array(walks[row]["images"], np.uint8).swapaxes(0, 1)  # [chain, step, h, w, c]
+            chains, steps, height, width, channels = images.shape
+            joined = images.swapaxes(1, 2).reshape(chains * height, steps * width, channels)
+            axis.imshow(joined if channels == 3 else joined[..., 0], cmap="gray")
+            axis.set(title=f"{SPACES[row.split()[0]]}, step size {row.split()[1]}", xticks=[], yticks=[])
+        for row, walked in walks.items():
+            axes[0, -1].plot(walked["energies"], label=row)
+        axes[0, -1].axhline(walks[shown[0]]["data"], color="grey", linestyle=":")
+        axes[0, -1].set(title="mean energy", xlabel="step")
+        axes[0, -1].legend(fontsize="small")
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Experiment))

@@ -1,0 +1,51 @@
+"""The experiment end to end on scikit-learn's small digits, with dense networks; a walk on a known density."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from experiments import energies, meg_chains
+from jaxgen import data
+
+
+def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(energies, "networks", tiny.adversaries)
+    monkeypatch.setitem(meg_chains.SETS, "mnist", ("digits", data.Signed(data.Digits())))
+    for name, value in {"STEPS": 20, "WARM": 5, "CHAINS": 8}.items():
+        monkeypatch.setattr(meg_chains, name, value)
+    experiment = meg_chains.Experiment(steps=4, runs=tmp_path, out=tmp_path)
+    table = meg_chains.run(experiment)
+    assert [row.title for row in table.rows[:2]] == [
+        "digits: latent space, step size published",
+        "digits: among the images, step size published",
+    ]
+    assert len(table.rows) == 2 * 4
+    for row in table.rows:
+        assert np.isfinite([row.values[name][0] for name in ("acceptance", "start", "end", "data")]).all()
+    starts = [row.values["start"][0] for row in table.rows[:4]]
+    np.testing.assert_allclose(starts, starts[0], rtol=1e-4)  # from the same noise
+    assert table.rows[0].values["step_size"] == [pytest.approx(0.01)]
+    assert (tmp_path / "meg_chains_mnist.png").stat().st_size > 10_000
+    assert "mnist" in json.loads((tmp_path / "meg_chains.json").read_text())["configs"]
+    monkeypatch.setattr(meg_chains, "walk", None)  # again: nothing is computed a second time
+    assert meg_chains.run(experiment).rows == table.rows
+
+
+def test_a_walk_on_a_normal_density_adapts_and_goes_downhill(monkeypatch):
+    monkeypatch.setattr(meg_chains, "BETA", 1.0)
+    energy = lambda x: 0.5 * jnp.sum(x**2)
+    look = lambda x: (jnp.clip(x, 0, 1).reshape(-1, 2, 2, 1), 0.5 * jnp.sum(x**2, -1))
+    start = jnp.full((64, 4), 5.0)
+    found = meg_chains.walk(lambda x: -energy(x), start, look, adapt=True)
+    assert found["start"] == 50
+    assert abs(found["end"] - 2) < 0.8  # the mean of half a chi-square of four degrees; its error is 0.18
+    assert abs(found["acceptance"] - 0.574) < 0.06
+    assert np.shape(found["images"]) == (11, 6, 2, 2, 1)
+
+
+def test_unknown_sets_are_told():
+    with pytest.raises(SystemExit, match="choose from mnist"):
+        meg_chains.run(meg_chains.Experiment(("letters",)))
