@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 import jaxgen
@@ -64,6 +65,13 @@ def adversaries(shape: tuple[int, ...], width: int) -> nets.Adversaries:
     """Dense networks in the place of the paper's for images."""
     statistic = nets.PairNet(nets.MLP((8, 1)), Flat((8, 4)))
     return nets.Adversaries(Shaped(tuple(shape)), Flat((8, 1)), statistic)
+
+
+def looked(images: Any) -> Any:
+    """A judge of images that needs no training: coarse pixels, and as many classes as it has brightnesses."""
+    features = images.reshape(len(images), -1)[:, ::9]
+    bright = np.minimum((images.mean((1, 2, 3)) * 20).astype(int), 9)
+    return features, np.eye(10)[bright]
 
 
 def meg(**changes: Any) -> methods.MEG:

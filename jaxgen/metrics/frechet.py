@@ -1,0 +1,90 @@
+"""How far samples are from data in the features of a classifier, and how sure and how varied it finds them."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["Score", "frechet_distance", "inception_score"]
+
+Features = Float[np.ndarray, "..."]
+
+
+class Score(NamedTuple):
+    """A mean over splits and its standard deviation."""
+
+    mean: float
+    deviation: float
+
+
+def frechet_distance(x: Features, y: Features) -> float:
+    """Measure the squared Wasserstein distance of two normal laws with the features' means and covariances.
+
+    It falls with the number of samples towards its limit, so that distances compare at one number only: with d
+    features, few more than d samples on either side leave much of it to chance.
+
+    Args:
+        x: features `[n, d]`.
+        y: features `[m, d]`.
+
+    Returns:
+        `|mean x - mean y|^2 + tr(Cx + Cy - 2 (Cx Cy)^(1/2))`, >= 0, in squared units of the features.
+
+    Raises:
+        ValueError: if they are no matrices of equal width with two rows at least, or hold a number that is not finite.
+
+    References:
+        Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, GANs trained by a two time-scale update rule converge to
+        a local Nash equilibrium (2017), equation 6.
+    """
+    for features in (x, y):
+        if (
+            features.ndim != 2
+            or len(features) < 2
+            or features.shape[1] != y.shape[-1]
+            or not np.isfinite(features).all()
+        ):
+            raise ValueError(
+                f"frechet_distance got features of shapes {x.shape} and {y.shape}; give finite numbers [n, d] and "
+                "[m, d], two rows of each at least."
+            )
+    (mean_x, root), (mean_y, spread) = (
+        (part.mean(0), part - part.mean(0)) for part in (x.astype(np.float64), y.astype(np.float64))
+    )
+    # With Cx = A'A and Cy = B'B the eigenvalues of Cx Cy are the squared singular values of A B': no root of a matrix
+    # that is not symmetric. The factors are brought to d rows first.
+    factors = [np.asarray(np.linalg.qr(part / np.sqrt(len(part) - 1), mode="r")) for part in (root, spread)]
+    shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
+    traces = sum(np.sum(factor**2) for factor in factors)
+    return float(max(np.sum((mean_x - mean_y) ** 2) + traces - 2 * shared, 0.0))
+
+
+def inception_score(probabilities: Float[np.ndarray, "n classes"], splits: int = 10) -> Score:
+    """Measure how sure a classifier is of samples, and how varied it finds them: the exponential of what it is told.
+
+    Args:
+        probabilities: of each class, `[n, classes]`.
+        splits: parts of equal size, in order, that are scored apart; rows that are left over are not scored.
+
+    Returns:
+        `exp(mean KL(p(class | sample) || p(class)))`, between 1 and the number of classes: its mean over the splits
+        and their standard deviation.
+
+    Raises:
+        ValueError: if there are fewer rows than splits, or the rows are no probabilities.
+
+    References:
+        Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, Improved techniques for training GANs (2016).
+    """
+    sums = probabilities.sum(-1)
+    if splits < 1 or len(probabilities) < splits or probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+        raise ValueError(
+            f"inception_score got probabilities of shape {probabilities.shape} for {splits} splits; give rows that sum "
+            "to 1, as many as there are splits at least."
+        )
+    size = len(probabilities) // splits
+    parts = probabilities[: size * splits].astype(np.float64).reshape(splits, size, -1)
+    marginal = parts.mean(1, keepdims=True)
+    log_ratio = np.log(np.maximum(parts, 1e-300)) - np.log(np.maximum(marginal, 1e-300))
+    scores = np.exp(np.mean(np.sum(parts * log_ratio, -1), 1))
+    return Score(float(scores.mean()), float(scores.std()))

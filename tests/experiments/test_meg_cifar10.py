@@ -1,0 +1,59 @@
+"""The experiment end to end on scikit-learn's small digits, with dense networks and a judge that is not trained."""
+
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from experiments import energies, meg_cifar10
+from jaxgen import data
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(energies, "networks", tiny.adversaries)
+    for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits(), "BLOCK": 50}.items():
+        monkeypatch.setattr(meg_cifar10, name, value)
+    meg_cifar10._extractor.cache_clear()
+    meg_cifar10._features.cache_clear()
+
+
+def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
+    experiment = meg_cifar10.Experiment(
+        ("meg",), steps=4, draws=120, extractor="tiny:looked", runs=tmp_path, out=tmp_path
+    )
+    table = meg_cifar10.run(experiment)
+    values = {row.title: row.values for row in table.rows}
+    assert list(values) == [
+        "other training images (floor)",
+        "noise (chance)",
+        "untrained",
+        "MEG",
+        "MEG, five latent steps",
+    ]
+    assert values["other training images (floor)"]["frechet"][0] < values["untrained"]["frechet"][0]
+    assert values["other training images (floor)"]["frechet"][0] < values["noise (chance)"]["frechet"][0]
+    assert 0 < values["MEG, five latent steps"]["acceptance"][0] <= 1
+    assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
+    assert "tiny:looked" in table.remarks[0]
+    assert (tmp_path / "meg_cifar10.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "meg_cifar10.json").read_text())["extractor"] == "tiny:looked"
+    monkeypatch.setattr(energies, "draws", None)  # again: nothing is computed a second time
+    assert [meg_cifar10.trained(experiment, "meg", 0)["frechet"]] == values["MEG"]["frechet"]
+
+
+def test_what_cannot_judge_is_told(small, tmp_path):
+    with pytest.raises(SystemExit, match="no folder and no function nowhere:judge"):
+        meg_cifar10.extractor(meg_cifar10.Experiment(extractor="nowhere:judge"))
+    with pytest.raises(SystemExit, match="no function tiny:missing"):
+        meg_cifar10.extractor(meg_cifar10.Experiment(extractor="tiny:missing"))
+    jaxgen.train(tiny.config(tiny.Mean(), steps=1, every=1, seeds=1), progress=False).save(tmp_path / "mean")
+    with pytest.raises(SystemExit, match="holds a Mean; name a saved Classifier"):
+        meg_cifar10.extractor(meg_cifar10.Experiment(extractor=str(tmp_path / "mean")))
+
+
+def test_unknown_models_are_told():
+    with pytest.raises(SystemExit, match="choose from meg"):
+        meg_cifar10.run(meg_cifar10.Experiment(("vae",)))
