@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments import contenders, report, trials
+from experiments import contenders, energy_races, report, trials
 from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -41,7 +41,15 @@ COLUMNS = [
     report.Column("temporaries", "XLA's temporaries, MiB", 0, MEDIAN),
     report.Column("resident", "peak resident, MiB", 0, MEDIAN),
 ]
-MISSING = "left out: PyTorch is not installed; python -m pip install -e '.[benchmark]' brings it."
+MISSING = "left out: {} is not installed; python -m pip install -e '.[benchmark]' brings it."
+LIBRARIES = {"torch": "PyTorch", "blackjax": "BlackJAX"}
+RACES: dict[str, Callable[[bool], list[contenders.Contender]]] = {
+    "own": contenders.own,
+    "pool": contenders.pool,
+    "plane": energy_races.plane,
+    "digits": energy_races.digits,
+    "chains": energy_races.chains,
+}
 PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
 
 
@@ -49,7 +57,7 @@ PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product m
 class Experiment:
     """Which races, how often."""
 
-    rows: tuple[str, ...] = tuple(contenders.RACES)
+    rows: tuple[str, ...] = tuple(RACES)
     """Races to run."""
     repeats: int = 7
     """Runs of each contender, in turns."""
@@ -61,8 +69,8 @@ class Experiment:
 
 def run(experiment: Experiment) -> report.Table:
     """Run every race, print the table, and write it."""
-    if unknown := set(experiment.rows) - set(contenders.RACES):
-        raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(contenders.RACES)}.")
+    if unknown := set(experiment.rows) - set(RACES):
+        raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(RACES)}.")
     if experiment.quick:
         experiment = dataclasses.replace(experiment, repeats=3, out=experiment.out / "quick")
     rows, details = [], {}
@@ -78,7 +86,7 @@ def run(experiment: Experiment) -> report.Table:
         "Peak resident memory is that of a fresh process that compiles and runs once.",
         "Where a library's own matrix products reach less than that peak, its line is slow for this reason too.",
     ]
-    versions = {"torch": metadata.version("torch")} if _has_torch() else {}
+    versions = {"torch": metadata.version("torch")} if _has("torch") else {}
     table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "asked")
     print(f"\n{table}\n")
     table.write(experiment.out, {"versions": versions, "races": details})
@@ -93,8 +101,8 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
         A line for each contender; and every repeat's seconds by clock and by all cores together, the peaks, how many
         cores were busy with other processes, the machine's load before, and what jaxgen trained.
     """
-    racing = contenders.RACES[name](experiment.quick)
-    running = {place: c for place, c in enumerate(racing) if not c.torch or _has_torch()}
+    racing = RACES[name](experiment.quick)
+    running = {place: c for place, c in enumerate(racing) if not c.needs or _has(c.needs)}
     resident = {}
     for place in running:
         print(f"{racing[place].title}: memory", flush=True)
@@ -122,7 +130,7 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
     rows = []
     for place, contender in enumerate(racing):
         if place not in ready:
-            rows.append(report.Row(contender.title, {}, {}, MISSING))
+            rows.append(report.Row(contender.title, {}, {}, MISSING.format(LIBRARIES[contender.needs])))
             continue
         by_clock, by_cores = taken[place]
         values = {
@@ -145,13 +153,13 @@ def weigh(name: str, place: int, quick: bool) -> list[float]:
     Returns:
         MiB of the process when it was largest; nothing where the system does not tell.
     """
-    contenders.RACES[name](quick)[place].prepare().run()
+    RACES[name](quick)[place].prepare().run()
     resident = trials.most_resident()
     return [] if resident is None else [resident]
 
 
-def _has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def _products() -> dict[str, Callable[[], Any]]:
@@ -159,7 +167,7 @@ def _products() -> dict[str, Callable[[], Any]]:
     ones = np.ones((PRODUCT, PRODUCT), np.float32)
     mine, product = jnp.asarray(ones), jax.jit(jnp.matmul)
     found: dict[str, Callable[[], Any]] = {"JAX": lambda: product(mine, mine).block_until_ready()}
-    if _has_torch():
+    if _has("torch"):
         import torch
 
         theirs = torch.tensor(ones)

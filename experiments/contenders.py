@@ -16,7 +16,18 @@ from jaxgen import data, methods, nets, training
 from jaxgen.data.tables import row_specs
 from jaxgen.descent import torch_rmsprop
 
-__all__ = ["RACES", "Contender", "Ready", "backward", "dense_products", "forward", "image_products", "plain", "trained"]
+__all__ = [
+    "Contender",
+    "Ready",
+    "backward",
+    "dense_products",
+    "forward",
+    "image_products",
+    "own",
+    "plain",
+    "pool",
+    "trained",
+]
 
 
 class Ready(NamedTuple):
@@ -41,7 +52,7 @@ class Contender:
         flop: arithmetic of one step: 2 for each multiplication of matrix products and convolutions.
         prepare: makes it ready.
         asked: how many times as fast the race's first contender should be.
-        torch: whether it needs PyTorch.
+        needs: module of a library that may not be installed.
         config: what is trained, where it is by jaxgen.
     """
 
@@ -50,7 +61,7 @@ class Contender:
     flop: float
     prepare: Callable[[], Ready]
     asked: float | None = None
-    torch: bool = False
+    needs: str = ""
     config: jaxgen.Config | None = None
 
     @classmethod
@@ -169,7 +180,7 @@ def own(quick: bool) -> list[Contender]:
         Contender.of(of(chunk), f"{title}: jaxgen, {chunk} targets at a time", flop),
         Contender.of(of(None), f"{title}: jaxgen, all targets at once", flop),
         Contender(
-            f"{title}: eager PyTorch", steps, flop, lambda: plain(of(None), steps, make, rows), asked=2, torch=True
+            f"{title}: eager PyTorch", steps, flop, lambda: plain(of(None), steps, make, rows), asked=2, needs="torch"
         ),
     ]
 
@@ -221,9 +232,6 @@ def pool(quick: bool) -> list[Contender]:
             differentiated(guesses, plainly) + search,
             lambda: plain(of(None), steps, make, guesses),
             asked=2,
-            torch=True,
+            needs="torch",
         ),
     ]
-
-
-RACES: dict[str, Callable[[bool], list[Contender]]] = {"own": own, "pool": pool}

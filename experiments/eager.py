@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,11 @@ class Pool(nn.Module):
         return functional.mse_loss(made[nearest], targets) - log_probability[nearest].mean()
 
 
-def dense(widths: Sequence[int]) -> nn.Module:
-    """Return dense layers with ReLU between them; the first width is the input's."""
+def dense(widths: Sequence[int], activation: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Module:
+    """Return dense layers with an activation between them; the first width is the input's."""
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+        layers += [nn.Linear(inputs, outputs), activation()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, benchmark, contenders
+from experiments import baselines, benchmark, contenders, energy_races
 from jaxgen import data, nets
 from jaxgen.description import rebuild
 from jaxgen.parallel import Layout
 
 ROOT = pathlib.Path(__file__).parents[2]
 needs_torch = pytest.mark.skipif(
-    not benchmark._has_torch(), reason="PyTorch is not installed; it comes with the extra `benchmark`"
+    not benchmark._has("torch"), reason="PyTorch is not installed; it comes with the extra `benchmark`"
 )
 
 
@@ -35,7 +35,7 @@ def small(monkeypatch):
 
 def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsys):
     small(monkeypatch)
-    monkeypatch.setattr(benchmark, "_has_torch", lambda: False)
+    monkeypatch.setattr(benchmark, "_has", lambda module: False)
     table = benchmark.run(benchmark.Experiment(rows=("own",), quick=True, out=tmp_path))
     chunked, at_once, eager = table.rows
     for row in (chunked, at_once):
@@ -51,6 +51,15 @@ def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsy
     assert set(configs) == {chunked.title, at_once.title}
     assert rebuild(configs[chunked.title]).method.scheme.chunk == 50
     assert "PyTorch is not installed" in capsys.readouterr().out
+
+
+def test_chains_are_raced(tmp_path, monkeypatch):
+    small(monkeypatch)
+    monkeypatch.setattr(benchmark, "_has", lambda module: False)
+    ours, theirs, eager = benchmark.run(benchmark.Experiment(rows=("chains",), quick=True, out=tmp_path)).rows
+    assert len(ours.values["milliseconds"]) == 3
+    assert "BlackJAX is not installed" in theirs.note
+    assert "PyTorch is not installed" in eager.note
 
 
 def test_unknown_rows_are_told():
@@ -84,7 +93,7 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
     small(monkeypatch)
     from experiments import eager
 
-    (contender,) = [contender for contender in contenders.RACES[name](True) if contender.torch]
+    (contender,) = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
     contender.prepare().run()
     value = eager.value
     monkeypatch.setattr(eager, "value", lambda *given: 1.001 * value(*given))
@@ -93,10 +102,22 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
 
 
 @needs_torch
+@pytest.mark.parametrize("name", ["plane", "digits", "chains"])
+def test_pytorch_does_the_same_to_energies(name, monkeypatch):
+    """The races compare losses, or log-densities, and refuse others."""
+    (contender,) = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
+    contender.prepare().run()
+    equal = energy_races._equal
+    monkeypatch.setattr(energy_races, "_equal", lambda ours, theirs: equal(ours, 1.001 * theirs))
+    with pytest.raises(SystemExit, match="do not do the same"):
+        contender.prepare()
+
+
+@needs_torch
 def test_arithmetic_is_what_pytorch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
-    (contender,) = [contender for contender in contenders.own(True) if contender.torch]
+    (contender,) = [contender for contender in contenders.own(True) if contender.needs == "torch"]
     ready = contender.prepare()
     with FlopCounterMode(display=False) as counter:
         ready.run()
@@ -110,7 +131,7 @@ def test_memory_is_that_of_the_process_when_it_was_largest():
 import numpy as np
 from experiments import baselines, benchmark, contenders
 waits = contenders.Contender("waits", 1, 0.0, lambda: contenders.Ready(lambda: None, {}))
-contenders.RACES["waits"] = lambda quick: [waits]
+benchmark.RACES["waits"] = lambda quick: [waits]
 (before,) = benchmark.weigh("waits", 0, True)
 hoard = np.ones(2**25)  # 256 MiB
 (during,) = benchmark.weigh("waits", 0, True)
