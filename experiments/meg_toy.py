@@ -8,11 +8,12 @@
 The paper shows pictures of exp(-E) and prints no number. Measured here: how many peaks are found, how many samples lie
 near one, and the divergence of the data's exact law from exp(-E)/Z and from the samples of the generator and of
 chains, in its latent space and among the data. Nothing ties the scale of the energy to the data's log-density, so the
-energy stands also at the inverse temperature that fits the training points best.
+energy stands also at the inverse temperature b that fits the training points best, and chains walk at that one.
 """
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -89,40 +90,45 @@ def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
     return jaxgen.Config(method, toy, steps=steps, batch_size=5 * 256, every=trials.segment(steps), seed=seed)
 
 
-def chains(key: Any, log_density: samplers.latent.LogDensity, start: Any) -> tuple[np.ndarray, float]:
+def chains(
+    key: Any, log_density: Callable[[Any], samplers.latent.LogDensity], state: Any, start: Any
+) -> tuple[np.ndarray, float]:
     """Walk from the starts `[n, k]`, first adapting the step size; return places and the mean acceptance."""
-    adapted = samplers.Adapted(lambda size: samplers.Chains(samplers.MALA(log_density, size)), 1e-3)
 
     @jax.jit
-    def walk(key: Any) -> tuple[Any, Any]:
+    def walk(key: Any, state: Any) -> tuple[Any, Any]:  # the state is no constant: XLA would fold it
+        adapted = samplers.Adapted(lambda size: samplers.Chains(samplers.MALA(log_density(state), size)), 1e-3)
         key_warm, key_walk = jax.random.split(key)
         warm, _ = iterate(adapted.step, key_warm, adapted.init(start), length=WARM)
         frozen: Any = adapted.frozen(warm)
         _, places, moves = frozen.draw(key_walk, warm.inner, WALK)
         return places, jnp.mean(moves.acceptance)
 
-    places, acceptance = walk(key)
+    places, acceptance = walk(key, state)
     return np.asarray(places).reshape(-1, start.shape[1]), float(acceptance)
 
 
-def walked(method: methods.MEG, state: Any, name: str, seed: int) -> dict[str, Any]:
-    """Measure chains that start from the generator's noise, or from its samples."""
+def walked(method: methods.MEG, state: Any, name: str, seed: int, inverse: float) -> dict[str, Any]:
+    """Measure chains on the energy times an inverse temperature, from the generator's noise or from its samples."""
     key_noise, key = jax.random.split(jax.random.key(seed))
-    decode = jax.jit(lambda z: method.decode(state, z))
+    decode = jax.jit(method.decode)
     z = jax.random.normal(key_noise, (CHAINS, 2))
     found = {}
     for row, density in (("latent", samplers.latent_log_density), ("tilted", samplers.tilted_log_density)):
-        places, acceptance = chains(key, method.latent_log_density(state, density=density), z)
-        found[row] = {**samples(TOYS[name], np.asarray(decode(jnp.asarray(places)))), "acceptance": acceptance}
-    places, acceptance = chains(key, method.data_log_density(state), decode(z))
+        tempered = lambda energy, generate, make=density: make(lambda x: inverse * energy(x), generate)
+        log_density = lambda state, make=tempered: method.latent_log_density(state, density=make)
+        places, acceptance = chains(key, log_density, state, z)
+        found[row] = {**samples(TOYS[name], np.asarray(decode(state, jnp.asarray(places)))), "acceptance": acceptance}
+    alone = lambda state: lambda x: inverse * method.data_log_density(state)(x)
+    places, acceptance = chains(key, alone, state, decode(state, z))
     return {**found, "data": {**samples(TOYS[name], places), "acceptance": acceptance}}
 
 
 def measured(method: methods.MEG, state: Any, name: str, seed: int) -> dict[str, Any]:
     """Measure the generator and the energy of one seed."""
     law = TOYS[name]
-    draw = jax.jit(lambda key: method.sample(key, state, DRAWS))
-    found = {"generator": samples(law, np.asarray(draw(jax.random.key(seed))))}
+    draw = jax.jit(method.sample, static_argnums=2)
+    found = {"generator": samples(law, np.asarray(draw(jax.random.key(seed), state, DRAWS)))}
     log_density = -_energies(method, state)
     x = TOYS[name].toy(n=100_000, test_n=1, seed=seed).tables()[0]
     counts = FINE(x)
@@ -149,7 +155,7 @@ def _energies(method: methods.MEG, state: Any) -> np.ndarray:
     """Return the energy at the centre of each cell of the fine grid, in its order."""
     ticks = FINE.low + (FINE.high - FINE.low) * (np.arange(FINE.bins) + 0.5) / FINE.bins
     places = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)
-    return np.asarray(jax.jit(lambda x: method.energy(state, x))(jnp.asarray(places)), np.float64)
+    return np.asarray(jax.jit(method.energy)(state, jnp.asarray(places)), np.float64)
 
 
 def _best(log_density: np.ndarray, counts: np.ndarray) -> float:
@@ -178,7 +184,9 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
             for key in ("energy_gap", "energy_deviation", "mutual_information")
         }
         learned: Any = result.config.method, result.of(0), name, seed
-        return {**measured(*learned), **walked(*learned), **seconds, "history": history}
+        found = measured(*learned)
+        chains_found = walked(*learned, found["fitted"]["inverse_temperature"])
+        return {**found, **chains_found, **seconds, "history": history}
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
