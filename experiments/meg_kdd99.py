@@ -30,8 +30,8 @@ from jaxgen.description import describe
 TITLE = "Table 3: KDD99, at the threshold that flags the anomalies' nominal share"
 LATENT, BATCH, LAST = 32, 256, 10  # of the networks, of a step, and looks whose mean is reported
 ROWS = 8192  # scored at a time
-# Of scaled rows, chosen among powers of ten on another split (7) and seed (100). From 100 to 2,500 the energy's F1 is the
-# same within 0.01; with less the generator comes to lie on the data, and the energy falls on towards normal connections.
+# Of scaled rows, chosen on another split (7) and seed (100). From 100 to 2,500 the energy's F1 is the same within 0.01;
+# with less the generator comes to lie on the data, and the energy falls on towards normal connections.
 SCALED_PENALTY = 1000.0
 
 

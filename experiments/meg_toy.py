@@ -183,10 +183,10 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
             key: [float(part.mean()) for part in np.array_split(result.history[key][0], 100) if len(part)]
             for key in ("energy_gap", "energy_deviation", "mutual_information")
         }
-        learned: Any = result.config.method, result.of(0), name, seed
-        found = measured(*learned)
-        chains_found = walked(*learned, found["fitted"]["inverse_temperature"])
-        return {**found, **chains_found, **seconds, "history": history}
+        method: Any = result.config.method
+        found = measured(method, result.of(0), name, seed)
+        by_chains = walked(method, result.of(0), name, seed, found["fitted"]["inverse_temperature"])
+        return {**found, **by_chains, **seconds, "history": history}
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
