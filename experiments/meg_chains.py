@@ -38,6 +38,7 @@ COLUMNS = [
     report.Column("data", "energy of the data", 2),
 ]
 STEP_SIZE, BETA, STEPS, WARM = 0.01, 0.1, 100, 200
+LARGEST = 1.0  # step size: a density that is flat accepts any
 CHAINS, SHOWN, EVERY = 64, 6, 10
 SETS: dict[str, tuple[str, Any]] = {
     "mnist": ("MNIST", data.Signed(data.Images("mnist"))),
@@ -100,7 +101,8 @@ def walk(
         key_warm, key_walk = jax.random.split(key)
         size = jnp.asarray(STEP_SIZE)
         if adapt:
-            size = jnp.exp(iterate(adapted.step, key_warm, adapted.init(start), length=WARM)[0].log_average)
+            found = jnp.exp(iterate(adapted.step, key_warm, adapted.init(start), length=WARM)[0].log_average)
+            size = jnp.minimum(found, LARGEST)
 
         def step(key: Any, states: Any) -> Any:
             states, moves = make(size).step(key, states)
