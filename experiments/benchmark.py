@@ -1,13 +1,12 @@
 """How fast: training steps against the same steps done otherwise, and how much memory they take.
 
     python -m pip install -e '.[benchmark]'                       # PyTorch; without it its rows say that it is missing
-    python -m experiments.benchmark --out experiments/results     # the table there: about ten minutes on two CPU cores
+    python -m experiments.benchmark --out experiments/results     # the table there: twenty minutes on two CPU cores
     python -m experiments.benchmark --quick                       # small networks, a minute; proves nothing about speed
 
-In every race the first line is jaxgen as `train` runs it: the program between two looks, with the data on the device.
-The others take the same step on the same shapes with the same network. One run of each in turn is a repeat, so that
-what else the machine does falls on all of them. Expect the paper's protocol at least twice as fast as in eager
-PyTorch, and a chunked pool at least twice as fast as differentiating through all of it.
+In every race the first line is jaxgen: a training step as `train` runs it, in the program between two looks, with the
+data on the device; or chains. The others do the same on the same shapes with the same network. One run of each in turn
+is a repeat, so that what else the machine does falls on all of them. What is asked of each race stands in the table.
 """
 
 import dataclasses
@@ -71,6 +70,8 @@ def run(experiment: Experiment) -> report.Table:
     """Run every race, print the table, and write it."""
     if unknown := set(experiment.rows) - set(RACES):
         raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(RACES)}.")
+    if jax.default_backend() != "cpu":
+        raise SystemExit("the others run on the CPU; set JAX_PLATFORMS=cpu to race jaxgen there too.")
     if experiment.quick:
         experiment = dataclasses.replace(experiment, repeats=3, out=experiment.out / "quick")
     rows, details = [], {}
@@ -80,13 +81,14 @@ def run(experiment: Experiment) -> report.Table:
     remarks = [
         f"Medians of {experiment.repeats} repeats, in each of which every contender runs once, and between what they "
         "lie; `jaxgen is faster` compares the race's first line with the others, repeat by repeat.",
-        "Arithmetic is that of the line's own matrix products and convolutions; the peak is the best rate of a "
+        "Arithmetic is that of the line's own matrix products and convolutions, of energies' training steps what XLA "
+        "counts in jaxgen's; the peak is the best rate of a "
         f"{PRODUCT} x {PRODUCT} matrix product in float32 that any library reached among "
         f"{PRODUCTS} between any two repeats: " + "; ".join(_told(name, details[name]) for name in details) + ".",
         "Peak resident memory is that of a fresh process that compiles and runs once.",
         "Where a library's own matrix products reach less than that peak, its line is slow for this reason too.",
     ]
-    versions = {"torch": metadata.version("torch")} if _has("torch") else {}
+    versions = {name: metadata.version(name) for name in LIBRARIES if _has(name)}
     table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "asked")
     print(f"\n{table}\n")
     table.write(experiment.out, {"versions": versions, "races": details})

@@ -35,7 +35,7 @@ class Ready(NamedTuple):
 
     Attributes:
         run: takes the contender's steps, and waits for them.
-        costs: what it cost to make it ready, by column: seconds to compile, bytes of XLA's temporaries.
+        costs: what it cost to make it ready, by column: seconds to compile, MiB of XLA's temporaries.
     """
 
     run: Callable[[], Any]

@@ -13,7 +13,7 @@ from experiments import trials
 from jaxgen import losses, methods, nets
 from jaxgen.loop import keys
 
-__all__ = ["PAPER", "VARIANTS", "Size", "configure", "draws", "networks", "pixels"]
+__all__ = ["PAPER", "PENALTIES", "VARIANTS", "Size", "configure", "draws", "networks", "pixels"]
 
 BLOCK = 500  # images drawn at a time
 
@@ -41,32 +41,41 @@ VARIANTS: dict[str, tuple[str, Callable[[Drawn, float], Any]]] = {
         "MEG, its penalty as released",
         lambda drawn, penalty: methods.MEG(**drawn, penalty=penalty, regulariser=losses.pixel_score_penalty),
     ),
-    "wgan": ("WGAN-GP", lambda drawn, penalty: methods.WGANGP(**_pair(drawn))),
+    "wgan": ("WGAN-GP", lambda drawn, penalty: methods.WGANGP(**_pair(drawn), penalty=penalty)),
     "wgan_released": (
         "WGAN-GP as released",
         lambda drawn, penalty: methods.WGANGP(
-            **_pair(drawn), regulariser=losses.pixel_gradient_penalty, between=methods.within_boxes
+            **_pair(drawn),
+            penalty=penalty,
+            regulariser=losses.pixel_gradient_penalty,
+            between=methods.within_boxes,
         ),
     ),
 }
 
 
-def configure(variant: str, images: Any, seed: int, size: Size, *, penalty: float) -> jaxgen.Config:
+PENALTIES = {"meg": 0.1, "meg_released": 10.0, "wgan": 10.0, "wgan_released": 10.0}
+
+
+def configure(
+    variant: str, images: Any, shape: tuple[int, ...], seed: int, size: Size, *, penalty: float | None = None
+) -> jaxgen.Config:
     """Return what is trained.
 
     Args:
         variant: one of `VARIANTS`.
         images: a dataset of images between -1 and 1.
+        shape: height, width and channels of an image.
         seed: of the training.
         size: of the networks and the training.
-        penalty: lambda of the maximum entropy generators.
+        penalty: weight of the regulariser; None is the variant's on stacked digits and photographs.
 
     Returns:
         The configuration.
     """
-    made = networks(images.tables()[0].shape[1:], size.width)
+    made = networks(shape, size.width)
     drawn = {"critic": made.energy, "generator": made.generator, "statistic": made.statistic, "latent_dim": 128}
-    method = VARIANTS[variant][1](drawn, penalty)
+    method = VARIANTS[variant][1](drawn, PENALTIES[variant] if penalty is None else penalty)
     return jaxgen.Config(
         method,
         images,
@@ -87,9 +96,9 @@ def networks(shape: tuple[int, ...], width: int) -> nets.Adversaries:
 
 def draws(method: Any, state: Any, count: int, *, seed: int = 0) -> Iterator[np.ndarray]:
     """Draw images from the generator, blocks `[at most 500, h, w, c]` between 0 and 1."""
-    draw = jax.jit(lambda key: pixels(method.sample(key, state, BLOCK)))
+    draw = jax.jit(lambda key, state: pixels(method.sample(key, state, BLOCK)))
     for at, key in enumerate(keys(jax.random.key(seed), -(-count // BLOCK))):
-        yield np.asarray(draw(key))[: count - at * BLOCK]
+        yield np.asarray(draw(key, state))[: count - at * BLOCK]
 
 
 def pixels(x: jax.Array) -> jax.Array:

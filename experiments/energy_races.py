@@ -85,7 +85,9 @@ def chains(quick: bool) -> list[Contender]:
             move = lambda state, key: (jax.vmap(kernel)(jax.random.split(key, count), state)[0], None)
             return jax.lax.scan(move, state, jax.random.split(key, steps))[0]
 
-        return prepared(step, jax.jit(lambda p: jax.vmap(blackjax.mala(density(p), step_size).init)(start))(params))
+        begun = jax.jit(lambda p: jax.vmap(blackjax.mala(density(p), step_size).init)(start))(params)
+        _equal(float(jnp.mean(jax.vmap(density(params))(start))), float(jnp.mean(begun.logdensity)))
+        return prepared(step, begun)
 
     def eager() -> Ready:
         import torch

@@ -45,9 +45,20 @@ class HeldOut:
         rows = np.concatenate([order[self._share(usual) :], np.flatnonzero(labels == self.digit)])
         return x[rows], labels[rows] == self.digit
 
+    def count(self) -> int:
+        """Return how many images are for training."""
+        return self._share(np.flatnonzero(self._labels() != self.digit))
+
+    def shape(self) -> tuple[int, ...]:
+        """Return height, width and channels of an image."""
+        return self.sets[0].tables()[0].shape[1:]
+
+    def _labels(self) -> np.ndarray:
+        return np.concatenate([part.labels() for part in self.sets])
+
     def _share(self, usual: np.ndarray) -> int:
         return 4 * len(usual) // 5
 
     def _whole(self) -> tuple[np.ndarray, np.ndarray]:
         x = np.concatenate([data.Signed(part).tables()[0] for part in self.sets])
-        return x, np.concatenate([part.labels() for part in self.sets])
+        return x, self._labels()

@@ -1,5 +1,6 @@
 """How often each class is drawn, as a classifier trained here sees it."""
 
+import functools
 import pathlib
 from typing import Any, NamedTuple
 
@@ -26,9 +27,18 @@ class Judge(NamedTuple):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithm of each class's probability, `[n, classes]`, for images `[n, h, w, c]`."""
-        method: Any = self.result.config.method
-        look = jax.jit(lambda x: method.log_probabilities(self.result.of(0), x))
-        return np.concatenate([np.asarray(look(images[i : i + _ROWS])) for i in range(0, len(images), _ROWS)])
+        state, found = self.result.of(0), []
+        for at in range(0, len(images), _ROWS):
+            part = images[at : at + _ROWS]
+            # Always as many rows, so that one program does.
+            whole = np.concatenate([part, np.zeros((_ROWS - len(part), *part.shape[1:]), part.dtype)])
+            found.append(np.asarray(_look(self.result.config.method, state, whole))[: len(part)])
+        return np.concatenate(found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _look(method: Any, state: Any, x: Any) -> Any:
+    return method.log_probabilities(state, x)
 
 
 def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:

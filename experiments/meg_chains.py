@@ -3,12 +3,12 @@
     python -m experiments.meg_chains                                 # reduced networks on MNIST
     python -m experiments.meg_chains --sets mnist cifar10 faces --out experiments/results
     python -m experiments.meg_chains --paper --sets mnist cifar10 faces   # the paper's size: meant for a GPU
-    python -m experiments.meg_chains --quick                         # two minutes
+    python -m experiments.meg_chains --quick                         # three minutes
 
 From the same noise one chain walks in the generator's latent space and one among the images themselves, 100 steps each.
 The figure shows both; the table says how often proposals were accepted, how many independent draws the energies along
 the way are worth, and where the energy went. The published step size and inverse temperature stand beside a step size
-that was adapted to acceptance 0.574.
+that was adapted to acceptance 0.574, of at most 1: a flat density accepts any step.
 """
 
 import dataclasses
@@ -46,7 +46,6 @@ SETS: dict[str, tuple[str, Any]] = {
     "faces": ("Olivetti faces", faces.Olivetti()),
 }
 SPACES = {"latent": "latent space", "data": "among the images"}
-PENALTY = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,38 +65,48 @@ class Experiment:
     paper: bool = False
     """The paper's width and steps."""
     quick: bool = False
-    """Two minutes: one seed of MNIST, 20 steps."""
+    """Three minutes: one seed of MNIST, 20 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_chains")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_chains")
     """Where the table and the figures go."""
 
+    def size(self) -> energies.Size:
+        """Return how large the networks are and how long they are trained."""
+        return energies.PAPER if self.paper else energies.Size(self.width, self.steps)
+
 
 def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
     """Return what is trained."""
-    size = energies.PAPER if experiment.paper else energies.Size(experiment.width, experiment.steps)
-    return energies.configure("meg", SETS[name][1], seed, size, penalty=PENALTY)
+    images = SETS[name][1]
+    return energies.configure("meg", images, images.tables()[0].shape[1:], seed, experiment.size())
 
 
 def walk(
-    log_density: samplers.latent.LogDensity, start: Any, look: Callable[[Any], Any], *, adapt: bool
+    log_density: Callable[[Any], samplers.latent.LogDensity],
+    look: Callable[[Any, Any], Any],
+    state: Any,
+    start: Any,
+    *,
+    adapt: bool,
 ) -> dict[str, Any]:
     """Walk from starts `[n, ...]`.
 
     Args:
-        log_density: of one place.
+        log_density: from the state of networks to the log-density of one place.
+        look: from that state and places `[n, ...]` to images `[n, h, w, c]` and energies `[n]`.
+        state: of the networks.
         start: `[n, ...]`.
-        look: from places `[n, ...]` to images `[n, h, w, c]` and energies `[n]`.
         adapt: whether the step size is adapted before; the walk itself begins at the starts again.
 
     Returns:
         The step size, the mean acceptance, the energies `[n, steps + 1]`, and some images along the way.
     """
-    make = lambda size: samplers.Chains(samplers.MALA(log_density, size, BETA))
-    adapted = samplers.Adapted(make, STEP_SIZE)
 
     @jax.jit
-    def run(key: Any) -> Any:
+    def run(key: Any, state: Any) -> Any:
+        make = lambda size: samplers.Chains(samplers.MALA(log_density(state), size, BETA))
+        adapted = samplers.Adapted(make, STEP_SIZE)
         key_warm, key_walk = jax.random.split(key)
         size = jnp.asarray(STEP_SIZE)
         if adapt:
@@ -106,15 +115,15 @@ def walk(
 
         def step(key: Any, states: Any) -> Any:
             states, moves = make(size).step(key, states)
-            images, energy = look(states.position)
+            images, energy = look(state, states.position)
             return states, (images[:SHOWN], energy, moves.acceptance)
 
         _, (images, energy, acceptance) = iterate(step, key_walk, make(size).init(start), length=STEPS)
-        first, begun = look(start)
+        first, begun = look(state, start)
         images, energy = jnp.concatenate([first[None, :SHOWN], images]), jnp.concatenate([begun[None], energy])
         return size, jnp.mean(acceptance), images[::EVERY], energy
 
-    size, acceptance, images, energy = (np.asarray(part) for part in run(jax.random.key(0)))
+    size, acceptance, images, energy = (np.asarray(part) for part in run(jax.random.key(0), state))
     chains = energy[1:].T.astype(np.float64)
     return {
         "step_size": float(size),
@@ -131,8 +140,9 @@ def walk(
 def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> dict[str, Any]:
     """Train, or leave untrained, and walk in both spaces, at the published step size and at one that was adapted."""
     config = configure(experiment, name, seed)
-    identity = {"config": describe(config), "trained": train}
-    where = trials.place(experiment.runs, f"{name}{'' if train else '-untrained'}-{seed}", identity)
+    walks = {"step": STEP_SIZE, "beta": BETA, "steps": STEPS, "warm": WARM, "largest": LARGEST, "chains": CHAINS}
+    identity = {"config": describe(config), "trained": train, **walks}
+    where = trials.place(experiment.runs, f"{name}{'' if train else '-untrained'}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
         method: Any
@@ -143,13 +153,16 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
         else:
             method, state = trials.untrained(config)
         z = jax.random.normal(jax.random.key(seed), (CHAINS, method.latent_dim))
-        shown = lambda x: (energies.pixels(x), method.energy(state, x))
-        decoded = lambda z: shown(method.decode(state, z))
+        shown = lambda state, x: (energies.pixels(x), method.energy(state, x))
+        decoded = lambda state, z: shown(state, method.decode(state, z))
+        places = {
+            "latent": (method.latent_log_density, decoded, state, z),
+            "data": (method.data_log_density, shown, state, method.decode(state, z)),
+        }
         found: dict[str, Any] = {}
         for adapt in (False, True):
-            rule = "adapted" if adapt else "published"
-            found[f"latent {rule}"] = walk(method.latent_log_density(state), z, decoded, adapt=adapt)
-            found[f"data {rule}"] = walk(method.data_log_density(state), method.decode(state, z), shown, adapt=adapt)
+            for space, given in places.items():
+                found[f"{space} {'adapted' if adapt else 'published'}"] = walk(*given, adapt=adapt)
         some = jnp.asarray(SETS[name][1].tables()[0][:400])
         known = float(jnp.mean(method.energy(state, data.take(some, jnp.arange(len(some))))))
         return {**cell, "walks": {row: {**walked, "data": known} for row, walked in found.items()}}
@@ -176,11 +189,11 @@ def run(experiment: Experiment) -> report.Table:
             for row in cells[0]:
                 space, rule = row.split()
                 told = f"{title}{'' if train else ', untrained'}: {SPACES[space]}, step size {rule}"
-                rows.append(report.Row(told, {c.name: [cell[row][c.name] for cell in cells] for c in COLUMNS}))
+                rows.append(report.Row.of(told, [cell[row] for cell in cells], COLUMNS))
             if train:
                 draw(experiment.out / f"meg_chains_{name}.png", cells[0])
         configs[name] = describe(configure(experiment, name, experiment.first))
-    size = energies.PAPER if experiment.paper else energies.Size(experiment.width, experiment.steps)
+    size = experiment.size()
     remark = (
         f"{CHAINS} chains at inverse temperature {BETA}; networks {size.width} wide, trained {size.steps:,} steps (the "
         "paper's: 512 and 100,000). ESS is that of one chain's 100 energies, pooled over the chains."

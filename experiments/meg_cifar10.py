@@ -7,12 +7,14 @@
 The paper's Inception score and Frechet distance are those of one network's weights, which this module does not hold.
 Name a function of a module of your own that takes images `[n, 32, 32, 3]` between 0 and 1 to a pair, features `[n, d]`
 and probabilities `[n, classes]`; or the folder of a classifier that was saved by `Result.save`. Where none is named, a
-small classifier trained here stands in, and numbers compare with each other only. Draws of the generator stand beside
+small classifier trained here stands in, and numbers compare with each other only; cells that are kept know a function
+by its name alone. Draws of the generator stand beside
 what five steps of a latent chain make of their noise.
 """
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import pathlib
 from collections.abc import Callable
@@ -44,8 +46,7 @@ PUBLISHED = {
     "wgan_released": {"score": 6.81, "frechet": 30.95},
     "half": {"score": 11.24, "frechet": 7.8},
 }
-PENALTIES = {"meg": 0.1, "meg_released": 10.0, "wgan": 10.0, "wgan_released": 10.0}
-BLOCK = 250  # images walked at a time
+LEAST = 64  # images that are judged and drawn
 Extractor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -64,13 +65,13 @@ class Experiment:
     steps: int = 1_000
     """Of five updates of the energy and one of the generator; the paper has 100,000."""
     draws: int = 5_000
-    """Images that are judged; the paper judges 50,000."""
+    """Images that are judged, at most half as many as there are for training; the paper judges 50,000."""
     extractor: str = ""
     """`package.module:function`, or the folder of a saved classifier; empty trains a small one here."""
     judge_steps: int = 3_000
     """Training steps of the small classifier, of 100 images."""
     paper: bool = False
-    """The paper's width, steps and draws."""
+    """The paper's width and steps, and as many draws as can be judged."""
     quick: bool = False
     """Two minutes: one seed, 10 steps, 500 images, a classifier of 100 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_cifar10")
@@ -83,13 +84,13 @@ class Experiment:
         return energies.PAPER if self.paper else energies.Size(self.width, self.steps)
 
     def judged(self) -> int:
-        """Return how many images are judged."""
-        return 50_000 if self.paper else self.draws
+        """Return how many images are judged: at most half as many as there are, the other half being compared with."""
+        return min(50_000 if self.paper else self.draws, len(TRAIN.labels()) // 2)
 
 
 def configure(experiment: Experiment, model: str, seed: int) -> jaxgen.Config:
     """Return what a row trains."""
-    return energies.configure(model, data.Signed(TRAIN), seed, experiment.size(), penalty=PENALTIES[model])
+    return energies.configure(model, data.Signed(TRAIN), TRAIN.tables()[0].shape[1:], seed, experiment.size())
 
 
 def extractor(experiment: Experiment) -> tuple[Extractor, str]:
@@ -135,13 +136,13 @@ def judged(experiment: Experiment, blocks: Any) -> dict[str, Any]:
     extract, _ = extractor(experiment)
     features, probabilities, first = [], [], []
     for images in blocks:
-        first.append(images[:64])
+        first.append(images[:LEAST])
         one, other = extract(images)
         features.append(one)
         probabilities.append(other)
     score = metrics.inception_score(np.concatenate(probabilities))
     distance = metrics.frechet_distance(np.concatenate(features), _known(experiment))
-    shown = np.uint8(np.round(np.concatenate(first)[:64] * 255)).tolist()
+    shown = np.uint8(np.round(np.concatenate(first)[:LEAST] * 255)).tolist()
     return {"score": score.mean, "score_deviation": score.deviation, "frechet": distance, "picture": shown}
 
 
@@ -170,7 +171,7 @@ def reference(experiment: Experiment, row: str, seed: int) -> dict[str, Any]:
     def compute() -> dict[str, Any]:
         half = len(TRAIN.labels()) // 2
         if row == "half":
-            return judged(experiment, _real(range(half, min(half + experiment.judged(), 2 * half))))
+            return judged(experiment, _real(range(half, half + experiment.judged())))
         generator = np.random.default_rng(seed)
         blocks = range(0, experiment.judged(), energies.BLOCK)
         shape = (energies.BLOCK, *TRAIN.tables()[0].shape[1:])
@@ -189,7 +190,7 @@ def trained(experiment: Experiment, model: str, seed: int, *, train: bool = True
         "draws": experiment.judged(),
         "chain": describe(CHAIN),
     }
-    where = trials.place(experiment.runs, f"{model if train else 'untrained'}-{seed}", identity)
+    where = trials.place(experiment.runs, f"{model if train else 'untrained'}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
         method: Any
@@ -200,34 +201,39 @@ def trained(experiment: Experiment, model: str, seed: int, *, train: bool = True
         else:
             method, state = trials.untrained(config)
         cell = {**cell, **judged(experiment, energies.draws(method, state, experiment.judged(), seed=seed))}
-        if isinstance(method, methods.MEG):
+        if train and isinstance(method, methods.MEG):
             acceptance: list[float] = []
-            walked = judged(experiment, walks(method, state, experiment.judged(), acceptance))
+            walked = judged(experiment, walks(method, state, experiment.judged(), acceptance, seed=seed))
             cell["chain"] = {**walked, "acceptance": float(np.mean(acceptance))}
         return cell
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
 
-def walks(method: methods.MEG, state: Any, count: int, acceptance: list[float]) -> Any:
-    """Yield what the generator makes of noise that chains have moved, block by block; note their acceptance."""
-    density = method.latent_log_density(state)
+def walks(method: methods.MEG, state: Any, count: int, acceptance: list[float], *, seed: int) -> Any:
+    """Yield what the generator makes of `energies.draws`'s noise once chains have moved it; note their acceptance."""
 
     @jax.jit
-    def walk(key: Any) -> Any:
-        key_noise, key_chain = jax.random.split(key)
-        z = jax.random.normal(key_noise, (BLOCK, method.latent_dim or 128))
-        z, accepted = CHAIN(key_chain, lambda z: -density(z), lambda z: z, z)
-        return energies.pixels(method.decode(state, z)), jnp.mean(accepted)
+    def walk(key: Any, state: Any) -> Any:
+        z = jax.random.normal(key, (energies.BLOCK, method.latent_dim or 128))
+        decode, log_density = lambda z: method.decode(state, z), method.data_log_density(state)
+        z, accepted = CHAIN(jax.random.fold_in(key, 1), lambda x: -log_density(x), decode, z)
+        return energies.pixels(decode(z)), jnp.mean(accepted)
 
-    for at, key in enumerate(keys(jax.random.key(1), -(-count // BLOCK))):
-        images, accepted = walk(key)
+    for at, key in enumerate(keys(jax.random.key(seed), -(-count // energies.BLOCK))):
+        images, accepted = walk(key, state)
         acceptance.append(float(accepted))
-        yield np.asarray(images)[: count - at * BLOCK]
+        yield np.asarray(images)[: count - at * energies.BLOCK]
 
 
 def _judging(experiment: Experiment) -> dict[str, Any]:
-    return {"extractor": experiment.extractor, "judge": experiment.judge_steps, "data": describe(TRAIN)}
+    named = pathlib.Path(experiment.extractor)
+    files = (
+        sorted(file for file in named.rglob("*") if file.is_file()) if experiment.extractor and named.is_dir() else []
+    )
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else ""
+    judging = {"extractor": experiment.extractor, "bytes": digest, "judge": experiment.judge_steps}
+    return {**judging, "data": describe(TRAIN)}
 
 
 def run(experiment: Experiment) -> report.Table:
@@ -247,12 +253,16 @@ def run(experiment: Experiment) -> report.Table:
             runs=runs,
             out=runs,
         )
+    if experiment.judged() < LEAST:
+        raise SystemExit(f"{experiment.judged()} images are too few to be judged; draw {LEAST} at least.")
     _, told = extractor(experiment)
     seeds = range(experiment.first, experiment.first + experiment.seeds)
+    half, noise = reference(experiment, "half", 0), [reference(experiment, "noise", seed) for seed in seeds]
+    untrained = [trained(experiment, experiment.models[0], seed, train=False) for seed in seeds]
     rows = [
-        _row("other training images (floor)", [reference(experiment, "half", 0)], PUBLISHED["half"]),
-        _row("noise (chance)", [reference(experiment, "noise", seed) for seed in seeds], {}),
-        _row("untrained", [trained(experiment, experiment.models[0], seed, train=False) for seed in seeds], {}),
+        report.Row.of("other training images (floor)", [half], COLUMNS, PUBLISHED["half"]),
+        report.Row.of("noise (chance)", noise, COLUMNS),
+        report.Row.of("untrained", untrained, COLUMNS),
     ]
     pictures = {}
     for model in experiment.models:
@@ -261,17 +271,18 @@ def run(experiment: Experiment) -> report.Table:
             print(f"{energies.VARIANTS[model][0]}, seed {seed}", flush=True)
             cells.append(trained(experiment, model, seed))
         title = energies.VARIANTS[model][0]
-        rows.append(_row(title, cells, PUBLISHED.get(model, {})))
+        rows.append(report.Row.of(title, cells, COLUMNS, PUBLISHED.get(model, {})))
         pictures[title] = cells[0]["picture"]
         if "chain" in cells[0]:
             walked = [cell["chain"] for cell in cells]
-            rows.append(_row(f"{title}, five latent steps", walked, PUBLISHED.get(f"{model} chain", {})))
+            paper = PUBLISHED.get(f"{model} chain", {})
+            rows.append(report.Row.of(f"{title}, five latent steps", walked, COLUMNS, paper))
             pictures[f"{title}, five latent steps"] = walked[0]["picture"]
     size = experiment.size()
     remark = (
         f"Judged by {told}, {experiment.judged():,} images against {len(TRAIN.labels()) // 2:,} training images; "
         f"networks {size.width} wide, trained {size.steps:,} steps. The paper's numbers are those of another judge, "
-        "of 50,000 images, and of networks 512 wide, trained 100,000 steps."
+        "of 50,000 images against 50,000, and of networks 512 wide, trained 100,000 steps."
     )
     table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
@@ -282,18 +293,11 @@ def run(experiment: Experiment) -> report.Table:
     return table
 
 
-def _row(title: str, cells: list[dict[str, Any]], paper: dict[str, float]) -> report.Row:
-    return report.Row(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS}, paper)
-
-
 def draw(path: pathlib.Path, pictures: dict[str, Any]) -> None:
     """Draw 64 images of the first seed of each row."""
     with report.figure(path, 1, len(pictures), size=4) as axes:
         for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
-            images = np.array(picture, np.uint8)
-            side, channels = images.shape[1], images.shape[-1]
-            joined = images.reshape(8, 8, side, side, channels).swapaxes(1, 2).reshape(8 * side, 8 * side, channels)
-            axis.imshow(joined if channels == 3 else joined[..., 0], cmap="gray")
+            axis.imshow(report.tiled(np.array(picture, np.uint8), 8), cmap="gray")
             axis.set(title=title)
             axis.axis("off")
 

@@ -77,7 +77,7 @@ class Experiment:
     width: int = 16
     """Features of the smallest images; the paper has 512."""
     steps: int = 400
-    """Of five updates of the energy and one of the generator; the paper has 55 epochs, about 9,500 of them."""
+    """Of five updates of the energy and one of the generator; the paper has 55 epochs, about 8,600 of them."""
     looks: int = 1
     """At the end of the training, over which scores are judged and averaged; the paper has ten."""
     paper: bool = False
@@ -96,23 +96,21 @@ def connections(protocol: Protocol, digit: int) -> HeldOut:
 
 
 def configure(experiment: Experiment, protocol: Protocol, digit: int, seed: int) -> jaxgen.Config:
-    """Return what is trained: a look at every epoch, or at every step at the end of a short run."""
-    images = connections(protocol, digit)
+    """Return what is trained, which the paper's size looks at after every epoch."""
+    images, shape = connections(protocol, digit), connections(protocol, digit).shape()
     size = energies.Size(experiment.width, experiment.steps)
+    epoch = images.count() // (5 * size.rows)
     if experiment.paper:
-        epoch = len(images.tables()[0]) // (5 * size.rows)
         size = energies.Size(energies.PAPER.width, EPOCHS * epoch)
-        return dataclasses.replace(
-            energies.configure(protocol.variant, images, seed, size, penalty=protocol.penalty), every=epoch
-        )
-    return energies.configure(protocol.variant, images, seed, size, penalty=protocol.penalty)
+    config = energies.configure(protocol.variant, images, shape, seed, size, penalty=protocol.penalty)
+    return dataclasses.replace(config, every=epoch) if experiment.paper else config
 
 
 def scored(method: methods.MEG, state: Any, images: HeldOut) -> dict[str, dict[str, float]]:
     """Judge both scores on the test images."""
     x, anomalous = images.test()
-    score = jax.jit(lambda rows: method.scores(state, data.take(rows, jnp.arange(rows.shape[0]))))
-    parts = [jax.tree.map(np.asarray, score(jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)]
+    score = jax.jit(lambda state, rows: method.scores(state, data.take(rows, jnp.arange(rows.shape[0]))))
+    parts = [jax.tree.map(np.asarray, score(state, jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)]
     share = float(anomalous.mean())
     found = {
         name: anomalies.judged(np.concatenate([part[name] for part in parts]), anomalous, share) for name in SCORES
@@ -125,7 +123,7 @@ def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
     config = configure(experiment, PROTOCOLS[name], digit, seed)
     looks = 10 if experiment.paper else experiment.looks
     identity = {"config": describe(config), "looks": looks}
-    where = trials.place(experiment.runs, f"{name}-{digit}-{seed}", identity)
+    where = trials.place(experiment.runs, f"{name}-{digit}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
         steps = range(config.steps - (looks - 1) * config.every, config.steps + 1, config.every)
@@ -181,26 +179,25 @@ def run(experiment: Experiment) -> report.Table:
                     )
                     judged = [cell[score] for cell in made]
                     over.setdefault(f"{model}, {told}", []).append(judged)
-                    rows.append(_row(f"{title}, without {digit}: {model}, {told}", judged, paper))
+                    rows.append(report.Row.of(f"{title}, without {digit}: {model}, {told}", judged, COLUMNS, paper))
         for told, every in over.items():
             mean = [
                 {c.name: float(np.mean([judged[place][c.name] for judged in every])) for c in COLUMNS}
                 for place in range(len(seeds))
             ]
-            rows.append(_row(f"{title}, mean of the digits: {told}", mean, {}))
+            rows.append(report.Row.of(f"{title}, mean of the digits: {told}", mean, COLUMNS))
         configs[name] = describe(configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first))
     width = energies.PAPER.width if experiment.paper else experiment.width
     steps = configure(experiment, PROTOCOLS[experiment.protocols[0]], experiment.digits[0], 0).steps
-    remark = f"Networks {width} wide, trained {steps:,} steps; the paper's are 512 wide and trained 55 epochs."
+    remark = (
+        f"Networks {width} wide, trained {steps:,} steps; the paper's are 512 wide and trained 55 epochs. AUPRC "
+        "is average precision; the paper's is the trapezoid under the curve, which differs where scores are equal."
+    )
     table = report.Table("meg_mnist_anomaly", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs})
     print(f"written: {experiment.out / 'meg_mnist_anomaly'}.{{json,md}}")
     return table
-
-
-def _row(title: str, cells: list[dict[str, float]], paper: dict[str, float]) -> report.Row:
-    return report.Row(title, {c.name: [cell[c.name] for cell in cells] for c in COLUMNS}, paper)
 
 
 if __name__ == "__main__":

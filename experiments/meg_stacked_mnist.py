@@ -30,7 +30,6 @@ COLUMNS = [
     report.Column("above", "KL above the tuples'", 4),
     report.Column("seconds", "seconds", 0),
 ]
-PENALTIES = {"meg": 0.1, "meg_released": 10.0, "wgan": 10.0, "wgan_released": 10.0}
 PUBLISHED = {  # by stacks
     "meg_released": {3: {"found": 1000, "kl": 0.0313}, 4: {"found": 10_000, "kl": 0.0480}},
     "wgan_released": {3: {"found": 959, "kl": 0.7276}, 4: {"found": 9538, "kl": 0.9144}},
@@ -79,12 +78,12 @@ class Experiment:
 
 def configure(experiment: Experiment, model: str, stacks: int, seed: int) -> jaxgen.Config:
     """Return what a row trains."""
-    images = data.StackedMNIST(stacks, images=TRAIN)
-    return energies.configure(model, images, seed, experiment.size(), penalty=PENALTIES[model])
+    images, shape = data.StackedMNIST(stacks, images=TRAIN), (*TRAIN.tables()[0].shape[1:3], stacks)
+    return energies.configure(model, images, shape, seed, experiment.size())
 
 
 def reference(experiment: Experiment, row: str, stacks: int, seed: int) -> dict[str, float]:
-    """Count the modes of labels that are drawn without a network; those of the tuples are the same for all seeds."""
+    """Count the modes of labels that are drawn without a network; the tuples are the same for all seeds."""
     generator = np.random.default_rng(seed)
     count = EACH * 10**stacks
     if row == "even":
@@ -101,9 +100,9 @@ def reference(experiment: Experiment, row: str, stacks: int, seed: int) -> dict[
 def trained(experiment: Experiment, model: str, stacks: int, seed: int, *, train: bool = True) -> dict[str, Any]:
     """Count the modes of a generator's samples, trained or as it was drawn."""
     config = configure(experiment, model, stacks, seed)
-    identity = {"config": describe(config), "judge": experiment.judge_steps, "trained": train}
+    identity = {"config": describe(config), "judge": experiment.judge_steps, "trained": train, "each": EACH}
     name = f"{model if train else 'untrained'}-{stacks}-{seed}"
-    where = trials.place(experiment.runs, name, identity)
+    where = trials.place(experiment.runs, name, describe(config))
 
     def compute() -> dict[str, Any]:
         cell: dict[str, Any] = {}
@@ -192,17 +191,14 @@ def run(experiment: Experiment) -> report.Table:
 
 
 def _row(title: str, cells: list[dict[str, Any]], base: float, paper: dict[str, float]) -> report.Row:
-    cells = [{**cell, "above": cell["kl"] - base} for cell in cells]
-    return report.Row(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS}, paper)
+    return report.Row.of(title, [{**cell, "above": cell["kl"] - base} for cell in cells], COLUMNS, paper)
 
 
 def draw(path: pathlib.Path, pictures: dict[str, Any]) -> None:
     """Draw 64 samples of the first seed of each row, three digits as the colours of one image."""
     with report.figure(path, 1, len(pictures), size=4) as axes:
         for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
-            images = np.array(picture, np.uint8).reshape(8, 8, *np.shape(picture)[1:])
-            joined = images.swapaxes(1, 2).reshape(8 * images.shape[2], 8 * images.shape[3], -1)
-            axis.imshow(joined if joined.shape[-1] == 3 else joined[..., 0], cmap="gray")
+            axis.imshow(report.tiled(np.array(picture, np.uint8), 8), cmap="gray")
             axis.set(title=title)
             axis.axis("off")
 

@@ -171,11 +171,17 @@ def _drawn(generator: np.random.Generator, shares: np.ndarray) -> np.ndarray:
     return FINE.low + within * (FINE.high - FINE.low) / FINE.bins
 
 
+def _measure() -> dict[str, Any]:
+    """Return what the numbers of a cell depend on beside what is trained."""
+    grids = {"fine": FINE.bins, "coarse": COARSE.bins, "due": peaks.DUE}
+    return {"draws": DRAWS, "chains": CHAINS, "warm": WARM, "walk": WALK, **grids}
+
+
 def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
     """Train and measure."""
     config = configure(experiment, name, seed)
-    identity = describe(config)
-    where = trials.place(experiment.runs, f"{name}-{seed}", identity)
+    identity = {"config": describe(config), **_measure()}
+    where = trials.place(experiment.runs, f"{name}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
         result, seconds = trials.timed(config, where)
@@ -194,8 +200,8 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
 def control(experiment: Experiment, name: str, row: str, seed: int) -> dict[str, Any]:
     """Measure untrained networks, the truth itself, or points that know nothing but the square."""
     config = configure(experiment, name, seed)
-    identity = {"row": row, "config": describe(config)}
-    where = trials.place(experiment.runs, f"{name}-{row}-{seed}", identity)
+    identity = {"row": row, "config": describe(config), **_measure()}
+    where = trials.place(experiment.runs, f"{name}-{row}-{seed}", describe(config))
     law = TOYS[name]
 
     def compute() -> dict[str, Any]:
@@ -229,12 +235,17 @@ def run(experiment: Experiment) -> report.Table:
             for row in ("untrained", "floor", "chance"):
                 cells.setdefault(row, []).append(control(experiment, name, row, seed))
         title = TOYS[name].title
-        rows += [_row(f"{title}: {told}", [cell[key] for cell in cells["trained"]]) for key, told in ROWS.items()]
-        for key in ("generator", "energy"):
-            rows.append(_row(f"{title}: untrained, {ROWS[key]}", [cell[key] for cell in cells["untrained"]]))
         rows += [
-            _row(f"{title}: the truth itself (floor)", cells["floor"]),
-            _row(f"{title}: uniform in the square (chance)", cells["chance"]),
+            report.Row.of(f"{title}: {told}", [cell[key] for cell in cells["trained"]], COLUMNS)
+            for key, told in ROWS.items()
+        ]
+        for key in ("generator", "energy"):
+            rows.append(
+                report.Row.of(f"{title}: untrained, {ROWS[key]}", [cell[key] for cell in cells["untrained"]], COLUMNS)
+            )
+        rows += [
+            report.Row.of(f"{title}: the truth itself (floor)", cells["floor"], COLUMNS),
+            report.Row.of(f"{title}: uniform in the square (chance)", cells["chance"], COLUMNS),
         ]
         kept[name] = {**cells["trained"][0], "floor": cells["floor"][0]}
         details[name] = [
@@ -253,10 +264,6 @@ def run(experiment: Experiment) -> report.Table:
     draw(experiment.out / "meg_toy.png", kept)
     print(f"written: {experiment.out / 'meg_toy'}.{{json,md,png}}")
     return table
-
-
-def _row(title: str, cells: list[dict[str, Any]]) -> report.Row:
-    return report.Row(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in COLUMNS})
 
 
 def draw(path: pathlib.Path, kept: dict[str, dict[str, Any]]) -> None:

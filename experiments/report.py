@@ -22,6 +22,7 @@ __all__ = [
     "figure",
     "mean_and_deviation",
     "median_and_range",
+    "tiled",
 ]
 
 
@@ -69,6 +70,13 @@ class Row:
     values: Mapping[str, Sequence[float]]
     paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
     note: str = ""
+
+    @classmethod
+    def of(
+        cls, title: str, cells: Sequence[Mapping[str, Any]], columns: Sequence[Column], paper: Mapping[str, float] = {}
+    ) -> "Row":
+        """Return a line of cells, one to a seed, each of which holds some of the columns' measures."""
+        return cls(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in columns}, paper)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +136,14 @@ class Table:
             cells.append(column.written(values, column.digits) if len(values) else "")
         count = max((len(values) for values in row.values.values()), default=0)
         return [*cells, str(count or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
+
+
+def tiled(images: np.ndarray, across: int) -> np.ndarray:
+    """Join images `[n, h, w, c]` to one, so many in a line; one colour comes without its axis."""
+    down, (height, width, channels) = len(images) // across, images.shape[1:]
+    grid = images[: down * across].reshape(down, across, height, width, channels).swapaxes(1, 2)
+    joined = grid.reshape(down * height, across * width, channels)
+    return joined if channels == 3 else joined[..., 0]
 
 
 @contextlib.contextmanager

@@ -53,8 +53,8 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
         rows: row numbers.
 
     Returns:
-        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1, those with a sign,
-        -128 to 127, between -1 and 1.
+        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1, and those with a sign,
+        -128 to 127, between -1 and 1 where they are images, with three axes or more.
     """
     return jax.tree.map(lambda leaf: _fractions(leaf[rows]), table)
 
@@ -62,6 +62,6 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
 def _fractions(leaf: Array) -> Array:
     if leaf.dtype == jnp.uint8:
         return leaf.astype(jnp.float32) / 255
-    if leaf.dtype == jnp.int8:
+    if leaf.dtype == jnp.int8 and leaf.ndim > 2:
         return (2 * leaf.astype(jnp.float32) + 1) / 255
     return leaf

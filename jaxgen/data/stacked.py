@@ -26,9 +26,20 @@ class StackedMNIST:
     seed: int = 111
     images: Images | Digits = dataclasses.field(default_factory=lambda: Images("mnist"))
 
+    def __post_init__(self) -> None:
+        if self.stacks < 1 or (self.n is not None and self.n < 1):
+            raise ValueError(f"there are {self.stacks} stacks and {self.n} images; make both 1 at least.")
+
     def tables(self) -> tuple[Int8[np.ndarray, "n height width stacks"]]:
-        """Return the images as the one table, in bytes with a sign; raises as the set's own `tables` does."""
+        """Return the images as the one table, in bytes with a sign.
+
+        Raises:
+            FileNotFoundError: if the digits are not there.
+            ValueError: if they have colours.
+        """
         (x,), chosen = Signed(self.images).tables(), self.chosen()
+        if x.shape[-1] != 1:
+            raise ValueError(f"images of {x.shape[-1]} colours cannot be stacked; give grey ones.")
         stacked = np.empty((len(chosen), *x.shape[1:3], self.stacks), np.int8)
         for stack in range(self.stacks):
             stacked[..., stack] = x[chosen[:, stack], ..., 0]

@@ -103,7 +103,8 @@ def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     """Return shape and dtype of one row of each table, as a step sees it (bytes become float32)."""
 
     def spec(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape[1:], np.float32 if leaf.dtype in (np.uint8, np.int8) else leaf.dtype)
+        fractions = leaf.dtype == np.uint8 or (leaf.dtype == np.int8 and leaf.ndim > 2)
+        return jax.ShapeDtypeStruct(leaf.shape[1:], np.float32 if fractions else leaf.dtype)
 
     return tuple(jax.tree.map(spec, table) for table in tables)
 

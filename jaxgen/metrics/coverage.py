@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from numpy.typing import ArrayLike
 
 __all__ = ["Coverage", "mode_coverage"]
 
@@ -15,7 +15,7 @@ class Coverage(NamedTuple):
     kl: float  # KL(samples || uniform over all modes), nats
 
 
-def mode_coverage(labels: Int[np.ndarray, "..."], classes: int = 10) -> Coverage:
+def mode_coverage(labels: ArrayLike, classes: int = 10) -> Coverage:
     """Count the modes that samples hit, a mode being one combination of classes, and how far their law is from uniform.
 
     A finite sample is never quite even: n draws of the uniform law over m modes are `(m - 1) / (2 n)` nats from it on
@@ -35,8 +35,12 @@ def mode_coverage(labels: Int[np.ndarray, "..."], classes: int = 10) -> Coverage
         Srivastava, Valkov, Russell, Gutmann and Sutton, VEEGAN (2017); Kumar et al., Maximum entropy generators for
         energy-based models (2019), Table 1.
     """
-    if labels.ndim != 2 or not labels.size or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(f"labels are {labels.shape}; give [n, stacks] whole numbers from 0 to {classes - 1}.")
+    labels = np.asarray(labels)
+    whole = labels.ndim == 2 and labels.size > 0 and np.issubdtype(labels.dtype, np.integer)
+    if not whole or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels are {labels.dtype} {labels.shape}; give [n, stacks] whole numbers from 0 to {classes - 1}."
+        )
     modes = classes ** labels.shape[1]
     counts = np.bincount(np.ravel_multi_index(tuple(labels.T), (classes,) * labels.shape[1]), minlength=modes)
     shares = counts[counts > 0] / counts.sum()

@@ -3,11 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 __all__ = ["Score", "frechet_distance", "inception_score"]
-
-Features = Float[np.ndarray, "..."]
 
 
 class Score(NamedTuple):
@@ -17,7 +15,7 @@ class Score(NamedTuple):
     deviation: float
 
 
-def frechet_distance(x: Features, y: Features) -> float:
+def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
     """Measure the squared Wasserstein distance of two normal laws with the features' means and covariances.
 
     It falls with the number of samples towards its limit, so that distances compare at one number only: with d
@@ -37,6 +35,7 @@ def frechet_distance(x: Features, y: Features) -> float:
         Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, GANs trained by a two time-scale update rule converge to
         a local Nash equilibrium (2017), equation 6.
     """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     for features in (x, y):
         if (
             features.ndim != 2
@@ -48,18 +47,16 @@ def frechet_distance(x: Features, y: Features) -> float:
                 f"frechet_distance got features of shapes {x.shape} and {y.shape}; give finite numbers [n, d] and "
                 "[m, d], two rows of each at least."
             )
-    (mean_x, root), (mean_y, spread) = (
-        (part.mean(0), part - part.mean(0)) for part in (x.astype(np.float64), y.astype(np.float64))
-    )
+    mean_x, mean_y = x.mean(0), y.mean(0)
     # With Cx = A'A and Cy = B'B the eigenvalues of Cx Cy are the squared singular values of A B': no root of a matrix
     # that is not symmetric. The factors are brought to d rows first.
-    factors = [np.asarray(np.linalg.qr(part / np.sqrt(len(part) - 1), mode="r")) for part in (root, spread)]
+    factors = [np.asarray(np.linalg.qr(part / np.sqrt(len(part) - 1), mode="r")) for part in (x - mean_x, y - mean_y)]
     shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     traces = sum(np.sum(factor**2) for factor in factors)
     return float(max(np.sum((mean_x - mean_y) ** 2) + traces - 2 * shared, 0.0))
 
 
-def inception_score(probabilities: Float[np.ndarray, "n classes"], splits: int = 10) -> Score:
+def inception_score(probabilities: ArrayLike, splits: int = 10) -> Score:
     """Measure how sure a classifier is of samples, and how varied it finds them: the exponential of what it is told.
 
     Args:
@@ -76,14 +73,15 @@ def inception_score(probabilities: Float[np.ndarray, "n classes"], splits: int =
     References:
         Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, Improved techniques for training GANs (2016).
     """
-    sums = probabilities.sum(-1)
-    if splits < 1 or len(probabilities) < splits or probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-3:
+    probabilities = np.asarray(probabilities, np.float64)
+    fits = probabilities.ndim == 2 and len(probabilities) >= splits >= 1 and probabilities.min() >= 0
+    if not fits or not np.abs(probabilities.sum(-1) - 1).max() <= 1e-3:
         raise ValueError(
             f"inception_score got probabilities of shape {probabilities.shape} for {splits} splits; give rows that sum "
             "to 1, as many as there are splits at least."
         )
     size = len(probabilities) // splits
-    parts = probabilities[: size * splits].astype(np.float64).reshape(splits, size, -1)
+    parts = probabilities[: size * splits].reshape(splits, size, -1)
     marginal = parts.mean(1, keepdims=True)
     log_ratio = np.log(np.maximum(parts, 1e-300)) - np.log(np.maximum(marginal, 1e-300))
     scores = np.exp(np.mean(np.sum(parts * log_ratio, -1), 1))

@@ -51,5 +51,7 @@ def test_take_turns_bytes_into_numbers_between_0_and_1():
 
 
 def test_take_turns_signed_bytes_into_numbers_between_minus_1_and_1():
-    batch = data.take(jnp.array([-128, -1, 0, 127], jnp.int8), jnp.array([0, 1, 2, 3]))
-    np.testing.assert_allclose(batch, [-1, -1 / 255, 1 / 255, 1], rtol=1e-6)
+    table = jnp.array([-128, -1, 0, 127], jnp.int8)
+    batch = data.take(table.reshape(4, 1, 1), jnp.array([0, 1, 2, 3]))
+    np.testing.assert_allclose(batch[:, 0, 0], [-1, -1 / 255, 1 / 255, 1], rtol=1e-6)
+    np.testing.assert_array_equal(data.take(table, jnp.array([3, 0])), [127, -128])  # labels stay what they are

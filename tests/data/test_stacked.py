@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxgen import data
 
@@ -23,3 +24,12 @@ def test_the_choice_follows_the_seed_and_is_as_long_as_the_paper_s():
     np.testing.assert_array_equal(same[0], same[1])
     assert not np.array_equal(same[0], same[2])
     assert data.StackedMNIST(1, images=data.Digits()).labels().shape == (1280, 1)
+
+
+def test_what_cannot_be_stacked_is_told(monkeypatch):
+    with pytest.raises(ValueError, match="0 stacks and None images"):
+        data.StackedMNIST(0)
+    monkeypatch.setattr(data.Images, "tables", lambda self: (np.zeros((4, 2, 2, 3), np.uint8),))
+    monkeypatch.setattr(data.Images, "labels", lambda self: np.zeros(4, int))
+    with pytest.raises(ValueError, match="3 colours cannot be stacked"):
+        data.StackedMNIST(2, n=3, images=data.Images("cifar10")).tables()

@@ -16,7 +16,7 @@ def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setitem(meg_chains.SETS, "mnist", ("digits", data.Signed(data.Digits())))
     for name, value in {"STEPS": 20, "WARM": 5, "CHAINS": 8}.items():
         monkeypatch.setattr(meg_chains, name, value)
-    experiment = meg_chains.Experiment(steps=4, runs=tmp_path, out=tmp_path)
+    experiment = meg_chains.Experiment(steps=4, quick=True, runs=tmp_path)
     table = meg_chains.run(experiment)
     assert [row.title for row in table.rows[:2]] == [
         "digits: latent space, step size published",
@@ -28,8 +28,8 @@ def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
     starts = [row.values["start"][0] for row in table.rows[:4]]
     np.testing.assert_allclose(starts, starts[0], rtol=1e-4)  # from the same noise
     assert table.rows[0].values["step_size"] == [pytest.approx(0.01)]
-    assert (tmp_path / "meg_chains_mnist.png").stat().st_size > 10_000
-    assert "mnist" in json.loads((tmp_path / "meg_chains.json").read_text())["configs"]
+    assert (tmp_path / "quick" / "meg_chains_mnist.png").stat().st_size > 10_000
+    assert "mnist" in json.loads((tmp_path / "quick" / "meg_chains.json").read_text())["configs"]
     monkeypatch.setattr(meg_chains, "walk", None)  # again: nothing is computed a second time
     assert meg_chains.run(experiment).rows == table.rows
 
@@ -37,9 +37,9 @@ def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
 def test_a_walk_on_a_normal_density_adapts_and_goes_downhill(monkeypatch):
     monkeypatch.setattr(meg_chains, "BETA", 1.0)
     energy = lambda x: 0.5 * jnp.sum(x**2)
-    look = lambda x: (jnp.clip(x, 0, 1).reshape(-1, 2, 2, 1), 0.5 * jnp.sum(x**2, -1))
+    look = lambda _, x: (jnp.clip(x, 0, 1).reshape(-1, 2, 2, 1), 0.5 * jnp.sum(x**2, -1))
     start = jnp.full((64, 4), 5.0)
-    found = meg_chains.walk(lambda x: -energy(x), start, look, adapt=True)
+    found = meg_chains.walk(lambda _: lambda x: -energy(x), look, {}, start, adapt=True)
     assert found["start"] == 50
     assert abs(found["end"] - 2) < 0.8  # the mean of half a chi-square of four degrees; its error is 0.18
     assert abs(found["acceptance"] - 0.574) < 0.06

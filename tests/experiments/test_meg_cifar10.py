@@ -1,5 +1,6 @@
 """The experiment end to end on scikit-learn's small digits, with dense networks and a judge that is not trained."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,15 +15,16 @@ from jaxgen import data
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(energies, "networks", tiny.adversaries)
-    for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits(), "BLOCK": 50}.items():
+    for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits()}.items():
         monkeypatch.setattr(meg_cifar10, name, value)
+    monkeypatch.setattr(energies, "BLOCK", 50)
     meg_cifar10._extractor.cache_clear()
     meg_cifar10._features.cache_clear()
 
 
 def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = meg_cifar10.Experiment(
-        ("meg",), steps=4, draws=120, extractor="tiny:looked", runs=tmp_path, out=tmp_path
+        ("meg",), steps=4, draws=120, judge_steps=100, extractor="tiny:looked", quick=True, runs=tmp_path
     )
     table = meg_cifar10.run(experiment)
     values = {row.title: row.values for row in table.rows}
@@ -38,9 +40,10 @@ def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
     assert 0 < values["MEG, five latent steps"]["acceptance"][0] <= 1
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
     assert "tiny:looked" in table.remarks[0]
-    assert (tmp_path / "meg_cifar10.png").stat().st_size > 10_000
-    assert json.loads((tmp_path / "meg_cifar10.json").read_text())["extractor"] == "tiny:looked"
+    assert (tmp_path / "quick" / "meg_cifar10.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "quick" / "meg_cifar10.json").read_text())["extractor"] == "tiny:looked"
     monkeypatch.setattr(energies, "draws", None)  # again: nothing is computed a second time
+    experiment = dataclasses.replace(experiment, runs=tmp_path / "quick")
     assert [meg_cifar10.trained(experiment, "meg", 0)["frechet"]] == values["MEG"]["frechet"]
 
 
@@ -52,6 +55,12 @@ def test_what_cannot_judge_is_told(small, tmp_path):
     jaxgen.train(tiny.config(tiny.Mean(), steps=1, every=1, seeds=1), progress=False).save(tmp_path / "mean")
     with pytest.raises(SystemExit, match="holds a Mean; name a saved Classifier"):
         meg_cifar10.extractor(meg_cifar10.Experiment(extractor=str(tmp_path / "mean")))
+
+
+def test_few_draws_are_refused_at_once(small):
+    with pytest.raises(SystemExit, match="32 images are too few"):
+        meg_cifar10.run(meg_cifar10.Experiment(draws=32))
+    assert meg_cifar10.Experiment(paper=True).judged() == 1797 // 2
 
 
 def test_unknown_models_are_told():

@@ -1,5 +1,6 @@
 """The experiment end to end on scikit-learn's small digits, with dense networks."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -21,7 +22,7 @@ def small(monkeypatch):
 
 def test_every_cell_is_counted_written_and_drawn(small, tmp_path, monkeypatch):
     models = ("wgan_released",)
-    experiment = meg_stacked_mnist.Experiment(models, stacks=(2,), steps=4, judge_steps=20, runs=tmp_path, out=tmp_path)
+    experiment = meg_stacked_mnist.Experiment(models, stacks=(2,), steps=4, judge_steps=20, quick=True, runs=tmp_path)
     table = meg_stacked_mnist.run(experiment)
     values = {row.title.removeprefix("2 digits: "): row.values for row in table.rows}
     assert len(values) == len(meg_stacked_mnist.REFERENCES) + 1 + len(models)
@@ -29,9 +30,12 @@ def test_every_cell_is_counted_written_and_drawn(small, tmp_path, monkeypatch):
     assert values["the training tuples"]["above"] == [0]
     assert values["untrained"]["found"][0] < 60
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
-    assert (tmp_path / "meg_stacked_mnist.png").stat().st_size > 10_000
-    assert set(json.loads((tmp_path / "meg_stacked_mnist.json").read_text())["configs"]) == {"wgan_released, 2"}
+    assert (tmp_path / "quick" / "meg_stacked_mnist.png").stat().st_size > 10_000
+    assert set(json.loads((tmp_path / "quick" / "meg_stacked_mnist.json").read_text())["configs"]) == {
+        "wgan_released, 2"
+    }
     monkeypatch.setattr(energies, "draws", None)  # again: nothing is computed a second time
+    experiment = dataclasses.replace(experiment, runs=tmp_path / "quick")
     assert meg_stacked_mnist.trained(experiment, "wgan_released", 2, 0)["kl"] == values["WGAN-GP as released"]["kl"][0]
 
 

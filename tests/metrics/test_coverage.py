@@ -23,7 +23,9 @@ def test_one_mode_is_the_farthest():
     assert metrics.mode_coverage(np.zeros((9, 3), int)) == (1, pytest.approx(np.log(1000)))
 
 
-@pytest.mark.parametrize("labels", [np.zeros(3, int), np.full((2, 2), 10), np.full((2, 2), -1), np.zeros((0, 3), int)])
+@pytest.mark.parametrize(
+    "labels", [np.zeros(3, int), np.zeros((2, 2)), np.full((2, 2), 10), np.full((2, 2), -1), np.zeros((0, 3), int)]
+)
 def test_what_is_no_class_is_told(labels):
     with pytest.raises(ValueError, match="give \\[n, stacks\\] whole numbers from 0 to 9"):
         metrics.mode_coverage(labels)
