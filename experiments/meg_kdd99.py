@@ -278,7 +278,7 @@ def draw(path: pathlib.Path, curves: dict[str, list[dict[str, Any]]]) -> None:
                     axes[0, column].plot(steps, f1, color=f"C{place}", label=label)
                 axes[1, column].plot(steps, run["energy_gap"], color="grey")
             axes[0, column].set(title=PROTOCOLS[name].title, ylabel="F1", ylim=(0, 1))
-            axes[1, column].set(xlabel="steps", ylabel="energy of data less that of samples", yscale="symlog")
+            axes[1, column].set(xlabel="steps", ylabel="energy of data less that of samples")
         axes[0, 0].legend(fontsize="small")
 
 
