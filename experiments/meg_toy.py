@@ -60,7 +60,7 @@ class Experiment:
     seeds: int = 1
     """How many seeds, of data and training alike."""
     first: int = 0
-    """The first of them; the configuration was chosen on seed 100."""
+    """The first of them; seed 100 is for trying, and is not reported."""
     steps: int = 20_000
     """Steps of five updates of the energy and one of the generator."""
     width: int = 128
