@@ -2,7 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from sklearn import metrics
 from sklearn.decomposition import KernelPCA
@@ -11,9 +14,11 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
 
 from experiments import report
+from jaxgen import data
 
-__all__ = ["COLUMNS", "DETECTORS", "MEASURES", "PCA_ROWS", "SVM_ROWS", "Detector", "judged"]
+__all__ = ["COLUMNS", "DETECTORS", "MEASURES", "PCA_ROWS", "SCORES", "SVM_ROWS", "Detector", "judged", "scores"]
 
+SCORES = {"score_norm": "norm of the gradient", "energy": "energy"}  # of an energy, as tables call them
 COLUMNS = [
     report.Column("precision", "precision", 4),
     report.Column("recall", "recall", 4),
@@ -26,6 +31,23 @@ MEASURES = [column.name for column in COLUMNS]
 SVM_ROWS, PCA_ROWS = 10_000, 2_000  # to learn from: both hold a matrix of all pairs
 PCA_PARTS = 30  # principal components
 CHUNK = 4096  # test rows at a time
+
+
+def scores(method: Any, state: Any, x: np.ndarray, at_once: int) -> dict[str, np.ndarray]:
+    """Score rows of a table, some at a time.
+
+    Args:
+        method: has `scores`.
+        state: of one seed.
+        x: rows `[n, ...]`, in bytes where they are images.
+        at_once: rows that are scored together.
+
+    Returns:
+        Each of the method's scores, `[n]`.
+    """
+    score = jax.jit(lambda state, rows: method.scores(state, data.take(rows, jnp.arange(rows.shape[0]))))
+    parts = [score(state, jnp.asarray(x[at : at + at_once])) for at in range(0, len(x), at_once)]
+    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
 def judged(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[str, float]:

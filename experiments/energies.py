@@ -13,7 +13,7 @@ from experiments import trials
 from jaxgen import losses, methods, nets
 from jaxgen.loop import keys
 
-__all__ = ["PAPER", "PENALTIES", "VARIANTS", "Size", "configure", "draws", "networks", "pixels"]
+__all__ = ["PAPER", "PENALTIES", "VARIANTS", "Experiment", "Size", "configure", "draws", "networks", "pixels"]
 
 BLOCK = 500  # images drawn at a time
 
@@ -34,6 +34,28 @@ class Size:
 
 
 PAPER = Size(512, 100_000)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """How many seeds, how large."""
+
+    seeds: int = 1
+    """How many seeds."""
+    first: int = 0
+    """The first of them."""
+    width: int = 32
+    """Features of the smallest images; the paper has 512."""
+    steps: int = 1_000
+    """Of five updates of the energy and one of the generator; the paper has 100,000."""
+    paper: bool = False
+    """The paper's width and steps."""
+
+    def size(self) -> Size:
+        """Return how large the networks are and how long they are trained."""
+        return PAPER if self.paper else Size(self.width, self.steps)
+
+
 Drawn = dict[str, Any]  # the networks, as fields of a method
 VARIANTS: dict[str, tuple[str, Callable[[Drawn, float], Any]]] = {
     "meg": ("MEG", lambda drawn, penalty: methods.MEG(**drawn, penalty=penalty)),

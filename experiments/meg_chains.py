@@ -49,31 +49,17 @@ SPACES = {"latent": "latent space", "data": "among the images"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(energies.Experiment):
     """Which images, how many seeds, how large."""
 
     sets: tuple[str, ...] = ("mnist",)
     """Image sets."""
-    seeds: int = 1
-    """How many seeds."""
-    first: int = 0
-    """The first of them."""
-    width: int = 32
-    """Features of the smallest images; the paper has 512."""
-    steps: int = 1_000
-    """Of five updates of the energy and one of the generator; the paper has 100,000."""
-    paper: bool = False
-    """The paper's width and steps."""
     quick: bool = False
     """Three minutes: one seed of MNIST, 20 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_chains")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_chains")
     """Where the table and the figures go."""
-
-    def size(self) -> energies.Size:
-        """Return how large the networks are and how long they are trained."""
-        return energies.PAPER if self.paper else energies.Size(self.width, self.steps)
 
 
 def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
@@ -145,13 +131,7 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
     where = trials.place(experiment.runs, f"{name}{'' if train else '-untrained'}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
-        method: Any
-        cell: dict[str, Any] = {}
-        if train:
-            result, cell = trials.timed(config, where)
-            method, state = result.config.method, result.of(0)
-        else:
-            method, state = trials.untrained(config)
+        method, state, cell = trials.networks(config, where, train=train)
         z = jax.random.normal(jax.random.key(seed), (CHAINS, method.latent_dim))
         shown = lambda state, x: (energies.pixels(x), method.energy(state, x))
         decoded = lambda state, z: shown(state, method.decode(state, z))

@@ -51,37 +51,24 @@ Extractor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(energies.Experiment):
     """Which rows, how many seeds, how large, judged by what."""
 
     models: tuple[str, ...] = ("meg", "wgan")
     """Rows of the table."""
-    seeds: int = 1
-    """How many seeds."""
-    first: int = 0
-    """The first of them."""
-    width: int = 32
-    """Features of the smallest images; the paper has 512."""
-    steps: int = 1_000
-    """Of five updates of the energy and one of the generator; the paper has 100,000."""
     draws: int = 5_000
-    """Images that are judged, at most half as many as there are for training; the paper judges 50,000."""
+    """Images that are judged, at most half as many as there are for training; the paper judges 50,000, and
+    `paper` as many as there are."""
     extractor: str = ""
     """`package.module:function`, or the folder of a saved classifier; empty trains a small one here."""
     judge_steps: int = 3_000
     """Training steps of the small classifier, of 100 images."""
-    paper: bool = False
-    """The paper's width and steps, and as many draws as can be judged."""
     quick: bool = False
     """Two minutes: one seed, 10 steps, 500 images, a classifier of 100 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_cifar10")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_cifar10")
     """Where the table and the figure go."""
-
-    def size(self) -> energies.Size:
-        """Return how large the networks are and how long they are trained."""
-        return energies.PAPER if self.paper else energies.Size(self.width, self.steps)
 
     def judged(self) -> int:
         """Return how many images are judged: at most half as many as there are, the other half being compared with."""
@@ -193,13 +180,7 @@ def trained(experiment: Experiment, model: str, seed: int, *, train: bool = True
     where = trials.place(experiment.runs, f"{model if train else 'untrained'}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
-        method: Any
-        cell: dict[str, Any] = {}
-        if train:
-            result, cell = trials.timed(config, where)
-            method, state = result.config.method, result.of(0)
-        else:
-            method, state = trials.untrained(config)
+        method, state, cell = trials.networks(config, where, train=train)
         cell = {**cell, **judged(experiment, energies.draws(method, state, experiment.judged(), seed=seed))}
         if train and isinstance(method, methods.MEG):
             acceptance: list[float] = []
@@ -288,18 +269,9 @@ def run(experiment: Experiment) -> report.Table:
     print(f"\n{table}\n")
     configs = {model: describe(configure(experiment, model, experiment.first)) for model in experiment.models}
     table.write(experiment.out, {"configs": configs, "extractor": told})
-    draw(experiment.out / "meg_cifar10.png", pictures)
+    report.pictures(experiment.out / "meg_cifar10.png", pictures)
     print(f"written: {experiment.out / 'meg_cifar10'}.{{json,md,png}}")
     return table
-
-
-def draw(path: pathlib.Path, pictures: dict[str, Any]) -> None:
-    """Draw 64 images of the first seed of each row."""
-    with report.figure(path, 1, len(pictures), size=4) as axes:
-        for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
-            axis.imshow(report.tiled(np.array(picture, np.uint8), 8), cmap="gray")
-            axis.set(title=title)
-            axis.axis("off")
 
 
 if __name__ == "__main__":

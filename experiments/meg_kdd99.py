@@ -17,8 +17,6 @@ import functools
 import pathlib
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -88,7 +86,6 @@ PROTOCOLS = {
     ),
 }
 PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}
-SCORES = {"score_norm": "norm of the gradient", "energy": "energy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,17 +136,13 @@ def configure(training: Training, seed: int, most: int) -> jaxgen.Config:
 
 def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
     """Judge both scores on the test rows of every protocol with a training."""
-    score = jax.jit(method.scores)
     found: dict[str, Any] = {}
     for name, protocol in PROTOCOLS.items():
         if protocol.training != training:
             continue
         x, anomalous = protocol.connections.test()
-        parts = [
-            jax.tree.map(np.asarray, score(state, jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)
-        ]
-        whole = {kind: np.concatenate([part[kind] for part in parts]) for kind in SCORES}
-        found[name] = {kind: anomalies.judged(values, anomalous, protocol.flagged) for kind, values in whole.items()}
+        scores = anomalies.scores(method, state, x, ROWS)
+        found[name] = {kind: anomalies.judged(scores[kind], anomalous, protocol.flagged) for kind in anomalies.SCORES}
     return found
 
 
@@ -177,7 +170,8 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
         mean = lambda *path: float(np.mean([functools.reduce(lambda at, key: at[key], path, look) for look in last]))
         means = {
             protocol: {
-                score: {measure: mean(protocol, score, measure) for measure in anomalies.MEASURES} for score in SCORES
+                score: {measure: mean(protocol, score, measure) for measure in anomalies.MEASURES}
+                for score in anomalies.SCORES
             }
             for protocol in PROTOCOLS
             if PROTOCOLS[protocol].training == name
@@ -236,7 +230,7 @@ def run(experiment: Experiment) -> report.Table:
             cells["MEG"].append(trained(experiment, protocol.training, seed))
             cells["MEG, untrained"].append(control(experiment, protocol.training, seed))
         for title, made in cells.items():
-            for score, told in SCORES.items():
+            for score, told in anomalies.SCORES.items():
                 judged = " (judged by)" if score == protocol.judged and title == "MEG" else ""
                 paper = PUBLISHED if judged and name == "released" else {}
                 line, found = f"{protocol.title}: {title}, {told}{judged}", [cell[name][score] for cell in made]
@@ -272,8 +266,8 @@ def draw(path: pathlib.Path, curves: dict[str, list[dict[str, Any]]]) -> None:
         for column, (name, runs) in enumerate(curves.items()):
             for run in runs:
                 steps = np.array([at["step"] for at in run["curve"]])
-                for place, score in enumerate(SCORES):
-                    label = SCORES[score] if run is runs[0] else None
+                for place, score in enumerate(anomalies.SCORES):
+                    label = anomalies.SCORES[score] if run is runs[0] else None
                     f1 = [at[name][score]["f1"] for at in run["curve"]]
                     axes[0, column].plot(steps, f1, color=f"C{place}", label=label)
                 axes[1, column].plot(steps, run["energy_gap"], color="grey")

@@ -15,19 +15,16 @@ import dataclasses
 import pathlib
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 import jaxgen
 from experiments import anomalies, energies, report, trials
 from experiments.held_out import HeldOut
-from jaxgen import data, methods
+from jaxgen import methods
 from jaxgen.description import describe
 
 TITLE = "Table 4: MNIST with one digit held out"
-SCORES = {"energy": "energy", "score_norm": "norm of the gradient"}
 COLUMNS = [
     report.Column("auroc", "AUROC"),
     report.Column("auprc", "AUPRC"),
@@ -109,12 +106,9 @@ def configure(experiment: Experiment, protocol: Protocol, digit: int, seed: int)
 def scored(method: methods.MEG, state: Any, images: HeldOut) -> dict[str, dict[str, float]]:
     """Judge both scores on the test images."""
     x, anomalous = images.test()
-    score = jax.jit(lambda state, rows: method.scores(state, data.take(rows, jnp.arange(rows.shape[0]))))
-    parts = [jax.tree.map(np.asarray, score(state, jnp.asarray(x[at : at + ROWS]))) for at in range(0, len(x), ROWS)]
     share = float(anomalous.mean())
-    found = {
-        name: anomalies.judged(np.concatenate([part[name] for part in parts]), anomalous, share) for name in SCORES
-    }
+    scores = anomalies.scores(method, state, x, ROWS)
+    found = {name: anomalies.judged(scores[name], anomalous, share) for name in anomalies.SCORES}
     return {name: {**measures, "above": measures["auprc"] - share} for name, measures in found.items()}
 
 
@@ -130,8 +124,10 @@ def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
         look = lambda result: scored(result.config.method, result.of(0), connections(PROTOCOLS[name], digit))
         run = trials.followed(config, steps, look, checkpoint_dir=where, kept=where.with_suffix(".curve"))
         means = {
-            score: {column.name: float(np.mean([at[score][column.name] for at in run.curve])) for column in COLUMNS}
-            for score in SCORES
+            score: {
+                column.name: float(np.mean([at[score][column.name] for at in run.curve[-looks:]])) for column in COLUMNS
+            }
+            for score in anomalies.SCORES
         }
         return {**means, "curve": run.curve, "seconds": run.seconds}
 
@@ -171,7 +167,7 @@ def run(experiment: Experiment) -> report.Table:
                 cells["MEG"].append(trained(experiment, name, digit, seed))
                 cells["untrained"].append(control(experiment, name, digit, seed))
             for model, made in cells.items():
-                for score, told in SCORES.items():
+                for score, told in anomalies.SCORES.items():
                     paper = (
                         {"auprc": PUBLISHED[digit]}
                         if (model, name) == ("MEG", "released") and digit in PUBLISHED

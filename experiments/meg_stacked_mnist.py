@@ -45,35 +45,21 @@ REFERENCES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(energies.Experiment):
     """Which rows, how many seeds, how large."""
 
     models: tuple[str, ...] = tuple(energies.VARIANTS)
     """Rows of the table."""
     stacks: tuple[int, ...] = (3,)
     """Digits in an image."""
-    seeds: int = 1
-    """How many seeds."""
-    first: int = 0
-    """The first of them."""
-    width: int = 32
-    """Features of the smallest images; the paper has 512."""
-    steps: int = 1_000
-    """Of five updates of the energy and one of the generator; the paper has 100,000."""
     judge_steps: int = 3_000
     """Training steps of the classifier, of 100 images."""
-    paper: bool = False
-    """The paper's width and steps."""
     quick: bool = False
     """Two minutes: one seed, 20 steps, a classifier of 300 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_stacked_mnist")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_stacked_mnist")
     """Where the table and the figure go."""
-
-    def size(self) -> energies.Size:
-        """Return how large the networks are and how long they are trained."""
-        return energies.PAPER if self.paper else energies.Size(self.width, self.steps)
 
 
 def configure(experiment: Experiment, model: str, stacks: int, seed: int) -> jaxgen.Config:
@@ -105,14 +91,7 @@ def trained(experiment: Experiment, model: str, stacks: int, seed: int, *, train
     where = trials.place(experiment.runs, name, describe(config))
 
     def compute() -> dict[str, Any]:
-        cell: dict[str, Any] = {}
-        if train:
-            result, cell = trials.timed(config, where)
-            method, state = result.config.method, result.of(0)
-            gap = np.array_split(result.history["energy_gap"][0], 100)
-            cell = {**cell, "energy_gap": [float(part.mean()) for part in gap if len(part)]}
-        else:
-            method, state = trials.untrained(config)
+        method, state, cell = trials.networks(config, where, train=train)
         look, labels, first = _judge(experiment), [], []
         for images in energies.draws(method, state, EACH * 10**stacks, seed=seed):
             first.append(images[:64])
@@ -185,22 +164,13 @@ def run(experiment: Experiment) -> report.Table:
     table = report.Table("meg_stacked_mnist", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs, "accuracy": accuracy})
-    draw(experiment.out / "meg_stacked_mnist.png", pictures)
+    report.pictures(experiment.out / "meg_stacked_mnist.png", pictures)
     print(f"written: {experiment.out / 'meg_stacked_mnist'}.{{json,md,png}}")
     return table
 
 
 def _row(title: str, cells: list[dict[str, Any]], base: float, paper: dict[str, float]) -> report.Row:
     return report.Row.of(title, [{**cell, "above": cell["kl"] - base} for cell in cells], COLUMNS, paper)
-
-
-def draw(path: pathlib.Path, pictures: dict[str, Any]) -> None:
-    """Draw 64 samples of the first seed of each row, three digits as the colours of one image."""
-    with report.figure(path, 1, len(pictures), size=4) as axes:
-        for axis, (title, picture) in zip(axes[0], pictures.items(), strict=True):
-            axis.imshow(report.tiled(np.array(picture, np.uint8), 8), cmap="gray")
-            axis.set(title=title)
-            axis.axis("off")
 
 
 if __name__ == "__main__":

@@ -184,15 +184,10 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
     where = trials.place(experiment.runs, f"{name}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
-        result, seconds = trials.timed(config, where)
-        history = {
-            key: [float(part.mean()) for part in np.array_split(result.history[key][0], 100) if len(part)]
-            for key in ("energy_gap", "energy_deviation", "mutual_information")
-        }
-        method: Any = result.config.method
-        found = measured(method, result.of(0), name, seed)
-        by_chains = walked(method, result.of(0), name, seed, found["fitted"]["inverse_temperature"])
-        return {**found, **by_chains, **seconds, "history": history}
+        method, state, cell = trials.networks(config, where, train=True)
+        found = measured(method, state, name, seed)
+        by_chains = walked(method, state, name, seed, found["fitted"]["inverse_temperature"])
+        return {**found, **by_chains, **cell}
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 

@@ -22,6 +22,7 @@ __all__ = [
     "figure",
     "mean_and_deviation",
     "median_and_range",
+    "pictures",
     "tiled",
 ]
 
@@ -144,6 +145,21 @@ def tiled(images: np.ndarray, across: int) -> np.ndarray:
     grid = images[: down * across].reshape(down, across, height, width, channels).swapaxes(1, 2)
     joined = grid.reshape(down * height, across * width, channels)
     return joined if channels == 3 else joined[..., 0]
+
+
+def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> None:
+    """Draw images under titles, and write the figure.
+
+    Args:
+        path: a PNG file.
+        shown: bytes `[n, h, w, c]` by title.
+        across: images in a line.
+    """
+    with figure(path, 1, len(shown), size=4) as axes:
+        for axis, (title, images) in zip(axes[0], shown.items(), strict=True):
+            axis.imshow(tiled(np.array(images, np.uint8), across), cmap="gray")
+            axis.set(title=title)
+            axis.axis("off")
 
 
 @contextlib.contextmanager

@@ -13,12 +13,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxgen
 from jaxgen import data
 from jaxgen.data.tables import checked, row_specs
 
-__all__ = ["Followed", "followed", "machine", "most_resident", "place", "remembered", "segment", "timed", "untrained"]
+__all__ = [
+    "Followed",
+    "followed",
+    "machine",
+    "most_resident",
+    "networks",
+    "place",
+    "remembered",
+    "segment",
+    "timed",
+    "untrained",
+]
 
 
 class Followed(NamedTuple):
@@ -140,6 +152,26 @@ def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.R
     unseen = checkpoint_dir.with_suffix(".curve")
     run = followed(config, (), lambda result: {}, checkpoint_dir=checkpoint_dir, kept=unseen)
     return run.result, {} if run.seconds is None else {"seconds": run.seconds}
+
+
+def networks(config: jaxgen.Config, checkpoint_dir: pathlib.Path, *, train: bool) -> tuple[Any, Any, dict[str, Any]]:
+    """Return networks that are trained, or as they were drawn, which is their control.
+
+    Args:
+        config: what is trained.
+        checkpoint_dir: where it is kept meanwhile.
+        train: whether it is.
+
+    Returns:
+        The method; the state of its one seed; and of the training its `seconds`, unless it had been cut off, and
+        `history`, the mean of each metric over each hundredth of the steps.
+    """
+    if not train:
+        return *untrained(config), {}
+    result, seconds = timed(config, checkpoint_dir)
+    parts = min(100, config.steps)
+    history = {name: [float(p.mean()) for p in np.array_split(m[0], parts)] for name, m in result.history.items()}
+    return result.config.method, result.of(0), {**seconds, "history": history}
 
 
 def untrained(config: jaxgen.Config) -> tuple[Any, Any]:

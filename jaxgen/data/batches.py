@@ -56,10 +56,11 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
         Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1, and those with a sign,
         -128 to 127, between -1 and 1 where they are images, with three axes or more.
     """
-    return jax.tree.map(lambda leaf: _fractions(leaf[rows]), table)
+    return jax.tree.map(lambda leaf: fractions(leaf[rows]), table)
 
 
-def _fractions(leaf: Array) -> Array:
+def fractions(leaf: Array) -> Array:
+    """Return rows as a step sees them: `take`'s rule for bytes."""
     if leaf.dtype == jnp.uint8:
         return leaf.astype(jnp.float32) / 255
     if leaf.dtype == jnp.int8 and leaf.ndim > 2:

@@ -98,7 +98,7 @@ class Signed:
     def tables(self) -> tuple[Int8[np.ndarray, "n height width channels"]]:
         """Return the images as the one table, in bytes with a sign; raises as the set's own `tables` does."""
         (x,) = self.images.tables()
-        if x.dtype != np.uint8:  # sixteenths, of which 16 is white
+        if x.dtype != np.uint8:  # those of `Digits`
             x = np.round(x * 255).astype(np.uint8)
         return ((x ^ 128).view(np.int8),)
 

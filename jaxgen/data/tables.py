@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from jaxgen.data.batches import fractions
 from jaxgen.types import PyTree
 
 __all__ = ["Arrays", "Dataset", "Table", "checked", "fingerprint", "row_specs"]
@@ -100,11 +101,11 @@ def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
 
 
 def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
-    """Return shape and dtype of one row of each table, as a step sees it (bytes become float32)."""
+    """Return shape and dtype of one row of each table, as a step sees it."""
 
     def spec(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
-        fractions = leaf.dtype == np.uint8 or (leaf.dtype == np.int8 and leaf.ndim > 2)
-        return jax.ShapeDtypeStruct(leaf.shape[1:], np.float32 if fractions else leaf.dtype)
+        rows = jax.eval_shape(fractions, jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype))
+        return jax.ShapeDtypeStruct(leaf.shape[1:], rows.dtype)
 
     return tuple(jax.tree.map(spec, table) for table in tables)
 

@@ -22,7 +22,7 @@ def small(monkeypatch):
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = meg_kdd99.Experiment(("released",), epochs=3, runs=tmp_path, out=tmp_path)
     table = meg_kdd99.run(experiment)
-    assert len(table.rows) == 2 * len(meg_kdd99.SCORES) + len(anomalies.DETECTORS)
+    assert len(table.rows) == 2 * len(anomalies.SCORES) + len(anomalies.DETECTORS)
     assert [row.title for row in table.rows if row.paper] == ["as released, raw: MEG, norm of the gradient (judged by)"]
     values = {row.title.removeprefix("as released, raw: "): row.values for row in table.rows}
     assert values["isolation forest"]["auroc"][0] > 0.99

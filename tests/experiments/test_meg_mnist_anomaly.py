@@ -46,7 +46,7 @@ def test_every_cell_is_judged_and_written(small, tmp_path, monkeypatch):
     experiment = meg_mnist_anomaly.Experiment((1,), ("released",), steps=4, looks=2, runs=tmp_path, out=tmp_path)
     table = meg_mnist_anomaly.run(experiment)
     titles = [row.title for row in table.rows]
-    assert titles[:2] == [f"as released, without 1: MEG, {told}" for told in ("energy", "norm of the gradient")]
+    assert titles[:2] == [f"as released, without 1: MEG, {told}" for told in ("norm of the gradient", "energy")]
     assert len(titles) == 2 * 2 * 2
     assert [row.paper for row in table.rows if row.paper] == [{"auprc": 0.281}] * 2
     for row in table.rows:
@@ -55,7 +55,7 @@ def test_every_cell_is_judged_and_written(small, tmp_path, monkeypatch):
     assert table.rows[0].values == table.rows[4].values  # the mean of one digit
     monkeypatch.setattr(meg_mnist_anomaly, "scored", None)  # again: nothing is computed a second time
     again = meg_mnist_anomaly.trained(experiment, "released", 1, 0)
-    assert [again["energy"]["auroc"]] == table.rows[0].values["auroc"]
+    assert [again["score_norm"]["auroc"]] == table.rows[0].values["auroc"]
     assert [at["step"] for at in again["curve"]] == [3, 4]
 
 
