@@ -15,9 +15,7 @@ what five steps of a latent chain make of their noise.
 import dataclasses
 import functools
 import hashlib
-import importlib
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,7 +24,7 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import energies, judge, report, trials
+from experiments import energies, extractors, judge, report, trials
 from jaxgen import data, methods, metrics
 from jaxgen.description import describe
 from jaxgen.loop import keys
@@ -47,7 +45,6 @@ PUBLISHED = {
     "half": {"score": 11.24, "frechet": 7.8},
 }
 LEAST = 64  # images that are judged and drawn
-Extractor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,42 +77,13 @@ def configure(experiment: Experiment, model: str, seed: int) -> jaxgen.Config:
     return energies.configure(model, data.Signed(TRAIN), TRAIN.tables()[0].shape[1:], seed, experiment.size())
 
 
-def extractor(experiment: Experiment) -> tuple[Extractor, str]:
+def extractor(experiment: Experiment) -> tuple[extractors.Extractor, str]:
     """Return what judges images, and how a table calls it.
 
     Raises:
         SystemExit: if what was named cannot be found, or is no classifier.
     """
-    return _extractor(experiment.extractor, experiment.judge_steps, experiment.runs)
-
-
-@functools.cache
-def _extractor(named: str, steps: int, runs: pathlib.Path) -> tuple[Extractor, str]:
-    if not named:
-        look = judge.train(TRAIN, TEST, steps, runs)
-        return _logits(look), f"a small classifier trained here, which has {look.accuracy:.1%} of the test images right"
-    if pathlib.Path(named).is_dir():
-        result = jaxgen.load(named)
-        if not isinstance(result.config.method, methods.Classifier):
-            raise SystemExit(f"{named} holds a {type(result.config.method).__name__}; name a saved Classifier.")
-        return _logits(judge.Judge(result, np.nan)), f"the classifier in {named}"
-    module, _, function = named.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function), named
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SystemExit(
-            f"there is no folder and no function {named} ({error}); name a saved classifier or package.module:function."
-        ) from error
-
-
-def _logits(look: judge.Judge) -> Extractor:
-    """Take the logarithms of a classifier's probabilities for its features."""
-
-    def extract(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = look(images)
-        return found, np.exp(found)
-
-    return extract
+    return extractors.find(experiment.extractor, TRAIN, TEST, experiment.judge_steps, experiment.runs)
 
 
 def judged(experiment: Experiment, blocks: Any) -> dict[str, Any]:
@@ -140,7 +108,7 @@ def _known(experiment: Experiment) -> np.ndarray:
 
 @functools.cache
 def _features(named: str, steps: int, runs: pathlib.Path) -> np.ndarray:
-    extract, _ = _extractor(named, steps, runs)
+    extract, _ = extractors.find(named, TRAIN, TEST, steps, runs)
     return np.concatenate([extract(images)[0] for images in _real(range(len(TRAIN.labels()) // 2))])
 
 

@@ -20,79 +20,19 @@ from typing import Any
 import numpy as np
 import tyro
 
-import jaxgen
-from experiments import anomalies, report, trials
-from jaxgen import data, methods, nets
-from jaxgen.descent import Cosine
+from experiments import anomalies, connections, report, trials
+from jaxgen import methods
 from jaxgen.description import describe
 
 TITLE = "Table 3: KDD99, at the threshold that flags the anomalies' nominal share"
-LATENT, BATCH, LAST = 32, 256, 10  # of the networks, of a step, and looks whose mean is reported
-ROWS = 8192  # scored at a time
-# Of scaled rows, chosen on another split (7) and seed (100) with the falling rate. From 100 to 2,500 the energy's F1 is
-# the same within 0.01; with less the generator comes to lie on the data, and the energy falls on towards normal
-# connections. At a constant rate it does not stay (one seed, 54 epochs: 0.48).
-SCALED_PENALTY = 1000.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """One way of judging.
-
-    Attributes:
-        title: what is other than in the paper's code.
-        connections: training and test rows.
-        training: name in `TRAININGS`.
-        judged: by which score.
-        flagged: share of the test rows that is flagged.
-    """
-
-    title: str
-    connections: data.KDD99
-    training: str
-    judged: str
-    flagged: float = 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """One way of training.
-
-    Attributes:
-        connections: training rows.
-        penalty: lambda.
-        epochs: through the rows.
-        falling: learning rate at the start of half a cosine, rows being shuffled; None is 1e-4 throughout and rows in a
-            fixed order, as released.
-    """
-
-    connections: data.KDD99
-    penalty: float
-    epochs: int
-    falling: float | None = None
-
-
-TRAININGS = {
-    "raw": Training(data.KDD99(scaled=False), 100.0, 54),  # the last look of the paper's 55 is before its last epoch
-    "scaled": Training(data.KDD99(), SCALED_PENALTY, 18, 5e-5),
-    "distinct": Training(data.KDD99(distinct=True), SCALED_PENALTY, 124, 5e-5),  # as many steps
-}
-PROTOCOLS = {
-    "released": Protocol("as released, raw", data.KDD99(scaled=False), "raw", "score_norm"),
-    "scaled": Protocol("scaled", data.KDD99(), "scaled", "energy"),
-    "distinct": Protocol("scaled, no row twice", data.KDD99(distinct=True), "distinct", "energy"),
-    "later": Protocol(
-        "scaled, all anomalies", data.KDD99(contamination=1.0, every_anomaly=True), "scaled", "energy", flagged=0.329
-    ),
-}
-PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}
+LAST, ROWS = 10, 8192  # looks whose mean is reported; rows that are scored at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """Which protocols, how many seeds, how long."""
 
-    protocols: tuple[str, ...] = tuple(PROTOCOLS)
+    protocols: tuple[str, ...] = tuple(connections.PROTOCOLS)
     """Blocks of the table."""
     seeds: int = 1
     """How many seeds of the training; the split is the same for all, as in the paper."""
@@ -108,36 +48,10 @@ class Experiment:
     """Where the table and the figure go."""
 
 
-def configure(training: Training, seed: int, most: int) -> jaxgen.Config:
-    """Return the paper's networks, an update of the generator for each of the energy, and so many epochs at most."""
-    (x,) = training.connections.tables()
-    drawn = nets.dense_adversaries(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
-    epoch = len(x) // BATCH
-    steps = epoch * min(training.epochs, most)
-    method = methods.MEG(
-        critic=drawn.energy,
-        generator=drawn.generator,
-        statistic=drawn.statistic,
-        latent_dim=LATENT,
-        n_critic=1,
-        penalty=training.penalty,
-        learning_rate=1e-4 if training.falling is None else Cosine(training.falling, steps),
-    )
-    return jaxgen.Config(
-        method,
-        training.connections,
-        steps=steps,
-        batch_size=BATCH,
-        every=epoch,
-        seed=seed,
-        shuffle=training.falling is not None,
-    )
-
-
 def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
     """Judge both scores on the test rows of every protocol with a training."""
     found: dict[str, Any] = {}
-    for name, protocol in PROTOCOLS.items():
+    for name, protocol in connections.PROTOCOLS.items():
         if protocol.training != training:
             continue
         x, anomalous = protocol.connections.test()
@@ -157,7 +71,7 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
     Returns:
         The means by protocol, score and measure; the `curve` of the looks; `energy_gap` at each; and the `seconds`.
     """
-    config = configure(TRAININGS[name], seed, experiment.epochs)
+    config = connections.configure(connections.TRAININGS[name], seed, experiment.epochs)
     identity = {"config": describe(config), "last": LAST, **_tests(name)}
     where = trials.place(experiment.runs, f"{name}-{seed}", describe(config))
 
@@ -173,8 +87,8 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
                 score: {measure: mean(protocol, score, measure) for measure in anomalies.MEASURES}
                 for score in anomalies.SCORES
             }
-            for protocol in PROTOCOLS
-            if PROTOCOLS[protocol].training == name
+            for protocol in connections.PROTOCOLS
+            if connections.PROTOCOLS[protocol].training == name
         }
         gaps = [float(run.result.history["energy_gap"][0, at["step"] - 1]) for at in run.curve]
         return {**means, "curve": run.curve, "energy_gap": gaps, "seconds": run.seconds}
@@ -184,13 +98,13 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
 
 def _tests(training: str) -> dict[str, Any]:
     """Describe the test rows that a training is judged on."""
-    judged = {name: protocol for name, protocol in PROTOCOLS.items() if protocol.training == training}
+    judged = {name: protocol for name, protocol in connections.PROTOCOLS.items() if protocol.training == training}
     return {name: (describe(protocol.connections), protocol.flagged) for name, protocol in judged.items()}
 
 
 def control(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
     """Judge the untrained networks of a training, by every protocol."""
-    config = configure(TRAININGS[name], seed, 1)
+    config = connections.configure(connections.TRAININGS[name], seed, 1)
     identity = {"untrained": describe(config), **_tests(name)}
     where = trials.place(experiment.runs, f"{name}-untrained-{seed}", describe(config))
     compute = lambda: scored(*trials.untrained(config), name)
@@ -199,7 +113,7 @@ def control(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
 
 def baseline(experiment: Experiment, name: str, detector: str, seed: int) -> dict[str, Any]:
     """Judge a detector of scikit-learn, or a bound."""
-    protocol = PROTOCOLS[name]
+    protocol = connections.PROTOCOLS[name]
     identity = {"connections": describe(protocol.connections), "flagged": protocol.flagged, "detector": detector}
     where = trials.place(experiment.runs, f"{name}-{detector}-{seed}", {**identity, "seed": seed})
 
@@ -213,8 +127,8 @@ def baseline(experiment: Experiment, name: str, detector: str, seed: int) -> dic
 
 def run(experiment: Experiment) -> report.Table:
     """Train and judge every cell, print the table, and write it with its figure."""
-    if unknown := set(experiment.protocols) - set(PROTOCOLS):
-        raise SystemExit(f"there are no protocols {sorted(unknown)}; choose from {', '.join(PROTOCOLS)}.")
+    if unknown := set(experiment.protocols) - set(connections.PROTOCOLS):
+        raise SystemExit(f"there are no protocols {sorted(unknown)}; choose from {', '.join(connections.PROTOCOLS)}.")
     if experiment.quick:
         runs = experiment.runs / "quick"
         experiment = dataclasses.replace(
@@ -223,7 +137,7 @@ def run(experiment: Experiment) -> report.Table:
     seeds = range(experiment.first, experiment.first + experiment.seeds)
     rows, curves = [], {}
     for name in experiment.protocols:
-        protocol = PROTOCOLS[name]
+        protocol = connections.PROTOCOLS[name]
         cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "MEG, untrained": []}
         for seed in seeds:
             print(f"{protocol.title}, seed {seed}", flush=True)
@@ -232,7 +146,7 @@ def run(experiment: Experiment) -> report.Table:
         for title, made in cells.items():
             for score, told in anomalies.SCORES.items():
                 judged = " (judged by)" if score == protocol.judged and title == "MEG" else ""
-                paper = PUBLISHED if judged and name == "released" else {}
+                paper = connections.PUBLISHED if judged and name == "released" else {}
                 line, found = f"{protocol.title}: {title}, {told}{judged}", [cell[name][score] for cell in made]
                 rows.append(report.Row.of(line, found, anomalies.COLUMNS, paper))
         for detector, kind in anomalies.DETECTORS.items():
@@ -245,14 +159,15 @@ def run(experiment: Experiment) -> report.Table:
         f"MEG: the mean of {LAST} looks after the last epochs. The bound flags every anomaly first: recall stays below "
         "1, or precision, where the nominal share is not the true one. The one-class SVM and kernel PCA learn from "
         f"{anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at random, the others from all. By which "
-        f"score each protocol is judged was fixed before; lambda is {SCALED_PENALTY:g} on scaled rows, chosen with "
-        "labels on another split of the same connections, and 100 on raw ones, as released."
+        f"score each protocol is judged was fixed before; lambda is {connections.SCALED_PENALTY:g} on scaled rows, "
+        "chosen with labels on another split of the same connections, and 100 on raw ones, as released."
     )
     table = report.Table("meg_kdd99", TITLE, anomalies.COLUMNS, rows, [remarks])
     print(f"\n{table}\n")
-    trainings = {PROTOCOLS[name].training for name in experiment.protocols}
+    trainings = {connections.PROTOCOLS[name].training for name in experiment.protocols}
     configs = {
-        name: describe(configure(TRAININGS[name], experiment.first, experiment.epochs)) for name in sorted(trainings)
+        name: describe(connections.configure(connections.TRAININGS[name], experiment.first, experiment.epochs))
+        for name in sorted(trainings)
     }
     table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / "meg_kdd99.png", curves)
@@ -271,7 +186,7 @@ def draw(path: pathlib.Path, curves: dict[str, list[dict[str, Any]]]) -> None:
                     f1 = [at[name][score]["f1"] for at in run["curve"]]
                     axes[0, column].plot(steps, f1, color=f"C{place}", label=label)
                 axes[1, column].plot(steps, run["energy_gap"], color="grey")
-            axes[0, column].set(title=PROTOCOLS[name].title, ylabel="F1", ylim=(0, 1))
+            axes[0, column].set(title=connections.PROTOCOLS[name].title, ylabel="F1", ylim=(0, 1))
             axes[1, column].set(xlabel="steps", ylabel="energy of data less that of samples")
         axes[0, 0].legend(fontsize="small")
 

@@ -13,7 +13,7 @@ import experiments
 MODULES = [
     importlib.import_module(f"experiments.{path.stem}")
     for path in sorted(pathlib.Path(experiments.__file__).parent.glob("*.py"))
-    if "class Experiment:" in path.read_text()
+    if "tyro.cli(Experiment)" in path.read_text()
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 import jaxgen
-from experiments import energies, meg_cifar10
+from experiments import energies, extractors, meg_cifar10
 from jaxgen import data
 
 
@@ -18,7 +18,7 @@ def small(monkeypatch):
     for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits()}.items():
         monkeypatch.setattr(meg_cifar10, name, value)
     monkeypatch.setattr(energies, "BLOCK", 50)
-    meg_cifar10._extractor.cache_clear()
+    extractors.find.cache_clear()
     meg_cifar10._features.cache_clear()
 
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import anomalies, meg_kdd99
-from jaxgen.data import connections
+from experiments import anomalies, connections, meg_kdd99
+from jaxgen import data
 
 
 @pytest.fixture
@@ -14,8 +14,9 @@ def small(monkeypatch):
     generator = np.random.default_rng(0)
     x, attack = generator.standard_normal((1200, 6)).astype(np.float32), generator.uniform(size=1200) < 0.8
     x[~attack] += 8
-    monkeypatch.setattr(connections, "_connections", lambda distinct: (x, attack))
-    for name, value in {"BATCH": 64, "ROWS": 100, "LAST": 2}.items():
+    monkeypatch.setattr(data.connections, "_connections", lambda distinct: (x, attack))
+    monkeypatch.setattr(connections, "BATCH", 64)
+    for name, value in {"ROWS": 100, "LAST": 2}.items():
         monkeypatch.setattr(meg_kdd99, name, value)
 
 
@@ -37,8 +38,8 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
 
 
 def test_the_released_protocol_is_what_papers_say(small):
-    protocol = meg_kdd99.PROTOCOLS["released"]
-    config = meg_kdd99.configure(meg_kdd99.TRAININGS[protocol.training], 0, 54)
+    protocol = connections.PROTOCOLS["released"]
+    config = connections.configure(connections.TRAININGS[protocol.training], 0, 54)
     assert (protocol.connections.scaled, protocol.judged, protocol.flagged) == (False, "score_norm", 0.2)
     assert (config.method.n_critic, config.method.penalty, config.method.latent_dim) == (1, 100.0, 32)
     assert config.method.critic.widths == (256, 128, 128, 1)

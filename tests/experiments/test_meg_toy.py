@@ -6,15 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from experiments import meg_toy
+from experiments import meg_toy, planes
 from jaxgen import metrics
 
 
 @pytest.fixture
 def small(monkeypatch):
     for name, value in {"DRAWS": 2000, "CHAINS": 20, "WARM": 5, "WALK": 10}.items():
-        monkeypatch.setattr(meg_toy, name, value)
-    monkeypatch.setattr(meg_toy, "FINE", metrics.Grid(100, -2.0, 2.0))
+        monkeypatch.setattr(planes, name, value)
+    monkeypatch.setattr(planes, "FINE", metrics.Grid(100, -2.0, 2.0))
 
 
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
@@ -29,16 +29,9 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert 0 < values["chains among the data"]["acceptance"][0] <= 1
     assert (tmp_path / "quick" / "meg_toy.png").stat().st_size > 10_000
     assert json.loads((tmp_path / "quick" / "meg_toy.json").read_text())["configs"]["eight"]
-    monkeypatch.setattr(meg_toy, "measured", None)  # again: nothing is computed a second time
+    monkeypatch.setattr(planes, "measured", None)  # again: nothing is computed a second time
     experiment = dataclasses.replace(experiment, runs=tmp_path / "quick")
     assert meg_toy.trained(experiment, "eight", 0)["generator"]["kl"] == values["the generator"]["kl"][0]
-
-
-def test_the_best_inverse_temperature_is_found():
-    centres = (np.arange(meg_toy.FINE.bins) + 0.5) * 4 / meg_toy.FINE.bins - 2
-    log_density = -0.5 * (centres[:, None] ** 2 + centres[None] ** 2).ravel() / 0.09
-    counts = np.exp(3 * log_density)
-    assert abs(meg_toy._best(log_density, counts / counts.sum()) - 3) < 0.01
 
 
 def test_the_paper_s_size_is_what_papers_say():
