@@ -24,8 +24,8 @@ class KDD99:
     Attributes:
         scaled: whether each column is brought to [0, 1] by its range among the training rows. The released codes of
             several papers mean to and do not, so that their columns reach 7e8.
-        distinct: whether repeated rows, seven in ten, are dropped before the split; else most test rows are among the
-            training rows.
+        distinct: whether repeated rows, seven in ten, are dropped before the split; else 87 % of the test's attacks
+            are among the training rows.
         contamination: at most this share of the test rows are anomalies, of which too many are dropped.
         every_anomaly: whether the test rows hold the normal connections of both halves, and not of their own alone.
         split: seed of the split.
