@@ -1,6 +1,13 @@
 """Losses: arrays in, numbers out. No key, no parameters, no network, no `jit`."""
 
+from jaxgen.losses.divergence import gaussian_kl, negative_prior_kl
 from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
+from jaxgen.losses.likelihood import (
+    bernoulli_log_likelihood,
+    bits_per_dimension,
+    discretised_gaussian_log_likelihood,
+    gaussian_log_likelihood,
+)
 from jaxgen.losses.mixture import GaussianMixture, mixture_log_density
 from jaxgen.losses.mutual_information import jsd_mutual_information
 from jaxgen.losses.penalty import (
@@ -17,12 +24,18 @@ __all__ = [
     "Field",
     "GaussianMixture",
     "Generate",
+    "bernoulli_log_likelihood",
+    "bits_per_dimension",
+    "discretised_gaussian_log_likelihood",
     "extreme_value",
     "extreme_value_pool",
+    "gaussian_kl",
+    "gaussian_log_likelihood",
     "gradient_penalty",
     "jsd_mutual_information",
     "mixture_log_density",
     "nearest",
+    "negative_prior_kl",
     "pixel_gradient_penalty",
     "pixel_score_penalty",
     "relativistic_average",
