@@ -7,14 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn import metrics
 from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
 
 from experiments import report
-from jaxgen import data
+from jaxgen import data, metrics
 
 __all__ = ["COLUMNS", "DETECTORS", "MEASURES", "PCA_ROWS", "SCORES", "SVM_ROWS", "Detector", "judged", "scores"]
 
@@ -67,13 +66,14 @@ def judged(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[st
     flags = scores >= np.quantile(scores, 1 - flagged)
     hits = np.sum(flags & anomalous)
     precision, recall = hits / flags.sum(), hits / anomalous.sum()
+    found = metrics.detection(scores[~anomalous], scores[anomalous])
     return {
         "precision": float(precision),
         "recall": float(recall),
         "f1": float(2 * precision * recall / max(precision + recall, 1e-12)),
-        "auroc": float(metrics.roc_auc_score(anomalous, scores)),
-        "auprc": float(metrics.average_precision_score(anomalous, scores)),
-        "share": float(anomalous.mean()),
+        "auroc": found.auroc,
+        "auprc": found.auprc,
+        "share": found.chance,
     }
 
 

@@ -90,7 +90,7 @@ def machine() -> dict[str, str]:
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
     # Not every system tells which of its cores a process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    kind = f"{_processor()}, {cores} cores" if device.platform == "cpu" else device.device_kind
+    kind = f"{_processor()}, {cores} core{'s' * (cores != 1)}" if device.platform == "cpu" else device.device_kind
     return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
 
 

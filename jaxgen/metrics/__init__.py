@@ -1,17 +1,26 @@
 """Measures of how well a model did, in NumPy's double precision on the host."""
 
 from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
+from jaxgen.metrics.conformal import conformal_p_values, discoveries
 from jaxgen.metrics.coverage import Coverage, mode_coverage
+from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, detection
 from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
 
 __all__ = [
     "Coverage",
+    "Detection",
     "Grid",
     "Histogram",
+    "Interval",
     "Score",
     "acceptance",
+    "auroc",
+    "bootstrap",
     "bulk_ess",
+    "conformal_p_values",
+    "detection",
+    "discoveries",
     "fisher_distance",
     "frechet_distance",
     "inception_score",

@@ -1,0 +1,73 @@
+"""Conformal p-values: their level over thousands of fresh calibrations, with ties and without; false discoveries."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxgen import metrics
+
+ROUNDS = 4_000
+
+
+def alarms(draw, n, level=0.05):
+    """Count the rounds in which an inlier is flagged, each with a calibration of its own."""
+    generator = np.random.default_rng(n)
+    rows = draw(generator, (ROUNDS, n + 1))
+    return sum(metrics.conformal_p_values(row[:1], row[1:])[0] <= level for row in rows)
+
+
+def bounds(level=0.05):
+    return stats.binom(ROUNDS, level).interval(0.999)
+
+
+@pytest.mark.parametrize("n", [19, 199])
+def test_without_ties_the_level_is_exact(n):
+    low, high = bounds()
+    assert low <= alarms(lambda generator, shape: generator.normal(size=shape), n) <= high
+
+
+@pytest.mark.parametrize("n", [10, 50, 99, 205])
+@pytest.mark.parametrize("values", [2, 5, 30])
+def test_with_ties_and_for_any_number_there_are_no_more_alarms_than_that(n, values):
+    assert alarms(lambda generator, shape: generator.integers(values, size=shape), n) <= bounds()[1]
+
+
+def test_by_hand():
+    calibration = [3.0, 1.0, 2.0, 2.0]
+    found = metrics.conformal_p_values([0.0, 1.0, 2.0, 2.5, 3.0, 4.0, np.inf], calibration)
+    np.testing.assert_allclose(found, np.array([5, 5, 4, 2, 2, 1, 1]) / 5)
+    loop = [(1 + sum(c >= s for c in calibration)) / 5 for s in [0.0, 1.0, 2.0, 2.5, 3.0, 4.0, np.inf]]
+    np.testing.assert_allclose(found, loop)
+
+
+@pytest.mark.parametrize("level", [0.1, 0.3])
+def test_false_discoveries_are_as_few_as_asked(level):
+    generator, rounds = np.random.default_rng(0), 1_500
+    wrong, hit = np.zeros(rounds), np.zeros(rounds)
+    for i in range(rounds):
+        rows = np.r_[generator.normal(size=90), generator.normal(4, size=10)]
+        named = metrics.discoveries(metrics.conformal_p_values(rows, generator.normal(size=500)), level=level)
+        wrong[i], hit[i] = named[:90].sum() / max(named.sum(), 1), named[90:].mean()
+    error = wrong.std() / np.sqrt(rounds)
+    assert wrong.mean() <= 0.9 * level + 3 * error  # nine tenths are inliers: the rule is that much stricter
+    assert wrong.mean() >= 0.6 * level  # and is not idle
+    assert hit.mean() > 0.5
+
+
+def test_the_rule_by_hand():
+    p_values = np.array([0.01, 0.6, 0.02, 0.04, 0.03])
+    order = np.sort(p_values)
+    largest = max(p for rank, p in enumerate(order, 1) if p <= rank / 5 * 0.05)
+    np.testing.assert_array_equal(metrics.discoveries(p_values), p_values <= largest)
+    assert metrics.discoveries(np.zeros(0)).shape == (0,)
+
+
+def test_bad_input_is_told():
+    with pytest.raises(ValueError, match="give \\[m\\] and \\[n >= 1\\]"):
+        metrics.conformal_p_values([1.0], [])
+    with pytest.raises(ValueError, match="1 scores and 0 of the calibration are not numbers"):
+        metrics.conformal_p_values([np.nan, 1.0], [1.0])
+    with pytest.raises(ValueError, match="not all between 0 and 1"):
+        metrics.discoveries([0.5, 1.2])
+    with pytest.raises(ValueError, match="make it a share"):
+        metrics.discoveries([0.5], level=5.0)

@@ -1,0 +1,83 @@
+"""Measures of detection against double loops, and an interval against the law that it is for."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxgen import metrics
+
+
+def scores(n=40, m=30, seed=0, ties=False):
+    generator = np.random.default_rng(seed)
+    inliers, outliers = generator.normal(size=n), generator.normal(0.8, size=m)
+    return (np.round(inliers), np.round(outliers)) if ties else (inliers, outliers)
+
+
+def by_pairs(inliers, outliers):
+    return np.mean([(o > i) + 0.5 * (o == i) for o in outliers for i in inliers])
+
+
+def false_alarms(inliers, outliers):
+    thresholds = [t for t in np.unique([*inliers, *outliers]) if np.mean(outliers >= t) >= 0.95]
+    return np.mean(inliers >= max(thresholds))
+
+
+def average_precision(inliers, outliers):
+    total, before = 0.0, 0.0
+    for threshold in np.unique([*inliers, *outliers])[::-1]:
+        hit, missed = np.sum(outliers >= threshold), np.sum(inliers >= threshold)
+        total += (hit / len(outliers) - before) * hit / (hit + missed)
+        before = hit / len(outliers)
+    return total
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_measures_are_those_of_double_loops(seed, ties):
+    given = scores(seed=seed, ties=ties)
+    found = metrics.detection(*given)
+    np.testing.assert_allclose(
+        found, (by_pairs(*given), average_precision(*given), 30 / 70, false_alarms(*given)), rtol=1e-12
+    )
+
+
+def test_only_the_order_counts_and_infinity_is_an_order():
+    inliers, outliers = scores()
+    assert metrics.detection(np.exp(inliers), np.exp(outliers)) == metrics.detection(inliers, outliers)
+    outliers[0] = np.inf
+    assert metrics.detection(inliers, outliers).auroc == pytest.approx(by_pairs(inliers, outliers))
+
+
+def test_the_best_and_the_worst_and_chance():
+    low, high = np.arange(100.0), np.arange(100.0, 200.0)
+    assert metrics.detection(low, high) == (1, 1, 0.5, 0)
+    assert metrics.detection(high, low)[0] == 0
+    assert metrics.detection(high, low).fpr == 1
+    assert metrics.detection(np.zeros(10), np.zeros(30)) == (0.5, 0.75, 0.75, 1)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says():
+    truth = stats.norm.cdf(0.8 / np.sqrt(2))
+    rounds, held = 200, 0
+    for seed in range(rounds):
+        found = metrics.bootstrap(*scores(80, 80, seed), confidence=0.9, repeats=100, seed=seed)
+        held += found.low <= truth <= found.high
+    # 0.9 within three standard errors of its estimate; the percentile interval of so few draws is a little short.
+    assert 0.9 - 0.03 - 3 * 0.0212 < held / rounds < 0.9 + 3 * 0.0212
+
+
+def test_an_interval_of_another_measure():
+    given, fpr = scores(), lambda *scores: metrics.detection(*scores).fpr
+    found = metrics.bootstrap(*given, measure=fpr, repeats=50)
+    assert found.low < fpr(*given) < found.high
+    assert found == metrics.bootstrap(*given, measure=fpr, repeats=50)
+
+
+def test_bad_scores_are_told():
+    for bad in (np.zeros(0), np.zeros((2, 2)), np.array([0.0, np.nan])):
+        with pytest.raises(ValueError, match="give \\[n\\] numbers"):
+            metrics.detection(np.zeros(3), bad)
+    with pytest.raises(ValueError, match="1 of 2 are not numbers"):
+        metrics.bootstrap(np.array([0.0, np.nan]), np.zeros(3))
+    with pytest.raises(ValueError, match="share between 0 and 1"):
+        metrics.bootstrap(np.zeros(3), np.zeros(3), confidence=95.0)
