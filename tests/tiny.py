@@ -100,6 +100,16 @@ METHODS = {
     "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, average=0.9),
     # Not Adam, whose first steps are a gradient over its own size: rounding of small ones would show.
     "meg": meg(generator=Normed(), chain=methods.LatentChain(2, 0.05), optimiser=optax.sgd),
+    "vae": methods.NegativeSamplingVAE(
+        nets.MLP((6, 4)),
+        nets.MLP((6, 3)),
+        latent_dim=2,
+        noise=methods.Gaussian(learned=True),
+        negatives=methods.Generated(),
+        shift=2.0,
+        reconstructed=0.5,
+        optimiser=optax.sgd,
+    ),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {

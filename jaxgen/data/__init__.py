@@ -5,7 +5,7 @@ from jaxgen.data.connections import KDD99
 from jaxgen.data.images import Digits, Images, Labelled, Signed
 from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
 from jaxgen.data.stacked import StackedMNIST
-from jaxgen.data.tables import Arrays, Dataset, Table
+from jaxgen.data.tables import Arrays, Dataset, Table, Together
 from jaxgen.data.toy import (
     Checkerboard,
     EightGaussians,
@@ -37,6 +37,7 @@ __all__ = [
     "StackedMNIST",
     "SwissRoll",
     "Table",
+    "Together",
     "Toy",
     "TwentyFiveGaussians",
     "TwoMoons",

@@ -11,7 +11,7 @@ import numpy as np
 from jaxgen.data.batches import fractions
 from jaxgen.types import PyTree
 
-__all__ = ["Arrays", "Dataset", "Table", "checked", "fingerprint", "row_specs"]
+__all__ = ["Arrays", "Dataset", "Table", "Together", "checked", "fingerprint", "row_specs"]
 
 _KINDS = "fiub"  # floating point, integers, unsigned integers, booleans
 
@@ -41,6 +41,21 @@ class Arrays:
     def tables(self) -> tuple[PyTree, ...]:
         """Return the arrays as they were given."""
         return self.arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """The tables of several datasets, such as data and negatives, or source and target.
+
+    Attributes:
+        datasets: in their order.
+    """
+
+    datasets: tuple[Dataset, ...]
+
+    def tables(self) -> tuple[PyTree, ...]:
+        """Return all of their tables; raises as theirs do."""
+        return tuple(table for dataset in self.datasets for table in dataset.tables())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,19 +6,31 @@ from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
 from jaxgen.methods.latent_chain import LatentChain
 from jaxgen.methods.meg import MEG, shuffled_columns, shuffled_rows
 from jaxgen.methods.mixture_density import MixtureDensity
+from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
+from jaxgen.methods.negatives import Auxiliary, Generated, Noisy, Uniform
+from jaxgen.methods.noise import Bernoulli, DequantisedGaussian, DiscretisedGaussian, Gaussian
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
 __all__ = [
-    "EVL",
-    "MEG",
-    "WGANGP",
+    "Auxiliary",
+    "Bernoulli",
     "Classifier",
+    "DequantisedGaussian",
+    "DiscretisedGaussian",
+    "EVL",
+    "Gaussian",
+    "Generated",
     "LatentChain",
+    "MEG",
     "MixtureDensity",
+    "NegativeSamplingVAE",
+    "Noisy",
     "Own",
     "Pool",
     "RelativisticGAN",
+    "Uniform",
+    "WGANGP",
     "every_layer",
     "last_layer",
     "on_lines",

@@ -2,10 +2,11 @@
 
 from jaxgen.nets.activations import LeakyReLU
 from jaxgen.nets.adversaries import Adversaries, dense_adversaries, digit_adversaries, photo_adversaries
+from jaxgen.nets.autoencoder import Affine, Autoencoder, ConvDecoder, ConvEncoder, DoublingDecoder, autoencoder
 from jaxgen.nets.conv import ConvNet
 from jaxgen.nets.convolution import convolve
 from jaxgen.nets.doubling import ConvGenerator, convolve_doubled
-from jaxgen.nets.initialisers import about_one, normal, orthogonal, uniform, uniform_transposed
+from jaxgen.nets.initialisers import about_one, broad, glorot, normal, orthogonal, uniform, uniform_transposed
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.outputs import output_shape
 from jaxgen.nets.transposed import BatchNorm, TransposedConv, TransposedGenerator
@@ -14,10 +15,15 @@ from jaxgen.nets.weighted import WeightedGenerator
 
 __all__ = [
     "Adversaries",
+    "Affine",
+    "Autoencoder",
     "BatchNorm",
+    "ConvDecoder",
+    "ConvEncoder",
     "ConvGenerator",
     "ConvNet",
     "ConvTrunk",
+    "DoublingDecoder",
     "LeakyReLU",
     "MLP",
     "PairNet",
@@ -25,10 +31,13 @@ __all__ = [
     "TransposedGenerator",
     "WeightedGenerator",
     "about_one",
+    "autoencoder",
+    "broad",
     "convolve",
     "convolve_doubled",
     "dense_adversaries",
     "digit_adversaries",
+    "glorot",
     "normal",
     "orthogonal",
     "output_shape",

@@ -8,7 +8,17 @@ import jax
 
 from jaxgen.types import Array, Key
 
-__all__ = ["Initialiser", "about_one", "normal", "orthogonal", "uniform", "uniform_bias", "uniform_transposed"]
+__all__ = [
+    "Initialiser",
+    "about_one",
+    "broad",
+    "glorot",
+    "normal",
+    "orthogonal",
+    "uniform",
+    "uniform_bias",
+    "uniform_transposed",
+]
 
 Initialiser = Callable[..., Array]
 
@@ -81,6 +91,37 @@ def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Arr
         networks (2015), section 4.
     """
     return 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def broad(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw from a normal law of mean 0 and variance 0.02, ten times the usual variance of convolutions.
+
+    Args:
+        key: the draw's key.
+        shape: of the kernel or the biases.
+        dtype: of what is drawn.
+
+    Returns:
+        The draw.
+
+    References:
+        Nalisnick et al., Do deep generative models know what they don't know? (2019), appendix A.
+    """
+    return 0.02**0.5 * jax.random.normal(key, shape, dtype)
+
+
+def glorot(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw a kernel uniformly with the variance 2 / (fan-in + fan-out), as Keras does by default.
+
+    Args:
+        key: the draw's key.
+        shape: of the kernel, the outputs last.
+        dtype: of the kernel.
+
+    Returns:
+        The kernel.
+    """
+    return jax.nn.initializers.glorot_uniform()(key, shape, dtype)
 
 
 def about_one(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:

@@ -42,8 +42,7 @@ class TransposedConv(nn.Module):
         stride: pixels between windows, along both axes.
         output: height and width to make, about `stride` times those of the input.
         kernel: draws the kernel.
-
-    The biases are uniform over +- 1 / (size sqrt(features)), as PyTorch draws them.
+        bias: draws the biases; None is uniformly over +- 1 / (size sqrt(features)), as PyTorch does.
     """
 
     features: int
@@ -51,12 +50,14 @@ class TransposedConv(nn.Module):
     stride: int
     output: Sequence[int]
     kernel: Initialiser = normal
+    bias: Initialiser | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... rows columns features"]:
         """Map images to images."""
         kernel = self.param("kernel", self.kernel, (self.size, self.size, x.shape[-1], self.features))
-        bias = self.param("bias", uniform_bias(self.size**2 * self.features), (self.features,))
+        drawn = self.bias or uniform_bias(self.size**2 * self.features)
+        bias = self.param("bias", drawn, (self.features,))
         images = x.reshape(-1, *x.shape[-3:])
         before = self.size - 1 - (self.size - 1) // 2
         after = [

@@ -1,0 +1,323 @@
+"""Variational autoencoders that give negative samples a prior of their own."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen import losses, nets
+from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.methods.negatives import Negatives
+from jaxgen.methods.noise import Bernoulli, Noise
+from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+
+__all__ = ["Autoencoded", "NegativeSamplingVAE", "Posterior"]
+
+LOG_VARIANCES = (-10.0, 10.0)  # where they are kept
+Part = TypeVar("Part")
+Loss = tuple[Array, tuple[Metrics, PyTree]]
+
+
+class Autoencoded(NamedTuple):
+    """What is trained, in turns, each with an optimiser of its own."""
+
+    encoder: Trained
+    decoder: Trained  # `params` are the decoder's and the noise model's
+
+
+class Posterior(NamedTuple):
+    """The normal laws of latent vectors given rows."""
+
+    mean: Float[Array, "n k"]
+    log_variance: Float[Array, "n k"]  # between -10 and 10
+
+    def at(self, noise: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return latent vectors for standard normal noise `[n, k]`, or `[k]`, the same for all."""
+        spread = jnp.exp(0.5 * self.log_variance)
+        return self.mean + spread * jnp.broadcast_to(noise, spread.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class NegativeSamplingVAE:
+    """A variational autoencoder whose encoder sends negative samples to a second, shifted prior.
+
+    Each step the encoder descends on the data's divergence from the prior and their reconstruction, and on the
+    negatives' divergence from the second prior; then the decoder descends on the reconstruction of the same rows from
+    the same latent vectors. Without negatives it is a plain variational autoencoder, so trained.
+
+    Log-variances are kept between -10 and 10: beyond, the exponential of some overflows far from the data, where a
+    likelihood is asked for most.
+
+    Attributes:
+        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the paper's for 28 x 28 and 32 x 32.
+        decoder: `z [..., k] -> [..., *row]`, of which the noise model makes a law; None likewise.
+        latent_dim: k; None is 10 for images of 28 x 28 and 100 otherwise, as in the paper.
+        noise: the law of a row given a latent vector.
+        negatives: where negative samples come from; None is nowhere.
+        shift: of the second prior, N((shift, ..., shift), 1); the paper has 8 for 10 dimensions and 25 for 100.
+        negative_weight: of the negatives' divergence.
+        reconstructed: weight of the reconstruction of negatives, for encoder and decoder; the paper's alpha.
+        importance: latent vectors in the importance weighted bound.
+        optimiser: takes the learning rate; each network has its own.
+        learning_rate: a number, or a schedule such as `descent.Cosine`.
+        axis_name: the axis over devices, set by `train`.
+
+    References:
+        Csiszarik, Benko and Varga, Negative sampling in variational autoencoders (2019), section 3.
+    """
+
+    encoder: nn.Module | None = None
+    decoder: nn.Module | None = None
+    latent_dim: int | None = None
+    noise: Noise = dataclasses.field(default_factory=Bernoulli)
+    negatives: Negatives | None = None
+    shift: float = 8.0
+    negative_weight: float = 1.0
+    reconstructed: float = 0.0
+    importance: int = 16
+    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    learning_rate: float | Schedule = 1e-4
+    axis_name: str | None = None
+
+    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "NegativeSamplingVAE":
+        """Fill in the networks where they were left open.
+
+        Raises:
+            TypeError: if the data are not tables of floating-point rows, as many as the negatives need.
+            ValueError: if there are no default networks for such rows, or the networks do not fit them.
+        """
+        wanted = 1 + (self.negatives.tables if self.negatives else 0)
+        alike = len({getattr(row, "shape", None) for row in rows}) == 1 and hasattr(rows[0], "shape")
+        if len(rows) != wanted or not alike or not all(jnp.issubdtype(row.dtype, jnp.floating) for row in rows):
+            raise TypeError(
+                f"with negatives {self.negatives} it learns {wanted} tables of floating-point rows of one shape, and "
+                f"got {rows}; give data.Arrays(x) or data.Together((images, others)), for example."
+            )
+        shape = rows[0].shape
+        if self.importance < 1 or (self.latent_dim is not None and self.latent_dim < 1):
+            raise ValueError(f"importance is {self.importance} and latent_dim {self.latent_dim}; make both 1 at least.")
+        latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
+        encoder = self.encoder or nets.autoencoder(shape, latent_dim=latent_dim).encoder
+        decoder = self.decoder or nets.autoencoder(shape, latent_dim=latent_dim).decoder
+        given = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+        found = nets.output_shape(encoder, given, collections=("params", "batch_stats"))
+        if found != (2, 2 * latent_dim):
+            raise ValueError(
+                f"the encoder gives {found[1:]} numbers for a row; it must give {2 * latent_dim}, a mean and a "
+                f"log-variance for each of {latent_dim} latent dimensions."
+            )
+        latent = jax.ShapeDtypeStruct((2, latent_dim), jnp.float32)
+        made = nets.output_shape(decoder, latent, collections=("params", "batch_stats"))
+        if made != (2, *shape):
+            raise ValueError(f"the decoder makes rows of shape {made[1:]} for data of shape {shape}; give it theirs.")
+        return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim)
+
+    def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> Autoencoded:
+        """Return freshly drawn networks."""
+        key_encoder, key_decoder = jax.random.split(key)
+        encoder = dict(self._filled(self.encoder).init(key_encoder, x[:1]))
+        decoder = dict(self._filled(self.decoder).init(key_decoder, jnp.zeros((1, self._filled(self.latent_dim)))))
+        learned = {"decoder": decoder.pop("params"), "noise": self.noise.init()}
+        return Autoencoded(self._encoding.init(encoder.pop("params"), encoder), self._decoding.init(learned, decoder))
+
+    def step(
+        self, key: Key[Array, ""], state: Autoencoded, x: Float[Array, "b ..."], *others: Array
+    ) -> tuple[Autoencoded, Metrics]:
+        """Descend once with the encoder, then once with the decoder, on the same rows and latent vectors."""
+        key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
+        x = self.noise.observed(key_rows, x)
+        size = (x.shape[0], self._filled(self.latent_dim))
+        noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
+        negatives = None
+        if self.negatives is not None:
+            generate = lambda: self.decode(state, prior)
+            negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *others))
+        # Before the encoder's update, as the decoder's half of the step is on what the encoder made of the rows.
+        z = self._posterior(state.encoder.params, state.encoder.variables, x)[0].at(noise)
+        pair = (state.decoder.params, state.decoder.variables)
+        encoder, found = self._encoding.step(key_step, state.encoder, x, noise, negatives, other, pair)
+        judge = (encoder.params, encoder.variables)
+        drawn = None
+        if negatives is not None and self.reconstructed:
+            drawn = self._posterior(state.encoder.params, state.encoder.variables, negatives)[0].at(other)
+        decoder, seen = self._decoding.step(key_step, state.decoder, x, z, prior, negatives, drawn, judge)
+        return Autoencoded(encoder, decoder), found | {"decoder_loss": seen.pop("loss"), **seen}
+
+    def encoder_loss(
+        self,
+        key: Key[Array, ""],
+        params: Params,
+        variables: PyTree,
+        x: Float[Array, "b ..."],
+        noise: Float[Array, "b k"],
+        negatives: Array | None,
+        other: Float[Array, "b k"],
+        decoder: tuple[Params, PyTree],
+    ) -> Loss:
+        """Return what the encoder descends on.
+
+        Args:
+            key: not used.
+            params: of the encoder.
+            variables: of the encoder.
+            x: rows `[b, ...]`.
+            noise: of their latent vectors, `[b, k]`.
+            negatives: as many rows, or None.
+            other: noise of their latent vectors.
+            decoder: its parameters and variables.
+
+        Returns:
+            The loss; in nats, `kl` and `reconstruction`, whose sum is the negative ELBO, `bpd`, the same in bits for
+            each dimension, `negative_kl`, from the negatives' prior; and the variables.
+        """
+        posterior, variables = self._posterior(params, variables, x, train=True)
+        kl = jnp.mean(losses.gaussian_kl(*posterior))
+        reconstruction = self._reconstruction(decoder, x, posterior.at(noise))
+        bound = kl + reconstruction
+        found = {"kl": kl, "reconstruction": reconstruction, "bpd": losses.bits_per_dimension(bound, x[0].size)}
+        if negatives is None:
+            return bound, (found, variables)
+        posterior, variables = self._posterior(params, variables, negatives, train=True)
+        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=self.shift))
+        value = bound + self.negative_weight * away
+        if self.reconstructed:
+            value += self.reconstructed * self._reconstruction(decoder, negatives, posterior.at(other))
+        return value, ({**found, "negative_kl": away}, variables)
+
+    def decoder_loss(
+        self,
+        key: Key[Array, ""],
+        params: Params,
+        variables: PyTree,
+        x: Float[Array, "b ..."],
+        z: Float[Array, "b k"],
+        prior: Float[Array, "b k"],
+        negatives: Array | None,
+        drawn: Array | None,
+        encoder: tuple[Params, PyTree],
+    ) -> Loss:
+        """Return what the decoder descends on.
+
+        Args:
+            key: not used.
+            params: of decoder and noise model.
+            variables: of the decoder.
+            x: rows `[b, ...]`.
+            z: their latent vectors, `[b, k]`.
+            prior: latent vectors of samples.
+            negatives: rows to reconstruct from `drawn`.
+            drawn: their latent vectors, or None where they are not reconstructed.
+            encoder: its parameters and variables, which judge samples.
+
+        Returns:
+            The loss; `generated_kl`, the divergence of samples' latent laws from the prior in nats, where the decoder
+            pays for it; and the variables.
+        """
+        made, variables = self._made(params, variables, z, train=True)
+        value = -jnp.mean(self.noise.log_likelihood(params["noise"], x, made))
+        if drawn is not None and negatives is not None:
+            value += self.reconstructed * self._reconstruction((params, variables), negatives, drawn)
+        weight = getattr(self.negatives, "adversarial", 0.0)
+        if not weight:
+            return value, ({}, variables)
+        samples = self.noise.mean(self._made(params, variables, prior)[0])
+        kl = jnp.mean(losses.gaussian_kl(*self._posterior(*encoder, samples)[0]))
+        return value + weight * kl, ({"generated_kl": kl}, variables)
+
+    def sample(self, key: Key[Array, ""], state: Autoencoded, n: int) -> Float[Array, "n ..."]:
+        """Draw latent vectors from the prior and return the means of their laws.
+
+        Args:
+            key: of the draws.
+            state: of one seed.
+            n: how many.
+
+        Returns:
+            Rows `[n, ...]` between 0 and 1.
+        """
+        return self.decode(state, jax.random.normal(key, (n, self._filled(self.latent_dim))))
+
+    def decode(self, state: Autoencoded, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
+        """Return the means `[n, ...]` of the laws that latent vectors `[n, k]` make."""
+        return self.noise.mean(self._made(state.decoder.params, state.decoder.variables, z)[0])
+
+    def encode(self, state: Autoencoded, x: Float[Array, "n ..."]) -> Posterior:
+        """Return the laws of rows' latent vectors."""
+        return self._posterior(state.encoder.params, state.encoder.variables, x)[0]
+
+    def scores(self, state: Autoencoded, x: Float[Array, "n ..."]) -> dict[str, Array]:
+        """Score rows; higher is more out of distribution.
+
+        All rows meet the same draws, so that a row's scores do not depend on the others, nor on when it is asked.
+
+        Args:
+            state: of one seed.
+            x: rows `[n, ...]` between 0 and 1.
+
+        Returns:
+            `kl`, the divergence of the latent law from the prior in nats; `reconstruction`, the negative log-likelihood
+            from one latent vector, `bpd`, the negative ELBO with it, and `bound`, the importance weighted bound with
+            `importance` of them, in bits for each dimension; `[n]` each.
+
+        References:
+            Csiszarik, Benko and Varga (2019), section 4; Burda, Grosse and Salakhutdinov, Importance weighted
+            autoencoders (2015), equation 8.
+        """
+        key_rows, key_latent = jax.random.split(jax.random.key(0))
+        shared = self.noise.observed(key_rows, jnp.zeros((1, *x.shape[1:]), x.dtype))
+        x = x + jnp.broadcast_to(shared, x.shape)
+        posterior = self.encode(state, x)
+        kl = losses.gaussian_kl(*posterior)
+
+        def weigh(noise: Array) -> tuple[Array, Array]:
+            z = posterior.at(noise)
+            made, _ = self._made(state.decoder.params, state.decoder.variables, z)
+            likely = self.noise.log_likelihood(state.decoder.params["noise"], x, made)
+            # log p(z) - log q(z|x); what both have of pi falls out.
+            prior = 0.5 * jnp.sum(jnp.broadcast_to(noise**2, z.shape) + posterior.log_variance - z**2, -1)
+            return likely, likely + prior
+
+        draws = jax.random.normal(key_latent, (self.importance, self._filled(self.latent_dim)))
+        likely, weights = jax.lax.map(weigh, draws)  # one after the other: as many images at a time as there are rows
+        bound = jax.nn.logsumexp(weights, 0) - jnp.log(self.importance)
+        bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
+        return {"kl": kl, "reconstruction": bits(-likely[0]), "bpd": bits(kl - likely[0]), "bound": bits(-bound)}
+
+    def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> Array:
+        made, _ = self._made(*decoder, z)
+        return -jnp.mean(self.noise.log_likelihood(decoder[0]["noise"], x, made))
+
+    def _posterior(
+        self, params: Params, variables: PyTree, x: Array, *, train: bool = False
+    ) -> tuple[Posterior, PyTree]:
+        made, variables = _applied(self._filled(self.encoder), params, variables, x, train=train)
+        mean, log_variance = jnp.split(made, 2, -1)
+        return Posterior(mean, jnp.clip(log_variance, *LOG_VARIANCES)), variables
+
+    def _made(self, params: Params, variables: PyTree, z: Array, *, train: bool = False) -> tuple[Array, PyTree]:
+        return _applied(self._filled(self.decoder), params["decoder"], variables, z, train=train)
+
+    def _filled(self, part: Part | None) -> Part:
+        if part is None:
+            raise ValueError("a part is lacking; call sized(*rows), as train does, or give all networks.")
+        return part
+
+    @property
+    def _encoding(self) -> Descent:
+        return Descent(self.encoder_loss, self.optimiser(self.learning_rate), self.axis_name)
+
+    @property
+    def _decoding(self) -> Descent:
+        return Descent(self.decoder_loss, self.optimiser(self.learning_rate), self.axis_name)
+
+
+def _applied(network: nn.Module, params: Params, variables: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:
+    """Return what a network makes, and its variables, which change in training alone."""
+    given = {"params": params, **variables}
+    if not (train and variables):
+        return network.apply(given, x), variables
+    return network.apply(given, x, mutable=list(variables))

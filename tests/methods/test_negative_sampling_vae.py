@@ -1,0 +1,232 @@
+"""The negative-sampling autoencoder: a step by hand, bounds by double loops, and negatives that are sent away."""
+
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+from scipy import special, stats
+
+import jaxgen
+from jaxgen import data, losses, methods, metrics, nets
+
+RATE = 0.01
+
+
+def vae(**changes):
+    settings = {
+        "encoder": nets.MLP((8, 4)),
+        "decoder": nets.MLP((8, 3)),
+        "latent_dim": 2,
+        "optimiser": optax.sgd,
+        "learning_rate": RATE,
+    }
+    return methods.NegativeSamplingVAE(**{**settings, **changes})
+
+
+def started(method, rows=6):
+    x = jax.random.uniform(jax.random.key(1), (rows, 3))
+    return x, method.init(jax.random.key(2), x)
+
+
+SOURCES = {
+    "none": {},
+    "auxiliary": {"negatives": methods.Auxiliary(), "shift": 3.0, "negative_weight": 0.7},
+    "reconstructed": {"negatives": methods.Auxiliary(), "reconstructed": 0.4},
+    "generated": {"negatives": methods.Generated(0.0)},
+    "adversarial": {"negatives": methods.Generated(0.3)},
+}
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_step_by_hand(source):
+    """The encoder first, then the decoder against the encoder's new weights and the rows' old latent vectors."""
+    method = vae(**SOURCES[source])
+    x, state = started(method)
+    others = (1 - x,) if isinstance(method.negatives, methods.Auxiliary) else ()
+    key = jax.random.key(3)
+    after, found = method.step(key, state, x, *others)
+    keys = jax.random.split(key, 6)
+    noise, other, prior = (jax.random.normal(keys[i], (6, 2)) for i in (1, 4, 2))
+    net_e, net_d = (
+        (lambda p, x: method.encoder.apply({"params": p}, x)),
+        lambda p, z: method.decoder.apply({"params": p}, z),
+    )
+
+    def encode(p, x):
+        made = net_e(p, x)
+        return made[:, :2], made[:, 2:]
+
+    def paid(p, z, x):
+        q = jax.nn.sigmoid(net_d(p, z))
+        return -jnp.mean(jnp.sum(x * jnp.log(q) + (1 - x) * jnp.log(1 - q), -1))
+
+    kl = lambda m, v, c=0.0: jnp.mean(0.5 * jnp.sum(jnp.exp(v) + (m - c) ** 2 - 1 - v, -1))
+    at = lambda m, v, e: m + jnp.exp(v / 2) * e
+    p_e, p_d = state.encoder.params, state.decoder.params["decoder"]
+    negatives = others[0] if others else jax.nn.sigmoid(net_d(p_d, prior))
+
+    def loss_e(p):
+        m, v = encode(p, x)
+        value = kl(m, v) + paid(p_d, at(m, v, noise), x)
+        if method.negatives:
+            nm, nv = encode(p, negatives)
+            value += method.negative_weight * kl(nm, nv, method.shift)
+            value += method.reconstructed * paid(p_d, at(nm, nv, other), negatives)
+        return value
+
+    new_e = jax.tree.map(lambda p, g: p - RATE * g, p_e, jax.grad(loss_e)(p_e))
+
+    def loss_d(p):
+        value = paid(p, at(*encode(p_e, x), noise), x)
+        if method.reconstructed:
+            value += method.reconstructed * paid(p, at(*encode(p_e, negatives), other), negatives)
+        if source == "adversarial":
+            value += 0.3 * kl(*encode(new_e, jax.nn.sigmoid(net_d(p, prior))))
+        return value
+
+    new_d = jax.tree.map(lambda p, g: p - RATE * g, p_d, jax.grad(loss_d)(p_d))
+    chex.assert_trees_all_close(after.encoder.params, new_e, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(after.decoder.params["decoder"], new_d, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found["loss"], loss_e(p_e), rtol=1e-5)
+    np.testing.assert_allclose(found["decoder_loss"], loss_d(p_d), rtol=1e-5)
+    np.testing.assert_allclose(found["bpd"] * 3 * np.log(2), found["kl"] + found["reconstruction"], rtol=1e-5)
+    assert ("negative_kl" in found) == (method.negatives is not None)
+    assert ("generated_kl" in found) == (source == "adversarial")
+
+
+NOISES = [methods.Bernoulli(), methods.Gaussian(-1.0), methods.DequantisedGaussian(), methods.DiscretisedGaussian(-2.0)]
+
+
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
+def test_scores_are_those_of_a_double_loop(noise):
+    method = vae(noise=noise, importance=5)
+    x, state = started(method)
+    x = jnp.round(x * 255) / 255
+    found = method.scores(state, x)
+    key_rows, key_latent = jax.random.split(jax.random.key(0))
+    seen = np.float64(x + noise.observed(key_rows, jnp.zeros((1, 3))) * jnp.ones((6, 1)))
+    draws = np.float64(jax.random.normal(key_latent, (5, 2)))
+    mean, log_variance = (
+        np.float64(method.encoder.apply({"params": state.encoder.params}, jnp.float32(seen)))
+        .reshape(6, 2, 2)
+        .transpose(1, 0, 2)
+    )
+    for i in range(6):
+        law, weights = stats.norm(mean[i], np.exp(log_variance[i] / 2)), []
+        for draw in draws:
+            z = mean[i] + np.exp(log_variance[i] / 2) * draw
+            made = method.decoder.apply({"params": state.decoder.params["decoder"]}, jnp.float32(z)[None])
+            likely = float(noise.log_likelihood({}, jnp.float32(seen[i : i + 1]), made)[0])
+            weights.append((likely, likely + stats.norm.logpdf(z).sum() - law.logpdf(z).sum()))
+        first, bound = weights[0][0], special.logsumexp([w for _, w in weights]) - np.log(5)
+        kl = 0.5 * np.sum(np.exp(log_variance[i]) + mean[i] ** 2 - 1 - log_variance[i])
+        bits = 3 * np.log(2)
+        np.testing.assert_allclose(found["kl"][i], kl, rtol=1e-4)
+        np.testing.assert_allclose(found["reconstruction"][i], -first / bits, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found["bpd"][i], (kl - first) / bits, rtol=1e-4)
+        np.testing.assert_allclose(found["bound"][i], -bound / bits, rtol=1e-4)
+
+
+def test_a_row_s_scores_are_its_own():
+    method = vae(noise=methods.DequantisedGaussian())
+    x, state = started(method)
+    whole, alone = method.scores(state, x), method.scores(state, x[2:3])
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[2:3], whole), alone, rtol=1e-5)
+
+
+def test_more_latent_vectors_bound_closer():
+    """The bound rises with the number of vectors on average, to the likelihood, known where the decoder is deaf."""
+    method = vae(noise=methods.Gaussian(), importance=1)
+    x, state = started(method, 2_000)
+    one, many = (dataclasses.replace(method, importance=k).scores(state, x)["bound"].mean() for k in (1, 256))
+    assert many < one
+    deaf = jax.tree.map(jnp.zeros_like, state.decoder.params)
+    known = state._replace(decoder=state.decoder._replace(params={**state.decoder.params, **deaf}))
+    far = dataclasses.replace(method, importance=4_096).scores(known, x[:20])["bound"]
+    exact = -losses.gaussian_log_likelihood(x[:20], jnp.full((20, 3), 0.5)) / (3 * np.log(2))
+    np.testing.assert_allclose(far, exact, atol=0.03)
+
+
+def blobs(centre, n=400, seed=0):
+    return np.clip(np.random.default_rng(seed).normal(centre, 0.05, (n, 3)), 0, 1).astype(np.float32)
+
+
+def test_negatives_and_what_is_like_them_are_sent_away():
+    found = {}
+    for source in (methods.Auxiliary(), None):
+        tables = (blobs(0.4), blobs(0.6, seed=1))[: 2 if source else 1]
+        method = vae(
+            noise=methods.Gaussian(-2.0), optimiser=optax.adam, learning_rate=5e-3, negatives=source, shift=4.0
+        )
+        config = jaxgen.Config(method, data.Arrays(*tables), steps=600, batch_size=48, every=600)
+        result = jaxgen.train(config, progress=False)
+        found[source] = [result.scores(blobs(centre, seed=2))["kl"][0] for centre in (0.4, 0.6)]
+        history = result.history
+        if source:
+            assert history["negative_kl"][0, -1] < 0.2 * history["negative_kl"][0, 0]
+    (inliers, outliers), (_, plain) = found.values()
+    assert metrics.detection(inliers, outliers).auroc > 0.99
+    assert plain.mean() < 8 < outliers.mean()  # the priors are 16 nats apart
+
+
+def test_log_variances_stay_where_a_likelihood_is_a_number():
+    method = vae()
+    x, state = started(method)
+    loud = state._replace(encoder=state.encoder._replace(params=jax.tree.map(lambda p: p * 1e3, state.encoder.params)))
+    assert jnp.abs(method.encode(loud, x).log_variance).max() == 10
+    assert all(np.isfinite(score).all() for score in method.scores(loud, x).values())
+
+
+def test_images_train_with_running_statistics_and_a_spectral_norm():
+    encoder = nets.ConvEncoder(((4, 3, 2),), 2, nets.glorot, None, nets.BatchNorm, spectral=True)
+    decoder = nets.DoublingDecoder((8, 8, 1), (4, 4), norm=nets.BatchNorm)
+    method = vae(encoder=encoder, decoder=decoder, negatives=methods.Generated())
+    result = jaxgen.train(jaxgen.Config(method, data.Digits(), steps=4, batch_size=8, every=4), progress=False)
+    state = result.of(0)
+    fresh = result.config.method.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    moved = lambda part: [not np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, part), strict=True)]
+    assert any(moved((state.encoder.variables, fresh.encoder.variables)))
+    assert any(moved((state.decoder.variables, fresh.decoder.variables)))
+    x = jnp.float32(data.Digits().tables()[0][:5])
+    whole, alone = (
+        method.sized(jax.ShapeDtypeStruct((8, 8, 1), jnp.float32)).scores(state, x),
+        method.scores(state, x[:1]),
+    )
+    np.testing.assert_allclose(whole["bpd"][:1], alone["bpd"], rtol=1e-5)
+    assert result.sample(jax.random.key(0), 3).shape == (1, 3, 8, 8, 1)
+
+
+def test_the_defaults_are_the_paper_s():
+    row = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
+    method = methods.NegativeSamplingVAE().sized(row)
+    assert (method.latent_dim, method.shift, method.learning_rate) == (10, 8.0, 1e-4)
+    assert method.encoder == nets.ConvEncoder(latent_dim=10)
+
+
+def test_bad_choices_are_told():
+    row = jax.ShapeDtypeStruct((3,), jnp.float32)
+    with pytest.raises(TypeError, match="learns 2 tables"):
+        vae(negatives=methods.Auxiliary()).sized(row)
+    with pytest.raises(TypeError, match="learns 1 tables"):
+        vae().sized(row, row)
+    with pytest.raises(TypeError, match="of one shape"):
+        vae(negatives=methods.Auxiliary()).sized(row, jax.ShapeDtypeStruct((4,), jnp.float32))
+    with pytest.raises(ValueError, match="it must give 6, a mean"):
+        vae(latent_dim=3).sized(row)
+    with pytest.raises(ValueError, match="decoder makes rows of shape \\(5,\\)"):
+        vae(decoder=nets.MLP((5,))).sized(row)
+    with pytest.raises(ValueError, match="make both 1 at least"):
+        vae(importance=0).sized(row)
+    with pytest.raises(ValueError, match="there are no networks for rows"):
+        methods.NegativeSamplingVAE().sized(row)
+    with pytest.raises(ValueError, match="call sized"):
+        methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
+
+
+def test_it_is_among_the_methods_that_obey_every_law():
+    assert isinstance(tiny.METHODS["vae"], methods.NegativeSamplingVAE)
