@@ -13,9 +13,10 @@ from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
+from jaxgen.methods.posterior import Posterior, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
-__all__ = ["Autoencoded", "NegativeSamplingVAE", "Posterior"]
+__all__ = ["Autoencoded", "NegativeSamplingVAE"]
 
 LOG_VARIANCES = (-10.0, 10.0)  # where they are kept
 Part = TypeVar("Part")
@@ -27,18 +28,6 @@ class Autoencoded(NamedTuple):
 
     encoder: Trained
     decoder: Trained  # `params` are the decoder's and the noise model's
-
-
-class Posterior(NamedTuple):
-    """The normal laws of latent vectors given rows."""
-
-    mean: Float[Array, "n k"]
-    log_variance: Float[Array, "n k"]  # between -10 and 10
-
-    def at(self, noise: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return latent vectors for standard normal noise `[n, k]`, or `[k]`, the same for all."""
-        spread = jnp.exp(0.5 * self.log_variance)
-        return self.mean + spread * jnp.broadcast_to(noise, spread.shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,25 +256,54 @@ class NegativeSamplingVAE:
             Csiszarik, Benko and Varga (2019), section 4; Burda, Grosse and Salakhutdinov, Importance weighted
             autoencoders (2015), equation 8.
         """
+        x, likelihood, posterior, noise = self._looked(state, x)
+        found = weighed(likelihood, posterior, noise)
+        kl, likely = losses.gaussian_kl(*posterior), found.likelihood[0]
+        bound = jax.nn.logsumexp(found.weight, 0) - jnp.log(self.importance)
+        bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
+        return {"kl": kl, "reconstruction": bits(-likely), "bpd": bits(kl - likely), "bound": bits(-bound)}
+
+    def regret(
+        self,
+        key: Key[Array, ""],
+        state: Autoencoded,
+        x: Float[Array, "n ..."],
+        *,
+        steps: int = 100,
+        learning_rate: float = 0.05,
+    ) -> Float[Array, " n"]:
+        """Score rows by how much more likely each becomes when its latent law is fitted to it alone.
+
+        Args:
+            key: of the fit's draws.
+            state: of one seed.
+            x: rows `[n, ...]` between 0 and 1.
+            steps: of the fit, each of one latent vector for each row.
+            learning_rate: of the fit.
+
+        Returns:
+            In nats, `[n]`; higher is more out of distribution.
+
+        References:
+            Xiao, Yan and Amit, Likelihood regret (2020), section 4.
+        """
+        _, likelihood, posterior, noise = self._looked(state, x)
+        return regret(key, likelihood, posterior, noise, steps=steps, learning_rate=learning_rate)
+
+    def _looked(
+        self, state: Autoencoded, x: Array
+    ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
+        """Return rows as they are modelled, their likelihood given latent vectors, its laws, and draws for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
         shared = self.noise.observed(key_rows, jnp.zeros((1, *x.shape[1:]), x.dtype))
         x = x + jnp.broadcast_to(shared, x.shape)
-        posterior = self.encode(state, x)
-        kl = losses.gaussian_kl(*posterior)
 
-        def weigh(noise: Array) -> tuple[Array, Array]:
-            z = posterior.at(noise)
+        def likelihood(z: Array) -> Array:
             made, _ = self._made(state.decoder.params, state.decoder.variables, z)
-            likely = self.noise.log_likelihood(state.decoder.params["noise"], x, made)
-            # log p(z) - log q(z|x); what both have of pi falls out.
-            prior = 0.5 * jnp.sum(jnp.broadcast_to(noise**2, z.shape) + posterior.log_variance - z**2, -1)
-            return likely, likely + prior
+            return self.noise.log_likelihood(state.decoder.params["noise"], x, made)
 
         draws = jax.random.normal(key_latent, (self.importance, self._filled(self.latent_dim)))
-        likely, weights = jax.lax.map(weigh, draws)  # one after the other: as many images at a time as there are rows
-        bound = jax.nn.logsumexp(weights, 0) - jnp.log(self.importance)
-        bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
-        return {"kl": kl, "reconstruction": bits(-likely[0]), "bpd": bits(kl - likely[0]), "bound": bits(-bound)}
+        return x, likelihood, self.encode(state, x), draws
 
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> Array:
         made, _ = self._made(*decoder, z)

@@ -6,6 +6,7 @@ from jaxgen.metrics.coverage import Coverage, mode_coverage
 from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, detection
 from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
+from jaxgen.metrics.outlierness import complexity, typicality, waic
 
 __all__ = [
     "Coverage",
@@ -18,6 +19,7 @@ __all__ = [
     "auroc",
     "bootstrap",
     "bulk_ess",
+    "complexity",
     "conformal_p_values",
     "detection",
     "discoveries",
@@ -30,4 +32,6 @@ __all__ = [
     "split_rhat",
     "tail_ess",
     "to_arviz",
+    "typicality",
+    "waic",
 ]
