@@ -54,6 +54,18 @@ def test_chains():
     assert (names["metrics"].split_rhat(names["x"]) > 1.01).all()  # as the sentence below it says
 
 
+def test_what_a_model_has_not_seen(capsys):
+    generator = np.random.default_rng(0)
+    rows = lambda n: jnp.asarray(generator.uniform(size=(n, 6)), jnp.float32)
+    names: dict = {"x": rows(50), "held_out": rows(20), "strange": rows(10)}
+    small = "encoder=nets.MLP((4,)), decoder=nets.MLP((6,)), latent_dim=2, negatives=methods.Generated()"
+    block = BLOCKS[4].replace("negatives=methods.Generated()", small).replace("60_000", "4, every=4")
+    block = block.replace("batch_size=50", "batch_size=48")
+    exec("import jax, jaxgen\nfrom jaxgen import data, methods, metrics, nets\n" + block, names)
+    assert "auroc" in capsys.readouterr().out
+    assert names["outliers"].shape == names["p_values"].shape == (10,)
+
+
 def test_links_and_pictures_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
