@@ -13,7 +13,16 @@ from jaxgen import parallel
 from jaxgen.loop import chunked, iterate
 from jaxgen.types import Array, Int, Key, Metrics, Params, PyTree
 
-__all__ = ["Cosine", "Descent", "Exponential", "Schedule", "Trained", "adversarial_adam", "torch_rmsprop"]
+__all__ = [
+    "Cosine",
+    "Descent",
+    "Exponential",
+    "Schedule",
+    "Trained",
+    "adversarial_adam",
+    "tensorflow_rmsprop",
+    "torch_rmsprop",
+]
 
 Schedule = Callable[[Int[Array, ""]], Array]
 
@@ -170,6 +179,11 @@ class Exponential:
 def torch_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     """RMSprop with PyTorch's defaults, which most papers' code relies on and which optax's are not."""
     return optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
+
+
+def tensorflow_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
+    """RMSprop with the defaults of TensorFlow 1, whose mean of squares starts at 1: the first steps are small."""
+    return optax.rmsprop(learning_rate, decay=0.9, eps=1e-10, initial_scale=1.0)
 
 
 def adversarial_adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:

@@ -1,0 +1,80 @@
+"""The experiment end to end on small made images, with dense networks."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tiny
+
+from experiments import negvae_grayscale, strangers
+from jaxgen import data, methods, nets
+from jaxgen.descent import tensorflow_rmsprop
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """Images of 8 by 8 that are bright in one place."""
+
+    name: str
+    split: str
+
+    def tables(self):
+        place = list(negvae_grayscale.SETS).index(self.name)
+        x = np.random.default_rng(len(self.split)).integers(60, size=(120, 8, 8, 1), dtype=np.uint8)
+        x[:, 2 * place : 2 * place + 3] += 150
+        return (x,)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(negvae_grayscale.Experiment, "images", lambda self, name, split: Made(name, split))
+    drawn = lambda shape, latent_dim: nets.Autoencoder(tiny.Flat((8, 2 * latent_dim)), tiny.Shaped(tuple(shape)))
+    monkeypatch.setattr(nets, "autoencoder", drawn)
+    for name, value in {"ROWS": 40, "BATCH": 8}.items():
+        monkeypatch.setattr(strangers, name, value)
+
+
+def test_every_cell_is_measured_and_written(small, tmp_path, monkeypatch):
+    experiment = negvae_grayscale.Experiment(("fashion",), steps=4, tested=60, quick=True, runs=tmp_path)
+    table = negvae_grayscale.run(experiment)
+    titles = [row.title.removeprefix("Fashion-MNIST / ") for row in table.rows]
+    others = ("MNIST", "Letters")
+    # Of a model with auxiliary negatives the row of the set that it has not seen.
+    sources = negvae_grayscale.SOURCES
+    wanted = [f"{other}, bernoulli: {sources[s]}" for s in ("none", "adversarial", "untrained") for other in others]
+    assert sorted(titles) == sorted([*wanted, *(f"{other}, bernoulli: auxiliary" for other in others)])
+    for row in table.rows:
+        assert set(row.values) >= set(strangers.SCORES)
+        assert all(0 <= values[0] <= 1 for name, values in row.values.items() if name in strangers.SCORES)
+        assert bool(row.paper) == ("untrained" not in row.title)
+    kept = json.loads((tmp_path / "quick" / "negvae_grayscale.json").read_text())["cells"][table.rows[0].title][0]
+    low, high = kept["interval"]["kl"]
+    assert low <= kept["auroc"]["kl"] <= high
+    monkeypatch.setattr(strangers.anomalies, "scores", None)  # again: nothing is computed a second time
+    assert negvae_grayscale.run(experiment).rows == table.rows
+
+
+def test_what_is_trained_is_the_released_protocol():
+    config = strangers.configure(data.Images("mnist"), methods.Bernoulli(), data.Images("kmnist"), 1, 10)
+    assert config.data == data.Together((data.Images("mnist"), data.Images("kmnist")))
+    assert (config.batch_size, config.method.learning_rate, config.method.shift) == (50, 1e-4, 8.0)
+    assert config.method.optimiser is tensorflow_rmsprop
+    assert isinstance(config.method.negatives, methods.Auxiliary)
+    assert strangers.configure(data.Images("mnist"), methods.Bernoulli(), None, 1, 10).method.negatives is None
+
+
+def test_the_paper_s_table_is_whole():
+    published = negvae_grayscale.PUBLISHED
+    assert len(published) == 12
+    assert published["fashion", "mnist", "bernoulli"] == ((0.46, 0.61), (1.00, 1.00), (0.70, 0.88))
+
+
+def test_letters_are_turned():
+    images = Made("letters", "test")
+    np.testing.assert_array_equal(strangers.Upright(images).tables()[0][0, :, :, 0], images.tables()[0][0, :, :, 0].T)
+
+
+def test_unknown_sets_are_told():
+    with pytest.raises(SystemExit, match="there are only the sets fashion"):
+        negvae_grayscale.run(negvae_grayscale.Experiment(("cifar10",)))
