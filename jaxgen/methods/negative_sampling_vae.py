@@ -13,12 +13,11 @@ from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
-from jaxgen.methods.posterior import Posterior, regret, weighed
+from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["Autoencoded", "NegativeSamplingVAE"]
 
-LOG_VARIANCES = (-10.0, 10.0)  # where they are kept
 Part = TypeVar("Part")
 Loss = tuple[Array, tuple[Metrics, PyTree]]
 
@@ -39,15 +38,19 @@ class NegativeSamplingVAE:
     the same latent vectors. Without negatives it is a plain variational autoencoder, so trained.
 
     Log-variances are kept between -10 and 10: beyond, the exponential of some overflows far from the data, where a
-    likelihood is asked for most.
+    likelihood is asked for most. A gradient that would lead one back is kept.
+
+    Batch normalisation sees the data and the negatives apart in training, each by their own statistics, and in scores
+    both by the running ones, so that what told them apart may be lost.
 
     Attributes:
-        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the paper's for 28 x 28 and 32 x 32.
+        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the paper's for 28 x 28 and 32 x 32,
+            there with a spectral norm where negatives are adversarial and an affine map for each feature where not.
         decoder: `z [..., k] -> [..., *row]`, of which the noise model makes a law; None likewise.
         latent_dim: k; None is 10 for images of 28 x 28 and 100 otherwise, as in the paper.
         noise: the law of a row given a latent vector.
         negatives: where negative samples come from; None is nowhere.
-        shift: of the second prior, N((shift, ..., shift), 1); the paper has 8 for 10 dimensions and 25 for 100.
+        shift: of the second prior, N((shift, ..., shift), 1); None is the paper's, 25 for 32 x 32 and 8 otherwise.
         negative_weight: of the negatives' divergence.
         reconstructed: weight of the reconstruction of negatives, for encoder and decoder; the paper's alpha.
         importance: latent vectors in the importance weighted bound.
@@ -64,7 +67,7 @@ class NegativeSamplingVAE:
     latent_dim: int | None = None
     noise: Noise = dataclasses.field(default_factory=Bernoulli)
     negatives: Negatives | None = None
-    shift: float = 8.0
+    shift: float | None = None
     negative_weight: float = 1.0
     reconstructed: float = 0.0
     importance: int = 16
@@ -90,8 +93,12 @@ class NegativeSamplingVAE:
         if self.importance < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(f"importance is {self.importance} and latent_dim {self.latent_dim}; make both 1 at least.")
         latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
-        encoder = self.encoder or nets.autoencoder(shape, latent_dim=latent_dim).encoder
-        decoder = self.decoder or nets.autoencoder(shape, latent_dim=latent_dim).decoder
+        encoder, decoder, coloured = self.encoder, self.decoder, shape[:2] == (32, 32)
+        if encoder is None or decoder is None:
+            spectral = coloured and self.negatives is not None and self.negatives.adversarial > 0
+            norm = nets.Affine if coloured and not spectral else None
+            drawn = nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
+            encoder, decoder = encoder or drawn.encoder, decoder or drawn.decoder
         given = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
         found = nets.output_shape(encoder, given, collections=("params", "batch_stats"))
         if found != (2, 2 * latent_dim):
@@ -103,7 +110,8 @@ class NegativeSamplingVAE:
         made = nets.output_shape(decoder, latent, collections=("params", "batch_stats"))
         if made != (2, *shape):
             raise ValueError(f"the decoder makes rows of shape {made[1:]} for data of shape {shape}; give it theirs.")
-        return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim)
+        shift = self.shift if self.shift is not None else 25.0 if coloured else 8.0
+        return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, shift=shift)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> Autoencoded:
         """Return freshly drawn networks."""
@@ -118,7 +126,9 @@ class NegativeSamplingVAE:
     ) -> tuple[Autoencoded, Metrics]:
         """Descend once with the encoder, then once with the decoder, on the same rows and latent vectors."""
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
-        x = self.noise.observed(key_rows, x)
+        x, *others = (
+            self.noise.observed(jax.random.fold_in(key_rows, place), rows) for place, rows in enumerate((x, *others))
+        )
         size = (x.shape[0], self._filled(self.latent_dim))
         noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
         negatives = None
@@ -126,15 +136,15 @@ class NegativeSamplingVAE:
             generate = lambda: self.decode(state, prior)
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *others))
         # Before the encoder's update, as the decoder's half of the step is on what the encoder made of the rows.
-        z = self._posterior(state.encoder.params, state.encoder.variables, x)[0].at(noise)
+        z = self._posterior(state.encoder.params, state.encoder.variables, x, train=True)[0].at(noise)
         pair = (state.decoder.params, state.decoder.variables)
         encoder, found = self._encoding.step(key_step, state.encoder, x, noise, negatives, other, pair)
         judge = (encoder.params, encoder.variables)
         drawn = None
         if negatives is not None and self.reconstructed:
-            drawn = self._posterior(state.encoder.params, state.encoder.variables, negatives)[0].at(other)
+            drawn = self._posterior(state.encoder.params, state.encoder.variables, negatives, train=True)[0].at(other)
         decoder, seen = self._decoding.step(key_step, state.decoder, x, z, prior, negatives, drawn, judge)
-        return Autoencoded(encoder, decoder), found | {"decoder_loss": seen.pop("loss"), **seen}
+        return Autoencoded(encoder, decoder), {**seen, "decoder_loss": seen["loss"], **found}
 
     def encoder_loss(
         self,
@@ -171,7 +181,7 @@ class NegativeSamplingVAE:
         if negatives is None:
             return bound, (found, variables)
         posterior, variables = self._posterior(params, variables, negatives, train=True)
-        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=self.shift))
+        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=self._filled(self.shift)))
         value = bound + self.negative_weight * away
         if self.reconstructed:
             value += self.reconstructed * self._reconstruction(decoder, negatives, posterior.at(other))
@@ -210,12 +220,11 @@ class NegativeSamplingVAE:
         value = -jnp.mean(self.noise.log_likelihood(params["noise"], x, made))
         if drawn is not None and negatives is not None:
             value += self.reconstructed * self._reconstruction((params, variables), negatives, drawn)
-        weight = getattr(self.negatives, "adversarial", 0.0)
-        if not weight:
+        if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, variables)
         samples = self.noise.mean(self._made(params, variables, prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*encoder, samples)[0]))
-        return value + weight * kl, ({"generated_kl": kl}, variables)
+        return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, variables)
 
     def sample(self, key: Key[Array, ""], state: Autoencoded, n: int) -> Float[Array, "n ..."]:
         """Draw latent vectors from the prior and return the means of their laws.
@@ -241,7 +250,8 @@ class NegativeSamplingVAE:
     def scores(self, state: Autoencoded, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
 
-        All rows meet the same draws, so that a row's scores do not depend on the others, nor on when it is asked.
+        All rows meet the same draws, so that a row's scores do not depend on the others, nor on when it is asked: a
+        large set may be scored some rows at a time.
 
         Args:
             state: of one seed.
@@ -295,8 +305,7 @@ class NegativeSamplingVAE:
     ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
         """Return rows as they are modelled, their likelihood given latent vectors, its laws, and draws for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
-        shared = self.noise.observed(key_rows, jnp.zeros((1, *x.shape[1:]), x.dtype))
-        x = x + jnp.broadcast_to(shared, x.shape)
+        x = jax.vmap(lambda row: self.noise.observed(key_rows, row[None])[0])(x)  # all with the same noise
 
         def likelihood(z: Array) -> Array:
             made, _ = self._made(state.decoder.params, state.decoder.variables, z)
@@ -314,7 +323,7 @@ class NegativeSamplingVAE:
     ) -> tuple[Posterior, PyTree]:
         made, variables = _applied(self._filled(self.encoder), params, variables, x, train=train)
         mean, log_variance = jnp.split(made, 2, -1)
-        return Posterior(mean, jnp.clip(log_variance, *LOG_VARIANCES)), variables
+        return Posterior(mean, bounded(log_variance)), variables
 
     def _made(self, params: Params, variables: PyTree, z: Array, *, train: bool = False) -> tuple[Array, PyTree]:
         return _applied(self._filled(self.decoder), params["decoder"], variables, z, train=train)
@@ -338,4 +347,6 @@ def _applied(network: nn.Module, params: Params, variables: PyTree, x: Array, *,
     given = {"params": params, **variables}
     if not (train and variables):
         return network.apply(given, x), variables
-    return network.apply(given, x, mutable=list(variables))
+    # What is written down for later passes is no part of what this one is worth.
+    made, variables = network.apply(given, x, mutable=list(variables))
+    return made, jax.lax.stop_gradient(variables)

@@ -20,9 +20,18 @@ class Negatives(Protocol):
 
     Attributes:
         tables: how many tables it needs beside the data's.
+        adversarial: weight of what the decoder pays for samples that the encoder tells from data.
     """
 
-    tables: ClassVar[int]
+    @property
+    def tables(self) -> int:
+        """See above."""
+        ...
+
+    @property
+    def adversarial(self) -> float:
+        """See above."""
+        ...
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return negatives.
@@ -44,6 +53,7 @@ class Auxiliary:
     """Rows of a second table, such as other images: `data.Together((images, others))`."""
 
     tables: ClassVar[int] = 1
+    adversarial: ClassVar[float] = 0.0
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return the rows of the second table."""
@@ -60,6 +70,7 @@ class Noisy:
 
     scale: float = 0.25
     tables: ClassVar[int] = 0
+    adversarial: ClassVar[float] = 0.0
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noisy rows."""
@@ -71,6 +82,7 @@ class Uniform:
     """Bytes drawn evenly, as fractions of 255."""
 
     tables: ClassVar[int] = 0
+    adversarial: ClassVar[float] = 0.0
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noise."""
@@ -82,8 +94,8 @@ class Generated:
     """What the model makes of noise from the prior.
 
     Attributes:
-        adversarial: weight of what the decoder pays for samples that the encoder tells from data, KL(q(z|G(z)) || p);
-            1 is the paper's adversarial scheme, and 0 are mere samples.
+        adversarial: weight of KL(q(z|G(z)) || p), which the decoder pays; 1 is the paper's adversarial scheme, and 0
+            are mere samples.
     """
 
     adversarial: float = 1.0

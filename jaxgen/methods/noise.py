@@ -103,8 +103,11 @@ class DequantisedGaussian(Gaussian):
 class DiscretisedGaussian(Gaussian):
     """Each byte has the probability of the numbers that are rounded to it: a likelihood in bits, comparable to others.
 
-    Of deviation 1 it is nearly that of a density; a deviation that fits is learned, or about `log_scale=-2.5`.
+    Black has the probability of all numbers below it and white of all above: of a deviation as wide as the pixels'
+    range little more than these two would count, so the default is narrow.
     """
+
+    log_scale: float = -2.5
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
         """Return the log-probability of each row in nats, `[n]`."""

@@ -11,7 +11,9 @@ from jaxgen import losses
 from jaxgen.loop import iterate
 from jaxgen.types import Array, Float, Key
 
-__all__ = ["Posterior", "Weighed", "regret", "weighed"]
+__all__ = ["Posterior", "Weighed", "bounded", "regret", "weighed"]
+
+LOG_VARIANCES = (-10.0, 10.0)  # where they are kept
 
 Likelihood = Callable[[Array], Array]  # latent vectors [n, k], one a row, to the rows' log-likelihoods [n]
 
@@ -26,6 +28,26 @@ class Posterior(NamedTuple):
         """Return latent vectors for standard normal noise `[n, k]`, or `[k]`, the same for all."""
         spread = jnp.exp(0.5 * self.log_variance)
         return self.mean + spread * jnp.broadcast_to(noise, spread.shape)
+
+
+@jax.custom_vjp
+def bounded(log_variance: Float[Array, "n k"]) -> Float[Array, "n k"]:
+    """Keep log-variances between -10 and 10, and of those outside the gradients that lead back."""
+    return jnp.clip(log_variance, *LOG_VARIANCES)
+
+
+def _bounded(log_variance: Array) -> tuple[Array, Array]:
+    return bounded(log_variance), log_variance
+
+
+def _led_back(log_variance: Array, slope: Array) -> tuple[Array]:
+    low, high = LOG_VARIANCES
+    # Descent goes against the slope.
+    kept = ((log_variance >= low) | (slope < 0)) & ((log_variance <= high) | (slope > 0))
+    return (jnp.where(kept, slope, 0),)
+
+
+bounded.defvjp(_bounded, _led_back)
 
 
 class Weighed(NamedTuple):

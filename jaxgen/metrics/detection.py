@@ -70,7 +70,7 @@ def detection(inliers: ArrayLike, outliers: ArrayLike) -> Detection:
     inliers, outliers = _scores(inliers), _scores(outliers)
     labels = np.repeat([False, True], [len(inliers), len(outliers)])
     ranks = stats.rankdata(np.concatenate([inliers, outliers]))  # scikit-learn refuses infinite scores
-    flagged, found, _ = metrics.roc_curve(labels, ranks)
+    flagged, found, _ = metrics.roc_curve(labels, ranks, drop_intermediate=False)
     return Detection(
         auroc(inliers, outliers),
         float(metrics.average_precision_score(labels, ranks)),
@@ -104,12 +104,14 @@ def bootstrap(
         The interval's ends.
 
     Raises:
-        ValueError: if there are no scores of either, some are not numbers, or confidence is not between 0 and 1.
+        ValueError: if there are fewer than two scores of either, some are not numbers, or confidence is not a share.
 
     References:
         Efron and Tibshirani, An introduction to the bootstrap (1993), section 13.3.
     """
     inliers, outliers = _scores(inliers), _scores(outliers)
+    if min(len(inliers), len(outliers)) < 2:
+        raise ValueError(f"there are {len(inliers)} and {len(outliers)} scores; give two of each at least.")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; make it a share between 0 and 1, such as 0.95.")
     found = stats.bootstrap(
@@ -118,6 +120,7 @@ def bootstrap(
         n_resamples=repeats,
         confidence_level=confidence,
         vectorized=False,
+        batch=50,  # draws that are held at a time
         method="percentile",
         rng=np.random.default_rng(seed),
     )

@@ -42,8 +42,8 @@ class ConvEncoder(nn.Module):
         kernel: draws the kernels of the convolutions.
         bias: draws their biases; None leaves them out.
         norm: makes what stands between a convolution and its ReLU, such as `BatchNorm` or `Affine`; None is nothing.
-        spectral: whether each convolution's kernel is divided by its largest singular value as a matrix, of which a
-            pass that may write to `batch_stats` estimates anew by one power iteration.
+        spectral: whether each convolution's kernel is divided by its largest singular value as a matrix, estimated by
+            one power iteration a pass, which goes on from the last that could write to `batch_stats`.
     """
 
     layers: Sequence[Sequence[int]] = ((8, 5, 2), (16, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2))

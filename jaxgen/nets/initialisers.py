@@ -94,7 +94,7 @@ def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Arr
 
 
 def broad(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw from a normal law of mean 0 and variance 0.02, ten times the usual variance of convolutions.
+    """Draw from a normal law of mean 0 and variance 0.02.
 
     Args:
         key: the draw's key.

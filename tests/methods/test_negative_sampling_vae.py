@@ -13,6 +13,7 @@ from scipy import special, stats
 
 import jaxgen
 from jaxgen import data, losses, methods, metrics, nets
+from jaxgen.methods.posterior import bounded
 
 RATE = 0.01
 
@@ -179,6 +180,10 @@ def test_log_variances_stay_where_a_likelihood_is_a_number():
     x, state = started(method)
     loud = state._replace(encoder=state.encoder._replace(params=jax.tree.map(lambda p: p * 1e3, state.encoder.params)))
     assert jnp.abs(method.encode(loud, x).log_variance).max() == 10
+    slope = jax.grad(lambda v: losses.gaussian_kl(jnp.zeros((1, 4)), bounded(v)).sum())(jnp.array([[12.0, 5, -5, -12]]))
+    assert slope[0, 0] > 1e4  # too large a variance falls
+    assert slope[0, 3] < 0  # too small a one rises
+    assert jax.grad(lambda v: -bounded(v).sum())(jnp.full((1, 1), 12.0)) == 0
     assert all(np.isfinite(score).all() for score in method.scores(loud, x).values())
 
 
@@ -189,9 +194,11 @@ def test_images_train_with_running_statistics_and_a_spectral_norm():
     result = jaxgen.train(jaxgen.Config(method, data.Digits(), steps=4, batch_size=8, every=4), progress=False)
     state = result.of(0)
     fresh = result.config.method.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
-    moved = lambda part: [not np.array_equal(*pair) for pair in zip(*map(jax.tree.leaves, part), strict=True)]
-    assert any(moved((state.encoder.variables, fresh.encoder.variables)))
-    assert any(moved((state.decoder.variables, fresh.decoder.variables)))
+    means = lambda part: [
+        np.abs(leaf).max() for path, leaf in jax.tree.leaves_with_path(part.variables) if "mean" in str(path)
+    ]
+    for part, before in zip(state, fresh, strict=True):
+        assert max(means(before)) == 0 < min(means(part))
     x = jnp.float32(data.Digits().tables()[0][:5])
     whole, alone = (
         method.sized(jax.ShapeDtypeStruct((8, 8, 1), jnp.float32)).scores(state, x),
@@ -201,11 +208,32 @@ def test_images_train_with_running_statistics_and_a_spectral_norm():
     assert result.sample(jax.random.key(0), 3).shape == (1, 3, 8, 8, 1)
 
 
-def test_the_defaults_are_the_paper_s():
-    row = jax.ShapeDtypeStruct((28, 28, 1), jnp.float32)
-    method = methods.NegativeSamplingVAE().sized(row)
-    assert (method.latent_dim, method.shift, method.learning_rate) == (10, 8.0, 1e-4)
-    assert method.encoder == nets.ConvEncoder(latent_dim=10)
+def test_what_is_left_open_is_filled_in_as_in_the_paper():
+    sized = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, **how).sized(
+        jax.ShapeDtypeStruct((side, side, 1), jnp.float32)
+    )
+    small, plain, adversarial = sized(28), sized(32), sized(32, negatives=methods.Generated())
+    assert (small.latent_dim, small.shift, small.encoder) == (10, 8.0, nets.ConvEncoder(latent_dim=10))
+    for method in (plain, adversarial):
+        assert (method.latent_dim, method.shift) == (100, 25.0)
+    assert [(m.encoder.norm, m.decoder.norm, m.encoder.spectral) for m in (plain, adversarial)] == [
+        (nets.Affine, nets.Affine, False),
+        (None, None, True),
+    ]
+
+
+def test_auxiliary_rows_are_observed_as_the_data_are():
+    """Else the noise would tell negatives from data."""
+    method = vae(noise=methods.DequantisedGaussian(), negatives=methods.Auxiliary(), shift=3.0)
+    seen = []
+    source = dataclasses.replace(method.negatives)
+    object.__setattr__(source, "draw", lambda key, x, generate, other: seen.extend([x, other]) or other)
+    x, state = started(method)
+    grid = jnp.round(x * 255) / 255
+    dataclasses.replace(method, negatives=source).step(jax.random.key(0), state, grid, grid)
+    off = [np.asarray(rows - grid) * 255 for rows in seen]
+    assert all(((noise > -1e-3) & (noise < 1 + 1e-3)).all() and noise.std() > 0.1 for noise in off)
+    assert not np.allclose(*off)
 
 
 def test_bad_choices_are_told():

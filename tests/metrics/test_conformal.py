@@ -60,6 +60,8 @@ def test_the_rule_by_hand():
     largest = max(p for rank, p in enumerate(order, 1) if p <= rank / 5 * 0.05)
     np.testing.assert_array_equal(metrics.discoveries(p_values), p_values <= largest)
     assert metrics.discoveries(np.zeros(0)).shape == (0,)
+    exact = np.r_[np.full(17, 17 / 500), np.ones(83)]  # 17/500 * 100/17 is 1/5, but not in floating point
+    assert metrics.discoveries(exact, level=0.2).sum() == 17
 
 
 def test_bad_input_is_told():

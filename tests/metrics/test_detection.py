@@ -54,16 +54,19 @@ def test_the_best_and_the_worst_and_chance():
     assert metrics.detection(high, low)[0] == 0
     assert metrics.detection(high, low).fpr == 1
     assert metrics.detection(np.zeros(10), np.zeros(30)) == (0.5, 0.75, 0.75, 1)
+    assert metrics.detection(low, low).fpr == 0.95  # all points of the curve on one line
 
 
 def test_the_interval_holds_the_truth_as_often_as_it_says():
-    truth = stats.norm.cdf(0.8 / np.sqrt(2))
-    rounds, held = 200, 0
-    for seed in range(rounds):
-        found = metrics.bootstrap(*scores(80, 80, seed), confidence=0.9, repeats=100, seed=seed)
-        held += found.low <= truth <= found.high
-    # 0.9 within three standard errors of its estimate; the percentile interval of so few draws is a little short.
-    assert 0.9 - 0.03 - 3 * 0.0212 < held / rounds < 0.9 + 3 * 0.0212
+    truth, rounds = stats.norm.cdf(0.8 / np.sqrt(2)), 200
+    for confidence in (0.5, 0.9):
+        held = 0
+        for seed in range(rounds):
+            found = metrics.bootstrap(*scores(80, 80, seed), confidence=confidence, repeats=80, seed=seed + rounds)
+            held += found.low <= truth <= found.high
+        error = np.sqrt(confidence * (1 - confidence) / rounds)
+        # Within three standard errors of its estimate; the percentile interval of so few draws is a little short.
+        assert confidence - 0.03 - 3 * error < held / rounds < confidence + 3 * error
 
 
 def test_an_interval_of_another_measure():
@@ -79,5 +82,7 @@ def test_bad_scores_are_told():
             metrics.detection(np.zeros(3), bad)
     with pytest.raises(ValueError, match="1 of 2 are not numbers"):
         metrics.bootstrap(np.array([0.0, np.nan]), np.zeros(3))
+    with pytest.raises(ValueError, match="give two of each at least"):
+        metrics.bootstrap(np.zeros(1), np.zeros(3))
     with pytest.raises(ValueError, match="share between 0 and 1"):
         metrics.bootstrap(np.zeros(3), np.zeros(3), confidence=95.0)
