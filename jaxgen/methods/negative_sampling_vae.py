@@ -126,7 +126,7 @@ class NegativeSamplingVAE:
     ) -> tuple[Autoencoded, Metrics]:
         """Descend once with the encoder, then once with the decoder, on the same rows and latent vectors."""
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
-        x, *others = (
+        x, *observed = (
             self.noise.observed(jax.random.fold_in(key_rows, place), rows) for place, rows in enumerate((x, *others))
         )
         size = (x.shape[0], self._filled(self.latent_dim))
@@ -134,7 +134,7 @@ class NegativeSamplingVAE:
         negatives = None
         if self.negatives is not None:
             generate = lambda: self.decode(state, prior)
-            negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *others))
+            negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
         # Before the encoder's update, as the decoder's half of the step is on what the encoder made of the rows.
         z = self._posterior(state.encoder.params, state.encoder.variables, x, train=True)[0].at(noise)
         pair = (state.decoder.params, state.decoder.variables)

@@ -23,6 +23,7 @@ def vae(**changes):
         "encoder": nets.MLP((8, 4)),
         "decoder": nets.MLP((8, 3)),
         "latent_dim": 2,
+        "shift": 8.0,
         "optimiser": optax.sgd,
         "learning_rate": RATE,
     }
@@ -209,7 +210,7 @@ def test_images_train_with_running_statistics_and_a_spectral_norm():
 
 
 def test_what_is_left_open_is_filled_in_as_in_the_paper():
-    sized = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, **how).sized(
+    sized = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, shift=None, **how).sized(
         jax.ShapeDtypeStruct((side, side, 1), jnp.float32)
     )
     small, plain, adversarial = sized(28), sized(32), sized(32, negatives=methods.Generated())
