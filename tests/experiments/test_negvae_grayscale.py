@@ -36,14 +36,20 @@ def small(monkeypatch):
 
 
 def test_every_cell_is_measured_and_written(small, tmp_path, monkeypatch):
-    experiment = negvae_grayscale.Experiment(("fashion",), steps=4, tested=60, quick=True, runs=tmp_path)
+    sources = ("auxiliary", "adversarial", "untrained")
+    experiment = negvae_grayscale.Experiment(
+        ("fashion",), sources=sources, steps=4, tested=60, quick=True, runs=tmp_path
+    )
     table = negvae_grayscale.run(experiment)
     titles = [row.title.removeprefix("Fashion-MNIST / ") for row in table.rows]
     others = ("MNIST", "Letters")
-    # Of a model with auxiliary negatives the row of the set that it has not seen.
-    sources = negvae_grayscale.SOURCES
-    wanted = [f"{other}, bernoulli: {sources[s]}" for s in ("none", "adversarial", "untrained") for other in others]
-    assert sorted(titles) == sorted([*wanted, *(f"{other}, bernoulli: auxiliary" for other in others)])
+    told = negvae_grayscale.SOURCES
+    assert sorted(titles) == sorted(f"{other}, bernoulli: {told[source]}" for source in sources for other in others)
+    # With auxiliary negatives there are two models, each asked about the set that it has not seen.
+    trained = [
+        path.name.rsplit("-", 1)[0] for path in (tmp_path / "quick").glob("fashion-*.json") if "aux" in path.name
+    ]
+    assert sorted(trained) == [f"fashion-bernoulli-auxiliary-{seen}-1" for seen in ("letters", "mnist")]
     for row in table.rows:
         assert set(row.values) >= set(strangers.SCORES)
         assert all(0 <= values[0] <= 1 for name, values in row.values.items() if name in strangers.SCORES)
