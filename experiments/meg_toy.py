@@ -176,7 +176,13 @@ def run(experiment: Experiment) -> report.Table:
 
 def draw(path: pathlib.Path, kept: dict[str, dict[str, Any]]) -> None:
     """Draw the data, exp(-E)/Z as Figure 3 does, and the samples of the generator and of chains, of the first seed."""
-    shown = {"floor": "the data", **{row: ROWS[row] for row in ("generator", "latent", "tilted", "data")}}
+    shown = {
+        "floor": "the data",
+        "generator": "the generator",
+        "latent": "latent chains",
+        "tilted": "latent chains, prior kept",
+        "data": "chains among the data",
+    }
     with report.figure(path, len(kept), len(shown) + 1) as axes:
         for line, found in zip(axes, kept.values(), strict=True):
             density = 10 ** np.array(found["energy"]["density"])
