@@ -159,8 +159,8 @@ def autoencoder(
         encoder = ConvEncoder(layers, latent_dim, glorot, None, norm, spectral)
         return Autoencoder(encoder, DoublingDecoder(shape, norm=norm))
     raise ValueError(
-        f"there are no networks for rows of shape {shape}{' with normalisation' * (norm is not None)}; give encoder and "
-        "decoder."
+        f"there are no networks for rows of shape {shape}{' with normalisation' * (norm is not None)}; give encoder "
+        "and decoder."
     )
 
 
