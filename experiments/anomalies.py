@@ -1,6 +1,7 @@
 """How well scores find anomalies, and the detectors and bounds that stand beside a model's."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -44,9 +45,13 @@ def scores(method: Any, state: Any, x: np.ndarray, at_once: int) -> dict[str, np
     Returns:
         Each of the method's scores, `[n]`.
     """
-    score = jax.jit(lambda state, rows: method.scores(state, data.take(rows, jnp.arange(rows.shape[0]))))
-    parts = [score(state, jnp.asarray(x[at : at + at_once])) for at in range(0, len(x), at_once)]
+    parts = [_scored(method, state, jnp.asarray(x[at : at + at_once])) for at in range(0, len(x), at_once)]
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+
+
+@functools.partial(jax.jit, static_argnums=0)  # one program for a method, however often it is asked
+def _scored(method: Any, state: Any, rows: Any) -> dict[str, Any]:
+    return method.scores(state, data.take(rows, jnp.arange(rows.shape[0])))
 
 
 def judged(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[str, float]:

@@ -13,7 +13,7 @@ from jaxgen import data, methods, metrics
 from jaxgen.descent import tensorflow_rmsprop
 from jaxgen.description import describe
 
-__all__ = ["COLUMNS", "NOISES", "SCORES", "Upright", "cell", "configure", "tested"]
+__all__ = ["COLUMNS", "NOISES", "SCORES", "Upright", "cell", "configure"]
 
 TESTED, TRAINING = 10_000, 5_000  # test images of each set; training images of typicality
 BATCH, ROWS = 50, 200  # images in a step; scored at a time
@@ -45,24 +45,28 @@ class Upright:
 
 
 def configure(
-    inlier: Any, noise: methods.noise.Noise, negatives: Any, seed: int, steps: int, **changes: Any
+    inlier: Any,
+    noise: methods.noise.Noise,
+    source: methods.negatives.Negatives | None,
+    auxiliary: Any,
+    seed: int,
+    steps: int,
 ) -> jaxgen.Config:
     """Return what is trained: the released optimiser and networks.
 
     Args:
         inlier: the set to learn.
         noise: a noise model.
-        negatives: None, a source such as `methods.Generated()`, or a set of images.
+        source: of negatives.
+        auxiliary: the set that `methods.Auxiliary()` takes them from; None for other sources.
         seed: of the training.
         steps: of 50 images, and as many negatives.
-        **changes: of the method.
 
     Returns:
         The configuration.
     """
-    source = methods.Auxiliary() if hasattr(negatives, "tables") and not hasattr(negatives, "draw") else negatives
-    tables = data.Together((inlier, negatives)) if isinstance(source, methods.Auxiliary) else inlier
-    method = methods.NegativeSamplingVAE(noise=noise, negatives=source, optimiser=tensorflow_rmsprop, **changes)
+    tables = inlier if auxiliary is None else data.Together((inlier, auxiliary))
+    method = methods.NegativeSamplingVAE(noise=noise, negatives=source, optimiser=tensorflow_rmsprop)
     return jaxgen.Config(method, tables, steps=steps, batch_size=BATCH, every=trials.segment(steps), seed=seed)
 
 
@@ -112,7 +116,7 @@ def cell(
         "strangers": {title: describe(images) for title, images in strangers.items()},
         "count": [count, TRAINING],
     }
-    where = trials.place(runs, name, identity)
+    where = trials.place(runs, name, describe(config))
 
     def compute() -> dict[str, Any]:
         method, state, spent = trials.networks(config, where, train=train)

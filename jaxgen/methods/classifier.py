@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
@@ -122,9 +123,7 @@ class Classifier:
 
     @property
     def _network(self) -> nn.Module:
-        if self.network is None:
-            raise ValueError("Classifier has no network yet; call sized(*rows), as train does, or give network=.")
-        return self.network
+        return filled(self, self.network)
 
     @property
     def _descent(self) -> Descent:

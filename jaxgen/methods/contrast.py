@@ -13,12 +13,12 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained, adversarial_adam
 from jaxgen.loop import iterate
+from jaxgen.methods.parts import applied, filled
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["Contrast", "Contrasted", "dealt", "default_networks"]
 
 Self = TypeVar("Self", bound="Contrast")
-Part = TypeVar("Part")
 Loss = tuple[Array, tuple[Metrics, PyTree]]
 
 
@@ -132,7 +132,7 @@ class Contrast(abc.ABC):
         """Return freshly drawn networks."""
         key_critic, key_generator = jax.random.split(key)
         params, variables = self._drawn(key_generator, x[:1])
-        critic = self._filled(self.critic).init(key_critic, x[:1])
+        critic = filled(self, self.critic).init(key_critic, x[:1])
         return Contrasted(self._judging.init(critic), self._generating.init(params, variables))
 
     def step(self, key: Key[Array, ""], state: Contrasted, x: Float[Array, "b ..."]) -> tuple[Contrasted, Metrics]:
@@ -243,29 +243,21 @@ class Contrast(abc.ABC):
 
     def _drawn(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         """Return parameters of the generator and what learns with it, and the generator's variables."""
-        drawn = dict(self._filled(self.generator).init(key, jnp.zeros((1, self._filled(self.latent_dim)))))
+        drawn = dict(filled(self, self.generator).init(key, jnp.zeros((1, filled(self, self.latent_dim)))))
         return {"generator": {"params": drawn.pop("params")}}, drawn
 
     def _noise(self, key: Key[Array, ""], rows: int) -> Array:
-        return jax.random.normal(key, (rows, self._filled(self.latent_dim)))
+        return jax.random.normal(key, (rows, filled(self, self.latent_dim)))
 
     def _energy(self, params: Params, x: Array) -> Array:
-        return self._filled(self.critic).apply(params, x)[..., 0]
+        return filled(self, self.critic).apply(params, x)[..., 0]
 
     def _decoded(self, params: Params, variables: PyTree, z: Array) -> Array:
-        return self._filled(self.generator).apply({**params["generator"], **variables}, z)
+        return applied(filled(self, self.generator), params["generator"]["params"], variables, z, train=False)[0]
 
     def _made(self, params: Params, variables: PyTree, z: Array) -> tuple[Array, PyTree]:
         """Return samples normalised by their own batch, and the running statistics after it."""
-        given = {**params["generator"], **variables}
-        return self._filled(self.generator).apply(given, z, mutable=list(variables))
-
-    def _filled(self, part: Part | None) -> Part:
-        if part is None:
-            raise ValueError(
-                f"{type(self).__name__} lacks a part; call sized(*rows), as train does, or give all networks."
-            )
-        return part
+        return applied(filled(self, self.generator), params["generator"]["params"], variables, z, train=True)
 
     @property
     def _judging(self) -> Descent:

@@ -13,6 +13,7 @@ from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.loop import keys
 from jaxgen.methods.conditioning import beside, parted, parted_specs
+from jaxgen.methods.parts import filled
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -309,9 +310,7 @@ class EVL:
 
     @property
     def _generator(self) -> nn.Module:
-        if self.generator is None:
-            raise ValueError("EVL has no generator yet; call sized(*rows), as train does, or give generator=.")
-        return self.generator
+        return filled(self, self.generator)
 
     @property
     def _descent(self) -> Descent:

@@ -12,6 +12,7 @@ import optax
 from jaxgen import losses, parallel
 from jaxgen.descent import Descent, Schedule, Trained, torch_rmsprop
 from jaxgen.loop import iterate
+from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -193,9 +194,7 @@ class RelativisticGAN:
 
     @property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
-        if self.generator is None or self.discriminator is None:
-            raise ValueError("RelativisticGAN lacks a network; call sized(*rows), as train does, or give both.")
-        return self.generator, self.discriminator
+        return filled(self, self.generator), filled(self, self.discriminator)
 
     @property
     def _generating(self) -> Descent:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxgen import losses, samplers
 from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
 from jaxgen.methods.latent_chain import LatentChain
+from jaxgen.methods.parts import filled
 from jaxgen.nets import output_shape
 from jaxgen.samplers.latent import LogDensity
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -66,13 +67,13 @@ class MEG(Contrast):
             TypeError: if the data are not one table of floating-point rows.
             ValueError: if there are no default networks for such rows, or the networks do not fit them.
         """
-        filled = super().sized(*rows)
-        shape, latent_dim = rows[0].shape, filled._filled(filled.latent_dim)
+        sized = super().sized(*rows)
+        shape, latent_dim = rows[0].shape, filled(sized, sized.latent_dim)
         statistic = self.statistic or default_networks(shape, latent_dim).statistic
         pair = [jax.ShapeDtypeStruct((2, *part), jnp.float32) for part in (shape, (latent_dim,))]
         if (judged := output_shape(statistic, *pair)) != (2, 1):
             raise ValueError(f"the statistic gives {judged[1:]} numbers for a pair; it must give one.")
-        return dataclasses.replace(filled, statistic=statistic)
+        return dataclasses.replace(sized, statistic=statistic)
 
     def generator_loss(self, key: Key[Array, ""], params: Params, variables: PyTree, critic: Params, rows: int) -> Loss:
         """Return the mean energy of samples, less the weighted mutual information of samples and noise.
@@ -91,7 +92,7 @@ class MEG(Contrast):
         key_noise, key_marginal = jax.random.split(key)
         z = self._noise(key_noise, rows)
         made, variables = self._made(params, variables, z)
-        told = lambda z: self._filled(self.statistic).apply(params["statistic"], made, z)[..., 0]
+        told = lambda z: filled(self, self.statistic).apply(params["statistic"], made, z)[..., 0]
         strangers = self.marginal(key_marginal, z)
         information = losses.jsd_mutual_information(told(z), told(strangers), axis_name=self.axis_name)
         value = jnp.mean(self._energy(critic, made)) - self.entropy * information
@@ -154,8 +155,8 @@ class MEG(Contrast):
     def _drawn(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         key_generator, key_statistic = jax.random.split(key)
         params, variables = super()._drawn(key_generator, x)
-        noise = jnp.zeros((1, self._filled(self.latent_dim)))
-        return params | {"statistic": self._filled(self.statistic).init(key_statistic, x, noise)}, variables
+        noise = jnp.zeros((1, filled(self, self.latent_dim)))
+        return params | {"statistic": filled(self, self.statistic).init(key_statistic, x, noise)}, variables
 
     def _of_one_row(self, state: Contrasted) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """Return energy and generator as functions of one row."""

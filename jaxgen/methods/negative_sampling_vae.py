@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,12 +13,12 @@ from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
+from jaxgen.methods.parts import applied, filled
 from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["Autoencoded", "NegativeSamplingVAE"]
 
-Part = TypeVar("Part")
 Loss = tuple[Array, tuple[Metrics, PyTree]]
 
 
@@ -27,6 +27,16 @@ class Autoencoded(NamedTuple):
 
     encoder: Trained
     decoder: Trained  # `params` are the decoder's and the noise model's
+
+
+class Drawn(NamedTuple):
+    """What both halves of a step meet."""
+
+    rows: Float[Array, "b ..."]
+    noise: Float[Array, "b k"]  # of their latent vectors
+    prior: Float[Array, "b k"]  # latent vectors of samples
+    negatives: Array | None  # as many rows
+    other: Float[Array, "b k"]  # noise of their latent vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +126,8 @@ class NegativeSamplingVAE:
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> Autoencoded:
         """Return freshly drawn networks."""
         key_encoder, key_decoder = jax.random.split(key)
-        encoder = dict(self._filled(self.encoder).init(key_encoder, x[:1]))
-        decoder = dict(self._filled(self.decoder).init(key_decoder, jnp.zeros((1, self._filled(self.latent_dim)))))
+        encoder = dict(filled(self, self.encoder).init(key_encoder, x[:1]))
+        decoder = dict(filled(self, self.decoder).init(key_decoder, jnp.zeros((1, filled(self, self.latent_dim)))))
         learned = {"decoder": decoder.pop("params"), "noise": self.noise.init()}
         return Autoencoded(self._encoding.init(encoder.pop("params"), encoder), self._decoding.init(learned, decoder))
 
@@ -129,62 +139,49 @@ class NegativeSamplingVAE:
         x, *observed = (
             self.noise.observed(jax.random.fold_in(key_rows, place), rows) for place, rows in enumerate((x, *others))
         )
-        size = (x.shape[0], self._filled(self.latent_dim))
+        size = (x.shape[0], filled(self, self.latent_dim))
         noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
         negatives = None
         if self.negatives is not None:
             generate = lambda: self.decode(state, prior)
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
-        # Before the encoder's update, as the decoder's half of the step is on what the encoder made of the rows.
-        z = self._posterior(state.encoder.params, state.encoder.variables, x, train=True)[0].at(noise)
-        pair = (state.decoder.params, state.decoder.variables)
-        encoder, found = self._encoding.step(key_step, state.encoder, x, noise, negatives, other, pair)
-        judge = (encoder.params, encoder.variables)
-        drawn = None
-        if negatives is not None and self.reconstructed:
-            drawn = self._posterior(state.encoder.params, state.encoder.variables, negatives, train=True)[0].at(other)
-        decoder, seen = self._decoding.step(key_step, state.decoder, x, z, prior, negatives, drawn, judge)
+        drawn = Drawn(x, noise, prior, negatives, other)
+        fixed = (state.decoder.params, state.decoder.variables)
+        encoder, found = self._encoding.step(key_step, state.encoder, drawn, fixed)
+        # Latent vectors are what the encoder made of the rows before its update; samples are judged by it as it is now.
+        before, after = ((of.params, of.variables) for of in (state.encoder, encoder))
+        decoder, seen = self._decoding.step(key_step, state.decoder, drawn, before, after)
         return Autoencoded(encoder, decoder), {**seen, "decoder_loss": seen["loss"], **found}
 
     def encoder_loss(
-        self,
-        key: Key[Array, ""],
-        params: Params,
-        variables: PyTree,
-        x: Float[Array, "b ..."],
-        noise: Float[Array, "b k"],
-        negatives: Array | None,
-        other: Float[Array, "b k"],
-        decoder: tuple[Params, PyTree],
+        self, key: Key[Array, ""], params: Params, variables: PyTree, drawn: Drawn, decoder: tuple[Params, PyTree]
     ) -> Loss:
         """Return what the encoder descends on.
 
         Args:
-            key: not used.
+            key: not used; all that is random is in `drawn`.
             params: of the encoder.
             variables: of the encoder.
-            x: rows `[b, ...]`.
-            noise: of their latent vectors, `[b, k]`.
-            negatives: as many rows, or None.
-            other: noise of their latent vectors.
+            drawn: rows, negatives, and noise.
             decoder: its parameters and variables.
 
         Returns:
             The loss; in nats, `kl` and `reconstruction`, whose sum is the negative ELBO, `bpd`, the same in bits for
             each dimension, `negative_kl`, from the negatives' prior; and the variables.
         """
-        posterior, variables = self._posterior(params, variables, x, train=True)
+        posterior, variables = self._posterior(params, variables, drawn.rows, train=True)
         kl = jnp.mean(losses.gaussian_kl(*posterior))
-        reconstruction = self._reconstruction(decoder, x, posterior.at(noise))
+        reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.at(drawn.noise))
         bound = kl + reconstruction
-        found = {"kl": kl, "reconstruction": reconstruction, "bpd": losses.bits_per_dimension(bound, x[0].size)}
-        if negatives is None:
+        bits = losses.bits_per_dimension(bound, drawn.rows[0].size)
+        found = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
+        if drawn.negatives is None:
             return bound, (found, variables)
-        posterior, variables = self._posterior(params, variables, negatives, train=True)
-        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=self._filled(self.shift)))
+        posterior, variables = self._posterior(params, variables, drawn.negatives, train=True)
+        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=filled(self, self.shift)))
         value = bound + self.negative_weight * away
         if self.reconstructed:
-            value += self.reconstructed * self._reconstruction(decoder, negatives, posterior.at(other))
+            value += self.reconstructed * self._reconstruction(decoder, drawn.negatives, posterior.at(drawn.other))[0]
         return value, ({**found, "negative_kl": away}, variables)
 
     def decoder_loss(
@@ -192,38 +189,34 @@ class NegativeSamplingVAE:
         key: Key[Array, ""],
         params: Params,
         variables: PyTree,
-        x: Float[Array, "b ..."],
-        z: Float[Array, "b k"],
-        prior: Float[Array, "b k"],
-        negatives: Array | None,
-        drawn: Array | None,
-        encoder: tuple[Params, PyTree],
+        drawn: Drawn,
+        before: tuple[Params, PyTree],
+        after: tuple[Params, PyTree],
     ) -> Loss:
         """Return what the decoder descends on.
 
         Args:
-            key: not used.
+            key: not used; all that is random is in `drawn`.
             params: of decoder and noise model.
             variables: of the decoder.
-            x: rows `[b, ...]`.
-            z: their latent vectors, `[b, k]`.
-            prior: latent vectors of samples.
-            negatives: rows to reconstruct from `drawn`.
-            drawn: their latent vectors, or None where they are not reconstructed.
-            encoder: its parameters and variables, which judge samples.
+            drawn: rows, negatives, and noise.
+            before: parameters and variables of the encoder that gives latent vectors, as before its update.
+            after: those of the encoder that judges samples, as after it.
 
         Returns:
             The loss; `generated_kl`, the divergence of samples' latent laws from the prior in nats, where the decoder
             pays for it; and the variables.
         """
-        made, variables = self._made(params, variables, z, train=True)
-        value = -jnp.mean(self.noise.log_likelihood(params["noise"], x, made))
-        if drawn is not None and negatives is not None:
-            value += self.reconstructed * self._reconstruction((params, variables), negatives, drawn)
+        encoded = lambda rows, noise: self._posterior(*before, rows, train=True)[0].at(noise)
+        given = (params, variables)
+        value, variables = self._reconstruction(given, drawn.rows, encoded(drawn.rows, drawn.noise), train=True)
+        if drawn.negatives is not None and self.reconstructed:
+            z = encoded(drawn.negatives, drawn.other)
+            value += self.reconstructed * self._reconstruction((params, variables), drawn.negatives, z)[0]
         if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, variables)
-        samples = self.noise.mean(self._made(params, variables, prior)[0])
-        kl = jnp.mean(losses.gaussian_kl(*self._posterior(*encoder, samples)[0]))
+        samples = self.noise.mean(self._made(params, variables, drawn.prior)[0])
+        kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, variables)
 
     def sample(self, key: Key[Array, ""], state: Autoencoded, n: int) -> Float[Array, "n ..."]:
@@ -237,7 +230,7 @@ class NegativeSamplingVAE:
         Returns:
             Rows `[n, ...]` between 0 and 1.
         """
-        return self.decode(state, jax.random.normal(key, (n, self._filled(self.latent_dim))))
+        return self.decode(state, jax.random.normal(key, (n, filled(self, self.latent_dim))))
 
     def decode(self, state: Autoencoded, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the means `[n, ...]` of the laws that latent vectors `[n, k]` make."""
@@ -311,27 +304,24 @@ class NegativeSamplingVAE:
             made, _ = self._made(state.decoder.params, state.decoder.variables, z)
             return self.noise.log_likelihood(state.decoder.params["noise"], x, made)
 
-        draws = jax.random.normal(key_latent, (self.importance, self._filled(self.latent_dim)))
+        draws = jax.random.normal(key_latent, (self.importance, filled(self, self.latent_dim)))
         return x, likelihood, self.encode(state, x), draws
 
-    def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> Array:
-        made, _ = self._made(*decoder, z)
-        return -jnp.mean(self.noise.log_likelihood(decoder[0]["noise"], x, made))
+    def _reconstruction(
+        self, decoder: tuple[Params, PyTree], x: Array, z: Array, *, train: bool = False
+    ) -> tuple[Array, PyTree]:
+        made, variables = self._made(*decoder, z, train=train)
+        return -jnp.mean(self.noise.log_likelihood(decoder[0]["noise"], x, made)), variables
 
     def _posterior(
         self, params: Params, variables: PyTree, x: Array, *, train: bool = False
     ) -> tuple[Posterior, PyTree]:
-        made, variables = _applied(self._filled(self.encoder), params, variables, x, train=train)
+        made, variables = applied(filled(self, self.encoder), params, variables, x, train=train)
         mean, log_variance = jnp.split(made, 2, -1)
         return Posterior(mean, bounded(log_variance)), variables
 
     def _made(self, params: Params, variables: PyTree, z: Array, *, train: bool = False) -> tuple[Array, PyTree]:
-        return _applied(self._filled(self.decoder), params["decoder"], variables, z, train=train)
-
-    def _filled(self, part: Part | None) -> Part:
-        if part is None:
-            raise ValueError("a part is lacking; call sized(*rows), as train does, or give all networks.")
-        return part
+        return applied(filled(self, self.decoder), params["decoder"], variables, z, train=train)
 
     @property
     def _encoding(self) -> Descent:
@@ -340,13 +330,3 @@ class NegativeSamplingVAE:
     @property
     def _decoding(self) -> Descent:
         return Descent(self.decoder_loss, self.optimiser(self.learning_rate), self.axis_name)
-
-
-def _applied(network: nn.Module, params: Params, variables: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:
-    """Return what a network makes, and its variables, which change in training alone."""
-    given = {"params": params, **variables}
-    if not (train and variables):
-        return network.apply(given, x), variables
-    # What is written down for later passes is no part of what this one is worth.
-    made, variables = network.apply(given, x, mutable=list(variables))
-    return made, jax.lax.stop_gradient(variables)

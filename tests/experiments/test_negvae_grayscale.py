@@ -61,12 +61,15 @@ def test_every_cell_is_measured_and_written(small, tmp_path, monkeypatch):
 
 
 def test_what_is_trained_is_the_released_protocol():
-    config = strangers.configure(data.Images("mnist"), methods.Bernoulli(), data.Images("kmnist"), 1, 10)
+    config = strangers.configure(
+        data.Images("mnist"), methods.Bernoulli(), methods.Auxiliary(), data.Images("kmnist"), 1, 10
+    )
     assert config.data == data.Together((data.Images("mnist"), data.Images("kmnist")))
     assert (config.batch_size, config.method.learning_rate, config.method.shift) == (50, 1e-4, None)
     assert config.method.optimiser is tensorflow_rmsprop
     assert isinstance(config.method.negatives, methods.Auxiliary)
-    assert strangers.configure(data.Images("mnist"), methods.Bernoulli(), None, 1, 10).method.negatives is None
+    alone = strangers.configure(data.Images("mnist"), methods.Bernoulli(), None, None, 1, 10)
+    assert (alone.data, alone.method.negatives) == (data.Images("mnist"), None)
 
 
 def test_the_paper_s_table_is_whole():

@@ -91,7 +91,7 @@ def test_the_default_fits_the_data():
     given = methods.EVL(scheme=methods.Own(4)).sized((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
     assert (given.given, given.generator.given) == (2, 2)
     assert methods.EVL(head=nets.MLP((4, 1))).sized(ROW).generator.widths[-1] == 3
-    with pytest.raises(ValueError, match="no generator yet"):
+    with pytest.raises(ValueError, match="EVL lacks a part"):
         methods.EVL().init(jax.random.key(0), X)
 
 

@@ -97,7 +97,7 @@ def test_networks_that_do_not_fit_are_told():
         gan(generator=nets.MLP((3,))).sized(ROW)
     with pytest.raises(ValueError, match="it must give one, the score"):
         gan(discriminator=nets.MLP((2,))).sized(ROW)
-    with pytest.raises(ValueError, match="lacks a network"):
+    with pytest.raises(ValueError, match="RelativisticGAN lacks a part"):
         methods.RelativisticGAN().init(jax.random.key(0), X)
     with pytest.raises(TypeError, match="one table of floating-point rows"):
         gan().sized(ROW, ROW)
