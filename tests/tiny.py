@@ -109,6 +109,7 @@ METHODS = {
         shift=2.0,
         reconstructed=0.5,
         optimiser=optax.sgd,
+        learning_rate=0.01,
     ),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
@@ -122,6 +123,7 @@ METHODS |= CONDITIONAL
 # by half a nat.
 FALLS = {
     "evl": ("distance", lambda first, last: last < 0.7 * first),
+    "vae": ("loss", lambda first, last: last < 0.7 * first),
     "mixture density": ("loss", lambda first, last: last < first - 0.5),
     "classifier": ("loss", lambda first, last: last < 0.7 * first),
 }
