@@ -44,7 +44,7 @@ PUBLISHED = {
     ("letters", "mnist", "bernoulli"): ((0.58, 0.37), (0.58, 0.45), (0.73, 0.75)),
     ("letters", "mnist", "gaussian"): ((0.67, 0.36), (0.58, 0.43), (0.65, 0.64)),
 }
-EPOCHS, EPOCH = 100, 1_200  # the paper's, of 60,000 images
+EPOCHS, EPOCH, TESTED = 100, 1_200, 10_000  # the paper's, of 60,000 images; and test images of each set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +63,12 @@ class Experiment:
     """The first of them."""
     steps: int = 300
     """Of 50 images and 50 negatives."""
-    tested: int = strangers.TESTED
-    """Test images of each set."""
+    tested: int = 2_000
+    """Test images of each set; the paper has 10,000."""
     upright: bool = False
     """Letters as they are read."""
     paper: bool = False
-    """A hundred epochs."""
+    """A hundred epochs, 10,000 test images."""
     quick: bool = False
     """A few minutes: Fashion-MNIST, Bernoulli, 20 steps, 200 test images."""
     runs: pathlib.Path = pathlib.Path("runs/negvae_grayscale")
@@ -79,6 +79,10 @@ class Experiment:
     def length(self) -> int:
         """Return how many steps are trained."""
         return EPOCHS * EPOCH if self.paper else self.steps
+
+    def asked(self) -> int:
+        """Return how many test images of each set are asked about."""
+        return TESTED if self.paper else self.tested
 
     def images(self, name: str, split: str) -> Any:
         """Return a set."""
@@ -110,7 +114,7 @@ def measured(experiment: Experiment, inlier: str, noise: str, source: str, seed:
             {name: experiment.images(name, "test") for name in asked},
             experiment.runs,
             "-".join(filter(None, (inlier, noise, source, auxiliary, str(seed)))),
-            experiment.tested,
+            experiment.asked(),
             train=source != "untrained",
         )
         found |= {name: cell[name] for name in asked}
@@ -154,7 +158,7 @@ def run(experiment: Experiment) -> report.Table:
                 kept[line] = [cell[stranger] for cell in cells]
     steps = experiment.length()
     remark = (
-        f"Trained {steps:,} steps of 50 images (the paper: {EPOCHS * EPOCH:,}); {experiment.tested:,} test images of "
+        f"Trained {steps:,} steps of 50 images (the paper: {EPOCHS * EPOCH:,}); {experiment.asked():,} test images of "
         "each set; chance is 0.5. The third set gives auxiliary negatives."
     )
     table = report.Table("negvae_grayscale", TITLE, strangers.COLUMNS, rows, [remark])
