@@ -1,8 +1,8 @@
 """Table 1 of Csiszarik, Benko and Varga, Negative sampling in variational autoencoders (2019): 28 by 28 pixels.
 
-    python -m experiments.negvae_grayscale                                # one seed, 300 steps: hours on two CPU cores
+    python -m experiments.negvae_grayscale                        # one epoch, a narrow decoder: 90 minutes a seed
     python -m experiments.negvae_grayscale --seeds 5 --paper --out experiments/results    # meant for a GPU
-    python -m experiments.negvae_grayscale --quick                        # one pair, a few steps
+    python -m experiments.negvae_grayscale --quick                # one inlier, a few steps
 
 Of three sets one is learned, and the test images of another are to be told from its own; the third gives auxiliary
 negatives. The letters stand as TensorFlow Datasets has them, transposed, as in the paper, and `--upright` turns them;
@@ -12,13 +12,16 @@ others, `bits less complexity` is the one that is named beforehand as the best t
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import tyro
 
-from experiments import report, strangers
+import jaxgen
+from experiments import report, strangers, strangers_report
 from jaxgen import data, methods
 
 TITLE = "Table 1: strangers among images of 28 by 28 pixels"
@@ -44,12 +47,11 @@ PUBLISHED = {
     ("letters", "mnist", "bernoulli"): ((0.58, 0.37), (0.58, 0.45), (0.73, 0.75)),
     ("letters", "mnist", "gaussian"): ((0.67, 0.36), (0.58, 0.43), (0.65, 0.64)),
 }
-EPOCHS, EPOCH, TESTED = 100, 1_200, 10_000  # the paper's, of 60,000 images; and test images of each set
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which sets, how many seeds, how long."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(strangers_report.Experiment):
+    """Which sets, and how much of them."""
 
     inliers: tuple[str, ...] = tuple(SETS)
     """Sets to learn."""
@@ -57,32 +59,12 @@ class Experiment:
     """Noise models."""
     sources: tuple[str, ...] = tuple(SOURCES)
     """Sources of negatives, and untrained networks."""
-    seeds: int = 1
-    """How many seeds."""
-    first: int = 1
-    """The first of them."""
-    steps: int = 300
-    """Of 50 images and 50 negatives."""
-    tested: int = 2_000
-    """Test images of each set; the paper has 10,000."""
     upright: bool = False
     """Letters as they are read."""
-    paper: bool = False
-    """A hundred epochs, 10,000 test images."""
-    quick: bool = False
-    """A few minutes: Fashion-MNIST, Bernoulli, 20 steps, 200 test images."""
     runs: pathlib.Path = pathlib.Path("runs/negvae_grayscale")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/negvae_grayscale")
     """Where the table goes."""
-
-    def length(self) -> int:
-        """Return how many steps are trained."""
-        return EPOCHS * EPOCH if self.paper else self.steps
-
-    def asked(self) -> int:
-        """Return how many test images of each set are asked about."""
-        return TESTED if self.paper else self.tested
 
     def images(self, name: str, split: str) -> Any:
         """Return a set."""
@@ -90,35 +72,32 @@ class Experiment:
         return strangers.Upright(images) if self.upright and name == "letters" else images
 
 
-def measured(experiment: Experiment, inlier: str, noise: str, source: str, seed: int) -> dict[str, Any]:
-    """Train and ask about every other set; one with auxiliary negatives is asked about the third alone."""
-    others = [name for name in SETS if name != inlier]
-    found: dict[str, Any] = {}
-    # With auxiliary negatives there are two trainings, each asked about the set that it has not seen.
-    trained: list[tuple[str, list[str]]] = [("", others)]
-    if source == "auxiliary":
-        trained = [(auxiliary, [asked]) for auxiliary, asked in itertools.permutations(others)]
-    for auxiliary, asked in trained:
-        config = strangers.configure(
-            experiment.images(inlier, "train"),
-            strangers.NOISES[noise],
-            NEGATIVES.get(source),
-            experiment.images(auxiliary, "train") if auxiliary else None,
-            seed,
-            experiment.length(),
-        )
-        cell = strangers.cell(
-            config,
-            experiment.images(inlier, "test"),
-            experiment.images(inlier, "train"),
-            {name: experiment.images(name, "test") for name in asked},
-            experiment.runs,
-            "-".join(filter(None, (inlier, noise, source, auxiliary, str(seed)))),
-            experiment.asked(),
-            train=source != "untrained",
-        )
-        found |= {name: cell[name] for name in asked}
-    return found
+def models(experiment: Experiment) -> Iterator[strangers.Asked]:
+    """Return what is asked about what; one with auxiliary negatives is asked about the third set alone."""
+    for inlier, noise, source in itertools.product(experiment.inliers, experiment.noises, experiment.sources):
+        others = [name for name in SETS if name != inlier]
+        seen = list(others) if source == "auxiliary" else [""]
+        for auxiliary in seen:
+            asked = [name for name in others if name != auxiliary]
+            place = list(SOURCES).index(source)
+            paper = {TITLES[name]: PUBLISHED[inlier, name, noise][place] for name in asked if place < 3}
+            yield strangers.Asked(
+                f"{TITLES[inlier]}, {noise}, {SOURCES[source]}",
+                "-".join(filter(None, (inlier, noise, source, auxiliary))),
+                functools.partial(configure, experiment, inlier, noise, source, auxiliary),
+                experiment.images(inlier, "test"),
+                experiment.images(inlier, "train"),
+                {TITLES[name]: experiment.images(name, "test") for name in asked},
+                paper,
+                train=source != "untrained",
+            )
+
+
+def configure(experiment: Experiment, inlier: str, noise: str, source: str, auxiliary: str, seed: int) -> jaxgen.Config:
+    """Return what is trained."""
+    method = strangers.grayscale(strangers.NOISES[noise], NEGATIVES.get(source), experiment.features())
+    others = experiment.images(auxiliary, "train") if auxiliary else None
+    return strangers.configure(method, experiment.images(inlier, "train"), seed, experiment.length(), others)
 
 
 def run(experiment: Experiment) -> report.Table:
@@ -131,41 +110,23 @@ def run(experiment: Experiment) -> report.Table:
         )
     if experiment.quick:
         runs = experiment.runs / "quick"
-        experiment = dataclasses.replace(
-            experiment,
-            inliers=experiment.inliers[:1],
-            noises=experiment.noises[:1],
-            seeds=1,
-            paper=False,
-            steps=min(experiment.steps, 20),
-            tested=min(experiment.tested, 200),
-            runs=runs,
-            out=runs,
-        )
-    rows, kept = [], {}
-    for inlier, noise in itertools.product(experiment.inliers, experiment.noises):
-        for source in experiment.sources:
-            cells = []
-            for seed in range(experiment.first, experiment.first + experiment.seeds):
-                print(f"{TITLES[inlier]}, {noise}, {SOURCES[source]}, seed {seed}", flush=True)
-                cells.append(measured(experiment, inlier, noise, source, seed))
-            for stranger in cells[0]:
-                line = f"{TITLES[inlier]} / {TITLES[stranger]}, {noise}: {SOURCES[source]}"
-                place = list(SOURCES).index(source)
-                known = PUBLISHED[inlier, stranger, noise]
-                paper = dict(zip(("bpd", "kl"), known[place], strict=True)) if place < 3 else {}
-                rows.append(report.Row.of(line, [cell[stranger]["auroc"] for cell in cells], strangers.COLUMNS, paper))
-                kept[line] = [cell[stranger] for cell in cells]
-    steps = experiment.length()
+        first = {"inliers": experiment.inliers[:1], "noises": experiment.noises[:1]}
+        experiment = experiment.hurried(runs=runs, out=runs, **first)
     remark = (
-        f"Trained {steps:,} steps of 50 images (the paper: {EPOCHS * EPOCH:,}); {experiment.asked():,} test images of "
-        "each set; chance is 0.5. The third set gives auxiliary negatives."
+        f"Trained {experiment.length():,} steps of 50 images (the paper: {100 * strangers_report.EPOCH:,}), the "
+        f"decoder's last hidden layer {experiment.features()} wide (the paper: {strangers.WIDTH}). The third set gives "
+        f"auxiliary negatives. Letters {'upright' if experiment.upright else 'transposed, as TFDS stores them'}."
     )
-    table = report.Table("negvae_grayscale", TITLE, strangers.COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
-    table.write(experiment.out, {"cells": kept, "upright": experiment.upright, "steps": steps})
-    print(f"written: {experiment.out / 'negvae_grayscale'}.{{json,md}}")
-    return table
+    listed = list(models(experiment))
+    return strangers_report.tabulated(
+        "negvae_grayscale_upright" if experiment.upright else "negvae_grayscale",
+        TITLE,
+        listed,
+        experiment,
+        experiment.runs,
+        experiment.out,
+        [remark],
+    )
 
 
 if __name__ == "__main__":

@@ -3,30 +3,26 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments import anomalies, report, trials
-from jaxgen import data, methods, metrics
+from experiments import anomalies, trials
+from jaxgen import data, methods, metrics, nets
 from jaxgen.descent import tensorflow_rmsprop
 from jaxgen.description import describe
 
-__all__ = ["COLUMNS", "NOISES", "SCORES", "Upright", "cell", "configure"]
+__all__ = ["NOISES", "WIDTH", "Asked", "Flipped", "Upright", "asked", "configure", "grayscale", "model"]
 
 TRAINING = 5_000  # images of typicality at most
-IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes 25 times as long as encoding it
+IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes longer than encoding it
 BATCH, ROWS = 50, 200  # images in a step; scored at a time
-SCORES = {
-    "bpd": "bits",
-    "kl": "KL",
-    "bound": "importance weighted bits",
-    "reconstruction": "reconstruction",
-    "corrected": "bits less complexity",
-    "typicality": "typicality",
-}
-COLUMNS = [report.Column(name, f"AUROC by {told}") for name, told in SCORES.items()]
+FITTED = 200  # images of each set to which latent laws are fitted, for likelihood regret
+WIDTH = 256  # features of the decoder's last hidden layer, in the paper
 NOISES: dict[str, methods.noise.Noise] = {"bernoulli": methods.Bernoulli(), "gaussian": methods.Gaussian()}
 
 
@@ -38,39 +34,158 @@ class Upright:
         images: the set.
     """
 
-    images: data.Images
+    images: Any
 
     def tables(self) -> tuple[np.ndarray]:
         """Return the images with rows and columns exchanged, as the one table."""
         return (np.ascontiguousarray(self.images.tables()[0].swapaxes(1, 2)),)
 
 
-def configure(
-    inlier: Any,
-    noise: methods.noise.Noise,
-    source: methods.negatives.Negatives | None,
-    auxiliary: Any,
-    seed: int,
-    steps: int,
-) -> jaxgen.Config:
-    """Return what is trained: the released optimiser and networks.
+@dataclasses.dataclass(frozen=True)
+class Flipped:
+    """Images as a mirror shows them.
+
+    Attributes:
+        images: the set.
+    """
+
+    images: Any
+
+    def tables(self) -> tuple[np.ndarray]:
+        """Return the images with left and right exchanged, as the one table."""
+        return (np.ascontiguousarray(self.images.tables()[0][:, :, ::-1]),)
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A model, and what it is asked about.
+
+    Attributes:
+        title: first part of its lines in a table.
+        name: of its cells.
+        config: takes a seed to what is trained.
+        inlier: its test images.
+        known: its training images, from which typicality is counted.
+        strangers: test images of other sets, by title.
+        paper: AUROC by bits and by KL, as far as they are printed, by title.
+        train: whether it is.
+    """
+
+    title: str
+    name: str
+    config: Callable[[int], jaxgen.Config]
+    inlier: Any
+    known: Any
+    strangers: Mapping[str, Any]
+    paper: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    train: bool = True
+
+    def place(self, runs: pathlib.Path, seed: int) -> pathlib.Path:
+        """Return where its checkpoints are, and its cell with another ending."""
+        return trials.place(runs, f"{self.name}-{seed}", describe(self.config(seed)))
+
+
+def grayscale(
+    noise: methods.noise.Noise, negatives: methods.negatives.Negatives | None, width: int = WIDTH, **changes: Any
+) -> methods.NegativeSamplingVAE:
+    """Return what learns images of 28 by 28 with the released optimiser.
 
     Args:
-        inlier: the set to learn.
         noise: a noise model.
-        source: of negatives.
-        auxiliary: the set that `methods.Auxiliary()` takes them from; None for other sources.
+        negatives: their source.
+        width: features of the decoder's last hidden layer, where nine tenths of the arithmetic are at the paper's.
+        **changes: other fields.
+
+    Returns:
+        The method.
+    """
+    decoder = nets.ConvDecoder(layers=((32, 5, 2), (32, 5, 2), (width, 5, 1)))
+    return methods.NegativeSamplingVAE(
+        decoder=decoder,
+        noise=noise,
+        negatives=negatives,
+        optimiser=tensorflow_rmsprop,
+        importance=IMPORTANCE,
+        **changes,
+    )
+
+
+def configure(
+    method: methods.NegativeSamplingVAE, images: Any, seed: int, steps: int, others: Any = None
+) -> jaxgen.Config:
+    """Return what is trained.
+
+    Args:
+        method: learns.
+        images: the set to learn.
         seed: of the training.
         steps: of 50 images, and as many negatives.
+        others: the set that `methods.Auxiliary()` takes its negatives from; None for other sources.
 
     Returns:
         The configuration.
     """
-    tables = inlier if auxiliary is None else data.Together((inlier, auxiliary))
-    method = methods.NegativeSamplingVAE(
-        noise=noise, negatives=source, optimiser=tensorflow_rmsprop, importance=IMPORTANCE
-    )
+    tables = images if others is None else data.Together((images, others))
     return jaxgen.Config(method, tables, steps=steps, batch_size=BATCH, every=trials.segment(steps), seed=seed)
+
+
+def model(asked: Asked, runs: pathlib.Path, seed: int) -> tuple[Any, Any, dict[str, Any]]:
+    """Return method, state, and what `trials.networks` tells of the training."""
+    return trials.networks(asked.config(seed), asked.place(runs, seed), train=asked.train)
+
+
+def asked(asked: Asked, runs: pathlib.Path, count: int, seed: int) -> dict[str, Any]:
+    """Train, or leave untrained, and tell test images of other sets from those of its own.
+
+    Args:
+        asked: the model, and the sets.
+        runs: where cells and checkpoints are kept.
+        count: test images of each set.
+        seed: of the training.
+
+    Returns:
+        By stranger, and for the `inlier`, mean `bpd` and `kl`, and each image's `nats` by the importance weighted
+        bound; of strangers the AUROC by each score, with its bootstrap interval; the training's history and seconds.
+    """
+    identity = {
+        "config": describe(asked.config(seed)),
+        "trained": asked.train,
+        "inlier": describe(asked.inlier),
+        "known": describe(asked.known),
+        "strangers": {title: describe(images) for title, images in asked.strangers.items()},
+        "count": [count, TRAINING, FITTED],
+    }
+
+    def compute() -> dict[str, Any]:
+        method, state, spent = model(asked, runs, seed)
+        usual = anomalies.scores(method, state, tested(asked.known, min(count, TRAINING)), ROWS)["bpd"]
+
+        def judged(images: Any) -> dict[str, np.ndarray]:
+            x = tested(images, count)
+            found = anomalies.scores(method, state, x, ROWS)
+            found["corrected"] = found["bpd"] - _complexity(images, count)
+            found["typicality"] = metrics.typicality(found["bpd"], usual)
+            if asked.train and method.negatives is None:
+                found["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:FITTED])))
+            return found
+
+        def told(found: dict[str, np.ndarray]) -> dict[str, Any]:
+            nats = found["bound"] * tested(asked.inlier, 1).size * np.log(2)
+            means = {name: float(found[name].mean()) for name in ("bpd", "kl")}
+            return {**means, "nats": [round(float(number), 3) for number in nats]}
+
+        own = judged(asked.inlier)
+        result: dict[str, Any] = {"inlier": told(own), **spent}
+        for title, images in asked.strangers.items():
+            other = judged(images)
+            result[title] = {
+                "auroc": {score: metrics.auroc(own[score], other[score]) for score in own},
+                "interval": {score: list(metrics.bootstrap(own[score], other[score], repeats=200)) for score in own},
+                **told(other),
+            }
+        return result
+
+    return trials.remembered(asked.place(runs, seed).with_suffix(".json"), identity, compute)
 
 
 @functools.cache
@@ -84,63 +199,6 @@ def _complexity(images: Any, count: int) -> np.ndarray:
     return metrics.complexity(tested(images, count))
 
 
-def cell(
-    config: jaxgen.Config,
-    inlier: Any,
-    known: Any,
-    strangers: dict[str, Any],
-    runs: pathlib.Path,
-    name: str,
-    count: int,
-    *,
-    train: bool = True,
-) -> dict[str, Any]:
-    """Train, or leave untrained, and tell test images of other sets from those of its own.
-
-    Args:
-        config: what is trained.
-        inlier: its test set.
-        known: its training set, from which typicality is counted.
-        strangers: other test sets by name.
-        runs: where cells and checkpoints are kept.
-        name: of the cell.
-        count: test images of each set.
-        train: whether it is.
-
-    Returns:
-        By stranger, the AUROC by each score, with its bootstrap interval; mean `bpd` and `kl` of the inliers and of
-        each stranger; the training's history and seconds.
-    """
-    identity = {
-        "config": describe(config),
-        "trained": train,
-        "inlier": describe(inlier),
-        "known": describe(known),
-        "strangers": {title: describe(images) for title, images in strangers.items()},
-        "count": [count, TRAINING],
-    }
-    where = trials.place(runs, name, describe(config))
-
-    def compute() -> dict[str, Any]:
-        method, state, spent = trials.networks(config, where, train=train)
-        usual = anomalies.scores(method, state, tested(known, min(count, TRAINING)), ROWS)["bpd"]
-
-        def judged(images: Any) -> dict[str, np.ndarray]:
-            found = anomalies.scores(method, state, tested(images, count), ROWS)
-            found["corrected"] = found["bpd"] - _complexity(images, count)
-            found["typicality"] = metrics.typicality(found["bpd"], usual)
-            return found
-
-        own = judged(inlier)
-        means = lambda found: {name: float(found[name].mean()) for name in ("bpd", "kl")}
-        result: dict[str, Any] = {"inlier": means(own), **spent}
-        for title, images in strangers.items():
-            other = judged(images)
-            result[title] = {
-                "auroc": {score: metrics.auroc(own[score], other[score]) for score in SCORES},
-                "interval": {score: list(metrics.bootstrap(own[score], other[score], repeats=200)) for score in SCORES},
-                **means(other),
-            }
-        return result
-
-    return trials.remembered(where.with_suffix(".json"), identity, compute)
+@functools.partial(jax.jit, static_argnums=0)
+def _regret(method: Any, state: Any, x: Any) -> Any:
+    return method.regret(jax.random.key(0), state, data.take(x, jnp.arange(x.shape[0])))

@@ -1,0 +1,139 @@
+"""Tables of autoencoders that are asked about images of other sets, and how much of them is measured."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from experiments import report, strangers
+from jaxgen import metrics
+from jaxgen.description import describe
+
+__all__ = ["COLUMNS", "EPOCH", "Experiment", "tabulated"]
+
+# The paper's two scores, and the field's others.
+SCORES = {
+    "bpd": "bits",
+    "kl": "KL",
+    "bound": "importance weighted bits",
+    "reconstruction": "reconstruction",
+    "corrected": "bits less complexity",
+    "typicality": "typicality",
+    "regret": "likelihood regret",
+    "waic": "WAIC",
+}
+MEANS = {"own_bpd": "own bits", "other_bpd": "the other's", "own_kl": "own KL, nats", "other_kl": "the other's"}
+COLUMNS = [report.Column(name, f"AUROC by {told}") for name, told in SCORES.items()]
+COLUMNS += [report.Column(name, told, 2) for name, told in MEANS.items()]
+TESTED = 10_000  # test images of each set in the paper
+EPOCH = 1_200  # steps of 50 of 60,000 images
+
+Some = TypeVar("Some", bound="Experiment")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """How many seeds, how long, how many images."""
+
+    seeds: int = 1
+    """How many seeds."""
+    first: int = 1
+    """The first of them."""
+    steps: int = EPOCH
+    """Of 50 images and 50 negatives."""
+    width: int = 32
+    """Features of the last hidden layer of decoders for 28 by 28; the paper has 256."""
+    tested: int = 2_000
+    """Test images of each set; the paper has 10,000."""
+    paper: bool = False
+    """The paper's epochs, width and test images."""
+    quick: bool = False
+    """A few minutes: one seed, 20 steps, 200 test images, the first of every choice."""
+
+    def length(self, epochs: int = 100) -> int:
+        """Return how many steps are trained, where the paper trains so many epochs of 60,000 images."""
+        return epochs * EPOCH if self.paper else self.steps
+
+    def features(self) -> int:
+        """Return how wide decoders are."""
+        return strangers.WIDTH if self.paper else self.width
+
+    def asked(self) -> int:
+        """Return how many test images of each set are asked about."""
+        return TESTED if self.paper else self.tested
+
+    def hurried(self: Some, **changes: Any) -> Some:
+        """Return the same as `quick` has it, and with other changes."""
+        steps, tested = min(self.steps, 20), min(self.tested, 200)
+        return dataclasses.replace(self, seeds=1, paper=False, steps=steps, tested=tested, **changes)
+
+
+def tabulated(
+    name: str,
+    title: str,
+    models: Sequence[strangers.Asked],
+    experiment: Experiment,
+    runs: pathlib.Path,
+    out: pathlib.Path,
+    remarks: Sequence[str] = (),
+) -> report.Table:
+    """Train and ask every model with every seed, print the table, and write it.
+
+    Args:
+        name: of the table's files.
+        title: of the table.
+        models: what is asked about what.
+        experiment: how many seeds and images.
+        runs: where cells and checkpoints are kept.
+        out: where the table goes.
+        remarks: sentences below it.
+
+    Returns:
+        The table: a line for each model and stranger.
+    """
+    rows, kept, configs = [], {}, {}
+    for asked in models:
+        cells = []
+        for seed in range(experiment.first, experiment.first + experiment.seeds):
+            print(f"{asked.title}, seed {seed}", flush=True)
+            cells.append(strangers.asked(asked, runs, experiment.asked(), seed))
+        configs[asked.title] = describe(asked.config(experiment.first))
+        for stranger in asked.strangers:
+            row = _line(asked, stranger, cells)
+            rows.append(row)
+            kept[row.title] = [_short(cell, stranger) for cell in cells]
+    remarks = [
+        f"{experiment.asked():,} test images of each set, of which {strangers.FITTED} for likelihood regret, which "
+        "models without negatives are asked for; WAIC is over the seeds; chance is 0.5. Bits are for each dimension.",
+        *remarks,
+    ]
+    table = report.Table(name, title, COLUMNS, rows, [" ".join(remarks)])
+    print(f"\n{table}\n")
+    table.write(out, {"cells": kept, "configs": configs})
+    print(f"written: {out / name}.{{json,md}}")
+    return table
+
+
+def _line(asked: strangers.Asked, stranger: str, cells: Sequence[dict[str, Any]]) -> report.Row:
+    values = [
+        {
+            **cell[stranger]["auroc"],
+            **{f"own_{name}": cell["inlier"][name] for name in ("bpd", "kl")},
+            **{f"other_{name}": cell[stranger][name] for name in ("bpd", "kl")},
+        }
+        for cell in cells
+    ]
+    if len(cells) > 1:
+        nats = [np.array([cell[of]["nats"] for cell in cells]) for of in ("inlier", stranger)]
+        values[0]["waic"] = metrics.auroc(*map(metrics.waic, nats))
+    paper = dict(zip(("bpd", "kl"), asked.paper.get(stranger, ()), strict=False))
+    return report.Row.of(f"{asked.title} / {stranger}", values, COLUMNS, paper)
+
+
+def _short(cell: dict[str, Any], stranger: str) -> dict[str, Any]:
+    """Leave out what is told of each image."""
+    found = {name: cell[name] for name in ("inlier", stranger, "seconds", "history") if name in cell}
+    return json.loads(json.dumps(found), object_hook=lambda part: {k: v for k, v in part.items() if k != "nats"})
