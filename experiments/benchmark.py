@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments import contenders, energy_races, report, trials
+from experiments import autoencoder_races, contenders, energy_races, report, trials
 from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -48,6 +48,8 @@ RACES: dict[str, Callable[[bool], list[contenders.Contender]]] = {
     "plane": energy_races.plane,
     "digits": energy_races.digits,
     "chains": energy_races.chains,
+    "auxiliary": autoencoder_races.auxiliary,
+    "adversarial": autoencoder_races.adversarial,
 }
 PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
 
@@ -81,8 +83,8 @@ def run(experiment: Experiment) -> report.Table:
     remarks = [
         f"Medians of {experiment.repeats} repeats, in each of which every contender runs once, and between what they "
         "lie; `jaxgen is faster` compares the race's first line with the others, repeat by repeat.",
-        "Arithmetic is that of the line's own matrix products and convolutions, of energies' training steps what XLA "
-        "counts in jaxgen's; the peak is the best rate of a "
+        "Arithmetic is that of the line's own matrix products and convolutions, of steps of energies and autoencoders "
+        "what XLA counts in jaxgen's; the peak is the best rate of a "
         f"{PRODUCT} x {PRODUCT} matrix product in float32 that any library reached among "
         f"{PRODUCTS} between any two repeats: " + "; ".join(_told(name, details[name]) for name in details) + ".",
         "Peak resident memory is that of a fresh process that compiles and runs once.",

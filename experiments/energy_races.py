@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments.contenders import Contender, Ready
+from experiments.contenders import Contender, Ready, equal
 from jaxgen import data, methods, nets, samplers
 from jaxgen.data.tables import row_specs
 from jaxgen.loop import iterate
@@ -86,7 +86,7 @@ def chains(quick: bool) -> list[Contender]:
             return jax.lax.scan(move, state, jax.random.split(key, steps))[0]
 
         begun = jax.jit(lambda p: jax.vmap(blackjax.mala(density(p), step_size).init)(start))(params)
-        _equal(float(jnp.mean(jax.vmap(density(params))(start))), float(jnp.mean(begun.logdensity)))
+        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(jnp.mean(begun.logdensity)))
         return prepared(step, begun)
 
     def eager() -> Ready:
@@ -99,7 +99,7 @@ def chains(quick: bool) -> list[Contender]:
         energy = eager_energies.adopt(dense((2, *hidden, 1), eager_energies.leaky), params[0]["params"])
         generator = eager_energies.adopt(dense((2, *hidden, 2)), params[1]["params"])
         walk = eager_energies.Chains(energy, generator, torch.tensor(np.array(start)), step_size)
-        _equal(float(jnp.mean(jax.vmap(density(params))(start))), float(walk.place[1].mean()))
+        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(walk.place[1].mean()))
 
         def run() -> None:
             for _ in range(steps):
@@ -160,10 +160,10 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     first, second = jax.random.split(key)
     made, variables = state.generator.params, state.generator.variables
     ours = float(method.critic_loss(key, state.critic.params, {}, x, made, variables)[0])
-    _equal(ours, float(theirs.critic_loss(*torch_of(x, draw(first))).detach()))
+    equal(ours, float(theirs.critic_loss(*torch_of(x, draw(first))).detach()))
     ours = float(method.generator_loss(key, made, variables, state.critic.params, rows)[0])
     strangers = methods.shuffled_rows(second, draw(first))
-    _equal(ours, float(theirs.generator_loss(*torch_of(draw(first), strangers)).detach()))
+    equal(ours, float(theirs.generator_loss(*torch_of(draw(first), strangers)).detach()))
     batches = torch.tensor(np.array(table[: steps * config.batch_size])).split(config.batch_size)
 
     def run() -> None:
@@ -190,8 +190,3 @@ def _arithmetic(method: Any, x: Any) -> float:
     return method.n_critic * count(judge, critic.params, share, generator.params, generator.variables) + count(
         make, generator.params, generator.variables, critic.params
     )
-
-
-def _equal(ours: float, theirs: float) -> None:
-    if not abs(ours - theirs) <= 1e-4 * max(abs(ours), 1e-2):
-        raise SystemExit(f"the numbers are {ours} and {theirs}: the contenders do not do the same.")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import baselines, benchmark, contenders, energy_races
+from experiments import autoencoder_races, baselines, benchmark, contenders, energy_races
 from jaxgen import data, nets
 from jaxgen.description import rebuild
 from jaxgen.parallel import Layout
@@ -97,18 +97,18 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
     contender.prepare().run()
     value = eager.value
     monkeypatch.setattr(eager, "value", lambda *given: 1.001 * value(*given))
-    with pytest.raises(SystemExit, match="do not take the same step"):
+    with pytest.raises(SystemExit, match="do not do the same"):
         contender.prepare()
 
 
 @needs_torch
-@pytest.mark.parametrize("name", ["plane", "digits", "chains"])
-def test_pytorch_does_the_same_to_energies(name, monkeypatch):
+@pytest.mark.parametrize("name", ["plane", "digits", "chains", "auxiliary", "adversarial"])
+def test_pytorch_does_the_same(name, monkeypatch):
     """The races compare losses, or log-densities, and refuse others."""
     (contender,) = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
     contender.prepare().run()
-    equal = energy_races._equal
-    monkeypatch.setattr(energy_races, "_equal", lambda ours, theirs: equal(ours, 1.001 * theirs))
+    races = autoencoder_races if name in ("auxiliary", "adversarial") else energy_races
+    monkeypatch.setattr(races, "equal", lambda ours, theirs: contenders.equal(ours, 1.001 * theirs))
     with pytest.raises(SystemExit, match="do not do the same"):
         contender.prepare()
 

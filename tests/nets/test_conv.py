@@ -32,13 +32,18 @@ SMALL = {  # fewer pixels than the kernel has
     "apart": (((2, 2), (2, 3)), (1, 2), (3, 3), ((1, 1), (2, 1))),
     "both apart": (((3, 2), (2, 2)), (1, 1), (3, 3), ((2, 1), (1, 2))),
 }
+THIN = {  # one or three colours of many features
+    "one colour": (("SAME", (1, 1), (4, 3), ((1, 1), (1, 1))), 1),
+    "three colours": ((((2, -1), (0, 3)), (1, 1), (3, 3), ((1, 1), (1, 1))), 3),
+    "transposed": ((((1, 1), (1, 1)), (1, 1), (3, 3), ((2, 1), (1, 1))), 1),
+}
 
 
-def pair(kind, dtype, size=(9, 8)):
+def pair(kind, dtype, size=(9, 8), features=(2, 4)):
     padding, strides, kernel, (spread, dilation) = kind
     generator = np.random.default_rng(0)
-    x = jnp.asarray(generator.normal(size=(3, *size, 2)), dtype)
-    w = jnp.asarray(generator.normal(size=(*kernel, 2, 4)), dtype)
+    x = jnp.asarray(generator.normal(size=(3, *size, features[0])), dtype)
+    w = jnp.asarray(generator.normal(size=(*kernel, *features)), dtype)
     how = {"lhs_dilation": spread, "rhs_dilation": dilation, "dimension_numbers": LAYOUT}
     return x, w, lambda f: functools.partial(f, window_strides=strides, padding=padding, **how)
 
@@ -70,7 +75,29 @@ def test_of_images_smaller_than_the_kernel_too(kind):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
 
 
+@pytest.mark.parametrize("kind", THIN)
+def test_of_thin_kernels_too(kind):
+    how, colours = THIN[kind]
+    with jax.enable_x64(True):
+        x, w, how = pair(how, np.float64, features=(12, colours))
+        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
 LAX = jax.lax.conv_general_dilated
+
+
+def test_kernels_learn_from_a_batch_in_parts():
+    """Parts of eight images at least, each image in one."""
+    for images in (1, 8, 15, 16, 50, 100):
+        cuts = convolution._parts(np.zeros((images, 6, 6, 1)))
+        assert cuts[0] == 0
+        assert cuts[-1] == images
+        assert len(cuts) == 2 or min(np.diff(cuts)) >= 8
+    with jax.enable_x64(True):
+        x, w = jnp.asarray(np.random.default_rng(0).normal(size=(19, 6, 7, 2))), jnp.ones((3, 3, 2, 4))
+        gradient = lambda f: jax.grad(lambda w: jnp.sum(jnp.sin(f(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT))))(w)
+        np.testing.assert_allclose(gradient(nets.convolve), gradient(LAX), rtol=1e-10)
 
 
 def test_single_precision_and_one_loop():

@@ -1,0 +1,85 @@
+"""What the benchmark races of autoencoders: training steps with negative samples, by jaxgen and in eager PyTorch."""
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen
+from experiments import strangers
+from experiments.contenders import Contender, Ready, equal
+from jaxgen import data, methods
+from jaxgen.data.tables import row_specs
+from jaxgen.methods.negative_sampling_vae import Drawn
+
+__all__ = ["adversarial", "auxiliary"]
+
+
+def auxiliary(quick: bool) -> list[Contender]:
+    """The paper's step on images of 28 by 28 with those of another set for negatives."""
+    return _races("auxiliary", methods.Auxiliary(), quick)
+
+
+def adversarial(quick: bool) -> list[Contender]:
+    """The same with the model's own samples, by which the decoder is trained too."""
+    return _races("adversarial", methods.Generated(), quick)
+
+
+def _races(name: str, negatives: Any, quick: bool) -> list[Contender]:
+    rows, width = (4, 4) if quick else (50, strangers.WIDTH)
+    x, others = np.random.default_rng(0).uniform(size=(2, 10 * rows, 28, 28, 1)).astype(np.float32)
+    tables = (x, others)[: 1 + negatives.tables]
+    method = strangers.grayscale(methods.Bernoulli(), negatives, width)
+    given: Any = data.Together((data.Arrays(x), data.Arrays(others))) if negatives.tables else data.Arrays(x)
+    config = jaxgen.Config(method, given, steps=1000, batch_size=rows, every=1)
+    flop = _arithmetic(method.sized(*row_specs(tables)), *(jnp.asarray(table[:rows]) for table in tables))
+    title = f"negatives {name}, 28 x 28, {rows} + {rows} rows"
+    return [
+        Contender.of(config, f"{title}: jaxgen", flop),
+        Contender(
+            f"{title}: eager PyTorch", 1, flop, lambda: _plain(config, (x, others), width), asked=1, needs="torch"
+        ),
+    ]
+
+
+def _plain(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: int) -> Ready:
+    """Make ready the same step in eager PyTorch, whose losses are compared for the same parameters and noise first."""
+    import torch
+
+    from experiments import eager_autoencoders, eager_energies
+
+    method: Any = config.method.sized(*row_specs(config.data.tables()))
+    rows, key = config.batch_size, jax.random.key(1)
+    x, others = (jnp.asarray(table[:rows]) for table in tables)
+    state = method.init(key, x)
+    made = eager_autoencoders.digits(method.latent_dim, width)
+    parts = (state.encoder.params, state.decoder.params["decoder"])
+    encoder, decoder = (eager_energies.adopt(net, part) for net, part in zip(made, parts, strict=True))
+    theirs = eager_autoencoders.Autoencoders(
+        encoder,
+        decoder,
+        method.latent_dim,
+        method.shift,
+        adversarial=method.negatives.adversarial > 0,
+    )
+    noise, prior = jax.random.normal(key, (2, rows, method.latent_dim))
+    drawn = Drawn(x, noise, prior, others, noise)
+    torch_of = lambda *arrays: [torch.tensor(np.array(array)) for array in arrays]
+    given = [(part.params, part.variables) for part in (state.encoder, state.decoder)]
+    ours = float(method.encoder_loss(key, *given[0], drawn, given[1])[0])
+    loss, z = theirs.encoder_loss(*torch_of(x, others, noise))
+    equal(ours, float(loss.detach()))
+    ours = float(method.decoder_loss(key, *given[1], drawn, given[0], given[0])[0])
+    rows_of, prior_of = torch_of(x, prior)
+    equal(ours, float(theirs.decoder_loss(rows_of, z, prior_of).detach()))
+    batches = itertools.cycle(zip(*(torch.tensor(table).split(rows) for table in tables), strict=True))
+    return Ready(lambda: theirs.step(*next(batches)), {})
+
+
+def _arithmetic(method: Any, *tables: Any) -> float:
+    """Return the arithmetic of one step, as XLA counts it in what it makes of the step."""
+    state = jax.eval_shape(method.init, jax.random.key(0), *tables)
+    counted: Any = jax.jit(method.step).lower(jax.random.key(0), state, *tables).cost_analysis()
+    return counted["flops"]
