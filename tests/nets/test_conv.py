@@ -90,7 +90,7 @@ LAX = jax.lax.conv_general_dilated
 def test_kernels_learn_from_a_batch_in_parts():
     """Parts of eight images at least, each image in one."""
     for images in (1, 8, 15, 16, 50, 100):
-        cuts = convolution._parts(np.zeros((images, 6, 6, 1)))
+        cuts = convolution._parts(jnp.zeros((images, 6, 6, 1)))
         assert cuts[0] == 0
         assert cuts[-1] == images
         assert len(cuts) == 2 or min(np.diff(cuts)) >= 8
