@@ -6,15 +6,15 @@
 
 Of three sets one is learned, and the test images of another are to be told from its own; the third gives auxiliary
 negatives. The letters stand as TensorFlow Datasets has them, transposed, as in the paper, and `--upright` turns them;
-all 124,800 are learned from, where the paper draws 60,000 anew for every epoch.
+all 88,800 are learned from, where the paper draws 60,000 anew for every epoch.
 The paper's two scores are the bits for each dimension and the divergence of the latent law from the prior. Of the
-others, `bits less complexity` is the one that is named beforehand as the best that needs no negatives.
+others, `likelihood regret` of a model without negatives is named beforehand as the best that needs none: of all it told
+KMNIST best from Fashion-MNIST, a pair of no other table (seed 100: 0.92; bits less complexity 0.78, bits 0.69).
 """
 
 import dataclasses
 import functools
 import itertools
-import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,10 +61,6 @@ class Experiment(strangers_report.Experiment):
     """Sources of negatives, and untrained networks."""
     upright: bool = False
     """Letters as they are read."""
-    runs: pathlib.Path = pathlib.Path("runs/negvae_grayscale")
-    """Where cells and checkpoints are kept."""
-    out: pathlib.Path = pathlib.Path("runs/negvae_grayscale")
-    """Where the table goes."""
 
     def images(self, name: str, split: str) -> Any:
         """Return a set."""
@@ -80,7 +76,7 @@ def models(experiment: Experiment) -> Iterator[strangers.Asked]:
         for auxiliary in seen:
             asked = [name for name in others if name != auxiliary]
             place = list(SOURCES).index(source)
-            paper = {TITLES[name]: PUBLISHED[inlier, name, noise][place] for name in asked if place < 3}
+            published = {name: PUBLISHED[inlier, name, noise][place] for name in asked if place < 3}
             yield strangers.Asked(
                 f"{TITLES[inlier]}, {noise}, {SOURCES[source]}",
                 "-".join(filter(None, (inlier, noise, source, auxiliary))),
@@ -88,7 +84,7 @@ def models(experiment: Experiment) -> Iterator[strangers.Asked]:
                 experiment.images(inlier, "test"),
                 experiment.images(inlier, "train"),
                 {TITLES[name]: experiment.images(name, "test") for name in asked},
-                paper,
+                {TITLES[name]: dict(zip(("bpd", "kl"), paper, strict=True)) for name, paper in published.items()},
                 train=source != "untrained",
             )
 
@@ -109,24 +105,14 @@ def run(experiment: Experiment) -> report.Table:
             f"{', '.join(SOURCES)}."
         )
     if experiment.quick:
-        runs = experiment.runs / "quick"
-        first = {"inliers": experiment.inliers[:1], "noises": experiment.noises[:1]}
-        experiment = experiment.hurried(runs=runs, out=runs, **first)
-    remark = (
-        f"Trained {experiment.length():,} steps of 50 images (the paper: {100 * strangers_report.EPOCH:,}), the "
-        f"decoder's last hidden layer {experiment.features()} wide (the paper: {strangers.WIDTH}). The third set gives "
-        f"auxiliary negatives. Letters {'upright' if experiment.upright else 'transposed, as TFDS stores them'}."
-    )
-    listed = list(models(experiment))
-    return strangers_report.tabulated(
-        "negvae_grayscale_upright" if experiment.upright else "negvae_grayscale",
-        TITLE,
-        listed,
-        experiment,
-        experiment.runs,
-        experiment.out,
-        [remark],
-    )
+        experiment = experiment.hurried(inliers=experiment.inliers[:1], noises=experiment.noises[:1])
+    name = "negvae_grayscale_upright" if experiment.upright else "negvae_grayscale"
+    remarks = [
+        experiment.size(),
+        "The third set gives auxiliary negatives. Letters stand",
+        "upright." if experiment.upright else "transposed, as TensorFlow Datasets has them.",
+    ]
+    return strangers_report.tabulated(name, TITLE, list(models(experiment)), experiment, remarks)
 
 
 if __name__ == "__main__":

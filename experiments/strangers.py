@@ -21,7 +21,6 @@ __all__ = ["NOISES", "WIDTH", "Asked", "Flipped", "Upright", "asked", "configure
 TRAINING = 5_000  # images of typicality at most
 IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes longer than encoding it
 BATCH, ROWS = 50, 200  # images in a step; scored at a time
-FITTED = 200  # images of each set to which latent laws are fitted, for likelihood regret
 WIDTH = 256  # features of the decoder's last hidden layer, in the paper
 NOISES: dict[str, methods.noise.Noise] = {"bernoulli": methods.Bernoulli(), "gaussian": methods.Gaussian()}
 
@@ -67,7 +66,7 @@ class Asked:
         inlier: its test images.
         known: its training images, from which typicality is counted.
         strangers: test images of other sets, by title.
-        paper: AUROC by bits and by KL, as far as they are printed, by title.
+        paper: what is printed, by title and measure.
         train: whether it is.
     """
 
@@ -77,7 +76,7 @@ class Asked:
     inlier: Any
     known: Any
     strangers: Mapping[str, Any]
-    paper: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     train: bool = True
 
     def place(self, runs: pathlib.Path, seed: int) -> pathlib.Path:
@@ -134,13 +133,14 @@ def model(asked: Asked, runs: pathlib.Path, seed: int) -> tuple[Any, Any, dict[s
     return trials.networks(asked.config(seed), asked.place(runs, seed), train=asked.train)
 
 
-def asked(asked: Asked, runs: pathlib.Path, count: int, seed: int) -> dict[str, Any]:
+def asked(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int) -> dict[str, Any]:
     """Train, or leave untrained, and tell test images of other sets from those of its own.
 
     Args:
         asked: the model, and the sets.
         runs: where cells and checkpoints are kept.
         count: test images of each set.
+        fitted: of these, such as get a latent law fitted to them, for likelihood regret.
         seed: of the training.
 
     Returns:
@@ -153,7 +153,7 @@ def asked(asked: Asked, runs: pathlib.Path, count: int, seed: int) -> dict[str, 
         "inlier": describe(asked.inlier),
         "known": describe(asked.known),
         "strangers": {title: describe(images) for title, images in asked.strangers.items()},
-        "count": [count, TRAINING, FITTED],
+        "count": [count, TRAINING, fitted],
     }
 
     def compute() -> dict[str, Any]:
@@ -166,7 +166,7 @@ def asked(asked: Asked, runs: pathlib.Path, count: int, seed: int) -> dict[str, 
             found["corrected"] = found["bpd"] - _complexity(images, count)
             found["typicality"] = metrics.typicality(found["bpd"], usual)
             if asked.train and method.negatives is None:
-                found["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:FITTED])))
+                found["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:fitted])))
             return found
 
         def told(found: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -48,10 +48,16 @@ class Experiment:
     """Features of the last hidden layer of decoders for 28 by 28; the paper has 256."""
     tested: int = 2_000
     """Test images of each set; the paper has 10,000."""
+    fitted: int = 200
+    """Of these, to which latent laws are fitted in a hundred steps, for likelihood regret."""
     paper: bool = False
     """The paper's epochs, width and test images."""
     quick: bool = False
     """A few minutes: one seed, 20 steps, 200 test images, the first of every choice."""
+    runs: pathlib.Path = pathlib.Path("runs/negvae")
+    """Where cells and checkpoints are kept; experiments that train the same share them."""
+    out: pathlib.Path = pathlib.Path("runs/negvae")
+    """Where the table goes."""
 
     def length(self, epochs: int = 100) -> int:
         """Return how many steps are trained, where the paper trains so many epochs of 60,000 images."""
@@ -67,18 +73,22 @@ class Experiment:
 
     def hurried(self: Some, **changes: Any) -> Some:
         """Return the same as `quick` has it, and with other changes."""
-        steps, tested = min(self.steps, 20), min(self.tested, 200)
-        return dataclasses.replace(self, seeds=1, paper=False, steps=steps, tested=tested, **changes)
+        small = {
+            "steps": min(self.steps, 20),
+            "tested": min(self.tested, 200),
+            "fitted": min(self.fitted, 20),
+            "out": self.runs / "quick",
+        }
+        given: dict[str, Any] = {"seeds": 1, "paper": False, **small, "runs": self.runs / "quick", **changes}
+        return dataclasses.replace(self, **given)
+
+    def size(self) -> str:
+        """Return a sentence on how much was trained."""
+        return f"Trained {self.length():,} steps of 50 images: {self.length() / EPOCH:.2g} epochs of 60,000."
 
 
 def tabulated(
-    name: str,
-    title: str,
-    models: Sequence[strangers.Asked],
-    experiment: Experiment,
-    runs: pathlib.Path,
-    out: pathlib.Path,
-    remarks: Sequence[str] = (),
+    name: str, title: str, models: Sequence[strangers.Asked], experiment: Experiment, remarks: Sequence[str] = ()
 ) -> report.Table:
     """Train and ask every model with every seed, print the table, and write it.
 
@@ -86,9 +96,7 @@ def tabulated(
         name: of the table's files.
         title: of the table.
         models: what is asked about what.
-        experiment: how many seeds and images.
-        runs: where cells and checkpoints are kept.
-        out: where the table goes.
+        experiment: how many seeds and images, and where to.
         remarks: sentences below it.
 
     Returns:
@@ -99,21 +107,21 @@ def tabulated(
         cells = []
         for seed in range(experiment.first, experiment.first + experiment.seeds):
             print(f"{asked.title}, seed {seed}", flush=True)
-            cells.append(strangers.asked(asked, runs, experiment.asked(), seed))
+            cells.append(strangers.asked(asked, experiment.runs, experiment.asked(), experiment.fitted, seed))
         configs[asked.title] = describe(asked.config(experiment.first))
         for stranger in asked.strangers:
             row = _line(asked, stranger, cells)
             rows.append(row)
             kept[row.title] = [_short(cell, stranger) for cell in cells]
     remarks = [
-        f"{experiment.asked():,} test images of each set, of which {strangers.FITTED} for likelihood regret, which "
+        f"{experiment.asked():,} test images of each set, of which {experiment.fitted} for likelihood regret, which "
         "models without negatives are asked for; WAIC is over the seeds; chance is 0.5. Bits are for each dimension.",
         *remarks,
     ]
     table = report.Table(name, title, COLUMNS, rows, [" ".join(remarks)])
     print(f"\n{table}\n")
-    table.write(out, {"cells": kept, "configs": configs})
-    print(f"written: {out / name}.{{json,md}}")
+    table.write(experiment.out, {"cells": kept, "configs": configs})
+    print(f"written: {experiment.out / name}.{{json,md}}")
     return table
 
 
@@ -129,8 +137,7 @@ def _line(asked: strangers.Asked, stranger: str, cells: Sequence[dict[str, Any]]
     if len(cells) > 1:
         nats = [np.array([cell[of]["nats"] for cell in cells]) for of in ("inlier", stranger)]
         values[0]["waic"] = metrics.auroc(*map(metrics.waic, nats))
-    paper = dict(zip(("bpd", "kl"), asked.paper.get(stranger, ()), strict=False))
-    return report.Row.of(f"{asked.title} / {stranger}", values, COLUMNS, paper)
+    return report.Row.of(f"{asked.title} / {stranger}", values, COLUMNS, asked.paper.get(stranger, {}))
 
 
 def _short(cell: dict[str, Any], stranger: str) -> dict[str, Any]:

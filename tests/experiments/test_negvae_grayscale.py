@@ -32,7 +32,7 @@ def small(monkeypatch):
     drawn = lambda shape, latent_dim, **how: nets.Autoencoder(tiny.Flat((8, 2 * latent_dim)), tiny.Shaped(tuple(shape)))
     monkeypatch.setattr(nets, "autoencoder", drawn)
     monkeypatch.setattr(nets, "ConvDecoder", lambda **layers: None)
-    for name, value in {"ROWS": 40, "BATCH": 8, "FITTED": 10}.items():
+    for name, value in {"ROWS": 40, "BATCH": 8}.items():
         monkeypatch.setattr(strangers, name, value)
 
 

@@ -1,0 +1,71 @@
+"""Table 3 of Csiszarik, Benko and Varga (2019): where negatives come from, Fashion-MNIST against MNIST.
+
+    python -m experiments.negvae_negatives                       # an epoch each, a narrow decoder: half an hour a seed
+    python -m experiments.negvae_negatives --seeds 5 --paper --out experiments/results     # meant for a GPU
+    python -m experiments.negvae_negatives --quick               # a few steps each
+
+Those of Table 1 are taken from there, where they were trained with the same `--runs`.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import tyro
+
+import jaxgen
+from experiments import negvae_grayscale, report, strangers, strangers_report
+from jaxgen import data, methods
+
+TITLE = "Table 3: sources of negatives; Fashion-MNIST, Bernoulli"
+KMNIST = data.Images("kmnist")
+SOURCES: dict[str, tuple[methods.negatives.Negatives, data.Images | None]] = {
+    "uniform": (methods.Uniform(), None),
+    "noisy": (methods.Noisy(0.25), None),
+    "kmnist": (methods.Auxiliary(), KMNIST),
+}
+TITLES = {"uniform": "uniform noise", "noisy": "the data with noise of 0.25", "kmnist": "KMNIST"}
+PUBLISHED = {
+    "uniform": {"bpd": 0.47, "kl": 0.56, "own_bpd": 0.44, "other_bpd": 0.46},
+    "noisy": {"bpd": 0.44, "kl": 0.70},
+    "kmnist": {"bpd": 1.0, "kl": 1.0, "own_bpd": 0.44, "other_bpd": 1.63},
+}
+
+
+def models(experiment: strangers_report.Experiment) -> Iterator[strangers.Asked]:
+    """Return what is asked about MNIST and Letters: the models of Table 1, and those with other negatives."""
+    shared = {field: getattr(experiment, field) for field in strangers_report.Experiment.__dataclass_fields__}
+    first = negvae_grayscale.Experiment(**{**shared, "inliers": ("fashion",), "noises": ("bernoulli",)})
+    for asked in negvae_grayscale.models(first):
+        if "MNIST" in asked.strangers:  # but not where it gives the negatives
+            yield asked
+    inlier = negvae_grayscale.TITLES["fashion"]
+    for source in SOURCES:
+        yield strangers.Asked(
+            f"{inlier}, bernoulli, {TITLES[source]}",
+            f"fashion-bernoulli-{source}",
+            functools.partial(configure, experiment, source),
+            first.images("fashion", "test"),
+            first.images("fashion", "train"),
+            {negvae_grayscale.TITLES[name]: first.images(name, "test") for name in ("mnist", "letters")},
+            {"MNIST": PUBLISHED[source]},
+        )
+
+
+def configure(experiment: strangers_report.Experiment, source: str, seed: int) -> jaxgen.Config:
+    """Return what is trained with negatives that Table 1 does not have."""
+    negatives, others = SOURCES[source]
+    method = strangers.grayscale(strangers.NOISES["bernoulli"], negatives, experiment.features())
+    return strangers.configure(method, data.Images("fashion_mnist"), seed, experiment.length(), others)
+
+
+def run(experiment: strangers_report.Experiment) -> report.Table:
+    """Train and measure every cell, print the table, and write it."""
+    if experiment.quick:
+        experiment = experiment.hurried()
+    count = len(KMNIST.tables()[0])
+    remarks = [experiment.size(), f"KMNIST gives {count:,} negatives{' of 60,000' * (count < 60_000)}."]
+    return strangers_report.tabulated("negvae_negatives", TITLE, list(models(experiment)), experiment, remarks)
+
+
+if __name__ == "__main__":
+    run(tyro.cli(strangers_report.Experiment))
