@@ -106,7 +106,11 @@ def run(experiment: Experiment) -> report.Table:
         f"negatives). Images to learn from and to test with: {told} (whole: 50,000 and 10,000; SVHN 73,257 and "
         "26,032). CIFAR-100 gives auxiliary negatives in the place of ImageNet.",
     ]
-    return strangers_report.tabulated("negvae_color", TITLE, list(models(experiment)), experiment, remarks)
+    pictures = {}
+    for inlier, noise in itertools.product(experiment.inliers, experiment.noises):
+        listed = models(dataclasses.replace(experiment, inliers=(inlier,), noises=(noise,)))
+        pictures[f"{inlier}-{noise}"] = [asked for asked in listed if asked.train]
+    return strangers_report.tabulated("negvae_color", TITLE, list(models(experiment)), experiment, remarks, pictures)
 
 
 if __name__ == "__main__":

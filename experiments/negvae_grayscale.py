@@ -112,7 +112,12 @@ def run(experiment: Experiment) -> report.Table:
         "The third set gives auxiliary negatives. Letters stand",
         "upright." if experiment.upright else "transposed, as TensorFlow Datasets has them.",
     ]
-    return strangers_report.tabulated(name, TITLE, list(models(experiment)), experiment, remarks)
+    pictures = {}
+    for inlier, noise in itertools.product(experiment.inliers, experiment.noises):
+        listed = models(dataclasses.replace(experiment, inliers=(inlier,), noises=(noise,)))
+        stranger = next(told for told in TITLES.values() if told != TITLES[inlier])
+        pictures[f"{inlier}-{noise}"] = [asked for asked in listed if asked.train and stranger in asked.strangers]
+    return strangers_report.tabulated(name, TITLE, list(models(experiment)), experiment, remarks, pictures)
 
 
 if __name__ == "__main__":

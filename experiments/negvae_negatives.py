@@ -14,6 +14,7 @@ import tyro
 
 import jaxgen
 from experiments import negvae_grayscale, report, strangers, strangers_report
+from experiments.strangers_report import Experiment
 from jaxgen import data, methods
 
 TITLE = "Table 3: sources of negatives; Fashion-MNIST, Bernoulli"
@@ -31,9 +32,9 @@ PUBLISHED = {
 }
 
 
-def models(experiment: strangers_report.Experiment) -> Iterator[strangers.Asked]:
+def models(experiment: Experiment) -> Iterator[strangers.Asked]:
     """Return what is asked about MNIST and Letters: the models of Table 1, and those with other negatives."""
-    shared = {field: getattr(experiment, field) for field in strangers_report.Experiment.__dataclass_fields__}
+    shared = {field: getattr(experiment, field) for field in Experiment.__dataclass_fields__}
     first = negvae_grayscale.Experiment(**{**shared, "inliers": ("fashion",), "noises": ("bernoulli",)})
     for asked in negvae_grayscale.models(first):
         if "MNIST" in asked.strangers:  # but not where it gives the negatives
@@ -51,14 +52,14 @@ def models(experiment: strangers_report.Experiment) -> Iterator[strangers.Asked]
         )
 
 
-def configure(experiment: strangers_report.Experiment, source: str, seed: int) -> jaxgen.Config:
+def configure(experiment: Experiment, source: str, seed: int) -> jaxgen.Config:
     """Return what is trained with negatives that Table 1 does not have."""
     negatives, others = SOURCES[source]
     method = strangers.grayscale(strangers.NOISES["bernoulli"], negatives, experiment.features())
     return strangers.configure(method, data.Images("fashion_mnist"), seed, experiment.length(), others)
 
 
-def run(experiment: strangers_report.Experiment) -> report.Table:
+def run(experiment: Experiment) -> report.Table:
     """Train and measure every cell, print the table, and write it."""
     if experiment.quick:
         experiment = experiment.hurried()
@@ -68,4 +69,4 @@ def run(experiment: strangers_report.Experiment) -> report.Table:
 
 
 if __name__ == "__main__":
-    run(tyro.cli(strangers_report.Experiment))
+    run(tyro.cli(Experiment))

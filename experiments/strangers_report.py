@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
-from experiments import report, strangers
+from experiments import report, strangers, strangers_pictures
 from jaxgen import metrics
 from jaxgen.description import describe
 
@@ -88,7 +88,12 @@ class Experiment:
 
 
 def tabulated(
-    name: str, title: str, models: Sequence[strangers.Asked], experiment: Experiment, remarks: Sequence[str] = ()
+    name: str,
+    title: str,
+    models: Sequence[strangers.Asked],
+    experiment: Experiment,
+    remarks: Sequence[str] = (),
+    pictures: Mapping[str, Sequence[strangers.Asked]] = {},
 ) -> report.Table:
     """Train and ask every model with every seed, print the table, and write it.
 
@@ -98,6 +103,7 @@ def tabulated(
         models: what is asked about what.
         experiment: how many seeds and images, and where to.
         remarks: sentences below it.
+        pictures: those models whose first seed is drawn, beside the first stranger of the first, by name of the figure.
 
     Returns:
         The table: a line for each model and stranger.
@@ -121,7 +127,13 @@ def tabulated(
     table = report.Table(name, title, COLUMNS, rows, [" ".join(remarks)])
     print(f"\n{table}\n")
     table.write(experiment.out, {"cells": kept, "configs": configs})
-    print(f"written: {experiment.out / name}.{{json,md}}")
+    for drawing, lines in pictures.items():
+        if not lines:
+            continue
+        stranger = next(iter(lines[0].strangers))
+        path = experiment.out / f"{name}-{drawing}.png"
+        strangers_pictures.drawn(path, lines, stranger, experiment.runs, experiment.first)
+    print(f"written: {experiment.out / name}.{{json,md}}, and {len(pictures)} pictures")
     return table
 
 

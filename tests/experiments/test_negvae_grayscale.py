@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments import negvae_grayscale, strangers, strangers_report
+from experiments import negvae_grayscale, strangers, strangers_pictures, strangers_report
 from jaxgen import data, methods, nets
 from jaxgen.descent import tensorflow_rmsprop
 
@@ -56,6 +56,8 @@ def test_every_cell_is_measured_and_written(small, tmp_path, monkeypatch):
     kept = json.loads((tmp_path / "quick" / "negvae_grayscale.json").read_text())["cells"][table.rows[0].title][0]
     low, high = kept["MNIST"]["interval"]["kl"]
     assert low <= kept["MNIST"]["auroc"]["kl"] <= high
+    assert (tmp_path / "quick" / "negvae_grayscale-fashion-bernoulli.png").stat().st_size > 10_000
+    monkeypatch.setattr(strangers_pictures, "drawn", lambda *given: None)
     monkeypatch.setattr(strangers.anomalies, "scores", None)  # again: nothing is computed a second time
     assert negvae_grayscale.run(experiment).rows == table.rows
 
