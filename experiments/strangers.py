@@ -16,7 +16,7 @@ from jaxgen import data, methods, metrics, nets
 from jaxgen.descent import tensorflow_rmsprop
 from jaxgen.description import describe
 
-__all__ = ["NOISES", "WIDTH", "Asked", "Flipped", "Upright", "asked", "configure", "grayscale", "model"]
+__all__ = ["NOISES", "WIDTH", "Asked", "Flipped", "Upright", "answers", "configure", "grayscale", "model"]
 
 TRAINING = 5_000  # images of typicality at most
 IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes longer than encoding it
@@ -133,7 +133,7 @@ def model(asked: Asked, runs: pathlib.Path, seed: int) -> tuple[Any, Any, dict[s
     return trials.networks(asked.config(seed), asked.place(runs, seed), train=asked.train)
 
 
-def asked(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int) -> dict[str, Any]:
+def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int) -> dict[str, Any]:
     """Train, or leave untrained, and tell test images of other sets from those of its own.
 
     Args:

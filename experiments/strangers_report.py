@@ -67,7 +67,7 @@ class Experiment:
         """Return how wide decoders are."""
         return strangers.WIDTH if self.paper else self.width
 
-    def asked(self) -> int:
+    def count(self) -> int:
         """Return how many test images of each set are asked about."""
         return TESTED if self.paper else self.tested
 
@@ -113,14 +113,14 @@ def tabulated(
         cells = []
         for seed in range(experiment.first, experiment.first + experiment.seeds):
             print(f"{asked.title}, seed {seed}", flush=True)
-            cells.append(strangers.asked(asked, experiment.runs, experiment.asked(), experiment.fitted, seed))
+            cells.append(strangers.answers(asked, experiment.runs, experiment.count(), experiment.fitted, seed))
         configs[asked.title] = describe(asked.config(experiment.first))
         for stranger in asked.strangers:
             row = _line(asked, stranger, cells)
             rows.append(row)
             kept[row.title] = [_short(cell, stranger) for cell in cells]
     remarks = [
-        f"{experiment.asked():,} test images of each set, of which {experiment.fitted} for likelihood regret, which "
+        f"{experiment.count():,} test images of each set, of which {experiment.fitted} for likelihood regret, which "
         "models without negatives are asked for; WAIC is over the seeds; chance is 0.5. Bits are for each dimension.",
         *remarks,
     ]

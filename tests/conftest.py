@@ -10,6 +10,8 @@ SETTINGS = {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "4",
     "NPROC": "16",
+    # Nine tenths of a test's time are compilation, and what is tested is not XLA's optimisations.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxgen-xla-{}.{}".format(*sys.version_info)),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
