@@ -34,17 +34,25 @@ def _races(name: str, negatives: Any, quick: bool) -> list[Contender]:
     method = strangers.grayscale(methods.Bernoulli(), negatives, width)
     given: Any = data.Together((data.Arrays(x), data.Arrays(others))) if negatives.tables else data.Arrays(x)
     config = jaxgen.Config(method, given, steps=1000, batch_size=rows, every=1)
-    flop = _arithmetic(method.sized(*row_specs(tables)), *(jnp.asarray(table[:rows]) for table in tables))
+    flop, plainly = _arithmetic(method.sized(*row_specs(tables)), *(jnp.asarray(table[:rows]) for table in tables))
     title = f"negatives {name}, 28 x 28, {rows} + {rows} rows"
     return [
         Contender.of(config, f"{title}: jaxgen", flop),
-        Contender(
-            f"{title}: eager PyTorch", 1, flop, lambda: _plain(config, (x, others), width), asked=1, needs="torch"
+        *(
+            Contender(
+                f"{title}: eager PyTorch{', its passes shared by hand' * shared}",
+                1,
+                flop if shared else plainly,
+                lambda shared=shared: _eager(config, (x, others), width, shared=shared),  # type: ignore[misc]
+                asked=None if shared else 1,
+                needs="torch",
+            )
+            for shared in (False, True)
         ),
     ]
 
 
-def _plain(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: int) -> Ready:
+def _eager(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: int, *, shared: bool) -> Ready:
     """Make ready the same step in eager PyTorch, whose losses are compared for the same parameters and noise first."""
     import torch
 
@@ -63,6 +71,7 @@ def _plain(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
         method.latent_dim,
         method.shift,
         adversarial=method.negatives.adversarial > 0,
+        shared=shared,
     )
     noise, prior = jax.random.normal(key, (2, rows, method.latent_dim))
     drawn = Drawn(x, noise, prior, others, noise)
@@ -78,8 +87,9 @@ def _plain(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
     return Ready(lambda: theirs.step(*next(batches)), {})
 
 
-def _arithmetic(method: Any, *tables: Any) -> float:
-    """Return the arithmetic of one step, as XLA counts it in what it makes of the step."""
+def _arithmetic(method: Any, *tables: Any) -> tuple[float, float]:
+    """Return the arithmetic of one step as XLA runs it, having found what both losses share, and as it is written."""
     state = jax.eval_shape(method.init, jax.random.key(0), *tables)
-    counted: Any = jax.jit(method.step).lower(jax.random.key(0), state, *tables).cost_analysis()
-    return counted["flops"]
+    written = jax.jit(method.step).lower(jax.random.key(0), state, *tables)
+    counts: Any = written.compile().cost_analysis(), written.cost_analysis()
+    return counts[0]["flops"], counts[1]["flops"]

@@ -22,14 +22,22 @@ class Autoencoders(nn.Module):
         latent_dim: k.
         shift: of the negatives' prior.
         adversarial: whether negatives are generated, for which the decoder pays.
+        shared: whether what both networks' gradients have in common is computed once, as XLA finds by itself.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: nn.Module, latent_dim: int, shift: float, *, adversarial: bool
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        latent_dim: int,
+        shift: float,
+        *,
+        adversarial: bool,
+        shared: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
-        self.latent_dim, self.shift, self.adversarial = latent_dim, shift, adversarial
+        self.latent_dim, self.shift, self.adversarial, self.shared = latent_dim, shift, adversarial, shared
         rmsprop = lambda net: torch.optim.RMSprop(net.parameters(), 1e-4, alpha=0.9, eps=1e-10)
         self.encoding, self.decoding = rmsprop(encoder), rmsprop(decoder)
 
@@ -61,12 +69,27 @@ class Autoencoders(nn.Module):
     def step(self, x: torch.Tensor, others: torch.Tensor) -> None:
         """Update the encoder, then the decoder on the same latent vectors."""
         noise, prior = torch.randn(2, len(x), self.latent_dim)
+        if self.shared:
+            self._share(x, others, noise, prior)
+            return
         if self.adversarial:
             with torch.no_grad():
                 others = torch.sigmoid(self.decoder(prior))
         loss, z = self.encoder_loss(x, others, noise)
         _descend(self.encoding, loss)
         _descend(self.decoding, self.decoder_loss(x, z, prior))
+
+    def _share(self, x: torch.Tensor, others: torch.Tensor, noise: torch.Tensor, prior: torch.Tensor) -> None:
+        """Do the same with one pass of the decoder: its gradient is in that of the encoder's loss."""
+        self.encoding.zero_grad()
+        self.decoding.zero_grad()
+        made = torch.sigmoid(self.decoder(prior)) if self.adversarial else others
+        loss, _ = self.encoder_loss(x, made.detach(), noise)
+        loss.backward()
+        self.encoding.step()
+        if self.adversarial:
+            divergence(self.law(made)).backward(inputs=list(self.decoder.parameters()))
+        self.decoding.step()
 
 
 def divergence(law: Law, shift: float = 0.0) -> torch.Tensor:

@@ -13,10 +13,12 @@ from jaxgen import data
 
 __all__ = ["drawn"]
 
-ACROSS, SHOWN, SCATTERED = 8, 500, 500  # images in a line; scored and mapped of each set
+ACROSS = 8  # images in a line
 
 
-def drawn(path: pathlib.Path, models: Sequence[strangers.Asked], stranger: str, runs: pathlib.Path, seed: int) -> None:
+def drawn(
+    path: pathlib.Path, models: Sequence[strangers.Asked], stranger: str, runs: pathlib.Path, count: int, seed: int
+) -> None:
     """Draw a line for each model: samples, reconstructions, how its two scores lie, and two latent coordinates.
 
     Args:
@@ -24,12 +26,13 @@ def drawn(path: pathlib.Path, models: Sequence[strangers.Asked], stranger: str, 
         models: trained or not.
         stranger: the set that is drawn beside the inliers.
         runs: where checkpoints are kept.
+        count: images of each set that are scored and mapped.
         seed: of the training.
     """
     with report.figure(path, len(models), 6, size=2.6) as axes:
         for line, asked in zip(axes, models, strict=True):
             method, state, _ = strangers.model(asked, runs, seed)
-            own, other = (strangers.tested(images, SHOWN) for images in (asked.inlier, asked.strangers[stranger]))
+            own, other = (strangers.tested(images, count) for images in (asked.inlier, asked.strangers[stranger]))
             samples = np.asarray(method.sample(jax.random.key(seed), state, ACROSS * ACROSS))
             _tile(line[0], samples, f"{asked.title}\nsamples")
             _tile(line[1], _reconstructed(method, state, own), "inliers, and what is made of them")
@@ -45,7 +48,7 @@ def drawn(path: pathlib.Path, models: Sequence[strangers.Asked], stranger: str, 
                 axis.set_title(f"log10 of {told}", fontsize=7)
                 axis.set_yticks([])
             for x, label in ((own, "inliers"), (other, stranger)):
-                mean = method.encode(state, data.take(jnp.asarray(x[:SCATTERED]), jnp.arange(len(x[:SCATTERED])))).mean
+                mean = method.encode(state, data.take(jnp.asarray(x), jnp.arange(len(x)))).mean
                 line[5].scatter(mean[:, 0], mean[:, 1], s=2, label=label)
             line[5].set_title("first two latent means", fontsize=7)
             line[5].legend(loc="best", fontsize=6)

@@ -10,7 +10,7 @@ SETTINGS = {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "4",
     "NPROC": "16",
-    # Nine tenths of a test's time are compilation, and what is tested is not XLA's optimisations.
+    # Most of a test's time is compilation. What depends on XLA's optimisations asks for them: `optimised`.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxgen-xla-{}.{}".format(*sys.version_info)),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -44,3 +44,12 @@ def few_programs():
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
+
+
+@pytest.fixture
+def optimised():
+    """Compile as the user does."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)

@@ -91,7 +91,7 @@ def _convolve(x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, d
         return (_by_folding if fold else _by_phases)(x, kernel, pads, spread, precision)
     if _is_small(x, kernel):
         return _by_product(x, kernel, strides, pads, spread, dilation, precision)
-    if strides == dilation == _ONES and _is_thin(kernel):
+    if strides == dilation == _ONES and _is_thin(kernel) and _is_precise(x):
         return _by_adding(x, kernel, pads, precision)
     return lax.conv_general_dilated(x, kernel, strides, pads, spread, dilation, _LAYOUT, precision=precision)
 
@@ -116,10 +116,15 @@ def _is_thin(kernel: Array) -> bool:
     return colours <= 3 and rows * columns * colours <= 4 * features
 
 
+def _is_precise(x: Array) -> bool:
+    """Tell whether sums may be taken apart: in half precision each part would be rounded."""
+    return x.dtype in (jnp.float32, jnp.float64)
+
+
 def _lengths(x: Array, kernel: Array, pads: Any, spread: Pair) -> tuple[int, ...]:
     """Return height and width of a convolution of stride 1."""
     return tuple(
-        (n - 1) * step + before + after - size + 2
+        max(0, (n - 1) * step + before + after - size + 2)
         for n, step, (before, after), size in zip(x.shape[1:3], spread, pads, kernel.shape[:2], strict=True)
     )
 
@@ -261,7 +266,8 @@ def _backward(
     if not _is_small(g, turned):  # a matrix product sees through the transposition
         turned = lax.optimization_barrier(turned)
     gradient_x = _convolve(g, turned, spread, tuple(of_x), strides, dilation, precision)
-    if strides == spread == dilation == _ONES and _is_thin(kernel) and not _is_small(x, kernel):
+    thin = strides == spread == dilation == _ONES and _is_thin(kernel) and not _is_small(x, kernel)
+    if thin and _is_precise(x):
         return gradient_x, _thin_gradient(x, kernel, g, pads, precision)
     shares = []
     for first, last in itertools.pairwise(_parts(g)):
@@ -275,13 +281,13 @@ _convolve.defvjp(_forward, _backward)
 
 
 def _parts(g: Array) -> list[int]:
-    """Return where to cut a batch for the kernel's gradient.
+    """Return where to cut a batch for the kernel's gradient: into up to eight parts, of eight images at least.
 
     Each part is a convolution whose channels are its images, and of eight it takes half to nine tenths of the time that
     it does of fifty at once; but not where so few pixels are summed that the parts' overhead is more.
     """
     images, pixels = g.shape[0], math.prod(g.shape[1:3])
-    count = min(8, images // 8) if pixels >= 32 else 1
+    count = min(8, images // 8) if pixels >= 32 and _is_precise(g) else 1
     return [0, *(images * part // count // 8 * 8 for part in range(1, count)), images]
 
 

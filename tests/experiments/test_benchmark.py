@@ -105,12 +105,31 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
 @pytest.mark.parametrize("name", ["plane", "digits", "chains", "auxiliary", "adversarial"])
 def test_pytorch_does_the_same(name, monkeypatch):
     """The races compare losses, or log-densities, and refuse others."""
-    (contender,) = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
-    contender.prepare().run()
+    contender, *shared = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
+    for runs in (contender, *shared):
+        runs.prepare().run()
     races = autoencoder_races if name in ("auxiliary", "adversarial") else energy_races
     monkeypatch.setattr(races, "equal", lambda ours, theirs: contenders.equal(ours, 1.001 * theirs))
     with pytest.raises(SystemExit, match="do not do the same"):
         contender.prepare()
+
+
+@needs_torch
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_shared_pass_takes_the_same_step(adversarial):
+    import torch
+
+    from experiments import eager_autoencoders
+
+    steps, x = [], torch.rand(2, 3, 28, 28, 1)
+    for shared in (False, True):
+        torch.manual_seed(0)
+        networks = eager_autoencoders.digits(2, 4)
+        pair = eager_autoencoders.Autoencoders(*networks, 2, 8.0, adversarial=adversarial, shared=shared)
+        pair.step(*x)
+        steps.append([parameter.detach().numpy() for parameter in pair.parameters()])
+    for plain, shared in zip(*steps, strict=True):
+        np.testing.assert_allclose(plain, shared, rtol=1e-5, atol=1e-6)
 
 
 @needs_torch

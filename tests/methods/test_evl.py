@@ -170,6 +170,7 @@ def temporaries(guesses, chunk):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.usefixtures("optimised")
 def test_memory_does_not_grow_with_the_pool():
     """Beside vectors of the pool's length, of which the noise is two and its making the others."""
     small, large = temporaries(4096, chunk=512), temporaries(65_536, chunk=512)

@@ -12,6 +12,7 @@ import pytest
 from jaxgen import nets, parallel
 from jaxgen.nets import convolution
 
+pytestmark = pytest.mark.usefixtures("optimised")  # its barriers are against what XLA would make of it
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 KINDS = {
     f"{padding} stride {strides} kernel {kernel} dilations {dilations}": (padding, strides, kernel, dilations)
@@ -85,6 +86,30 @@ def test_of_thin_kernels_too(kind):
 
 
 LAX = jax.lax.conv_general_dilated
+
+
+def test_half_precision_is_rounded_no_oftener():
+    x, w = (
+        jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.bfloat16)
+        for size in ((20, 8, 8, 40), (5, 5, 40, 1))
+    )
+    found = lambda f: jax.vjp(lambda x, w: f(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), x, w)
+    (ours, back), (theirs, forth) = found(nets.convolve), found(LAX)
+    np.testing.assert_array_equal(ours, theirs)
+    exact = found_in_double(x, w, ours)
+    error = lambda gradient: float(jnp.linalg.norm(gradient.astype(jnp.float32) - exact))
+    assert error(back(ours)[1]) <= 1.1 * error(forth(ours)[1])
+
+
+def found_in_double(x, w, g):
+    x, w, g = (array.astype(jnp.float32) for array in (x, w, g))
+    return jax.vjp(lambda w: LAX(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), w)[1](g)[0]
+
+
+def test_nothing_is_left_where_the_kernel_is_larger():
+    x, w = jnp.ones((2, 5, 40, 60)), jnp.ones((7, 7, 60, 1))
+    made = nets.convolve(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT)
+    assert made.shape == LAX(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT).shape == (2, 0, 34, 1)
 
 
 def test_kernels_learn_from_a_batch_in_parts():
