@@ -159,6 +159,6 @@ def _line(asked: strangers.Asked, stranger: str, cells: Sequence[dict[str, Any]]
 
 
 def _short(cell: dict[str, Any], stranger: str) -> dict[str, Any]:
-    """Leave out what is told of each image."""
-    found = {name: cell[name] for name in ("inlier", stranger, "seconds", "history") if name in cell}
+    """Leave out what is told of each image, and of each step."""
+    found = {name: cell[name] for name in ("inlier", stranger, "seconds") if name in cell}
     return json.loads(json.dumps(found), object_hook=lambda part: {k: v for k, v in part.items() if k != "nats"})
