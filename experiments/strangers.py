@@ -80,7 +80,7 @@ class Asked:
     train: bool = True
 
     def place(self, runs: pathlib.Path, seed: int) -> pathlib.Path:
-        """Return where its checkpoints are, and its cell with another ending."""
+        """Return where its checkpoints are."""
         return trials.place(runs, f"{self.name}-{seed}", describe(self.config(seed)))
 
 
@@ -154,6 +154,8 @@ def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int
         "known": describe(asked.known),
         "strangers": {title: describe(images) for title, images in asked.strangers.items()},
         "count": [count, TRAINING, fitted],
+        # A set may be there in part, and whole later.
+        "images": [[len(table) for table in images.tables()] for images in _sets(asked, seed)],
     }
 
     def compute() -> dict[str, Any]:
@@ -185,7 +187,14 @@ def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int
             }
         return result
 
-    return trials.remembered(asked.place(runs, seed).with_suffix(".json"), identity, compute)
+    # What is asked has a part in the cell's name, which those who ask otherwise of the same training do not overwrite.
+    return trials.remembered(
+        trials.place(runs, f"{asked.name}-{seed}", identity).with_suffix(".json"), identity, compute
+    )
+
+
+def _sets(asked: Asked, seed: int) -> list[Any]:
+    return [asked.config(seed).data, asked.inlier, asked.known, *asked.strangers.values()]
 
 
 @functools.cache
