@@ -1,7 +1,7 @@
 """How fast: training steps against the same steps done otherwise, and how much memory they take.
 
     python -m pip install -e '.[benchmark]'                       # PyTorch; without it its rows say that it is missing
-    python -m experiments.benchmark --out experiments/results     # the table there: twelve minutes on two CPU cores
+    python -m experiments.benchmark --out experiments/results     # the table there: a quarter of an hour on two cores
     python -m experiments.benchmark --quick                       # small networks, a minute; proves nothing about speed
 
 In every race the first line is jaxgen: a training step as `train` runs it, in the program between two looks, with the
