@@ -98,11 +98,11 @@ def run(experiment: Experiment) -> report.Table:
     ):
         if unknown := set(asked) - set(known):
             raise SystemExit(f"there is no {', '.join(sorted(unknown))}; choose from {', '.join(known)}.")
+    if not any(pair in PUBLISHED for pair in itertools.product(experiment.inliers, experiment.noises)):
+        raise SystemExit("the quantised noise model is measured for cifar10 alone; ask for another, or for cifar10.")
     if experiment.quick:
         experiment = experiment.hurried(noises=experiment.noises[:1])
     counts = {name: [len(data.Images(SETS[name], split).tables()[0]) for split in ("train", "test")] for name in SETS}
-    if not any(pair in PUBLISHED for pair in itertools.product(experiment.inliers, experiment.noises)):
-        raise SystemExit("the quantised noise model is measured for cifar10 alone; ask for another, or for cifar10.")
     common = set.intersection(
         *({image.tobytes() for image in data.Images("cifar100", split).tables()[0]} for split in ("train", "test"))
     )
