@@ -51,7 +51,7 @@ def scores(method: Any, state: Any, x: np.ndarray, at_once: int) -> dict[str, np
 
 @functools.partial(jax.jit, static_argnums=0)  # one program for a method, however often it is asked
 def _scored(method: Any, state: Any, rows: Any) -> dict[str, Any]:
-    return method.scores(state, data.take(rows, jnp.arange(rows.shape[0])))
+    return method.scores(state, data.fractions(rows))
 
 
 def judged(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[str, float]:

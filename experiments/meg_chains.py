@@ -144,7 +144,7 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
             for space, given in places.items():
                 found[f"{space} {'adapted' if adapt else 'published'}"] = walk(*given, adapt=adapt)
         some = jnp.asarray(SETS[name][1].tables()[0][:400])
-        known = float(jnp.mean(method.energy(state, data.take(some, jnp.arange(len(some))))))
+        known = float(jnp.mean(method.energy(state, data.fractions(some))))
         return {**cell, "walks": {row: {**walked, "data": known} for row, walked in found.items()}}
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)

@@ -1,6 +1,6 @@
 """What the parts of negative sampling do: Tables 4 and 5 of Csiszarik, Benko and Varga (2019), and what they leave out.
 
-    python -m experiments.negvae_ablations                      # 600 steps each: an hour and a half on two CPU cores
+    python -m experiments.negvae_ablations                      # 600 steps each: over an hour on one CPU core
     python -m experiments.negvae_ablations --seeds 5 --paper --out experiments/results     # meant for a GPU
     python -m experiments.negvae_ablations --quick --parts adversary       # one part, a few steps each
 
@@ -21,9 +21,8 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import report, strangers, strangers_report, trials
+from experiments import report, strangers, strangers_report
 from jaxgen import data, methods
-from jaxgen.description import describe
 from jaxgen.loop import keys
 
 TITLE = "Negative sampling, part by part"
@@ -134,8 +133,8 @@ def run(experiment: Experiment) -> report.Table:
 
 
 def _coloured(experiment: Experiment) -> int:
-    """Return the steps in colour: the paper's are 300 epochs of 50,000 images."""
-    return 300_000 if experiment.paper else max(1, experiment.steps // 3)
+    steps = experiment.length(300, strangers_report.COLOUR_EPOCH)
+    return steps if experiment.paper else max(1, steps // 3)
 
 
 def _fashion(
@@ -161,8 +160,8 @@ def _fashion(
 @functools.cache
 def _bank(experiment: Experiment, seed: int) -> data.Arrays:
     """Train without negatives, and draw."""
-    config = strangers.configure(experiment.grayscale(None), FASHION, seed, experiment.length())
-    method, state, _ = trials.networks(config, trials.place(experiment.runs, "bank", describe(config)), train=True)
+    plain = _fashion(experiment, "no negatives", "bank", experiment.grayscale(None))
+    method, state, _ = strangers.model(plain, experiment.runs, seed)
     draw = jax.jit(lambda key: method.sample(key, state, strangers.ROWS))
     own = jax.random.fold_in(jax.random.key(seed), BANK)  # other noise than any of the training's
     drawn = [np.asarray(draw(key)) for key in keys(own, BANK // strangers.ROWS)]

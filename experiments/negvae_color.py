@@ -51,10 +51,6 @@ class Experiment(strangers_report.Experiment):
     fitted: int = 50
     """Test images to which latent laws are fitted in a hundred steps, for likelihood regret."""
 
-    def length(self, epochs: int = 100) -> int:
-        """Return how many steps are trained, where the paper trains so many epochs of 50,000 images."""
-        return epochs * 1000 if self.paper else self.steps
-
 
 def models(experiment: Experiment) -> Iterator[strangers.Asked]:
     """Return what is asked about what."""
@@ -74,7 +70,7 @@ def models(experiment: Experiment) -> Iterator[strangers.Asked]:
             functools.partial(configure, experiment, inlier, noise, source),
             test,
             data.Images(SETS[inlier]),
-            {**asked, "its mirror image": strangers.Flipped(test)},
+            {**asked, "its mirror image": strangers.Turned(test, strangers.mirrored)},
             {TITLES[other]: {name: number for name, number in zip(("bpd", "kl"), printed, strict=False) if number}},
             train=source != "untrained",
         )
@@ -85,7 +81,7 @@ def configure(experiment: Experiment, inlier: str, noise: str, source: str, seed
     negatives = NEGATIVES.get(source)
     method = methods.NegativeSamplingVAE(noise=NOISES[noise], negatives=negatives, importance=strangers.IMPORTANCE)
     others = data.Images("cifar100") if source == "auxiliary" else None
-    steps = experiment.length(EPOCHS.get(source, 100))
+    steps = experiment.length(EPOCHS.get(source, 100), strangers_report.COLOUR_EPOCH)
     return strangers.configure(method, data.Images(SETS[inlier]), seed, steps, others)
 
 
@@ -107,10 +103,11 @@ def run(experiment: Experiment) -> report.Table:
         *({image.tobytes() for image in data.Images("cifar100", split).tables()[0]} for split in ("train", "test"))
     )
     told = "; ".join(f"{TITLES[name]} {train:,} and {test:,}" for name, (train, test) in counts.items())
+    steps = experiment.length(epoch=strangers_report.COLOUR_EPOCH)
     remarks = [
-        f"Trained {experiment.length():,} steps of 50 images (the paper: 100,000, and 300,000 with adversarial "
-        f"negatives). Images to learn from and to test with: {told} (whole: 50,000 and 10,000; SVHN 73,257 and "
-        "26,032). CIFAR-100 gives auxiliary negatives in the place of ImageNet; its two sets have "
+        f"Trained {steps:,} steps of 50 images (the paper: 100,000, and 300,000 with adversarial negatives). Images to "
+        f"learn from and to test with: {told} (whole: 50,000 and 10,000; SVHN 73,257 and 26,032). CIFAR-100 gives "
+        "auxiliary negatives in the place of ImageNet; its two sets have "
         f"{len(common):,} images in common.",
     ]
     pictures = {}

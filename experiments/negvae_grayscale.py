@@ -65,7 +65,7 @@ class Experiment(strangers_report.Experiment):
     def images(self, name: str, split: str) -> Any:
         """Return a set."""
         images = data.Images(SETS[name], split)
-        return strangers.Upright(images) if self.upright and name == "letters" else images
+        return strangers.Turned(images, strangers.upright) if self.upright and name == "letters" else images
 
 
 def models(experiment: Experiment) -> Iterator[strangers.Asked]:

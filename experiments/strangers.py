@@ -13,10 +13,11 @@ import numpy as np
 import jaxgen
 from experiments import anomalies, trials
 from jaxgen import data, methods, metrics, nets
+from jaxgen.data.tables import row_specs
 from jaxgen.descent import tensorflow_rmsprop
 from jaxgen.description import describe
 
-__all__ = ["NOISES", "WIDTH", "Asked", "Flipped", "Upright", "answers", "configure", "grayscale", "model"]
+__all__ = ["NOISES", "WIDTH", "Asked", "Turned", "answers", "configure", "grayscale", "mirrored", "model", "upright"]
 
 TRAINING = 5_000  # images of typicality at most
 IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes longer than encoding it
@@ -26,33 +27,30 @@ NOISES: dict[str, methods.noise.Noise] = {"bernoulli": methods.Bernoulli(), "gau
 
 
 @dataclasses.dataclass(frozen=True)
-class Upright:
-    """Images of `emnist/letters` as they are read: TensorFlow Datasets has them transposed.
+class Turned:
+    """Images that are turned before they are used.
 
     Attributes:
         images: the set.
+        turn: takes images `[n, h, w, c]` to others, such as `upright` or `mirrored`.
     """
 
     images: Any
+    turn: Callable[[np.ndarray], np.ndarray]
 
     def tables(self) -> tuple[np.ndarray]:
-        """Return the images with rows and columns exchanged, as the one table."""
-        return (np.ascontiguousarray(self.images.tables()[0].swapaxes(1, 2)),)
+        """Return the turned images as the one table."""
+        return (np.ascontiguousarray(self.turn(self.images.tables()[0])),)
 
 
-@dataclasses.dataclass(frozen=True)
-class Flipped:
-    """Images as a mirror shows them.
+def upright(images: np.ndarray) -> np.ndarray:
+    """Exchange rows and columns: TensorFlow Datasets has `emnist/letters` transposed."""
+    return images.swapaxes(1, 2)
 
-    Attributes:
-        images: the set.
-    """
 
-    images: Any
-
-    def tables(self) -> tuple[np.ndarray]:
-        """Return the images with left and right exchanged, as the one table."""
-        return (np.ascontiguousarray(self.images.tables()[0][:, :, ::-1]),)
+def mirrored(images: np.ndarray) -> np.ndarray:
+    """Exchange left and right."""
+    return images[:, :, ::-1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +77,14 @@ class Asked:
     paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     train: bool = True
 
+    def resolved(self, seed: int) -> jaxgen.Config:
+        """Return what is trained, with everything filled in that a field left open."""
+        config = self.config(seed)
+        return dataclasses.replace(config, method=config.method.sized(*row_specs(config.data.tables())))
+
     def place(self, runs: pathlib.Path, seed: int) -> pathlib.Path:
-        """Return where its checkpoints are."""
-        return trials.place(runs, f"{self.name}-{seed}", describe(self.config(seed)))
+        """Return where its checkpoints are: one place for the same training, whoever asks for it."""
+        return trials.place(runs, f"trained-{seed}", describe(self.resolved(seed)))
 
 
 def grayscale(
@@ -130,7 +133,7 @@ def configure(
 
 def model(asked: Asked, runs: pathlib.Path, seed: int) -> tuple[Any, Any, dict[str, Any]]:
     """Return method, state, and what `trials.networks` tells of the training."""
-    return trials.networks(asked.config(seed), asked.place(runs, seed), train=asked.train)
+    return trials.networks(asked.resolved(seed), asked.place(runs, seed), train=asked.train)
 
 
 def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int
         bound; of strangers the AUROC by each score, with its bootstrap interval; the training's history and seconds.
     """
     identity = {
-        "config": describe(asked.config(seed)),
+        "config": describe(asked.resolved(seed)),
         "trained": asked.train,
         "inlier": describe(asked.inlier),
         "known": describe(asked.known),
@@ -210,4 +213,4 @@ def _complexity(images: Any, count: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _regret(method: Any, state: Any, x: Any) -> Any:
-    return method.regret(jax.random.key(0), state, data.take(x, jnp.arange(x.shape[0])))
+    return method.regret(jax.random.key(0), state, data.fractions(x))

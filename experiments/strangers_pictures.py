@@ -48,7 +48,7 @@ def drawn(
                 axis.set_title(f"log10 of {told}", fontsize=7)
                 axis.set_yticks([])
             for x, label in ((own, "inliers"), (other, stranger)):
-                mean = method.encode(state, data.take(jnp.asarray(x), jnp.arange(len(x)))).mean
+                mean = method.encode(state, data.fractions(jnp.asarray(x))).mean
                 line[5].scatter(mean[:, 0], mean[:, 1], s=2, label=label)
             line[5].set_title("first two latent means", fontsize=7)
             line[5].legend(loc="best", fontsize=6)
@@ -56,10 +56,11 @@ def drawn(
 
 def _reconstructed(method: Any, state: Any, x: np.ndarray) -> np.ndarray:
     """Images in every other line, and below each what is decoded of its latent mean."""
-    rows = data.take(jnp.asarray(x[: ACROSS * ACROSS // 2]), jnp.arange(ACROSS * ACROSS // 2))
+    lines = min(ACROSS // 2, len(x) // ACROSS)
+    rows = data.fractions(jnp.asarray(x[: lines * ACROSS]))
     made = method.decode(state, method.encode(state, rows).mean)
-    lines = [np.asarray(images).reshape(-1, ACROSS, *images.shape[1:]) for images in (rows, made)]
-    return np.stack(lines, 1).reshape(-1, *rows.shape[1:])
+    pair = [np.asarray(images).reshape(lines, ACROSS, *images.shape[1:]) for images in (rows, made)]
+    return np.stack(pair, 1).reshape(-1, *rows.shape[1:])
 
 
 def _tile(axis: Any, images: np.ndarray, title: str) -> None:

@@ -178,8 +178,7 @@ def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
     """Return the method as its data size it, and networks freshly drawn from the seed: the control of trained ones."""
     tables = checked(config.data.tables(), config.batch_size)
     method: Any = config.method.sized(*row_specs(tables))
-    first = jax.tree.map(lambda leaf: jnp.asarray(leaf[: config.batch_size]), tables)
-    rows = [data.take(table, jnp.arange(config.batch_size)) for table in first]
+    rows = jax.tree.map(lambda leaf: data.fractions(jnp.asarray(leaf[: config.batch_size])), tables)
     return method, method.init(jax.random.key(config.seed), *rows)
 
 

@@ -61,6 +61,11 @@ class Shaped(nn.Module):
         return jnp.tanh(numbers).reshape(*z.shape[:-1], *self.shape)
 
 
+def autoencoder(shape: tuple[int, ...], latent_dim: int, **how: Any) -> nets.Autoencoder:
+    """Dense networks in the place of the paper's for images."""
+    return nets.Autoencoder(Flat((8, 2 * latent_dim)), Shaped(tuple(shape)))
+
+
 def adversaries(shape: tuple[int, ...], width: int) -> nets.Adversaries:
     """Dense networks in the place of the paper's for images."""
     statistic = nets.PairNet(nets.MLP((8, 1)), Flat((8, 4)))

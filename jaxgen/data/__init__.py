@@ -1,6 +1,6 @@
 """Data: tables of rows, toys of known law, and image sets."""
 
-from jaxgen.data.batches import plan, take
+from jaxgen.data.batches import fractions, plan, take
 from jaxgen.data.connections import KDD99
 from jaxgen.data.images import Digits, Images, Labelled, Signed
 from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
@@ -41,6 +41,7 @@ __all__ = [
     "Toy",
     "TwentyFiveGaussians",
     "TwoMoons",
+    "fractions",
     "plan",
     "take",
 ]

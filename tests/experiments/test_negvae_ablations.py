@@ -55,8 +55,7 @@ def test_colour_has_the_paper_s_epochs():
 
 
 def test_a_bank_is_drawn_once(monkeypatch, tmp_path):
-    drawn = lambda shape, latent_dim, **how: nets.Autoencoder(tiny.Flat((8, 2 * latent_dim)), tiny.Shaped(tuple(shape)))
-    monkeypatch.setattr(nets, "autoencoder", drawn)
+    monkeypatch.setattr(nets, "autoencoder", tiny.autoencoder)
     monkeypatch.setattr(nets, "ConvDecoder", lambda **layers: None)
     for module, name, value in (
         (strangers, "BATCH", 8),
@@ -74,6 +73,9 @@ def test_a_bank_is_drawn_once(monkeypatch, tmp_path):
     assert isinstance(bank, data.Arrays)
     assert bank.tables()[0].shape == (40, 8, 8, 1)
     assert banked.config(1).data.datasets[1] is bank
+    (shifted,) = (a for a in negvae_ablations.shift(experiment) if a.config(1).method.shift == 8)
+    assert shifted.place(tmp_path, 1) == paid.place(tmp_path, 1)  # the same training, whatever fields were left open
+    assert len({asked.place(tmp_path, 1) for asked in (paid, unpaid, banked)}) == 3
     assert np.abs(banked.config(2).data.datasets[1].tables()[0] - bank.tables()[0]).max() > 0
 
 

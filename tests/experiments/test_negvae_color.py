@@ -23,9 +23,8 @@ class Made:
 
 
 def test_it_is_measured_written_and_drawn(tmp_path, monkeypatch):
-    drawn = lambda shape, latent_dim, **how: nets.Autoencoder(tiny.Flat((8, 2 * latent_dim)), tiny.Shaped(tuple(shape)))
     for module, name, value in (
-        (nets, "autoencoder", drawn),
+        (nets, "autoencoder", tiny.autoencoder),
         (data, "Images", Made),
         (strangers, "BATCH", 8),
         (strangers, "ROWS", 10),

@@ -29,8 +29,7 @@ class Made:
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(negvae_grayscale.Experiment, "images", lambda self, name, split: Made(name, split))
-    drawn = lambda shape, latent_dim, **how: nets.Autoencoder(tiny.Flat((8, 2 * latent_dim)), tiny.Shaped(tuple(shape)))
-    monkeypatch.setattr(nets, "autoencoder", drawn)
+    monkeypatch.setattr(nets, "autoencoder", tiny.autoencoder)
     monkeypatch.setattr(nets, "ConvDecoder", lambda **layers: None)
     for name, value in {"ROWS": 40, "BATCH": 8}.items():
         monkeypatch.setattr(strangers, name, value)
@@ -80,9 +79,12 @@ def test_the_paper_s_table_is_whole():
     assert published["fashion", "mnist", "bernoulli"] == ((0.46, 0.61), (1.00, 1.00), (0.70, 0.88))
 
 
-def test_letters_are_turned():
+def test_images_are_turned():
     images = Made("letters", "test")
-    np.testing.assert_array_equal(strangers.Upright(images).tables()[0][0, :, :, 0], images.tables()[0][0, :, :, 0].T)
+    (x,) = images.tables()
+    turned = lambda turn: strangers.Turned(images, turn).tables()[0]
+    np.testing.assert_array_equal(turned(strangers.upright)[0, :, :, 0], x[0, :, :, 0].T)
+    np.testing.assert_array_equal(turned(strangers.mirrored)[0, :, :, 0], np.fliplr(x[0, :, :, 0]))
 
 
 def test_unknown_sets_are_told():
