@@ -25,15 +25,24 @@ class Size:
     Attributes:
         width: features of the smallest images; the paper has 512.
         steps: of five updates of the energy and one of the generator; the paper has 100,000.
+        rate: learning rate; the paper has 1e-4.
         rows: for each update, as in the paper.
     """
 
     width: int = 32
     steps: int = 1_000
+    rate: float = 1e-3
     rows: int = 64
 
+    def told(self) -> str:
+        """Return the size in words."""
+        return (
+            f"networks {self.width} wide, trained {self.steps:,} steps at a rate of {self.rate:g} (the paper's: 512, "
+            "100,000 and 0.0001)"
+        )
 
-PAPER = Size(512, 100_000)
+
+PAPER = Size(512, 100_000, 1e-4)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,12 +57,14 @@ class Experiment:
     """Features of the smallest images; the paper has 512."""
     steps: int = 1_000
     """Of five updates of the energy and one of the generator; the paper has 100,000."""
+    rate: float = 1e-3
+    """Learning rate; the paper has 1e-4, at which small networks draw a single image for thousands of steps."""
     paper: bool = False
-    """The paper's width and steps."""
+    """The paper's width, steps and learning rate."""
 
     def size(self) -> Size:
-        """Return how large the networks are and how long they are trained."""
-        return PAPER if self.paper else Size(self.width, self.steps)
+        """Return how large the networks are, and how they are trained."""
+        return PAPER if self.paper else Size(self.width, self.steps, self.rate)
 
 
 Drawn = dict[str, Any]  # the networks, as fields of a method
@@ -98,6 +109,7 @@ def configure(
     made = networks(shape, size.width)
     drawn = {"critic": made.energy, "generator": made.generator, "statistic": made.statistic, "latent_dim": 128}
     method = VARIANTS[variant][1](drawn, PENALTIES[variant] if penalty is None else penalty)
+    method = dataclasses.replace(method, learning_rate=size.rate)
     return jaxgen.Config(
         method,
         images,

@@ -173,10 +173,9 @@ def run(experiment: Experiment) -> report.Table:
             if train:
                 draw(experiment.out / f"meg_chains_{name}.png", cells[0])
         configs[name] = describe(configure(experiment, name, experiment.first))
-    size = experiment.size()
     remark = (
-        f"{CHAINS} chains at inverse temperature {BETA}; networks {size.width} wide, trained {size.steps:,} steps (the "
-        "paper's: 512 and 100,000). ESS is that of one chain's 100 energies, pooled over the chains."
+        f"{CHAINS} chains at inverse temperature {BETA}; {experiment.size().told()}. ESS is that of one chain's 100 "
+        "energies, pooled over the chains."
     )
     table = report.Table("meg_chains", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")

@@ -227,11 +227,9 @@ def run(experiment: Experiment) -> report.Table:
             paper = PUBLISHED.get(f"{model} chain", {})
             rows.append(report.Row.of(f"{title}, five latent steps", walked, COLUMNS, paper))
             pictures[f"{title}, five latent steps"] = walked[0]["picture"]
-    size = experiment.size()
     remark = (
         f"Judged by {told}, {experiment.judged():,} images against {len(TRAIN.labels()) // 2:,} training images; "
-        f"networks {size.width} wide, trained {size.steps:,} steps. The paper's numbers are those of another judge, "
-        "of 50,000 images against 50,000, and of networks 512 wide, trained 100,000 steps."
+        f"{experiment.size().told()}. The paper's numbers are those of another judge and of 50,000 images against 50,000."
     )
     table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")

@@ -156,11 +156,8 @@ def run(experiment: Experiment) -> report.Table:
             rows.append(_row(told(energies.VARIANTS[model][0]), cells, base, paper))
             pictures[told(energies.VARIANTS[model][0])] = cells[0]["picture"]
             configs[f"{model}, {stacks}"] = describe(configure(experiment, model, stacks, experiment.first))
-    size, accuracy = experiment.size(), _judge(experiment).accuracy
-    remark = (
-        f"Networks {size.width} wide, trained {size.steps:,} steps; the paper's are 512 wide and trained 100,000. The "
-        f"classifier has {accuracy:.2%} of the test digits right."
-    )
+    accuracy = _judge(experiment).accuracy
+    remark = f"Of {experiment.size().told()}. The classifier has {accuracy:.2%} of the test digits right."
     table = report.Table("meg_stacked_mnist", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs, "accuracy": accuracy})
