@@ -229,7 +229,8 @@ def run(experiment: Experiment) -> report.Table:
             pictures[f"{title}, five latent steps"] = walked[0]["picture"]
     remark = (
         f"Judged by {told}, {experiment.judged():,} images against {len(TRAIN.labels()) // 2:,} training images; "
-        f"{experiment.size().told()}. The paper's numbers are those of another judge and of 50,000 images against 50,000."
+        f"{experiment.size().told()}. The paper's numbers are those of another judge and of 50,000 "
+        "images against 50,000."
     )
     table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")

@@ -185,12 +185,12 @@ def run(experiment: Experiment) -> report.Table:
             ]
             rows.append(report.Row.of(f"{title}, mean of the digits: {told}", mean, COLUMNS))
         configs[name] = describe(configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first))
-    width = energies.PAPER.width if experiment.paper else experiment.width
-    trained_as = configure(experiment, PROTOCOLS[experiment.protocols[0]], experiment.digits[0], experiment.first)
+    size = energies.PAPER if experiment.paper else experiment
+    steps = configure(experiment, PROTOCOLS[experiment.protocols[0]], experiment.digits[0], experiment.first).steps
     remark = (
-        f"Networks {width} wide, trained {trained_as.steps:,} steps at a rate of {trained_as.method.learning_rate:g} "
-        "(the paper's: 512, 55 epochs and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the "
-        "curve, which differs where scores are equal."
+        f"Networks {size.width} wide, trained {steps:,} steps at a rate of {size.rate:g} (the paper's: 512, 55 epochs and "
+        "0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which differs where scores "
+        "are equal."
     )
     table = report.Table("meg_mnist_anomaly", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")

@@ -28,11 +28,13 @@ __all__ = [
     "first",
     "fold",
     "gather",
+    "index",
     "mean",
     "pmapped",
     "serial",
     "sharded",
     "slice_of",
+    "total",
 ]
 
 AXIS = "devices"
@@ -64,6 +66,16 @@ def mean(tree: PyTree, axis_name: str | None) -> PyTree:
     return jax.tree.map(average, tree)
 
 
+def total(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Add every leaf up over the devices, whole numbers too."""
+    return tree if axis_name is None else jax.tree.map(lambda leaf: jax.lax.psum(leaf, axis_name), tree)
+
+
+def index(axis_name: str | None) -> Int[Array, ""] | int:
+    """Return this device's place on the axis (0 where there is no axis)."""
+    return 0 if axis_name is None else jax.lax.axis_index(axis_name)
+
+
 def gather(tree: PyTree, axis_name: str | None) -> PyTree:
     """Join the rows of all devices, so that a loss over a set sees the whole set.
 
@@ -81,7 +93,7 @@ def gather(tree: PyTree, axis_name: str | None) -> PyTree:
 
 def fold(key: Key[Array, ""], axis_name: str | None) -> Key[Array, ""]:
     """Give every device noise of its own: fold the device's index into a key."""
-    return key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
+    return key if axis_name is None else jax.random.fold_in(key, index(axis_name))
 
 
 def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Array, "steps share"]:
@@ -89,7 +101,7 @@ def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Arra
     if axis_name is None:
         return rows
     share = rows.shape[1] // count(axis_name)
-    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis_name) * share, share, axis=1)
+    return jax.lax.dynamic_slice_in_dim(rows, index(axis_name) * share, share, axis=1)
 
 
 def batched(program: Program, *arguments: PyTree) -> PyTree:

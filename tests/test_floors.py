@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ["types"],
     ["loop", "parallel"],
+    ["kernels"],
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],
     ["methods", "checkpoint", "config"],

@@ -1,5 +1,6 @@
 """Losses: arrays in, numbers out. No key, no parameters, no network, no `jit`."""
 
+from jaxgen.losses.discrepancy import median_bandwidth, mmd2, mmd2_biased, mmd2_linear
 from jaxgen.losses.divergence import gaussian_kl, negative_prior_kl
 from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
 from jaxgen.losses.likelihood import (
@@ -33,7 +34,11 @@ __all__ = [
     "gaussian_log_likelihood",
     "gradient_penalty",
     "jsd_mutual_information",
+    "median_bandwidth",
     "mixture_log_density",
+    "mmd2",
+    "mmd2_biased",
+    "mmd2_linear",
     "nearest",
     "negative_prior_kl",
     "pixel_gradient_penalty",

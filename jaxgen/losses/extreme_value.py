@@ -11,15 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgen.kernels import squared_distances
 from jaxgen.loop import chunked
 from jaxgen.types import Array, Float, Int
 
 __all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]
 
 Generate = Callable[[Float[Array, "n k"]], tuple[Float[Array, "n d"], Float[Array, " n"]]]
-
-# Up to this many dimensions the differences are formed one by one; beyond, a matrix product is faster.
-_FEW_DIMENSIONS = 8
 
 
 class ExtremeValue(NamedTuple):
@@ -154,7 +152,7 @@ def nearest(
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
-        squared = _squared_distances(targets, part)
+        squared = squared_distances(targets, part)
         return _nearer(best, first, (_first_minimum(squared), jnp.min(squared, -1))), None
 
     firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
@@ -171,14 +169,6 @@ def _nearer(best: tuple[Array, Array], first: Array, found: tuple[Array, Array])
     """Keep the nearer of the best so far and the best of the chunk that begins at `first`."""
     closer = (found[1] < best[1]) | jnp.isnan(found[1])  # what is not a number must not be passed over in silence
     return jnp.where(closer, first + found[0], best[0]), jnp.where(closer, found[1], best[1])
-
-
-def _squared_distances(x: Array, y: Array) -> Array:
-    """`[b, d]`, `[n, d]` -> `[b, n]`, up to rounding."""
-    if x.shape[-1] <= _FEW_DIMENSIONS:
-        return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
-    products = jnp.matmul(x, y.T, precision="highest")  # an accelerator's default would cost the nearest its place
-    return jnp.sum(x**2, -1)[:, None] - 2 * products + jnp.sum(y**2, -1)[None]
 
 
 def _first_minimum(values: Array) -> Array:
