@@ -188,9 +188,9 @@ def run(experiment: Experiment) -> report.Table:
     size = energies.PAPER if experiment.paper else experiment
     steps = configure(experiment, PROTOCOLS[experiment.protocols[0]], experiment.digits[0], experiment.first).steps
     remark = (
-        f"Networks {size.width} wide, trained {steps:,} steps at a rate of {size.rate:g} (the paper's: 512, 55 epochs and "
-        "0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which differs where scores "
-        "are equal."
+        f"Networks {size.width} wide, trained {steps:,} steps at a rate of {size.rate:g} (the paper's: 512, 55 epochs "
+        "and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which differs where "
+        "scores are equal."
     )
     table = report.Table("meg_mnist_anomaly", TITLE, COLUMNS, rows, [remark])
     print(f"\n{table}\n")

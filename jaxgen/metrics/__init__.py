@@ -7,6 +7,7 @@ from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, dete
 from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
 from jaxgen.metrics.outlierness import complexity, typicality, waic
+from jaxgen.metrics.two_sample import TwoSample, mmd2_variance, permutation_test, sliced_wasserstein
 
 __all__ = [
     "Coverage",
@@ -15,6 +16,7 @@ __all__ = [
     "Histogram",
     "Interval",
     "Score",
+    "TwoSample",
     "acceptance",
     "auroc",
     "bootstrap",
@@ -28,7 +30,10 @@ __all__ = [
     "inception_score",
     "kl_divergence",
     "mass_off_support",
+    "mmd2_variance",
     "mode_coverage",
+    "permutation_test",
+    "sliced_wasserstein",
     "split_rhat",
     "tail_ess",
     "to_arviz",

@@ -1,0 +1,173 @@
+"""Permutation tests: p-values against a loop, their level with and without ties, power; variance; sliced distances."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from jaxgen import losses, metrics
+
+GENERATOR = np.random.default_rng(0)
+
+
+def plain_statistic(z, member, bandwidths):
+    """The fused statistic as its definition has it, by loops over pairs."""
+    n, m = member.sum(), (1 - member).sum()
+    found = []
+    for r in bandwidths:
+        sums = {2: 0.0, 1: 0.0, 0: 0.0}
+        square = 0.0
+        for i, a in enumerate(z):
+            for j, b in enumerate(z):
+                if i != j:
+                    kernel = np.exp(-np.sum((a - b) ** 2) / r)
+                    sums[member[i] + member[j]] += kernel
+                    square += kernel**2
+        estimate = sums[2] / (n * (n - 1)) + sums[0] / (m * (m - 1)) - sums[1] / (n * m)
+        found.append(estimate / np.sqrt(square / (len(z) * (len(z) - 1))))
+    scale = np.sqrt(min(n, m) * (min(n, m) - 1))
+    return special.logsumexp(scale * np.array(found), b=1 / len(found)) / scale
+
+
+@pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 7), (7, 3)])
+def test_statistics_and_p_value_are_those_of_a_loop(n, m):
+    x, y, bandwidths = GENERATOR.normal(size=(n, 2)), 1 + GENERATOR.normal(size=(m, 2)), [0.5, 2.0, 9.0]
+    found = metrics.permutation_test(x, y, bandwidths=bandwidths, permutations=19, seed=3)
+    member = np.repeat([1, 0], [n, m])
+    permuted = np.random.default_rng(3).permuted(np.tile(member, (19, 1)), axis=1)
+    z = np.concatenate([x, y])
+    null = [plain_statistic(z, each, bandwidths) for each in permuted]
+    statistic = plain_statistic(z, member, bandwidths)
+    np.testing.assert_allclose(found.statistic, statistic, atol=2e-6)
+    np.testing.assert_allclose(found.null, np.sort(null), atol=2e-6)
+    assert found.p_value == (1 + np.sum(np.array(null) >= statistic - 1e-6)) / 20
+
+
+def test_of_one_bandwidth_it_is_the_test_of_its_estimate():
+    x, y = GENERATOR.normal(size=(2, 30, 3))
+    found = metrics.permutation_test(x, y, bandwidths=2.0, permutations=9)
+    z = np.concatenate([x, y])
+    squared = np.sum((z[:, None] - z[None]) ** 2, -1)[~np.eye(60, dtype=bool)]
+    estimate = float(losses.mmd2(jnp.float32(x), jnp.float32(y), bandwidth=2.0))
+    np.testing.assert_allclose(found.statistic, estimate / np.sqrt(np.mean(np.exp(-squared))), atol=2e-6)
+
+
+def level(draw, *, permutations, draws=2_000, **named):
+    """How often two samples of one law are told apart at 0.05."""
+    return sum(
+        metrics.permutation_test(*draw(), permutations=permutations, seed=seed, **named).p_value <= 0.05
+        for seed in range(draws)
+    )
+
+
+LOW, HIGH = stats.binom(2_000, 0.05).ppf([0.0005, 0.9995])  # of 1,000 right tests one fails
+
+
+@pytest.mark.parametrize(("n", "m"), [(8, 8), (5, 11)])
+def test_the_level_is_kept_exactly_where_it_can_be(n, m):
+    generator = np.random.default_rng(n)
+    draw = lambda: (generator.normal(size=(n, 2)), generator.normal(size=(m, 2)))
+    assert LOW <= level(draw, permutations=39, bandwidths=[0.5, 4.0]) <= HIGH
+
+
+def test_the_level_is_not_exceeded_with_ties_or_by_chosen_bandwidths():
+    generator = np.random.default_rng(1)
+    whole = lambda: (generator.integers(0, 2, (6, 1)), generator.integers(0, 2, (9, 1)))
+    assert level(whole, permutations=39, bandwidths=[1.0]) <= HIGH
+    normal = lambda: generator.normal(size=(2, 7, 2))
+    assert level(normal, permutations=30, draws=500) <= stats.binom(500, 0.05).ppf(0.9995)  # by the pooled median
+
+
+def test_equal_statistics_count_against_an_alarm():
+    same = np.zeros((5, 2))
+    found = metrics.permutation_test(same, same, bandwidths=1.0, permutations=99)
+    assert found.p_value == 1
+    apart = metrics.permutation_test(same, same + 3, bandwidths=1.0, permutations=99)
+    assert apart.p_value < 0.1
+
+
+def test_the_quantile_is_what_must_be_exceeded():
+    null = np.arange(1.0, 100.0)
+    found = metrics.TwoSample(0.0, 1.0, null)
+    for level_ in (0.01, 0.05, 0.1, 0.5):
+        least = found.quantile(level_)
+        p_value = lambda statistic: (1 + np.sum(null >= statistic)) / 100
+        assert p_value(least + 0.5) <= level_ < p_value(least)
+    assert found.quantile(0.009) == np.inf
+
+
+def test_it_finds_what_differs():
+    power = np.mean(
+        [
+            metrics.permutation_test(
+                GENERATOR.normal(size=(40, 2)), 1.7 * GENERATOR.normal(size=(40, 2)), permutations=99, seed=seed
+            ).p_value
+            <= 0.05
+            for seed in range(40)
+        ]
+    )
+    assert power > 0.6
+
+
+def test_the_variance_is_that_over_draws():
+    draw = lambda n, shift: shift + GENERATOR.normal(size=(n, 1))
+    estimate = functools.partial(losses.mmd2, bandwidth=2.0)
+    draws = [(draw(60, 0), draw(90, 1.0)) for _ in range(1_000)]
+    values = jax.vmap(estimate)(*(jnp.float32(np.array(part)) for part in zip(*draws, strict=True)))
+    estimated = np.mean([metrics.mmd2_variance(x, y, bandwidth=2.0) for x, y in draws[:200]])
+    np.testing.assert_allclose(estimated, np.var(np.float64(values)), rtol=0.15)
+
+
+def test_the_variance_is_that_of_a_loop():
+    x, y, r = GENERATOR.normal(size=(4, 2)), GENERATOR.normal(size=(6, 2)), 1.5
+    kernel = lambda a, b: np.exp(-np.sum((a - b) ** 2) / r)
+    rest = lambda rows, i: [b for j, b in enumerate(rows) if j != i]
+    each = lambda rows, others: [
+        2 * (np.mean([kernel(a, b) for b in rest(rows, i)]) - np.mean([kernel(a, b) for b in others]))
+        for i, a in enumerate(rows)
+    ]
+    expected = np.var(each(x, y), ddof=1) / 4 + np.var(each(y, x), ddof=1) / 6
+    np.testing.assert_allclose(metrics.mmd2_variance(x, y, bandwidth=r), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("order", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize(("n", "m"), [(5, 5), (4, 6), (3, 7)])
+def test_distances_on_a_line_are_those_of_matched_quantiles(order, n, m):
+    x, y = GENERATOR.normal(size=(n, 1)), GENERATOR.normal(size=(m, 1))
+    # Each row as often as makes both samples equally large.
+    a, b = (np.sort(np.repeat(rows, n * m // len(rows))) for rows in (x, y))
+    expected = np.mean(np.abs(a - b) ** order) ** (1 / order)
+    np.testing.assert_allclose(metrics.sliced_wasserstein(x, y, order=order), expected)
+    if order == 1:
+        np.testing.assert_allclose(expected, stats.wasserstein_distance(x[:, 0], y[:, 0]))
+
+
+def test_a_shift_is_seen_from_every_side():
+    x = GENERATOR.normal(size=(50, 3))
+    shift = np.array([3.0, 0.0, 4.0])
+    # Along a random direction a shift of length 5 shows 5 / sqrt(3) in the square mean.
+    found = metrics.sliced_wasserstein(x, x + shift, projections=5_000)
+    np.testing.assert_allclose(found, 5 / np.sqrt(3), rtol=0.03)
+    assert metrics.sliced_wasserstein(x, x[::-1]) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: metrics.permutation_test(np.ones((1, 2)), np.ones((5, 2))), "1 and 5 rows"),
+        (lambda: metrics.permutation_test(np.ones((5, 2)), np.ones((5, 3))), r"\[n, d\] and \[m, d\]"),
+        (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.nan)), "not finite"),
+        (lambda: metrics.permutation_test(np.ones((5, 2)), np.ones((5, 2))), "bandwidths are"),
+        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), permutations=0), "one at least"),
+        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[1, -1]), "positive"),
+        (lambda: metrics.mmd2_variance(np.ones((5, 2)), np.ones((1, 2)), bandwidth=1.0), "5 and 1 rows"),
+        (lambda: metrics.sliced_wasserstein(np.ones((0, 2)), np.ones((1, 2))), "0 and 1 rows"),
+        (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), order=0.5), "order is 0.5"),
+    ],
+)
+def test_bad_samples_are_told(call, told):
+    with pytest.raises(ValueError, match=told):
+        call()
