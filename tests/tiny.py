@@ -124,6 +124,10 @@ CONDITIONAL = {
     "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, average=0.9),
 }
 METHODS |= CONDITIONAL
+MAPS = {  # of a source to a target
+    "mmd map": methods.MMDMap(nets.MLP((6, 3)), noise_dim=1, scales=(0.5, 2.0), l2=1e-3, dropout=0.1),
+}
+METHODS |= MAPS
 # What falls within 400 steps, and by how much at the least: a distance or a cross-entropy by a third, a log-likelihood
 # by half a nat.
 FALLS = {
@@ -147,8 +151,11 @@ class Pairs:
 
 def config(method: Any, **changes: Any) -> jaxgen.Config:
     settings = {"steps": 6, "every": 3, "batch_size": 8, "seeds": 2, "layout": ONE}
-    pairs = Pairs(labels=isinstance(method, methods.Classifier))
-    rows = pairs if method in CONDITIONAL.values() else data.SwissRoll(n=100, test_n=1)
+    rows: Any = data.SwissRoll(n=100, test_n=1)
+    if method in CONDITIONAL.values():
+        rows = Pairs(labels=isinstance(method, methods.Classifier))
+    if isinstance(method, methods.MMDMap):
+        rows = data.Together((data.Normal(n=90, test_n=1), rows))
     return jaxgen.Config(method, rows, **{**settings, **changes})
 
 

@@ -8,8 +8,10 @@ from jaxgen.data.stacked import StackedMNIST
 from jaxgen.data.tables import Arrays, Dataset, Table, Together
 from jaxgen.data.toy import (
     Checkerboard,
+    Cube,
     EightGaussians,
     GaussianMixture,
+    Normal,
     PlanarSwissRoll,
     Rings,
     SwissRoll,
@@ -21,6 +23,7 @@ from jaxgen.data.toy import (
 __all__ = [
     "Arrays",
     "Checkerboard",
+    "Cube",
     "Dataset",
     "Digits",
     "DoublePendulum",
@@ -31,6 +34,7 @@ __all__ = [
     "Labelled",
     "NoisyRing",
     "Outcomes",
+    "Normal",
     "PlanarSwissRoll",
     "Rings",
     "Signed",

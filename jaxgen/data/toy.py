@@ -9,8 +9,10 @@ from sklearn import datasets
 
 __all__ = [
     "Checkerboard",
+    "Cube",
     "EightGaussians",
     "GaussianMixture",
+    "Normal",
     "PlanarSwissRoll",
     "Rings",
     "SwissRoll",
@@ -47,6 +49,36 @@ class Toy(abc.ABC):
     @abc.abstractmethod
     def points(self, count: int) -> Points:
         """Draw points `[count, d]` in double precision, the same for the same seed and count."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Normal(Toy):
+    """Standard normal points.
+
+    Attributes:
+        dimensions: d.
+    """
+
+    dimensions: int = 2
+
+    def points(self, count: int) -> Points:
+        """Draw points `[count, d]`."""
+        return np.random.default_rng(self.seed).standard_normal((count, self.dimensions))
+
+
+@dataclasses.dataclass(frozen=True)
+class Cube(Toy):
+    """Points uniformly between 0 and 1 in every dimension.
+
+    Attributes:
+        dimensions: d.
+    """
+
+    dimensions: int = 2
+
+    def points(self, count: int) -> Points:
+        """Draw points `[count, d]`."""
+        return np.random.default_rng(self.seed).uniform(size=(count, self.dimensions))
 
 
 @dataclasses.dataclass(frozen=True)

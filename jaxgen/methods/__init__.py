@@ -6,6 +6,7 @@ from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
 from jaxgen.methods.latent_chain import LatentChain
 from jaxgen.methods.meg import MEG, shuffled_columns, shuffled_rows
 from jaxgen.methods.mixture_density import MixtureDensity
+from jaxgen.methods.mmd_map import MMDMap, everything, kernels, pooled_median
 from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
 from jaxgen.methods.negatives import Auxiliary, Generated, Noisy, Uniform
 from jaxgen.methods.noise import Bernoulli, DequantisedGaussian, DiscretisedGaussian, Gaussian
@@ -23,6 +24,7 @@ __all__ = [
     "Generated",
     "LatentChain",
     "MEG",
+    "MMDMap",
     "MixtureDensity",
     "NegativeSamplingVAE",
     "Noisy",
@@ -32,8 +34,11 @@ __all__ = [
     "Uniform",
     "WGANGP",
     "every_layer",
+    "everything",
+    "kernels",
     "last_layer",
     "on_lines",
+    "pooled_median",
     "shuffled_columns",
     "shuffled_rows",
     "within_boxes",

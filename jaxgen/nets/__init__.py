@@ -6,7 +6,7 @@ from jaxgen.nets.autoencoder import Affine, Autoencoder, ConvDecoder, ConvEncode
 from jaxgen.nets.conv import ConvNet
 from jaxgen.nets.convolution import convolve
 from jaxgen.nets.doubling import ConvGenerator, convolve_doubled
-from jaxgen.nets.initialisers import about_one, broad, glorot, normal, orthogonal, uniform, uniform_transposed
+from jaxgen.nets.initialisers import about_one, broad, glorot, he, normal, orthogonal, uniform, uniform_transposed
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.outputs import output_shape
 from jaxgen.nets.transposed import BatchNorm, TransposedConv, TransposedGenerator
@@ -38,6 +38,7 @@ __all__ = [
     "dense_adversaries",
     "digit_adversaries",
     "glorot",
+    "he",
     "normal",
     "orthogonal",
     "output_shape",

@@ -13,6 +13,7 @@ __all__ = [
     "about_one",
     "broad",
     "glorot",
+    "he",
     "normal",
     "orthogonal",
     "uniform",
@@ -73,6 +74,23 @@ def uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: Any = f
         The kernel.
     """
     return uniform_bias(math.prod(shape[:-2]) * shape[-1])(key, shape, dtype)
+
+
+def he(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    """Draw a kernel from a normal law of variance 2 / fan-in.
+
+    Args:
+        key: the draw's key.
+        shape: of the kernel, the outputs last; all other axes count as its fan-in.
+        dtype: of the kernel.
+
+    Returns:
+        The kernel.
+
+    References:
+        He, Zhang, Ren and Sun, Delving deep into rectifiers (2015), equation 10.
+    """
+    return jax.random.normal(key, shape, dtype) * (2 / math.prod(shape[:-1])) ** 0.5
 
 
 def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:

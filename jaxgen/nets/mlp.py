@@ -22,16 +22,21 @@ class MLP(nn.Module):
         activation: applied after every layer but the last.
         last: draws the last kernel.
         hidden: draws the others; with `uniform` all is as PyTorch draws it.
+        dropout: share of each hidden layer's outputs that are dropped, anew for every row, where `apply` is given the
+            noise for it, `rngs={"dropout": key}`, as in training; elsewhere none are.
     """
 
     widths: Sequence[int]
     activation: Callable[[Array], Array] = jax.nn.relu
     last: Initialiser = uniform
     hidden: Initialiser = orthogonal
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: Float[Array, "... k"]) -> Float[Array, "... d"]:
         """Map rows `[..., k]` to rows `[..., widths[-1]]`."""
         for width in self.widths[:-1]:
             x = self.activation(nn.Dense(width, kernel_init=self.hidden, bias_init=uniform_bias(x.shape[-1]))(x))
+            if self.dropout:
+                x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         return nn.Dense(self.widths[-1], kernel_init=self.last, bias_init=uniform_bias(x.shape[-1]))(x)

@@ -15,6 +15,8 @@ TOYS = {
     "two moons": (data.TwoMoons, 2),
     "rings": (data.Rings, 2),
     "checkerboard": (data.Checkerboard, 2),
+    "normal": (lambda **named: data.Normal(dimensions=3, **named), 3),
+    "cube": (data.Cube, 2),
 }
 
 
@@ -27,6 +29,16 @@ def test_one_draw_of_which_the_first_rows_are_for_training(name):
     np.testing.assert_array_equal(np.concatenate([x, test]), toy.points(50).astype(np.float32))
     np.testing.assert_array_equal(x, make(n=30, test_n=20, seed=3).tables()[0])
     assert not np.array_equal(x, make(n=30, test_n=20, seed=4).tables()[0])
+
+
+def test_normal_and_cube_have_their_moments():
+    x, u = data.Normal(n=4000, test_n=1).tables()[0], data.Cube(n=4000, test_n=1).tables()[0]
+    np.testing.assert_allclose(x.mean(0), [0, 0], atol=4 / np.sqrt(4000))
+    np.testing.assert_allclose(x.var(0), [1, 1], atol=4 * np.sqrt(2 / 4000))
+    np.testing.assert_allclose(u.mean(0), [0.5, 0.5], atol=4 / np.sqrt(12 * 4000))
+    np.testing.assert_allclose(u.var(0), [1 / 12] * 2, atol=4 / np.sqrt(180 * 4000))
+    assert u.min() >= 0
+    assert u.max() <= 1
 
 
 def test_swiss_rolls_are_scikit_learn_s_in_the_papers_scales():

@@ -33,3 +33,15 @@ def test_the_last_layer_may_be_orthogonal_too():
     params = nets.MLP((64, 5), last=nets.orthogonal).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
     last = np.asarray(params["Dense_1"]["kernel"])
     np.testing.assert_allclose(last.T @ last, 2 * np.eye(5), atol=1e-5)
+
+
+def test_dropout_needs_noise_and_keeps_the_mean():
+    x = jnp.ones((4000, 1))
+    network = nets.MLP((1, 1), lambda x: x, dropout=0.25)
+    params = network.init(jax.random.key(0), x)
+    whole = network.apply(params, x)
+    np.testing.assert_array_equal(nets.MLP((1, 1), lambda x: x).apply(params, x), whole)
+    dropped = network.apply(params, x, rngs={"dropout": jax.random.key(1)})
+    assert len(np.unique(dropped)) == 2  # the one hidden output is there, or it is not
+    error = 4 * float(dropped.std()) / np.sqrt(4000)
+    np.testing.assert_allclose(dropped.mean(), whole.mean(), atol=error)

@@ -1,0 +1,195 @@
+"""Maps that carry one law to another by making their maximum mean discrepancy small."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen import losses
+from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.methods.parts import filled
+from jaxgen.nets import MLP, output_shape
+from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+
+__all__ = ["MMDMap", "Mapped", "everything", "kernels", "pooled_median"]
+
+Bandwidth = float | Callable[..., Array] | None
+
+
+class Mapped(NamedTuple):
+    """What is trained, and the bandwidth that the last step had."""
+
+    trained: Trained
+    bandwidth: Array  # []
+
+
+def pooled_median(
+    mapped: Float[Array, "n d"], target: Float[Array, "m d"], *, axis_name: str | None
+) -> Float[Array, ""]:
+    """Return the median of all squared distances within the pooled rows of one step, as its bandwidth."""
+    return losses.median_bandwidth(mapped, target, axis_name=axis_name)
+
+
+def kernels(params: Params) -> list[Array]:
+    """Return what is multiplied with inputs, and not the biases."""
+    return [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
+
+
+def everything(params: Params) -> list[Array]:
+    """Return all parameters."""
+    return jax.tree.leaves(params)
+
+
+@dataclasses.dataclass(frozen=True)
+class MMDMap:
+    """A network whose outputs for a source's rows have the law of a target's rows.
+
+    It learns from two tables, `data.Together((source, target))`, of which no row belongs to any of the other. The
+    discrepancy is that of the whole minibatch, over all devices. How narrow its kernel is decides what it sees: with a
+    bandwidth well above the target's, a map to the target's middle is nearly as good as the right one.
+
+    Attributes:
+        network: `[..., k + noise_dim] -> [..., d]`; None is a dense network of two hidden layers of 128.
+        noise_dim: dimensions of standard normal noise behind each row of the source, without which a source of fewer
+            dimensions than the target's cannot fill it.
+        bandwidth: r of the kernel `exp(-|x - y|^2 / r)`: a number; None for the median of the squared distances in the
+            target's first minibatch; or a function of what was mapped, of the target's rows and of `axis_name`, such as
+            `pooled_median`, for another one at every step, through which no gradient flows.
+        scales: multiples of the bandwidth; the loss is the mean over the kernels of all.
+        weight: of the discrepancy in the loss.
+        l1: weight of the sum of the parameters' absolute values.
+        l2: weight of the sum of their squares.
+        penalised: takes the parameters to the arrays that pay for this: `kernels` or `everything`.
+        dropout: share of hidden outputs that is dropped in training; the network must have a field `dropout`, as
+            `nets.MLP` has.
+        optimiser: takes the learning rate.
+        learning_rate: a number, or a schedule such as `descent.Cosine`.
+        average: decay of an exponential average of the weights, which is then used; None keeps none.
+        axis_name: the axis over devices, set by `train`.
+
+    References:
+        Li, Swersky and Zemel, Generative moment matching networks (2015), section 3; DaRocha, Demonstrating the basic
+        principles of generative models for Gaussian and uniform mappings (2024), section 2.
+    """
+
+    network: nn.Module | None = None
+    noise_dim: int = 0
+    bandwidth: Bandwidth = None
+    scales: tuple[float, ...] = (1.0,)
+    weight: float = 1.0
+    l1: float = 0.0
+    l2: float = 0.0
+    penalised: Callable[[Params], list[Array]] = kernels
+    dropout: float = 0.0
+    optimiser: Callable[..., optax.GradientTransformation] = optax.sgd
+    learning_rate: float | Schedule = 0.01
+    average: float | None = None
+    axis_name: str | None = None
+
+    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MMDMap":
+        """Fill in the network where it was left open.
+
+        Raises:
+            TypeError: if the data are not two tables of floating-point vectors.
+            ValueError: if a field has no meaning, or the network does not fit the tables.
+        """
+        vector = lambda row: hasattr(row, "shape") and len(row.shape) == 1 and jnp.issubdtype(row.dtype, jnp.floating)
+        if len(rows) != 2 or not all(map(vector, rows)):
+            raise TypeError(
+                f"MMDMap learns from two tables of floating-point vectors and got {rows}; give data.Together((source, "
+                "target))."
+            )
+        if isinstance(self.bandwidth, int | float) and not self.bandwidth > 0:
+            raise ValueError(f"bandwidth is {self.bandwidth}; make it positive, or None for the target's median.")
+        if not self.scales or min(self.scales) <= 0:
+            raise ValueError(
+                f"scales are {self.scales}; give positive multiples of the bandwidth, such as (0.5, 1, 2)."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; make it a share, at least 0 and below 1.")
+        k, d = rows[0].shape[0] + self.noise_dim, rows[1].shape[0]
+        network: Any = self.network or MLP((128, 128, d))
+        if self.dropout:
+            if not hasattr(network, "dropout"):
+                raise ValueError(f"{type(network).__name__} has no field dropout; drop inside of it, or use nets.MLP.")
+            network = network.clone(dropout=self.dropout)
+        makes = output_shape(network, jax.ShapeDtypeStruct((2, k), jnp.float32))
+        if makes != (2, d):
+            raise ValueError(f"the network makes rows {makes[1:]} of {k} numbers; the target's are {(d,)}.")
+        return dataclasses.replace(self, network=network)
+
+    def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> Mapped:
+        """Return a freshly drawn network, and the bandwidth of the first minibatch."""
+        key_network, key_noise = jax.random.split(key)
+        variables = filled(self, self.network).init(key_network, self._given(key_noise, source)[:1])
+        return Mapped(self._descent.init(variables["params"]), self._first_bandwidth(target))
+
+    def step(
+        self, key: Key[Array, ""], state: Mapped, source: Float[Array, "n k"], target: Float[Array, "m d"]
+    ) -> tuple[Mapped, Metrics]:
+        """Descend once on the discrepancy of what is mapped and the target's rows."""
+        trained, metrics = self._descent.step(key, state.trained, source, target, state.bandwidth)
+        return Mapped(trained, metrics["bandwidth"]), metrics
+
+    def loss(
+        self,
+        key: Key[Array, ""],
+        params: Params,
+        variables: PyTree,
+        source: Float[Array, "n k"],
+        target: Float[Array, "m d"],
+        bandwidth: Float[Array, ""],
+    ) -> tuple[Array, tuple[Metrics, PyTree]]:
+        """Return the weighted discrepancy and what the parameters pay.
+
+        Args:
+            key: of the noise, and of what is dropped.
+            params: of the network.
+            variables: passed on.
+            source: rows `[n, k]`.
+            target: rows `[m, d]`.
+            bandwidth: that of the step before, which is kept unless it is to be estimated anew.
+
+        Returns:
+            The loss; `mmd2`, the mean over the kernels, and `bandwidth`; and the variables.
+        """
+        key_noise, key_dropout = jax.random.split(key)
+        given = self._given(key_noise, source)
+        mapped = filled(self, self.network).apply({"params": params}, given, rngs={"dropout": key_dropout})
+        if callable(self.bandwidth):
+            bandwidth = jax.lax.stop_gradient(self.bandwidth(mapped, target, axis_name=self.axis_name))
+        bandwidths = bandwidth * jnp.asarray(self.scales)
+        discrepancy = jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidths, axis_name=self.axis_name))
+        paid = sum(self.l1 * jnp.sum(jnp.abs(leaf)) + self.l2 * jnp.sum(leaf**2) for leaf in self.penalised(params))
+        return self.weight * discrepancy + paid, ({"mmd2": discrepancy, "bandwidth": bandwidth}, variables)
+
+    def transport(self, key: Key[Array, ""], state: Mapped, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
+        """Carry rows of the source to where the target's are.
+
+        Args:
+            key: of the noise behind each row, where there is any.
+            state: of one seed.
+            x: rows `[n, k]`.
+
+        Returns:
+            Rows `[n, d]`.
+        """
+        params = self._descent.params(state.trained)
+        return filled(self, self.network).apply({"params": params}, self._given(key, x))
+
+    def _given(self, key: Key[Array, ""], x: Array) -> Array:
+        """Put noise behind each row."""
+        return jnp.concatenate([x, jax.random.normal(key, (len(x), self.noise_dim), x.dtype)], -1)
+
+    def _first_bandwidth(self, target: Array) -> Array:
+        if isinstance(self.bandwidth, int | float):
+            return jnp.asarray(self.bandwidth, jnp.float32)
+        return losses.median_bandwidth(target)
+
+    @property
+    def _descent(self) -> Descent:
+        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)

@@ -1,0 +1,126 @@
+"""MMD maps: the loss by its parts, a step by hand, bandwidths, noise and dropout, devices, and a map that is known."""
+
+import dataclasses
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data, losses, methods, nets
+from jaxgen.parallel import Layout
+
+KEY = jax.random.key(0)
+SOURCE, TARGET = jax.random.normal(KEY, (10, 2)), 1 + jax.random.uniform(KEY, (12, 3))
+SPECS = [jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype) for rows in (SOURCE, TARGET)]
+
+
+def started(**fields):
+    method = methods.MMDMap(**{"network": nets.MLP((5, 3), jnp.tanh), **fields}).sized(*SPECS)
+    return method, method.init(KEY, SOURCE, TARGET)
+
+
+def test_the_loss_is_the_mean_discrepancy_and_what_the_weights_pay():
+    method, state = started(bandwidth=1.5, scales=(0.5, 2.0), weight=3.0, l1=0.1, l2=0.01)
+    params = state.trained.params
+    value, (metrics, _) = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)
+    mapped = method.network.apply({"params": params}, SOURCE)
+    discrepancy = np.mean([losses.mmd2(mapped, TARGET, bandwidth=r) for r in (0.75, 3.0)])
+    weights = np.concatenate([np.ravel(layer["kernel"]) for layer in params.values()])
+    np.testing.assert_allclose(metrics["mmd2"], discrepancy, rtol=1e-5)
+    expected = 3 * discrepancy + 0.1 * np.abs(weights).sum() + 0.01 * (weights**2).sum()
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    method = dataclasses.replace(method, penalised=methods.everything)
+    biases = np.concatenate([layer["bias"] for layer in params.values()])
+    found = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
+    np.testing.assert_allclose(found - value, 0.1 * np.abs(biases).sum() + 0.01 * (biases**2).sum(), rtol=1e-3)
+
+
+def test_a_step_is_plain_gradient_descent():
+    method, state = started(learning_rate=0.3, l2=0.01)
+    value = lambda params: method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
+    gradient = jax.grad(value)(state.trained.params)
+    expected = jax.tree.map(lambda p, g: p - 0.3 * g, state.trained.params, gradient)
+    chex.assert_trees_all_close(method.step(KEY, state, SOURCE, TARGET)[0].trained.params, expected, rtol=1e-5)
+
+
+def test_bandwidths_are_given_found_once_or_found_anew():
+    assert started(bandwidth=2.5)[1].bandwidth == 2.5
+    method, state = started()
+    np.testing.assert_allclose(state.bandwidth, losses.median_bandwidth(TARGET))
+    later, metrics = method.step(KEY, state, SOURCE, 7 * TARGET)
+    assert later.bandwidth == metrics["bandwidth"] == state.bandwidth
+    method, state = started(bandwidth=methods.pooled_median)
+    later, _ = method.step(KEY, state, SOURCE, 7 * TARGET)
+    mapped = method.transport(KEY, state, SOURCE)
+    np.testing.assert_allclose(later.bandwidth, losses.median_bandwidth(mapped, 7 * TARGET), rtol=1e-5)
+
+
+def test_noise_stands_behind_each_row():
+    method, state = started(noise_dim=2)
+    one, other, same = (method.transport(jax.random.key(key), state, SOURCE) for key in (1, 2, 1))
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+    plain, state = started()
+    np.testing.assert_array_equal(*(plain.transport(jax.random.key(key), state, SOURCE) for key in (1, 2)))
+
+
+def test_what_is_dropped_is_dropped_in_training_alone():
+    method, state = started(dropout=0.5, bandwidth=1.0)
+    loss = lambda key: method.loss(jax.random.key(key), state.trained.params, {}, SOURCE, TARGET, state.bandwidth)[0]
+    assert loss(1) != loss(2)
+    plain, _ = started(bandwidth=1.0)
+    np.testing.assert_array_equal(*(each.transport(KEY, state, SOURCE) for each in (method, plain)))
+
+
+def test_many_devices_are_as_one():
+    # Devices draw noise of their own.
+    changes = {"noise_dim": 0, "dropout": 0.0, "bandwidth": methods.pooled_median}
+    method = dataclasses.replace(tiny.METHODS["mmd map"], **changes)
+    one, four = (
+        jaxgen.train(tiny.config(method, layout=Layout(devices=devices)), progress=False) for devices in (1, 4)
+    )
+    chex.assert_trees_all_close((one.state, one.history), (four.state, four.history), rtol=1e-4, atol=1e-6)
+
+
+def test_it_learns_a_shift_and_a_scale():
+    target = data.Arrays(np.float32(3 + 2 * np.random.default_rng(0).normal(size=(2000, 1))))
+    config = jaxgen.Config(
+        methods.MMDMap(nn.Dense(1), learning_rate=0.5),
+        data.Together((data.Normal(n=2000, test_n=1, dimensions=1), target)),
+        steps=300,
+        batch_size=200,
+        every=300,
+        seeds=1,
+        layout=tiny.ONE,
+    )
+    result = jaxgen.train(config, progress=False)
+    mapped = result.config.method.transport(KEY, result.of(0), jnp.float32([[-1.0], [0.0], [1.0]]))
+    np.testing.assert_allclose(np.sort(mapped[:, 0]), [1, 3, 5], atol=0.25)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"bandwidth": 0.0}, "bandwidth is 0.0"),
+        ({"scales": ()}, "scales are"),
+        ({"scales": (1.0, -1.0)}, "scales are"),
+        ({"dropout": 1.0}, "dropout is 1.0"),
+        ({"dropout": 0.5, "network": nn.Dense(3)}, "no field dropout"),
+        ({"network": nets.MLP((4,))}, r"rows \(4,\) of 2 numbers; the target's are \(3,\)"),
+    ],
+)
+def test_fields_without_a_meaning_are_told(fields, told):
+    with pytest.raises(ValueError, match=told):
+        methods.MMDMap(**fields).sized(*SPECS)
+
+
+def test_it_wants_two_tables_of_vectors():
+    for specs in (SPECS[:1], [SPECS[0], jax.ShapeDtypeStruct((2, 2), jnp.float32)]):
+        with pytest.raises(TypeError, match="two tables"):
+            methods.MMDMap().sized(*specs)
+    assert methods.MMDMap().sized(*SPECS).network.widths == (128, 128, 3)
