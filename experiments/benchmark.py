@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments import autoencoder_races, contenders, energy_races, report, trials
+from experiments import autoencoder_races, contenders, energy_races, kernel_races, report, trials
 from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -50,6 +50,7 @@ RACES: dict[str, Callable[[bool], list[contenders.Contender]]] = {
     "chains": energy_races.chains,
     "auxiliary": autoencoder_races.auxiliary,
     "adversarial": autoencoder_races.adversarial,
+    "discrepancy": kernel_races.discrepancy,
 }
 PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
 

@@ -120,7 +120,8 @@ def trained(experiment: Experiment, name: str, variant: str, seed: int, *, train
 
     def compute() -> dict[str, Any]:
         source, aim = (each.test() for each in config.data.datasets)  # type: ignore[attr-defined]
-        validation, test = slice(0, 1_000), slice(1_000, 2_000)
+        some = maps.POINTS // 20
+        validation, test = slice(0, some), slice(some, 2 * some)
 
         def look(result: jaxgen.Result) -> dict[str, Any]:
             found = {}

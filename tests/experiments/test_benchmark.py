@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import autoencoder_races, baselines, benchmark, contenders, energy_races
+from experiments import autoencoder_races, baselines, benchmark, contenders, energy_races, kernel_races
 from jaxgen import data, nets
 from jaxgen.description import rebuild
 from jaxgen.parallel import Layout
@@ -102,13 +102,14 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
 
 
 @needs_torch
-@pytest.mark.parametrize("name", ["plane", "digits", "chains", "auxiliary", "adversarial"])
+@pytest.mark.parametrize("name", ["plane", "digits", "chains", "auxiliary", "adversarial", "discrepancy"])
 def test_pytorch_does_the_same(name, monkeypatch):
     """The races compare losses, or log-densities, and refuse others."""
     contender, *shared = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
     for runs in (contender, *shared):
         runs.prepare().run()
-    races = autoencoder_races if name in ("auxiliary", "adversarial") else energy_races
+    others = {"auxiliary": autoencoder_races, "adversarial": autoencoder_races, "discrepancy": kernel_races}
+    races = others.get(name, energy_races)
     monkeypatch.setattr(races, "equal", lambda ours, theirs: contenders.equal(ours, 1.001 * theirs))
     with pytest.raises(SystemExit, match="do not do the same"):
         contender.prepare()

@@ -1,0 +1,108 @@
+"""Cost of a maximum mean discrepancy, its gradient and its bandwidth against the number of points, blocked and whole.
+
+    python -m experiments.mmd_cost                                # two minutes on two CPU cores
+    python -m experiments.mmd_cost --out experiments/results      # the table and the figure there
+    python -m experiments.mmd_cost --quick                        # seconds
+
+As many points of a normal as of a uniform law in the plane, the median heuristic over both. `losses.mmd2` compares 256
+rows at a time; the other keeps whole matrices and is left to autodiff. Temporaries are XLA's own count; what is
+resident is the most that a fresh process held. The whole matrices are compiled only where they would take too much.
+"""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import tyro
+
+from experiments import kernel_races, report, trials
+
+COLUMNS = [
+    report.Column("seconds", "seconds"),
+    report.Column("temporaries", "temporaries, MiB", 1),
+    report.Column("resident", "most resident, MiB", 0),
+]
+WAYS: dict[str, Callable[..., Any]] = {
+    "blocked": kernel_races.value_and_gradient,
+    "whole matrices": kernel_races.whole,
+}
+LARGEST = 4_000  # points whose whole matrices are run: their temporaries grow with the square
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """How many points."""
+
+    points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)
+    """Of each sample."""
+    quick: bool = False
+    """Seconds: the first two sizes."""
+    runs: pathlib.Path = pathlib.Path("runs/mmd_cost")
+    """Where cells are kept."""
+    out: pathlib.Path = pathlib.Path("runs/mmd_cost")
+    """Where the table and the figure go."""
+
+
+def measure(way: str, n: int) -> dict[str, float]:
+    """Compile, and run where it fits; to be called in a process of its own."""
+    x, y = kernel_races.points(n)
+    program = jax.jit(WAYS[way]).lower(x, y).compile()
+    memory: Any = program.memory_analysis()
+    found = {"temporaries": memory.temp_size_in_bytes / 2**20}
+    if way != "blocked" and n > LARGEST:
+        return found
+    times = []
+    for _ in range(4 if n <= LARGEST else 1):
+        begun = time.perf_counter()
+        jax.block_until_ready(program(x, y))
+        times.append(time.perf_counter() - begun)
+    resident = trials.most_resident()
+    return found | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
+
+
+def cell(experiment: Experiment, way: str, n: int) -> dict[str, float]:
+    """Measure in a fresh process, or remember."""
+    identity = {"way": way, "points": n}
+
+    def compute() -> dict[str, Any]:
+        alone = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=alone) as process:
+            return process.submit(measure, way, n).result()
+
+    return trials.remembered(experiment.runs / f"{way.split()[0]}-{n}.json", identity, compute)
+
+
+def run(experiment: Experiment) -> report.Table:
+    """Measure every cell, print the table, and write it with its figure."""
+    if experiment.quick:
+        runs = experiment.runs / "quick"
+        experiment = dataclasses.replace(experiment, points=experiment.points[:2], runs=runs, out=runs)
+    rows, curves = [], {}
+    for way in WAYS:
+        for n in experiment.points:
+            print(f"{way}, {n:,} points", flush=True)
+            curves[way, n] = cell(experiment, way, n)
+            rows.append(report.Row(f"{way}, {n:,} x {n:,} points", {k: [v] for k, v in curves[way, n].items()}))
+    title = "MMD^2 with its gradient and the median heuristic, in the plane"
+    remark = "Where there are no seconds, the program was compiled only."
+    table = report.Table("mmd_cost", title, COLUMNS, rows, [remark], "runs")
+    print(f"\n{table}\n")
+    table.write(experiment.out, {})
+    with report.figure(experiment.out / "mmd_cost.png", 1, 2) as axes:
+        for axis, (name, told) in zip(axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True):
+            for way in WAYS:
+                known = [(n, curves[way, n][name]) for n in experiment.points if name in curves[way, n]]
+                axis.loglog(*zip(*known, strict=True), marker="o", label=way)
+            axis.set(title=name, xlabel="points of each sample", ylabel=told)
+        axes[0, 0].legend(fontsize="small")
+    print(f"written: {experiment.out / 'mmd_cost'}.{{json,md,png}}")
+    return table
+
+
+if __name__ == "__main__":
+    run(tyro.cli(Experiment))

@@ -1,0 +1,23 @@
+"""Both ways of a discrepancy are the same, and both are measured."""
+
+import jax
+import numpy as np
+
+from experiments import kernel_races, mmd_cost
+
+
+def test_both_ways_are_the_same():
+    ours, theirs = (jax.jit(way)(*kernel_races.points(21)) for way in mmd_cost.WAYS.values())
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-4)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-3, atol=1e-6)
+
+
+def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(mmd_cost, "cell", lambda experiment, way, n: mmd_cost.measure(way, n))  # in this process
+    monkeypatch.setattr(mmd_cost, "LARGEST", 30)
+    table = mmd_cost.run(mmd_cost.Experiment((20, 40), quick=True, runs=tmp_path))
+    small, _, whole, compiled = (row.values for row in table.rows)
+    assert small["seconds"][0] > 0
+    assert set(compiled) == {"temporaries"} < set(whole)
+    for name in ("mmd_cost.json", "mmd_cost.md", "mmd_cost.png"):
+        assert (tmp_path / "quick" / name).stat().st_size > 100
