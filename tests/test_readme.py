@@ -66,6 +66,18 @@ def test_what_a_model_has_not_seen(capsys):
     assert names["outliers"].shape == names["p_values"].shape == (10,)
 
 
+def test_from_one_law_to_another(capsys):
+    generator = np.random.default_rng(0)
+    rows = lambda d: jnp.asarray(generator.normal(size=(30, d)), jnp.float32)
+    block = BLOCKS[5].replace("4_000", "2, every=2").replace("1_000", "20").replace("Cube(", "Cube(n=50, test_n=1, ")
+    block = block.replace("Normal(", "Normal(n=50, test_n=1, ")
+    names: dict = {"source": rows(1), "target": rows(2)}
+    exec("import jax, jaxgen, optax\nfrom jaxgen import data, losses, methods, metrics\n" + block, names)
+    assert names["mapped"].shape == (30, 2)
+    assert 0 < names["found"].p_value <= 1
+    assert len(capsys.readouterr().out.split()) == 5
+
+
 def test_links_and_pictures_are_there():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
