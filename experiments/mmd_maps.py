@@ -205,18 +205,21 @@ def run(experiment: Experiment) -> report.Table:
             for seed in seeds:
                 print(f"{title}: {told}, seed {seed}", flush=True)
                 cells.append(trained(experiment, name, variant, seed))
-            paper = {"reported": task.paper}
+            # The report's third number is that of each coordinate alone.
+            paper = {} if name == "f3" else {"reported": task.paper}
             rows.append(report.Row.of(f"{title}: {told}", cells, COLUMNS, paper))
             first[name, variant] = cells[0]
             configs[f"{name} {variant}"] = describe(configure(experiment, name, variant, experiment.first))
     remarks = [
         f"The paper's number is its last MMD^2, at a bandwidth of about {maps.BANDWIDTH}. Tests are at level 0.05, "
         "with 199 permutations but for the p-value's 999, and fused over 2^-3 to 2^3 times the target's median squared "
-        "distance; the floor's rejections are false alarms. All numbers are of new points.",
+        "distance; the floor's rejections are false alarms. All numbers are of new points. Of f3 the paper prints "
+        "0.0287, a discrepancy of each coordinate alone.",
     ]
     table = report.Table("mmd_maps", TITLE, COLUMNS, rows, remarks)
     print(f"\n{table}\n")
-    curves = {f"{name} {variant}": cell["curve"] for (name, variant), cell in first.items()}
+    # Of a single bandwidth; the working ones descend on five.
+    curves = {f"{name} {variant}": cell["curve"] for (name, variant), cell in first.items() if variant != "working"}
     table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / "mmd_maps.png", experiment.tasks, first)
     print(f"written: {experiment.out / 'mmd_maps'}.{{json,md,png}}")
@@ -243,7 +246,8 @@ def draw(path: pathlib.Path, tasks: tuple[str, ...], first: dict[tuple[str, str]
             for part in ("training", "validation", "test"):
                 curve = first[name, shown]["curve"]
                 line[5].plot([at["step"] for at in curve], [at[part] for at in curve], label=part)
-            line[5].axhline(task.paper, color="grey", linestyle=":")
+            if name != "f3":
+                line[5].axhline(task.paper, color="grey", linestyle=":")
             line[5].set(title=TOLD.get((name, shown), VARIANTS[shown])[:30], xlabel="step", ylabel="MMD^2")
             line[5].legend(fontsize="small")
 

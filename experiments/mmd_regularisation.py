@@ -29,7 +29,7 @@ COLUMNS = [
     report.Column("reported", f"MMD^2, bandwidth {maps.BANDWIDTH}", 4),
     report.Column("narrow", "least deviation / target's"),
     report.Column("rejected", "share of 20 tests rejected", 2),
-    *(report.Column(layer, f"{layer} layer, rms / at the start") for layer in LAYERS),
+    *(report.Column(layer, f"{layer} layer, rms / as drawn") for layer in LAYERS),
     report.Column("sparse", "share of weights below 0.001"),
 ]
 PENALTIES: dict[str, dict[str, float]] = {
@@ -88,16 +88,16 @@ def trained(experiment: Experiment, penalty: str, seed: int) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         result, _ = trials.timed(config, where)
-        _, before = trials.untrained(config)
         source, aim = (each.test() for each in config.data.datasets)  # type: ignore[attr-defined]
         mapped = maps.carried(result, source)
-        drawn, learned = weights(before.trained.params), weights(result.of(0).trained.params)
-        size = lambda kernel: float(np.sqrt(np.mean(kernel**2)))
+        learned = weights(result.of(0).trained.params)
+        # As a share of what they are drawn with.
+        size = lambda kernel: float(np.sqrt(np.mean(kernel**2) / (2 / len(kernel))))
         everyone = np.concatenate([kernel.ravel() for kernel in learned])
         shares, edges = np.histogram(learned[1], BINS, (-0.5, 0.5))
         return {
             **maps.judged(TASK, mapped, aim, seed=seed),
-            **{layer: size(b) / size(a) for layer, a, b in zip(LAYERS, drawn, learned, strict=True)},
+            **{layer: size(kernel) for layer, kernel in zip(LAYERS, learned, strict=True)},
             "sparse": float(np.mean(np.abs(everyone) < 1e-3)),
             "histogram": [shares.tolist(), edges.tolist()],
             "points": mapped[:1_000].tolist(),

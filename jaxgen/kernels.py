@@ -53,9 +53,15 @@ def by_rows(function: Callable[[Array, Array], Any], x: Float[Array, "n d"], *, 
 
     Returns:
         Leaves `[n, ...]`.
+
+    Raises:
+        ValueError: if the chunk is no number of rows.
     """
-    n, chunk = x.shape[0], min(chunk, x.shape[0])
-    blocks = -(-n // chunk)
+    n = x.shape[0]
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}; make it one row at least.")
+    blocks = max(-(-n // chunk), 1)
+    chunk = -(-n // blocks)  # as equal as they can be, so that few rows are padding
     padded = jnp.pad(x, ((0, blocks * chunk - n), (0, 0))).reshape(blocks, chunk, -1)
     made = jax.lax.map(jax.checkpoint(lambda at: function(*at)), (jnp.arange(blocks) * chunk, padded))
     return jax.tree.map(lambda leaf: leaf.reshape(blocks * chunk, *leaf.shape[2:])[:n], made)
@@ -111,7 +117,8 @@ def median_squared_distance(
         `[]`: of an even number of pairs the mean of both middle ones. NaN if a coordinate is not finite.
     """
     z = jax.lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
-    z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
+    if z.shape[1] > _FEW_DIMENSIONS:  # where distances come from products, an offset would cost precision
+        z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
     everyone = parallel.gather(z, axis_name)
     n = everyone.shape[0]
     share = z.shape[0]
@@ -133,7 +140,8 @@ def median_squared_distance(
         return jnp.where(jnp.abs(near) < 2**30, exact.astype(z.dtype), near)
 
     # Pairs are twice the variance apart on average; a part of a large set knows more.
-    guess = 2 * parallel.mean(jnp.mean(jnp.sum(z**2, -1)), axis_name)
+    centre = parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
+    guess = 2 * parallel.mean(jnp.mean(jnp.sum((z - centre) ** 2, -1)), axis_name)
     if n // _PART >= _LEAST:
         guess = median_squared_distance(everyone[::_PART], chunk=chunk)
     at, value = _root(excess, goal, guess)
@@ -146,7 +154,8 @@ def median_squared_distance(
 
     below, above = (parallel.gather(part, axis_name) for part in by_rows(neighbours, z, chunk=chunk))
     below, above = jnp.max(below), jnp.min(above)
-    median = below if pairs % 2 else jnp.where(value > goal, below, (below + above) / 2)
+    # Where the count jumps over the goal, all middle pairs are as far apart as this.
+    median = jnp.where(value > goal, at, below if pairs % 2 else (below + above) / 2)
     return jnp.where(jnp.all(jnp.isfinite(everyone)), median, jnp.nan)
 
 

@@ -71,6 +71,17 @@ def test_the_median_in_double_precision():
         np.testing.assert_allclose(median(jnp.asarray(z)), median_of_pairs(z), rtol=1e-13)
 
 
+def test_equal_rows_are_at_no_distance():
+    for seed in range(20):
+        z = np.repeat(np.float32(np.random.default_rng(seed).normal(size=(5, 2))), [36, 1, 1, 1, 1], 0)
+        assert median(jnp.asarray(z)) == 0
+
+
+def test_chunks_are_numbers_of_rows():
+    with pytest.raises(ValueError, match="chunk is 0"):
+        kernels.median_squared_distance(jnp.ones((3, 2)), chunk=0)
+
+
 def test_a_median_of_what_is_not_finite_is_not_a_number():
     z = GENERATOR.normal(size=(20, 2))
     for bad in (np.nan, np.inf):

@@ -25,7 +25,8 @@ def mmd2(
     """Estimate the squared maximum mean discrepancy of two samples without bias, by the kernel `exp(-|x - y|^2 / r)`.
 
     It is 0 in expectation where both have one law, so an estimate may be negative. Memory grows with `n + m` times
-    `chunk`, under differentiation too, and it may be differentiated again, by any of its arguments.
+    `chunk`, and with the number of bandwidths, under differentiation too; it may be differentiated again, by any of its
+    arguments.
 
     Args:
         x: one sample, `[n, d]`.
@@ -62,7 +63,7 @@ def mmd2_biased(
     chunk: int = ROWS,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
-    """Measure the squared distance of two samples' mean features: never negative, and above its limit on average.
+    """Measure the squared distance of two samples' mean features: at least 0, up to rounding, and too large on average.
 
     Args:
         x: one sample, `[n, d]`.
@@ -121,6 +122,7 @@ def mmd2_linear(
     _counts(x, y, None, 2)
     if len(x) != len(y):
         raise ValueError(f"mmd2_linear pairs rows of {len(x)} and {len(y)}; give as many of each, or use mmd2.")
+    x, y = _precise(x, y)
     even = len(x) // 2 * 2
     (a, b), (c, d) = ((rows[0:even:2], rows[1:even:2]) for rows in (x, y))
 
@@ -156,6 +158,8 @@ def median_bandwidth(
     References:
         Gretton et al., A kernel two-sample test (2012), section 8; DaRocha (2024), section 2.
     """
+    if y is not None and x.shape[1:] != y.shape[1:]:
+        raise ValueError(f"rows have {x.shape[1:]} and {y.shape[1:]} coordinates; give as many of both.")
     z = x if y is None else jnp.concatenate([x, y])
     if len(z) * parallel.count(axis_name) < 2:
         raise ValueError(f"there are {len(z)} rows, which make no pair; give two at least.")
@@ -173,9 +177,15 @@ def _counts(x: Array, y: Array, axis_name: str | None, least: int) -> tuple[int,
 
 
 def _centred(x: Array, y: Array, axis_name: str | None) -> tuple[Array, Array]:
-    """Move both where a common offset costs no precision."""
+    """Move both where a common offset costs no precision, in single precision at least: sums over pairs are large."""
+    x, y = _precise(x, y)
     centre = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
     return x - centre, y - centre
+
+
+def _precise(x: Array, y: Array) -> tuple[Array, Array]:
+    dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
+    return x.astype(dtype), y.astype(dtype)
 
 
 def _for_each(estimate: Any, bandwidth: Any, x: Array) -> Array:

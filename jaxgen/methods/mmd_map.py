@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxgen import losses
@@ -17,7 +18,7 @@ from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["MMDMap", "Mapped", "everything", "kernels", "pooled_median"]
 
-Bandwidth = float | Callable[..., Array] | None
+Bandwidth = float | np.floating | Array | Callable[..., Array] | None
 
 
 class Mapped(NamedTuple):
@@ -103,7 +104,7 @@ class MMDMap:
                 f"MMDMap learns from two tables of floating-point vectors and got {rows}; give data.Together((source, "
                 "target))."
             )
-        if isinstance(self.bandwidth, int | float) and not self.bandwidth > 0:
+        if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
             raise ValueError(f"bandwidth is {self.bandwidth}; make it positive, or None for the target's median.")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
@@ -121,6 +122,17 @@ class MMDMap:
         if makes != (2, d):
             raise ValueError(f"the network makes rows {makes[1:]} of {k} numbers; the target's are {(d,)}.")
         return dataclasses.replace(self, network=network)
+
+    def check(self, source: PyTree, target: PyTree) -> None:
+        """Refuse a target whose rows are so often equal that the median of their distances is no bandwidth.
+
+        Raises:
+            ValueError: if more than half of all pairs are equal, and no bandwidth is given.
+        """
+        if self.bandwidth is None and not losses.median_bandwidth(jnp.asarray(target[:1_000])) > 0:
+            raise ValueError(
+                "more than half of the target's pairs of rows are equal; give a bandwidth that is no median."
+            )
 
     def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> Mapped:
         """Return a freshly drawn network, and the bandwidth of the first minibatch."""
@@ -186,9 +198,9 @@ class MMDMap:
         return jnp.concatenate([x, jax.random.normal(key, (len(x), self.noise_dim), x.dtype)], -1)
 
     def _first_bandwidth(self, target: Array) -> Array:
-        if isinstance(self.bandwidth, int | float):
-            return jnp.asarray(self.bandwidth, jnp.float32)
-        return losses.median_bandwidth(target)
+        if self.bandwidth is None or callable(self.bandwidth):
+            return losses.median_bandwidth(target)
+        return jnp.asarray(self.bandwidth, jnp.float32)
 
     @property
     def _descent(self) -> Descent:

@@ -39,7 +39,12 @@ class TwoSample:
 
         Returns:
             One of the permutations' statistics, or inf where there are fewer than `1 / level - 1` of them.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
         """
+        if not 0 < level < 1:
+            raise ValueError(f"level is {level}; make it a share between 0 and 1, such as 0.05.")
         above = int(level * (len(self.null) + 1) + 1e-9) - 1  # permutations that may lie at or above it
         return float(self.null[len(self.null) - 1 - above]) if above >= 0 else float("inf")
 
@@ -57,17 +62,19 @@ def permutation_test(
 
     Where the rows of both are exchangeable, `p <= level` has at most the probability `level`, whatever the bandwidths,
     so long as these do not depend on which row is of which sample; exactly that one where no statistics are equal and
-    `level * (permutations + 1)` is a whole number. It is 1 in the long run where the laws differ at all.
+    `level * (permutations + 1)` is a whole number. Statistics that differ by rounding, 1e-6, count as equal: bandwidths
+    some thousand times the data's squared spread, whose estimates all lie so near to 0, raise no alarm.
 
     For each bandwidth the unbiased estimate `losses.mmd2` is divided by the root mean square of the pooled kernel, and
-    those quotients are fused by a soft maximum, which no permutation but of the samples changes. A single bandwidth's
-    test is that of its estimate alone.
+    those quotients are fused by a soft maximum. The paper's quotients have another constant in the place of the number
+    of pooled pairs, and its soft maximum is softer by a factor of about 2. A single bandwidth's test is that of its
+    estimate alone.
 
     Args:
         x: one sample, `[n, d]`.
         y: the other, `[m, d]`.
         bandwidths: r of the kernels `exp(-|x - y|^2 / r)`, `[k]`, in squared units of the data; None is 2^-3 to 2^3
-            times the median of the pooled squared distances.
+            times the median of the pooled squared distances, or their mean where the median is 0.
         permutations: B.
         seed: of the permutations.
         chunk: rows that are compared at a time; memory is `(n + m) * (chunk + B)`.
@@ -87,13 +94,17 @@ def permutation_test(
     if permutations < 1:
         raise ValueError(f"there are {permutations} permutations; make it one at least, such as 999.")
     n, m = len(x), len(y)
+    # In units of the data's own spread, so that single precision holds them.
     pooled = np.concatenate([x, y])
-    z = jnp.asarray(pooled - pooled.mean(0), jnp.float32)
+    pooled -= pooled.mean(0)
+    unit = float(np.sqrt(np.mean(np.sum(pooled**2, 1))) or 1.0)
+    z = jnp.asarray(pooled / unit, jnp.float32)
     if bandwidths is None:
-        bandwidths = float(_median(z)) * 2.0 ** np.arange(-3, 4)
+        # Where most pairs are equal their median is 0, and the mean, twice the variance, is taken.
+        bandwidths = (float(_median(z)) or 2.0) * unit**2 * 2.0 ** np.arange(-3, 4)
     bandwidths = np.atleast_1d(np.asarray(bandwidths, np.float64))
-    if bandwidths.ndim != 1 or not np.all((bandwidths > 0) & np.isfinite(bandwidths)):
-        raise ValueError(f"bandwidths are {bandwidths}; give positive numbers, of which equal rows alone have none.")
+    if bandwidths.ndim != 1 or not len(bandwidths) or not np.all((bandwidths > 0) & np.isfinite(bandwidths)):
+        raise ValueError(f"bandwidths are {bandwidths}; give one positive number at least.")
     generator = np.random.default_rng(seed)
     first = np.repeat([np.float32(1), np.float32(0)], [n, m])
     # The samples as they are come first and are treated like every permutation of them.
@@ -101,7 +112,7 @@ def permutation_test(
     scale = np.sqrt(n * (n - 1.0)) if n <= m else np.sqrt(m * (m - 1.0))
     found = []
     for r in bandwidths:
-        seen, square = (np.asarray(part, np.float64) for part in _sums(z, members.T, jnp.float32(r), chunk))
+        seen, square = (np.asarray(part, np.float64) for part in _sums(z, members.T, jnp.float32(r / unit**2), chunk))
         own, rows = np.einsum("bi,ib->b", members, seen[:, :-1]), seen[:, -1]
         whole, joined = rows.sum(), members @ rows
         # Of the ordered pairs within x, within y, and one of each.
@@ -109,8 +120,9 @@ def permutation_test(
         estimates = own / (n * (n - 1.0)) + within_y / (m * (m - 1.0)) - 2 * (joined - own) / (n * float(m))
         found.append(estimates / np.sqrt(max(square.sum() / (len(z) * (len(z) - 1.0)), 1e-30)))
     fused = special.logsumexp(scale * np.stack(found), axis=0, b=1 / len(bandwidths)) / scale
-    null = np.sort(fused[1:])
-    not_below = permutations - np.searchsorted(null, fused[0] - _ROUNDING, side="left")
+    equal = np.abs(fused[1:] - fused[0]) <= _ROUNDING
+    null = np.sort(np.where(equal, fused[0], fused[1:]))
+    not_below = np.sum(null >= fused[0])
     return TwoSample(float(fused[0]), float((1 + not_below) / (permutations + 1)), null)
 
 
@@ -131,19 +143,20 @@ def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = 
         The variance, >= 0.
 
     Raises:
-        ValueError: if there are fewer than two rows of either, widths differ, or a number is not finite.
+        ValueError: if there are fewer than two rows of either, widths differ, a number is not finite, or the bandwidth
+            is not positive.
 
     References:
         Serfling, Approximation theorems of mathematical statistics (1980), section 5.5.1; Sutherland et al., Generative
         models and model criticism via optimized maximum mean discrepancy (2017), section 2.
     """
     x, y = _samples(x, y)
+    if not bandwidth > 0:
+        raise ValueError(f"bandwidth is {bandwidth}; make it positive.")
     n, m = len(x), len(y)
-    centre = np.concatenate([x, y]).mean(0)
-    a, b = (jnp.asarray(rows - centre, jnp.float32) for rows in (x, y))
-    own_x, cross_x, own_y, cross_y = (
-        np.asarray(rows, np.float64) for rows in _row_sums(a, b, jnp.float32(bandwidth), chunk)
-    )
+    centre, unit = np.concatenate([x, y]).mean(0), np.sqrt(bandwidth)
+    a, b = (jnp.asarray((rows - centre) / unit, jnp.float32) for rows in (x, y))
+    own_x, cross_x, own_y, cross_y = (np.asarray(rows, np.float64) for rows in _row_sums(a, b, chunk))
     contributed_x = 2 * (own_x / (n - 1) - cross_x / m)
     contributed_y = 2 * (own_y / (m - 1) - cross_y / n)
     return float(contributed_x.var(ddof=1) / n + contributed_y.var(ddof=1) / m)
@@ -165,14 +178,15 @@ def sliced_wasserstein(
         The p-th root of the mean over directions of the p-th power of the distance, in units of the data.
 
     Raises:
-        ValueError: if there are no rows of either, widths differ, a number is not finite, or the order is below 1.
+        ValueError: if there are no rows of either, widths differ, a number is not finite, or order or projections are
+            below 1.
 
     References:
         Bonneel, Rabin, Peyre and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015), section 3.
     """
     x, y = _samples(x, y, least=1)
-    if order < 1:
-        raise ValueError(f"order is {order}; make it 1 or more.")
+    if order < 1 or projections < 1:
+        raise ValueError(f"order is {order} and projections {projections}; make both 1 or more.")
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], projections if x.shape[1] > 1 else 1))
     directions /= np.linalg.norm(directions, axis=0)
     a, b = (np.sort(rows @ directions, 0) for rows in (x, y))
@@ -200,12 +214,12 @@ def _sums(z: jax.Array, members: jax.Array, r: jax.Array, chunk: int) -> tuple[j
     return seen, sums(functools.partial(gaussian, bandwidth=r / 2), vectors=ones)[:, 0]
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _row_sums(x: jax.Array, y: jax.Array, r: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
+@functools.partial(jax.jit, static_argnums=2)
+def _row_sums(x: jax.Array, y: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
     """Return each row's kernels with its own sample's other rows and with the other sample's, of x and of y."""
 
     def sums(rows: jax.Array, columns: jax.Array, first: int | None) -> jax.Array:
-        kernel, ones = functools.partial(gaussian, bandwidth=r), jnp.ones((len(columns), 1), columns.dtype)
+        kernel, ones = functools.partial(gaussian, bandwidth=1.0), jnp.ones((len(columns), 1), columns.dtype)
         return products(kernel, rows, columns, ones, first=first, chunk=chunk)[:, 0]
 
     return sums(x, x, 0), sums(x, y, None), sums(y, y, 0), sums(y, x, None)

@@ -169,6 +169,15 @@ def test_bad_samples_are_told(estimate, x, y, told):
         estimate(jnp.ones(x), jnp.ones(y), bandwidth=1.0)
 
 
+@EVERY
+def test_sums_over_pairs_are_precise_whatever_the_rows(name):
+    x, y = GENERATOR.integers(0, 3, (2, 300, 1))
+    expected = ESTIMATES[name](jnp.float32(x), jnp.float32(y), bandwidth=0.5)
+    for dtype in (jnp.float16, jnp.bfloat16):
+        found = ESTIMATES[name](jnp.asarray(x, dtype), jnp.asarray(y, dtype), bandwidth=0.5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_one_row_has_no_median():
     with pytest.raises(ValueError, match="no pair"):
         losses.median_bandwidth(jnp.ones((1, 2)))

@@ -49,7 +49,8 @@ def test_a_step_is_plain_gradient_descent():
 
 
 def test_bandwidths_are_given_found_once_or_found_anew():
-    assert started(bandwidth=2.5)[1].bandwidth == 2.5
+    for given in (2.5, np.float32(2.5), jnp.float32(2.5)):
+        assert started(bandwidth=given)[1].bandwidth == 2.5
     method, state = started()
     np.testing.assert_allclose(state.bandwidth, losses.median_bandwidth(TARGET))
     later, metrics = method.step(KEY, state, SOURCE, 7 * TARGET)
@@ -117,6 +118,14 @@ def test_it_learns_a_shift_and_a_scale():
 def test_fields_without_a_meaning_are_told(fields, told):
     with pytest.raises(ValueError, match=told):
         methods.MMDMap(**fields).sized(*SPECS)
+
+
+def test_a_target_whose_rows_are_mostly_equal_wants_a_bandwidth():
+    equal = np.repeat(np.float32([[0, 0, 0], [1, 1, 1]]), [9, 1], 0)
+    with pytest.raises(ValueError, match="give a bandwidth"):
+        methods.MMDMap().check(SOURCE, equal)
+    methods.MMDMap(bandwidth=1.0).check(SOURCE, equal)
+    methods.MMDMap().check(SOURCE, np.asarray(TARGET))
 
 
 def test_it_wants_two_tables_of_vectors():

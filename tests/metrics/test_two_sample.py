@@ -99,6 +99,29 @@ def test_the_quantile_is_what_must_be_exceeded():
     assert found.quantile(0.009) == np.inf
 
 
+def test_quantile_and_p_value_agree_with_ties():
+    generator = np.random.default_rng(5)
+    for seed in range(60):
+        x, y = generator.integers(0, 2, (2, 10, 1))
+        found = metrics.permutation_test(x, y, bandwidths=1.0, permutations=19, seed=seed)
+        assert (found.p_value <= 0.05) == (found.statistic > found.quantile(0.05))
+        assert (found.p_value <= 0.5) == (found.statistic > found.quantile(0.5))
+
+
+def test_samples_of_which_most_pairs_are_equal_have_bandwidths():
+    rare = lambda share: (np.arange(40) < 40 * share).astype(float)[:, None]
+    assert metrics.permutation_test(rare(0.05), rare(0.4), permutations=99).p_value <= 0.02
+
+
+@pytest.mark.parametrize("scale", [1e-24, 1e20])
+def test_units_do_not_matter(scale):
+    x, y = GENERATOR.normal(size=(2, 20, 2))
+    test = functools.partial(metrics.permutation_test, permutations=19)
+    np.testing.assert_allclose(test(scale * x, scale * y).null, test(x, y).null, atol=1e-5)
+    variance = metrics.mmd2_variance(scale * x, scale * y, bandwidth=2 * scale**2)
+    np.testing.assert_allclose(variance, metrics.mmd2_variance(x, y, bandwidth=2.0), rtol=1e-4)
+
+
 def test_it_finds_what_differs():
     power = np.mean(
         [
@@ -160,10 +183,14 @@ def test_a_shift_is_seen_from_every_side():
         (lambda: metrics.permutation_test(np.ones((1, 2)), np.ones((5, 2))), "1 and 5 rows"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.ones((5, 3))), r"\[n, d\] and \[m, d\]"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.nan)), "not finite"),
-        (lambda: metrics.permutation_test(np.ones((5, 2)), np.ones((5, 2))), "bandwidths are"),
+        (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.inf)), "not finite"),
         (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), permutations=0), "one at least"),
         (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[1, -1]), "positive"),
+        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[]), "one positive number"),
         (lambda: metrics.mmd2_variance(np.ones((5, 2)), np.ones((1, 2)), bandwidth=1.0), "5 and 1 rows"),
+        (lambda: metrics.mmd2_variance(*GENERATOR.normal(size=(2, 5, 2)), bandwidth=-1.0), "make it positive"),
+        (lambda: metrics.TwoSample(0.0, 1.0, np.zeros(9)).quantile(1.0), "level is 1.0"),
+        (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), projections=0), "projections 0"),
         (lambda: metrics.sliced_wasserstein(np.ones((0, 2)), np.ones((1, 2))), "0 and 1 rows"),
         (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), order=0.5), "order is 0.5"),
     ],
