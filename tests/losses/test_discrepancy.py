@@ -151,7 +151,7 @@ def test_fifty_thousand_points_fit_into_a_gibibyte():
     rows = jax.ShapeDtypeStruct((50_000, 2), jnp.float32)
     value = jax.value_and_grad(lambda x, y: losses.mmd2(x, y, bandwidth=losses.median_bandwidth(x, y)), (0, 1))
     needed = jax.jit(value).lower(rows, rows).compile().memory_analysis()
-    assert needed.temp_size_in_bytes < 2**28
+    assert needed.temp_size_in_bytes < 2**29  # 252 MiB, and 301 as CI compiles; a kernel whole would be 10,000
 
 
 @pytest.mark.parametrize(
