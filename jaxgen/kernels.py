@@ -1,24 +1,34 @@
 """Distances and kernels between two sets, some rows at a time: what a loss descends on and a test decides by."""
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
-from jaxgen import parallel
 from jaxgen.types import Array, Float, Int
 
-__all__ = ["ROWS", "Kernel", "by_rows", "gaussian", "median_squared_distance", "products", "squared_distances"]
+__all__ = [
+    "FEW_DIMENSIONS",
+    "ROWS",
+    "Kernel",
+    "by_rows",
+    "counts",
+    "gaussian",
+    "gaussian_sum",
+    "itself",
+    "products",
+    "squared_distances",
+]
 
 Kernel = Callable[[Array], Array]
 
 # Rows compared with all columns at a time: enough to keep a processor busy, few enough for its cache.
 ROWS = 256
 # Up to this many dimensions the differences are formed one by one; beyond, a matrix product is faster.
-_FEW_DIMENSIONS = 8
-# Of a set this share is searched first, to know about where its median lies; no smaller part than so many rows.
-_PART, _LEAST = 4, 64
+FEW_DIMENSIONS = 8
 
 
 def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
@@ -31,7 +41,7 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     Returns:
         `[n, m]`, not negative.
     """
-    if x.shape[-1] <= _FEW_DIMENSIONS:
+    if x.shape[-1] <= FEW_DIMENSIONS:
         return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
     products = jnp.matmul(x, y.T, precision="highest")  # an accelerator's default would cost the nearest its place
     return jnp.maximum(jnp.sum(x**2, -1)[:, None] - 2 * products + jnp.sum(y**2, -1)[None], 0)
@@ -94,116 +104,82 @@ def products(
     def block(start: Array, rows: Array) -> Array:
         entries = kernel(squared_distances(rows, y))
         if first is not None:
-            entries = jnp.where(_itself(start + first, *entries.shape), 0.0, entries)
+            entries = jnp.where(itself(start + first, *entries.shape), 0.0, entries)
         return jnp.matmul(entries, vectors, precision="highest")
 
     return by_rows(block, x, chunk=chunk)
 
 
-def median_squared_distance(
-    z: Float[Array, "n d"], *, chunk: int = ROWS, axis_name: str | None = None
-) -> Float[Array, ""]:
-    """Find the median of all pairs' squared distances, exactly, in memory of `n * chunk`; it has no gradient.
-
-    As many pairs are closer as are further apart, and how many are closer than a guess is counted without keeping a
-    distance: the guesses close in on the median as on a function's root.
+def counts(x: Any, y: Any, *, least: int, devices: int = 1) -> tuple[int, int]:
+    """Return how many rows two samples have, or say why they cannot be compared.
 
     Args:
-        z: two rows or more, `[n, d]`.
+        x: `[n, d]`, an array of any library.
+        y: `[m, d]`.
+        least: rows that each must have.
+        devices: that hold as many rows each.
+
+    Returns:
+        How many rows there are on all devices, of both.
+
+    Raises:
+        ValueError: if they are no matrices of one width, or have too few rows.
+    """
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"samples are {x.shape} and {y.shape}; give [n, d] and [m, d].")
+    n, m = len(x) * devices, len(y) * devices
+    if min(n, m) < least:
+        raise ValueError(f"samples have {n} and {m} rows; give {least} of each at least.")
+    return n, m
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def gaussian_sum(chunk: int, x: Array, y: Array, r: Array, first: Array | None) -> Array:
+    """Add the Gaussian kernel up over all pairs of a row of `x` and one of `y`.
+
+    Args:
         chunk: rows at a time.
-        axis_name: the axis over devices; the median is then that of all devices' rows.
+        x: rows `[n, d]`.
+        y: rows `[m, d]`.
+        r: the bandwidth, `[]`.
+        first: the place of the first row of `x` among those of `y`, as in `products`; None where they are two sets.
 
     Returns:
-        `[]`: of an even number of pairs the mean of both middle ones. NaN if a coordinate is not finite.
+        `[]`, differentiable by `x`, `y` and `r`, again and again.
     """
-    z = jax.lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
-    if z.shape[1] > _FEW_DIMENSIONS:  # where distances come from products, an offset would cost precision
-        z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
-    everyone = parallel.gather(z, axis_name)
-    n = everyone.shape[0]
-    share = z.shape[0]
-    first = parallel.index(axis_name) * share
-    pairs = n * (n - 1) // 2
-    goal = 2.0 * (pairs % 2)
-
-    def excess(t: Array) -> Array:
-        """Return how many ordered pairs are within `t` more than are not: exact where it is near 0."""
-
-        def within(start: Array, rows: Array) -> Array:
-            squared = squared_distances(rows, everyone)
-            counted = jnp.where((squared <= t) & ~_itself(start + first, *squared.shape), 1.0, 0.0)
-            return jnp.sum(counted, 1)
-
-        each = 2 * by_rows(within, z, chunk=chunk) - (n - 1)
-        # A sum of whole numbers is exact but may run over; the other is not exact but knows whether it did.
-        exact, near = parallel.total((jnp.sum(each.astype(jnp.int32)), jnp.sum(each)), axis_name)
-        return jnp.where(jnp.abs(near) < 2**30, exact.astype(z.dtype), near)
-
-    # Pairs are twice the variance apart on average; a part of a large set knows more.
-    centre = parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
-    guess = 2 * parallel.mean(jnp.mean(jnp.sum((z - centre) ** 2, -1)), axis_name)
-    if n // _PART >= _LEAST:
-        guess = median_squared_distance(everyone[::_PART], chunk=chunk)
-    at, value = _root(excess, goal, guess)
-
-    def neighbours(start: Array, rows: Array) -> tuple[Array, Array]:
-        squared = squared_distances(rows, everyone)
-        itself = _itself(start + first, *squared.shape)
-        below = jnp.max(jnp.where((squared <= at) & ~itself, squared, 0.0), 1)
-        return below, jnp.min(jnp.where((squared > at) & ~itself, squared, jnp.inf), 1)
-
-    below, above = (parallel.gather(part, axis_name) for part in by_rows(neighbours, z, chunk=chunk))
-    below, above = jnp.max(below), jnp.min(above)
-    # Where the count jumps over the goal, all middle pairs are as far apart as this.
-    median = jnp.where(value > goal, at, below if pairs % 2 else (below + above) / 2)
-    return jnp.where(jnp.all(jnp.isfinite(everyone)), median, jnp.nan)
+    kernel = functools.partial(gaussian, bandwidth=r)
+    return jnp.sum(products(kernel, x, y, jnp.ones((len(y), 1), y.dtype), first=first, chunk=chunk))
 
 
-def _root(excess: Callable[[Array], Array], goal: float, guess: Array) -> tuple[Array, Array]:
-    """Find where a step function that rises over the floats >= 0 comes to a goal: Dekker's method.
+def _gaussian_sum_jvp(chunk: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    """Find the sum and its gradient in one pass, as the kernel's matrix times coordinates.
 
-    Returns:
-        The least place seen where it is not below the goal, and its value: the goal, or else what it jumps to there.
+    Autodiff would keep the matrix, and run through it once for each of its factors.
     """
-    dtype = guess.dtype
-    whole = jnp.int32 if dtype == jnp.float32 else jnp.int64
-    bits = lambda t: jax.lax.bitcast_convert_type(t, whole)  # in the order of the floats themselves
-    place = lambda b: jax.lax.bitcast_convert_type(b, dtype)
-
-    def narrow(state: _Bracket) -> _Bracket:
-        secant = state.last - (state.f_last - goal) * (state.last - state.before) / (state.f_last - state.f_before)
-        t = jnp.where(state.passes == 0, 0.96 * guess, jnp.where(state.passes == 1, 1.04 * guess, secant))
-        # Half of the bracket where the secant leads out of it, and now and then, so that there is an end.
-        inside = (t >= 0) & (bits(t) > state.low) & (bits(t) < state.high) & (state.passes % 8 != 7)
-        b = jnp.where(inside, bits(t), state.low + (state.high - state.low) // 2)
-        f = excess(place(b))
-        low, high = jnp.where(f < goal, b, state.low), jnp.where(f < goal, state.high, b)
-        value = jnp.where(f < goal, state.value, f)
-        return _Bracket(low, high, value, state.last, state.f_last, place(b), f, state.passes + 1)
-
-    zero = jnp.zeros((), dtype)
-    ends = jnp.asarray(-1, whole), bits(zero + jnp.inf), zero + jnp.inf
-    bracket = jax.lax.while_loop(
-        lambda state: (state.value != goal) & (state.high - state.low > 1),
-        narrow,
-        _Bracket(*ends, zero, zero, zero, zero, jnp.int32(0)),
-    )
-    return place(bracket.high), bracket.value
+    x, y, r, first = primals
+    kernel = functools.partial(gaussian, bandwidth=r)
+    look = functools.partial(products, chunk=chunk)
+    ones = jnp.ones((len(y), 1), y.dtype)
+    moved, (x_dot, y_dot, r_dot, _) = jnp.zeros((), x.dtype), tangents
+    if isinstance(x_dot, SymbolicZero):
+        value = jnp.sum(look(kernel, x, y, ones, first=first))
+    else:
+        seen = look(kernel, x, y, jnp.concatenate([y, ones], 1), first=first)
+        value = jnp.sum(seen[:, -1])
+        moved += 2 / r * jnp.sum((seen[:, :-1] - x * seen[:, -1:]) * x_dot)
+    if not isinstance(y_dot, SymbolicZero):
+        ones = jnp.ones((len(x), 1), x.dtype)
+        seen = look(kernel, y, x, jnp.concatenate([x, ones], 1), first=None if first is None else -first)
+        moved += 2 / r * jnp.sum((seen[:, :-1] - y * seen[:, -1:]) * y_dot)
+    if not isinstance(r_dot, SymbolicZero):
+        slope = lambda squared: squared / r**2 * kernel(squared)
+        moved += jnp.sum(look(slope, x, y, jnp.ones((len(y), 1), y.dtype), first=first)) * r_dot
+    return value, moved
 
 
-class _Bracket(NamedTuple):
-    """Where a root is looked for."""
-
-    low: Array  # the greatest float seen below it, as a whole number
-    high: Array  # the least seen that is not below it
-    value: Array  # of the function there
-    before: Array  # the last two places, and the values there
-    f_before: Array
-    last: Array
-    f_last: Array
-    passes: Array
+gaussian_sum.defjvp(_gaussian_sum_jvp, symbolic_zeros=True)
 
 
-def _itself(start: Array, rows: int, columns: int) -> Array:
+def itself(start: Array, rows: int, columns: int) -> Array:
     """Tell where a row, of which `start` is the first, meets itself among the columns: `[rows, columns]`."""
     return (start + jnp.arange(rows))[:, None] == jnp.arange(columns)[None]

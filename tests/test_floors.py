@@ -12,6 +12,7 @@ FLOORS = [
     ["types"],
     ["loop", "parallel"],
     ["kernels"],
+    ["medians"],
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],
     ["methods", "checkpoint", "config"],

@@ -1,14 +1,14 @@
 """Maximum mean discrepancy: how far apart two samples are, by the means of a kernel's features."""
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
 from jaxgen import parallel
-from jaxgen.kernels import ROWS, gaussian, median_squared_distance, products
+from jaxgen.kernels import ROWS, counts, gaussian, gaussian_sum
+from jaxgen.medians import median_squared_distance
 from jaxgen.types import Array, Float
 
 __all__ = ["median_bandwidth", "mmd2", "mmd2_biased", "mmd2_linear"]
@@ -45,14 +45,8 @@ def mmd2(
         Gretton, Borgwardt, Rasch, Schoelkopf and Smola, A kernel two-sample test (2012), lemma 6; DaRocha,
         Demonstrating the basic principles of generative models for Gaussian and uniform mappings (2024), section 2.
     """
-    n, m = _counts(x, y, axis_name, 2)
-    x, y = _centred(x, y, axis_name)
-
-    def estimate(r: Array) -> Array:
-        within = _within(x, r, chunk, axis_name) / (n * (n - 1.0)) + _within(y, r, chunk, axis_name) / (m * (m - 1.0))
-        return within - 2 * _across(x, y, r, chunk, axis_name) / (n * float(m))
-
-    return _for_each(estimate, bandwidth, x)
+    counts(x, y, least=2, devices=parallel.count(axis_name))
+    return _quadratic(x, y, bandwidth, lambda others, n: others / (n * (n - 1.0)), chunk, axis_name)
 
 
 def mmd2_biased(
@@ -81,16 +75,8 @@ def mmd2_biased(
     References:
         Gretton et al., A kernel two-sample test (2012), equation 5.
     """
-    n, m = _counts(x, y, axis_name, 1)
-    x, y = _centred(x, y, axis_name)
-
-    def estimate(r: Array) -> Array:
-        within = (_within(x, r, chunk, axis_name) + n) / float(n) ** 2 + (_within(y, r, chunk, axis_name) + m) / float(
-            m
-        ) ** 2
-        return within - 2 * _across(x, y, r, chunk, axis_name) / (n * float(m))
-
-    return _for_each(estimate, bandwidth, x)
+    # A row's kernel with itself is 1.
+    return _quadratic(x, y, bandwidth, lambda others, n: (others + n) / float(n) ** 2, chunk, axis_name)
 
 
 def mmd2_linear(
@@ -119,7 +105,7 @@ def mmd2_linear(
     References:
         Gretton et al., A kernel two-sample test (2012), lemma 14.
     """
-    _counts(x, y, None, 2)
+    counts(x, y, least=2)
     if len(x) != len(y):
         raise ValueError(f"mmd2_linear pairs rows of {len(x)} and {len(y)}; give as many of each, or use mmd2.")
     x, y = _precise(x, y)
@@ -166,24 +152,31 @@ def median_bandwidth(
     return median_squared_distance(z, chunk=chunk, axis_name=axis_name)
 
 
-def _counts(x: Array, y: Array, axis_name: str | None, least: int) -> tuple[int, int]:
-    """Return how many rows there are on all devices, of both samples."""
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"samples are {x.shape} and {y.shape}; give [n, d] and [m, d].")
-    n, m = (len(rows) * parallel.count(axis_name) for rows in (x, y))
-    if min(n, m) < least:
-        raise ValueError(f"samples have {n} and {m} rows; give {least} of each at least.")
-    return n, m
-
-
-def _centred(x: Array, y: Array, axis_name: str | None) -> tuple[Array, Array]:
-    """Move both where a common offset costs no precision, in single precision at least: sums over pairs are large."""
+def _quadratic(
+    x: Array, y: Array, bandwidth: Any, own: Callable[[Array, int], Array], chunk: int, axis_name: str | None
+) -> Array:
+    """Estimate from every pair of rows; `own` makes a sample's mean kernel of its sum over different rows."""
+    n, m = counts(x, y, least=1, devices=parallel.count(axis_name))
     x, y = _precise(x, y)
+    # Moved to where a common offset costs no precision.
     centre = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
-    return x - centre, y - centre
+    x, y = x - centre, y - centre
+    first = lambda rows: jnp.asarray(parallel.index(axis_name) * len(rows))
+
+    def total(rows: Array, columns: Array, r: Array, first: Array | None) -> Array:
+        share = gaussian_sum(chunk, rows, parallel.gather(columns, axis_name), r, first)
+        # A mean, not a sum: what gradients of a loss are averaged by on every device.
+        return parallel.mean(share, axis_name) * parallel.count(axis_name)
+
+    def estimate(r: Array) -> Array:
+        within = own(total(x, x, r, first(x)), n) + own(total(y, y, r, first(y)), m)
+        return within - 2 * total(x, y, r, None) / (n * float(m))
+
+    return _for_each(estimate, bandwidth, x)
 
 
 def _precise(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return both in single precision at least: sums over pairs are large."""
     dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
     return x.astype(dtype), y.astype(dtype)
 
@@ -191,55 +184,3 @@ def _precise(x: Array, y: Array) -> tuple[Array, Array]:
 def _for_each(estimate: Any, bandwidth: Any, x: Array) -> Array:
     bandwidth = jnp.asarray(bandwidth, x.dtype)
     return jax.vmap(estimate)(bandwidth.reshape(-1)).reshape(bandwidth.shape)
-
-
-def _within(x: Array, r: Array, chunk: int, axis_name: str | None) -> Array:
-    """Add the kernel up over all pairs of two different rows, each pair twice."""
-    first = jnp.asarray(parallel.index(axis_name) * len(x))
-    return _over_devices(_kernel_sum(chunk, x, parallel.gather(x, axis_name), r, first), axis_name)
-
-
-def _across(x: Array, y: Array, r: Array, chunk: int, axis_name: str | None) -> Array:
-    """Add the kernel up over all pairs of a row and one of the other sample."""
-    return _over_devices(_kernel_sum(chunk, x, parallel.gather(y, axis_name), r, None), axis_name)
-
-
-def _over_devices(share: Array, axis_name: str | None) -> Array:
-    # A mean, not a sum: what gradients of a loss are averaged by on every device.
-    return parallel.mean(share, axis_name) * parallel.count(axis_name)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _kernel_sum(chunk: int, x: Array, y: Array, r: Array, first: Array | None) -> Array:
-    """Add `exp(-|x_i - y_j|^2 / r)` up, but for a row and itself, where `first` tells which those are."""
-    kernel = functools.partial(gaussian, bandwidth=r)
-    return jnp.sum(products(kernel, x, y, jnp.ones((len(y), 1), y.dtype), first=first, chunk=chunk))
-
-
-def _kernel_sum_jvp(chunk: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """Find the sum and its gradient in one pass, as the kernel's matrix times coordinates.
-
-    Autodiff would keep the matrix, and run through it once for each of its factors.
-    """
-    x, y, r, first = primals
-    kernel = functools.partial(gaussian, bandwidth=r)
-    look = functools.partial(products, chunk=chunk)
-    ones = jnp.ones((len(y), 1), y.dtype)
-    moved, (x_dot, y_dot, r_dot, _) = jnp.zeros((), x.dtype), tangents
-    if isinstance(x_dot, SymbolicZero):
-        value = jnp.sum(look(kernel, x, y, ones, first=first))
-    else:
-        seen = look(kernel, x, y, jnp.concatenate([y, ones], 1), first=first)
-        value = jnp.sum(seen[:, -1])
-        moved += 2 / r * jnp.sum((seen[:, :-1] - x * seen[:, -1:]) * x_dot)
-    if not isinstance(y_dot, SymbolicZero):
-        ones = jnp.ones((len(x), 1), x.dtype)
-        seen = look(kernel, y, x, jnp.concatenate([x, ones], 1), first=None if first is None else -first)
-        moved += 2 / r * jnp.sum((seen[:, :-1] - y * seen[:, -1:]) * y_dot)
-    if not isinstance(r_dot, SymbolicZero):
-        slope = lambda squared: squared / r**2 * kernel(squared)
-        moved += jnp.sum(look(slope, x, y, jnp.ones((len(y), 1), y.dtype), first=first)) * r_dot
-    return value, moved
-
-
-_kernel_sum.defjvp(_kernel_sum_jvp, symbolic_zeros=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxgen.kernels import ROWS, gaussian, median_squared_distance, products
+from jaxgen.kernels import ROWS, counts, gaussian, products
+from jaxgen.medians import median_squared_distance
 
 __all__ = ["TwoSample", "mmd2_variance", "permutation_test", "sliced_wasserstein"]
 
@@ -66,9 +67,9 @@ def permutation_test(
     some thousand times the data's squared spread, whose estimates all lie so near to 0, raise no alarm.
 
     For each bandwidth the unbiased estimate `losses.mmd2` is divided by the root mean square of the pooled kernel, and
-    those quotients are fused by a soft maximum. The paper's quotients have another constant in the place of the number
-    of pooled pairs, and its soft maximum is softer by a factor of about 2. A single bandwidth's test is that of its
-    estimate alone.
+    those quotients are fused by a soft maximum. Another constant in the place of the number of pooled pairs, by which
+    that mean square is one, would make it sharper or softer, and leave the level as it is. A single bandwidth's test is
+    that of its estimate alone.
 
     Args:
         x: one sample, `[n, d]`.
@@ -109,7 +110,7 @@ def permutation_test(
     first = np.repeat([np.float32(1), np.float32(0)], [n, m])
     # The samples as they are come first and are treated like every permutation of them.
     members = np.concatenate([first[None], generator.permuted(np.tile(first, (permutations, 1)), axis=1)])
-    scale = np.sqrt(n * (n - 1.0)) if n <= m else np.sqrt(m * (m - 1.0))
+    scale = np.sqrt(min(n, m) * (min(n, m) - 1.0))
     found = []
     for r in bandwidths:
         seen, square = (np.asarray(part, np.float64) for part in _sums(z, members.T, jnp.float32(r / unit**2), chunk))
@@ -227,10 +228,7 @@ def _row_sums(x: jax.Array, y: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
 
 def _samples(x: ArrayLike, y: ArrayLike, *, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"samples are {x.shape} and {y.shape}; give [n, d] and [m, d].")
-    if min(len(x), len(y)) < least:
-        raise ValueError(f"samples have {len(x)} and {len(y)} rows; give {least} of each at least.")
+    counts(x, y, least=least)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         bad = int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())
         raise ValueError(f"{bad[0]} and {bad[1]} numbers of the samples are not finite; mend or leave out their rows.")

@@ -90,7 +90,7 @@ def he(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
     References:
         He, Zhang, Ren and Sun, Delving deep into rectifiers (2015), equation 10.
     """
-    return jax.random.normal(key, shape, dtype) * (2 / math.prod(shape[:-1])) ** 0.5
+    return jax.nn.initializers.variance_scaling(2.0, "fan_in", "normal")(key, shape, dtype)
 
 
 def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
