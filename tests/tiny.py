@@ -116,6 +116,7 @@ METHODS = {
         optimiser=optax.sgd,
         learning_rate=0.01,
     ),
+    "flow": methods.Flow(nets.dense_flow(3, depth=2, widths=(6,)), learning_rate=3e-3, average=0.9),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {
@@ -134,6 +135,7 @@ FALLS = {
     "evl": ("distance", lambda first, last: last < 0.7 * first),
     "vae": ("loss", lambda first, last: last < 0.7 * first),
     "mixture density": ("loss", lambda first, last: last < first - 0.5),
+    "flow": ("loss", lambda first, last: last < first - 0.5),
     "classifier": ("loss", lambda first, last: last < 0.7 * first),
 }
 

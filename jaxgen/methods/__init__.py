@@ -2,6 +2,7 @@
 
 from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.evl import EVL
+from jaxgen.methods.flow import Flow
 from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
 from jaxgen.methods.latent_chain import LatentChain
 from jaxgen.methods.meg import MEG, shuffled_columns, shuffled_rows
@@ -20,6 +21,7 @@ __all__ = [
     "DequantisedGaussian",
     "DiscretisedGaussian",
     "EVL",
+    "Flow",
     "Gaussian",
     "Generated",
     "LatentChain",
