@@ -1,6 +1,7 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
 from jaxgen.methods.classifier import Classifier
+from jaxgen.methods.edge import latent_outliers
 from jaxgen.methods.evl import EVL
 from jaxgen.methods.flow import Flow
 from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
@@ -11,6 +12,7 @@ from jaxgen.methods.mmd_map import MMDMap, everything, kernels, pooled_median
 from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
 from jaxgen.methods.negatives import Auxiliary, Generated, Noisy, Uniform
 from jaxgen.methods.noise import Bernoulli, DequantisedGaussian, DiscretisedGaussian, Gaussian
+from jaxgen.methods.outliers import OutlierDiscriminator
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
@@ -30,6 +32,7 @@ __all__ = [
     "MixtureDensity",
     "NegativeSamplingVAE",
     "Noisy",
+    "OutlierDiscriminator",
     "Own",
     "Pool",
     "RelativisticGAN",
@@ -39,6 +42,7 @@ __all__ = [
     "everything",
     "kernels",
     "last_layer",
+    "latent_outliers",
     "on_lines",
     "pooled_median",
     "shuffled_columns",
