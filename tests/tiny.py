@@ -162,8 +162,9 @@ def config(method: Any, **changes: Any) -> jaxgen.Config:
     if method in CONDITIONAL.values():
         rows = Pairs(labels=isinstance(method, methods.Classifier))
     if method in JUDGES.values():
-        far = data.Arrays(10 * np.random.default_rng(0).standard_normal((90, 3)).astype(np.float32))
-        rows = data.Together((Pairs(labels=True) if isinstance(method, methods.Classifier) else rows, far))
+        given = Pairs(labels=True) if isinstance(method, methods.Classifier) else rows
+        others = data.Normal(n=90, test_n=1, dimensions=3)
+        rows = data.Together((given, others))
     if isinstance(method, methods.MMDMap):
         rows = data.Together((data.Normal(n=90, test_n=1), rows))
     return jaxgen.Config(method, rows, **{**settings, **changes})
