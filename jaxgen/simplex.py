@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +14,8 @@ __all__ = ["Solver", "frank_wolfe", "project", "projected_gradient", "vertices"]
 _product = functools.partial(jnp.matmul, precision="highest")  # an accelerator's default would move the hull
 
 
-class Solver(Protocol):
-    """Least squares on the simplex: `projected_gradient`, `frank_wolfe`, or one of your own."""
-
-    def __call__(self, targets: Array, atoms: Array, *, steps: int, start: Array | None = None) -> Array:
-        """Return weights `[n, k]` of targets `[n, d]` on atoms `[k, d]`."""
-        ...
+# From targets [n, d] and atoms [k, d], with `steps` and `start` by name, to weights [n, k].
+Solver = Callable[..., Array]
 
 
 def vertices(k: int) -> Float[Array, "k d"]:
@@ -55,9 +50,8 @@ def project(x: Float[Array, "... k"]) -> Float[Array, "... k"]:
     References:
         Held, Wolfe and Crowder, Validation of subgradient optimization (1974), section 4.
     """
-    x = x - jax.lax.stop_gradient(
-        jnp.max(x, -1, keepdims=True)
-    )  # a common offset changes nothing, and would cost precision
+    # A common offset changes nothing, and would cost precision.
+    x = x - jax.lax.stop_gradient(jnp.max(x, -1, keepdims=True))
     falling = -jnp.sort(-x, -1)
     excess = jnp.cumsum(falling, -1) - 1
     ranks = jnp.broadcast_to(jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype), x.shape)

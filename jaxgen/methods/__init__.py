@@ -1,5 +1,6 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
+from jaxgen.methods.archetypes import Archetypes
 from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.evl import EVL
 from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
@@ -14,6 +15,7 @@ from jaxgen.methods.schemes import Own, Pool
 from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
 __all__ = [
+    "Archetypes",
     "Auxiliary",
     "Bernoulli",
     "Classifier",
