@@ -94,6 +94,7 @@ def meg(**changes: Any) -> methods.MEG:
 
 
 METHODS = {
+    "archetypes": methods.Archetypes(2),
     "evl pool": evl(),
     "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
     "evl own": evl(scheme=methods.Own(4), average=None),

@@ -1,5 +1,6 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
+from jaxgen.methods.archetypes import Archetypes
 from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.edge import latent_outliers
 from jaxgen.methods.evl import EVL
@@ -17,6 +18,7 @@ from jaxgen.methods.schemes import Own, Pool
 from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
 __all__ = [
+    "Archetypes",
     "Auxiliary",
     "Bernoulli",
     "Classifier",
