@@ -13,6 +13,7 @@ fifth neighbour, the true density, and networks that learned nothing. Settings w
 """
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any
 
@@ -73,6 +74,12 @@ class Rows:
                 self.strange[kind] = rows
 
 
+@functools.lru_cache(2)
+def drawn(name: str, seed: int) -> Rows:
+    """Return the rows of one law and seed."""
+    return Rows(name, seed)
+
+
 def configure(experiment: Experiment, method: Any, tables: Any, steps: int, rows: int, seed: int) -> jaxgen.Config:
     """Return what is trained."""
     return jaxgen.Config(method, tables, steps=steps, batch_size=rows, every=trials.segment(steps, 5), seed=seed)
@@ -82,7 +89,7 @@ def learned(experiment: Experiment, name: str, seed: int, rows: Rows) -> tuple[F
     """Train both flows, or load them.
 
     Returns:
-        The flows; and how good they are: `gap`, the divergence of the truth from the flow of all rows in nats, on the
+        The flows; and how good they are: `kl`, the divergence of the truth from the flow of all rows in nats, on the
         tested rows, and the error of its inverse.
     """
     schedule = descent.Cosine(2e-3, experiment.steps)
@@ -101,7 +108,7 @@ def learned(experiment: Experiment, name: str, seed: int, rows: Rows) -> tuple[F
     test = jnp.asarray(rows.test, jnp.float32)
     gaps = {
         title: float(np.mean(rows.law.log_density(rows.test) - np.asarray(jax.jit(flow.log_prob)(state, test))))
-        for title, (flow, state) in zip(("gap", "gap by class"), found, strict=True)
+        for title, (flow, state) in zip(("kl", "kl by class"), found, strict=True)
     }
     return flows, {**gaps, **inversion(*flows.plain, rows.test)}
 
@@ -159,7 +166,7 @@ def networks(rows: Rows, *, unsure: float) -> tuple[Any, Any]:
 
 def baselines(experiment: Experiment, name: str, seed: int) -> dict[str, dict[str, Any]]:
     """Judge what learns from no outliers, and what has learned nothing."""
-    rows = Rows(name, seed)
+    rows = drawn(name, seed)
     flows, quality = learned(experiment, name, seed, rows)
     _, classifier = networks(rows, unsure=0.0)
     config = configure(experiment, classifier, data.Arrays((rows.x, rows.labels)), experiment.judging, 256, seed)
@@ -182,18 +189,18 @@ def baselines(experiment: Experiment, name: str, seed: int) -> dict[str, dict[st
 
 def taught(experiment: Experiment, name: str, seed: int, sampler: str) -> dict[str, Any]:
     """Draw outliers, let both networks learn from them, and judge these."""
-    rows = Rows(name, seed)
+    rows = drawn(name, seed)
     flows, _ = learned(experiment, name, seed, rows)
-    drawn = SAMPLERS[sampler].draw(jax.random.fold_in(jax.random.key(seed), 7), flows, rows.law, TRAINING)
-    drawn = np.asarray(drawn, np.float32)
-    inside = float(np.mean(rows.law.log_density(drawn) > rows.law.bound(0.05)))
-    found: dict[str, Any] = {"points": drawn[:500].tolist()}
+    key = jax.random.fold_in(jax.random.key(seed), 7)
+    outliers = np.asarray(SAMPLERS[sampler].draw(key, flows, rows.law, TRAINING), np.float32)
+    inside = float(np.mean(rows.law.log_density(outliers) > rows.law.bound(0.05)))
+    found: dict[str, Any] = {"points": outliers[:500].tolist()}
     discriminator, classifier = networks(rows, unsure=1.0)
     for kind, method, table in (
         ("discriminator", discriminator, data.Arrays(rows.x)),
         ("classifier", classifier, data.Arrays((rows.x, rows.labels))),
     ):
-        both = data.Together((table, data.Arrays(drawn)))
+        both = data.Together((table, data.Arrays(outliers)))
         result = jaxgen.train(configure(experiment, method, both, experiment.judging, 256, seed), progress=False)
         method, state = result.config.method, result.of(0)
         judge = (
