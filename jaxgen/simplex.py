@@ -48,7 +48,7 @@ def project(x: Float[Array, "... k"]) -> Float[Array, "... k"]:
         `[..., k]`: not negative, and of sum 1.
 
     References:
-        Held, Wolfe and Crowder, Validation of subgradient optimization (1974), section 4.
+        Held, Wolfe and Crowder, Validation of subgradient optimization (1974).
     """
     # A common offset changes nothing, and would cost precision.
     x = x - jax.lax.stop_gradient(jnp.max(x, -1, keepdims=True))

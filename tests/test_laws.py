@@ -117,7 +117,7 @@ def test_four_devices_descend_the_mean_of_four_single_gradients(name):
     CLOSE(result.of(0).params, state.params)
 
 
-@pytest.mark.parametrize("name", ["evl sgd", "evl own in chunks", "vae", "mmd map"])
+@pytest.mark.parametrize("name", ["evl sgd", "evl own in chunks", "vae", "mmd map", "archetypes"])
 def test_the_twin_of_pmap_is_equal_to_the_last_bit(name):
     found = [
         train(tiny.config(tiny.METHODS[name], layout=Layout(devices=4, transform=transform)))

@@ -41,7 +41,8 @@ class Archetypes:
         axis_name: the axis over devices, set by `train`.
 
     References:
-        Cutler and Breiman, Archetypal analysis (1994), section 4; Bungert's thesis, equations 2.12 to 2.14.
+        Cutler and Breiman, Archetypal analysis (1994); Bungert's thesis, equation 2.13: the weights of an archetype
+        have the sum 1 over rows, as written there, and not over archetypes.
     """
 
     count: int = 3
