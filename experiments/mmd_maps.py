@@ -42,7 +42,7 @@ COLUMNS = [
 LOOKS = 20  # along a training
 VARIANTS = {
     "published": "as published",
-    "drifting": "as published, discrepancy / m^2, biases pay",
+    "drifting": "as published, discrepancy / m^2, all parameters pay",
     "factored": "as published, two networks",
     "working": "working",
 }

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ["types"],
     ["loop", "parallel"],
-    ["kernels"],
+    ["kernels", "simplex"],
     ["medians"],
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],

@@ -94,6 +94,7 @@ def meg(**changes: Any) -> methods.MEG:
 
 
 METHODS = {
+    "archetypes": methods.Archetypes(2),
     "evl pool": evl(),
     "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
     "evl own": evl(scheme=methods.Own(4), average=None),
@@ -116,6 +117,7 @@ METHODS = {
         optimiser=optax.sgd,
         learning_rate=0.01,
     ),
+    "flow": methods.Flow(nets.dense_flow(3, depth=2, widths=(6,)), learning_rate=3e-3, average=0.9),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {
@@ -123,18 +125,24 @@ CONDITIONAL = {
     "mixture density given": methods.MixtureDensity(nets.MLP((8, 18)), components=3, learning_rate=1e-2),
     "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, average=0.9),
 }
-METHODS |= CONDITIONAL
+JUDGES = {  # of inliers and outliers
+    "discriminator": methods.OutlierDiscriminator(nets.MLP((8, 1)), learning_rate=1e-2),
+    "unsure classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, unsure=1.0, learning_rate=1e-2),
+}
+METHODS |= CONDITIONAL | JUDGES
 MAPS = {  # of a source to a target
     "mmd map": methods.MMDMap(nets.MLP((6, 3)), noise_dim=1, scales=(0.5, 2.0), l2=1e-3, dropout=0.1),
 }
 METHODS |= MAPS
 # What falls within 400 steps, and by how much at the least: a distance or a cross-entropy by a third, a log-likelihood
-# by half a nat.
+# by half a nat, of a flow, which starts with rows scaled, by a fifth.
 FALLS = {
     "evl": ("distance", lambda first, last: last < 0.7 * first),
     "vae": ("loss", lambda first, last: last < 0.7 * first),
     "mixture density": ("loss", lambda first, last: last < first - 0.5),
+    "flow": ("loss", lambda first, last: last < first - 0.2),
     "classifier": ("loss", lambda first, last: last < 0.7 * first),
+    "discriminator": ("loss", lambda first, last: last < 0.7 * first),
 }
 
 
@@ -154,6 +162,10 @@ def config(method: Any, **changes: Any) -> jaxgen.Config:
     rows: Any = data.SwissRoll(n=100, test_n=1)
     if method in CONDITIONAL.values():
         rows = Pairs(labels=isinstance(method, methods.Classifier))
+    if method in JUDGES.values():
+        given = Pairs(labels=True) if isinstance(method, methods.Classifier) else rows
+        others = data.Normal(n=90, test_n=1, dimensions=3)
+        rows = data.Together((given, others))
     if isinstance(method, methods.MMDMap):
         rows = data.Together((data.Normal(n=90, test_n=1), rows))
     return jaxgen.Config(method, rows, **{**settings, **changes})

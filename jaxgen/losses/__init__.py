@@ -3,6 +3,7 @@
 from jaxgen.losses.discrepancy import median_bandwidth, mmd2, mmd2_biased, mmd2_linear
 from jaxgen.losses.divergence import gaussian_kl, negative_prior_kl
 from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
+from jaxgen.losses.flow import flow_nll
 from jaxgen.losses.likelihood import (
     bernoulli_log_likelihood,
     bits_per_dimension,
@@ -30,6 +31,7 @@ __all__ = [
     "discretised_gaussian_log_likelihood",
     "extreme_value",
     "extreme_value_pool",
+    "flow_nll",
     "gaussian_kl",
     "gaussian_log_likelihood",
     "gradient_penalty",

@@ -14,7 +14,7 @@ from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "Pair", "default_classifier"]
 
 Pair = tuple[Array, Array]  # rows [b, ...] and their labels [b]
 
@@ -23,18 +23,27 @@ Pair = tuple[Array, Array]  # rows [b, ...] and their labels [b]
 class Classifier:
     """Tells which class a row belongs to; its table is a pair of rows and labels, such as `data.Labelled`.
 
+    With `unsure` it has a second table, of outliers, and pays for being far from the uniform law on them:
+    `data.Together((data.Arrays((x, labels)), outliers))`.
+
     Attributes:
         network: `x [..., *row] -> logits [..., classes]`. None is two convolutions and a dense layer for images, and
             two dense layers of 256 for vectors.
         classes: how many; the labels are 0 to `classes - 1`.
+        unsure: weight of the divergence from the uniform law on outliers; 0 where there are none.
         optimiser: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         average: decay of an exponential average of the weights, which then judges; None keeps none.
         axis_name: the axis over devices, set by `train`.
+
+    References:
+        Lee, Lee, Lee and Shin, Training confidence-calibrated classifiers for detecting out-of-distribution samples
+        (2018), equation 1; Bungert, Master's thesis (Heidelberg, 2021), section 4.1, for `unsure`.
     """
 
     network: nn.Module | None = None
     classes: int = 10
+    unsure: float = 0.0
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     average: float | None = None
@@ -47,25 +56,30 @@ class Classifier:
             TypeError: if the data are not one table of pairs, floating-point rows and whole-numbered labels.
             ValueError: if there is no default network for such rows, or the network does not make a logit a class.
         """
-        if len(rows) != 1 or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
-            raise TypeError(f"Classifier learns one table of pairs (rows, labels); it got {rows}: give data.Labelled.")
+        if len(rows) != 1 + bool(self.unsure) or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
+            wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.unsure else "")
+            raise TypeError(
+                f"Classifier with unsure={self.unsure} learns {wanted}; it got {rows}: give data.Labelled, and with "
+                "it outliers where it is to be unsure of them."
+            )
         row, label = rows[0]
         floating, whole = jnp.issubdtype(row.dtype, jnp.floating), jnp.issubdtype(label.dtype, jnp.integer)
         if not floating or not whole or label.shape != ():
             raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
-        if self.network is None and len(row.shape) not in (1, 3):
-            raise ValueError(f"there is no default network for rows of shape {row.shape}; give network=.")
-        filled = self if self.network else dataclasses.replace(self, network=_default(row.shape, self.classes))
+        if self.unsure and getattr(rows[1], "shape", None) != row.shape:
+            raise TypeError(f"outliers are {rows[1]} and rows {row}; give both one shape.")
+        filled = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
         makes = output_shape(filled._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
         if makes != (2, self.classes):
             raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
         return filled
 
-    def check(self, table: tuple[np.ndarray, np.ndarray]) -> None:
+    def check(self, table: tuple[np.ndarray, np.ndarray], *outliers: np.ndarray) -> None:
         """Check that every label is that of a class.
 
         Args:
             table: the whole table, rows `[n, ...]` and their labels `[n]`.
+            *outliers: the table of those, where there is one.
 
         Raises:
             ValueError: if a label is below 0, or `classes` or more.
@@ -78,32 +92,39 @@ class Classifier:
                 "give as many classes as there are, and number them from 0."
             )
 
-    def init(self, key: Key[Array, ""], rows: Pair) -> Trained:
+    def init(self, key: Key[Array, ""], rows: Pair, *outliers: Array) -> Trained:
         """Return a freshly drawn network."""
         return self._descent.init(self._network.init(key, rows[0][:1]))
 
-    def step(self, key: Key[Array, ""], state: Trained, rows: Pair) -> tuple[Trained, Metrics]:
-        """Descend once on the cross-entropy of one minibatch."""
-        return self._descent.step(key, state, rows)
+    def step(self, key: Key[Array, ""], state: Trained, rows: Pair, *outliers: Array) -> tuple[Trained, Metrics]:
+        """Descend once on the loss of one minibatch of each table."""
+        return self._descent.step(key, state, rows, *outliers)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: Pair
+        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: Pair, *outliers: Array
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return the mean cross-entropy.
+        """Return the mean cross-entropy, and what outliers add to it.
 
         Args:
             key: unused; the loss draws nothing.
             params: of the network.
             variables: passed on.
             rows: rows `[b, ...]` and their labels `[b]`.
+            *outliers: rows `[c, ...]`, where there are any.
 
         Returns:
-            The cross-entropy in nats; `accuracy` on the minibatch; and the variables.
+            In nats; `accuracy` on the minibatch, and `away`, the mean divergence KL(uniform || probabilities) on
+            outliers, in nats; and the variables.
         """
         x, labels = rows
         logits = self._network.apply(params, x)
         value = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-        return value, ({"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}, variables)
+        found = {"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}
+        for strange in outliers:
+            log_p = jax.nn.log_softmax(self._network.apply(params, strange))
+            found["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
+            value += self.unsure * found["away"]
+        return value, (found, variables)
 
     def log_probabilities(self, state: Trained, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
         """Return the logarithm of each class's probability.
@@ -121,6 +142,23 @@ class Classifier:
         """Return the most probable class of each row, `[n]`; arguments as of `log_probabilities`."""
         return jnp.argmax(self.log_probabilities(state, x), -1)
 
+    def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
+        """Score rows; higher is more out of distribution.
+
+        Args:
+            state: of one seed.
+            x: rows `[n, ...]`.
+
+        Returns:
+            `doubt`, 1 less the largest probability, and `entropy` of the classes in nats, `[n]` each.
+
+        References:
+            Hendrycks and Gimpel, A baseline for detecting misclassified and out-of-distribution examples in neural
+            networks (2016), section 2.
+        """
+        log_p = self.log_probabilities(state, x)
+        return {"doubt": -jnp.expm1(jnp.max(log_p, -1)), "entropy": -jnp.sum(jnp.exp(log_p) * log_p, -1)}
+
     @property
     def _network(self) -> nn.Module:
         return filled(self, self.network)
@@ -130,5 +168,12 @@ class Classifier:
         return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
 
 
-def _default(row: tuple[int, ...], classes: int) -> nn.Module:
+def default_classifier(row: tuple[int, ...], classes: int) -> nn.Module:
+    """Return a network that makes so many logits of rows of a shape: dense for vectors, convolutional for images.
+
+    Raises:
+        ValueError: if rows are neither.
+    """
+    if len(row) not in (1, 3):
+        raise ValueError(f"there is no default network for rows of shape {row}; give network=.")
     return MLP((256, 256, classes)) if len(row) == 1 else ConvNet((16, 32), (128, classes))

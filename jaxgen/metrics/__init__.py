@@ -1,5 +1,6 @@
 """Measures of how well a model did, in NumPy's double precision on the host."""
 
+from jaxgen.metrics.calibration import calibration_error
 from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
 from jaxgen.metrics.conformal import conformal_p_values, discoveries
 from jaxgen.metrics.coverage import Coverage, mode_coverage
@@ -21,6 +22,7 @@ __all__ = [
     "auroc",
     "bootstrap",
     "bulk_ess",
+    "calibration_error",
     "complexity",
     "conformal_p_values",
     "detection",

@@ -1,0 +1,197 @@
+"""The table of `flow_outliers`, the claims of the thesis with their answers, and the pictures."""
+
+import math
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import report, toy_laws
+from experiments.edge_samplers import SAMPLERS, Flows
+
+__all__ = ["claims", "mapped", "pictured", "written"]
+
+COLUMNS = [
+    report.Column("auroc", "AUROC, mean of kinds"),
+    *(report.Column(kind, kind) for kind in toy_laws.STRANGE),
+    report.Column("auprc", "AUPRC, outliers"),
+    report.Column("auprc_in", "AUPRC, inliers"),
+    report.Column("fpr", "FPR at 95 % TPR"),
+    report.Column("accuracy", "accuracy", 4),
+    report.Column("ece", "ECE"),
+    report.Column("entropy", "entropy of outliers / ln K"),
+    report.Column("contamination", "outliers in the region of 95 %"),
+]
+FLOWS = [
+    report.Column("gap", "KL from the truth, nats", 4),
+    report.Column("gap by class", "the same, flow by class", 4),
+    report.Column("error in single", "inversion, median, float32", 9),
+    report.Column("error in double", "inversion, most, float64", 16),
+]
+BASELINES = {
+    "flow": "flow, -log p",
+    "flow by class": "flow by class, -log p",
+    "plain classifier": "plain classifier, doubt",
+    "neighbours": "distance to the 5th neighbour",
+    "truth": "true -log p (bound)",
+    "untrained": "untrained discriminator",
+}
+# Each with the line that is to be higher in a measure, and the line that is to be lower.
+CLAIMS = {
+    "C1, a classifier that learned from shells doubts better, at one point of accuracy at the most": (
+        "extreme, by class: classifier",
+        "plain classifier",
+        "auroc",
+    ),
+    "C2, rejecting likely outliers makes it more accurate": (
+        "extreme, by class, rejected: classifier",
+        "extreme, by class: classifier",
+        "accuracy",
+    ),
+    "C3, in the gap between modes shells fail, where the density does not": ("flow", "extreme: discriminator", "gap"),
+    "C4, spread radii transfer better than a thin shell at s = 1.5": (
+        "spread: discriminator",
+        "thesis 1.5: discriminator",
+        "auroc",
+    ),
+    "C5, a discriminator is better than the density whose outliers it learned from": (
+        "spread, rejected: discriminator",
+        "flow",
+        "auroc",
+    ),
+}
+SIDE, REACH = 60, 6.0  # pixels of a map, and how far from the origin it goes
+Cells = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+def mapped(method: Any, state: Any) -> list[list[float]]:
+    """Return a picture of the plane: a classifier's entropy over that of even odds, or a probability of outliers."""
+    scores = jax.jit(method.scores)(state, jnp.asarray(_places(), jnp.float32))
+    values = scores["entropy"] / math.log(method.classes) if "entropy" in scores else jax.nn.sigmoid(scores["logit"])
+    return np.asarray(values).reshape(SIDE, SIDE).round(4).tolist()
+
+
+def pictured(flows: Flows, result: Any, rows: Any) -> dict[str, Any]:
+    """Return what flows and plain classifier make of the plane, and where inliers lie in latent space."""
+    places = jnp.asarray(_places(), jnp.float32)
+    flow, state = flows.plain
+    classifier = result.config.method
+    x, labels = jnp.asarray(rows.x[:1_000]), rows.labels[:1_000]
+    shaped = lambda values: np.asarray(values, np.float64).reshape(SIDE, SIDE).round(4).tolist()
+    return {
+        "density": shaped(jnp.maximum(jax.jit(flow.log_prob)(state, places), -20.0)),
+        "truth": shaped(np.maximum(rows.law.log_density(_places()), -20.0)),
+        "classes": shaped(classifier.predict(result.of(0), places)),
+        "entropy": mapped(classifier, result.of(0)),
+        "latents": flow.encode(state, x).tolist(),
+        "latents by class": flows.by_class[0].encode(flows.by_class[1], x, jnp.asarray(labels)).tolist(),
+        "labels": labels.tolist(),
+    }
+
+
+def _places() -> np.ndarray:
+    grid = np.linspace(-REACH, REACH, SIDE)
+    return np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+
+
+def _difference(law: dict[str, Any], one: str, other: str, measure: str) -> np.ndarray | None:
+    """Return how much larger a measure is in one line than in the other, seed by seed."""
+    if one not in law or other not in law or any(measure not in cell for cell in law[one] + law[other]):
+        return None
+    return np.array([a[measure] - b[measure] for a, b in zip(law[one], law[other], strict=True)])
+
+
+def _sure(differences: np.ndarray) -> bool:
+    """Tell whether a mean is above 0 by more than twice its standard error."""
+    return bool(differences.mean() > 2 * differences.std(ddof=1) / len(differences) ** 0.5)
+
+
+def claims(cells: Cells) -> list[str]:
+    """Answer the claims on every law, each by the differences of two lines seed by seed.
+
+    Something is larger where the mean difference is above twice its standard error.
+    """
+    answers = []
+    for name, law in cells.items():
+        for claim, (one, other, measure) in CLAIMS.items():
+            gain = _difference(law, one, other, measure)
+            if gain is None or len(gain) < 2:
+                continue
+            yes, told = _sure(gain), f"{measure} {report.mean_and_deviation(gain, 4)} higher"
+            if claim.startswith("C1"):
+                loss = _difference(law, one, other, "accuracy")
+                yes = yes and loss is not None and loss.mean() >= -0.01
+                told += f", accuracy {report.mean_and_deviation(loss, 4)}"
+            answers.append(f"- {claim}; {name}: {'yes' if yes else 'no'} ({told}).")
+    return answers
+
+
+def written(experiment: Any, title: str, cells: Cells) -> report.Table:
+    """Print and write the tables, and draw the figures."""
+    rows, flows = [], []
+    for name, law in cells.items():
+        rows += [report.Row.of(f"{name}: {told}", law[key], COLUMNS) for key, told in BASELINES.items()]
+        flows.append(report.Row.of(name, law["flow"], FLOWS))
+        for key in experiment.samplers:
+            for kind in ("discriminator", "classifier"):
+                line = f"{name}: {SAMPLERS[key].title}: {kind}"
+                rows.append(report.Row.of(line, law[f"{key}: {kind}"], COLUMNS))
+    best = "; ".join(f"{name} {toy_laws.LAWS[name].accuracy:.4f}" for name in cells)
+    remarks = [
+        "Chance is 0.5 for AUROC and AUPRC; a sampler's contamination is the share of its draws inside the true region "
+        f"of 95 %. Who knows the law has an accuracy of {best}.",
+        "",
+        *claims(cells),
+    ]
+    table = report.Table("flow_outliers", title, COLUMNS, rows, remarks)
+    print(f"\n{table}\n")
+    details = {"steps": [experiment.steps, experiment.judging]}
+    table.write(experiment.out, details)
+    quality = report.Table(
+        "flow_outliers_flows", "The flows behind the outliers", FLOWS, flows, ["Asked: 0.05 and 1e-5."]
+    )
+    print(f"{quality}\n")
+    quality.write(experiment.out, details)
+    for name, law in cells.items():
+        file = experiment.out / f"flow_outliers-{name.replace(' ', '-')}.png"
+        draw(file, name, law, experiment.samplers)
+        draw_flows(file.with_name(file.name.replace("-", "_flows-", 1)), law["pictures"][0])
+    print(f"written: {experiment.out / 'flow_outliers'}.{{json,md}}")
+    return table
+
+
+def draw(path: pathlib.Path, name: str, law: dict[str, Any], keys: tuple[str, ...]) -> None:
+    """Draw every sampler's outliers over the inliers, and the maps of both networks that learned from them."""
+    inliers = toy_laws.LAWS[name].known[0][:500]
+    extent = (-REACH, REACH, -REACH, REACH)
+    with report.figure(path, 3, len(keys), size=2.2) as axes:
+        for place, key in enumerate(keys):
+            axes[0, place].scatter(*inliers.T, s=1, c="0.7")
+            axes[0, place].scatter(*np.array(law[f"{key}: points"][0]).T, s=1, c="tab:red")
+            axes[0, place].set(title=key, xlim=extent[:2], ylim=extent[:2])
+            for row, kind in ((1, "discriminator"), (2, "classifier")):
+                picture = law[f"{key}: {kind}"][0]["map"]
+                axes[row, place].imshow(picture, origin="lower", extent=extent, vmin=0, vmax=1)
+        axes[1, 0].set_ylabel("discriminator, P(outlier)")
+        axes[2, 0].set_ylabel("classifier, entropy / ln K")
+
+
+def draw_flows(path: pathlib.Path, found: dict[str, Any]) -> None:
+    """Draw both densities, the plain classifier's regions and entropy, and where the inliers lie in latent space."""
+    titles = {
+        "truth": "true log-density, from -20",
+        "density": "the flow's",
+        "classes": "plain classifier",
+        "entropy": "its entropy / ln K",
+    }
+    with report.figure(path, 1, 6, size=2.6) as axes:
+        for axis, (key, title) in zip(axes[0], titles.items(), strict=False):
+            axis.imshow(found[key], origin="lower", extent=(-REACH, REACH, -REACH, REACH))
+            axis.set(title=title)
+        for axis, (key, title) in zip(
+            axes[0, 4:], {"latents": "latent", "latents by class": "latent, by class"}.items(), strict=True
+        ):
+            axis.scatter(*np.array(found[key]).T, s=1, c=found["labels"])
+            axis.set(title=title, xlim=(-4, 4), ylim=(-4, 4))

@@ -1,0 +1,77 @@
+"""Outliers from the edge of a flow's latent space."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen import samplers
+from jaxgen.descent import Trained
+from jaxgen.methods.flow import Flow
+from jaxgen.methods.parts import filled
+from jaxgen.types import Array, Float, Key
+
+__all__ = ["latent_outliers"]
+
+
+def latent_outliers(
+    key: Key[Array, ""],
+    state: Trained,
+    n: int,
+    *,
+    flow: Flow,
+    radii: Callable[[Key[Array, ""], int], Float[Array, " n"]],
+    law: samplers.Whitening | None = None,
+    below: float | None = None,
+    attempts: int = 100,
+) -> Float[Array, "n ..."]:
+    """Draw rows whose latent vectors lie far out: in uniform directions, at distances of a given law.
+
+    Of a flow with classes each draw is given a class, as likely as the others. What lies far out for its own class may
+    lie amid another: `below` keeps only rows that are unlikely altogether.
+
+    Args:
+        key: of the draws.
+        state: of the flow, one seed's.
+        n: how many.
+        flow: sized.
+        radii: draws distances, `radii(key, n) -> [n]`, such as `functools.partial(samplers.extreme_radii,
+            dimensions=2, draws=1_000)`.
+        law: of latent vectors, `samplers.whitening` of some; the distances then are Mahalanobis'. None is the standard
+            normal law.
+        below: log-density that a row must lie below, such as a quantile of the inliers'; None takes every row.
+        attempts: how many times n rows are drawn at the most, to find n.
+
+    Returns:
+        Rows `[n, *row]`.
+
+    Raises:
+        ValueError: if so many attempts did not find n rows below the density.
+
+    References:
+        Bungert, Master's thesis (Heidelberg, 2021), sections 3.1 and 3.3; the bound on the density is not in it.
+    """
+
+    @jax.jit
+    def draw(key: Key[Array, ""]) -> tuple[Array, Array]:
+        key_radius, key_direction, key_label = jax.random.split(key, 3)
+        dimensions = filled(flow, flow.dimensions)
+        z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radii(key_radius, n))
+        z = z if law is None else law.coloured(z)
+        labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
+        x = flow.decode(state, z, labels)
+        # Far out a network's inverse may overflow; what is no number is no row.
+        finite = jnp.all(jnp.isfinite(x), tuple(range(1, x.ndim)))
+        return x, finite if below is None else finite & (flow.log_prob(state, x) < below)
+
+    found: list[np.ndarray] = []
+    for attempt in range(attempts):
+        x, kept = draw(jax.random.fold_in(key, attempt))
+        found.append(np.asarray(x)[np.asarray(kept)])
+        if sum(map(len, found)) >= n:
+            return jnp.asarray(np.concatenate(found)[:n])
+    raise ValueError(
+        f"{attempts} times {n} draws gave {sum(map(len, found))} rows below the log-density {below}; raise the bound, "
+        "or draw further out."
+    )

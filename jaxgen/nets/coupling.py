@@ -1,0 +1,107 @@
+"""Couplings: invertible layers that move one half of a row by what a network makes of the other half."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgen.nets.subnets import ConvSubnet, DenseSubnet
+from jaxgen.types import Array, Float
+
+__all__ = ["AdditiveCoupling", "AffineCoupling"]
+
+Moved = tuple[Float[Array, "..."], Float[Array, "..."]]
+
+
+class AdditiveCoupling(nn.Module):
+    """Adds to one half what a network makes of the other: it keeps volumes.
+
+    Attributes:
+        subnet: makes the network when told its outputs, for vectors or for images.
+        flip: whether the first half of the last axis moves, and not the second.
+
+    References:
+        Dinh, Krueger and Bengio, NICE (2015), section 3.2; Bungert (2021), equation 2.4.
+    """
+
+    subnet: DenseSubnet | ConvSubnet = DenseSubnet()
+    flip: bool = False
+
+    def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows `[..., *row]` go, and 0, the logarithm of the volume's growth."""
+        return self._along(x, given, lambda moving, made: (moving + made, jnp.zeros(())))
+
+    def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows came from, and 0."""
+        return self._along(z, given, lambda moving, made: (moving - made, jnp.zeros(())))
+
+    @nn.compact
+    def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
+        return _moved(self.subnet, self.flip, 1, x, given, move)
+
+
+class AffineCoupling(nn.Module):
+    """Scales one half and adds to it, both by what a network makes of the other.
+
+    Attributes:
+        subnet: makes the network when told its outputs, for vectors or for images.
+        flip: whether the first half of the last axis moves, and not the second.
+        clamp: the logarithm of a scale stays between -clamp and clamp, by a hyperbolic tangent.
+
+    References:
+        Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP (2017), section 3.2; Bungert (2021),
+        equations 2.5 and 2.6, whose `s` and `t` take the kept half and make numbers for the moved one.
+    """
+
+    subnet: DenseSubnet | ConvSubnet = DenseSubnet()
+    flip: bool = False
+    clamp: float = 2.0
+
+    def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows `[..., *row]` go, and the logarithm of the volume's growth, `[...]`."""
+
+        def move(moving: Array, made: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(made)
+            return moving * jnp.exp(log_scale) + shift, self._over_row(log_scale)
+
+        return self._along(x, given, move)
+
+    def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`."""
+
+        def move(moving: Array, made: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(made)
+            return (moving - shift) * jnp.exp(-log_scale), -self._over_row(log_scale)
+
+        return self._along(z, given, move)
+
+    @nn.compact
+    def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
+        return _moved(self.subnet, self.flip, 2, x, given, move)
+
+    def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
+        raw, shift = jnp.split(made, 2, -1)
+        return self.clamp * jnp.tanh(raw / self.clamp), shift
+
+    def _over_row(self, log_scale: Array) -> Array:
+        return jnp.sum(log_scale, tuple(range(-self.subnet.axes, 0)))
+
+
+def _moved(
+    subnet: DenseSubnet | ConvSubnet,
+    flip: bool,
+    numbers: int,
+    x: Array,
+    given: Array | None,
+    move: Callable[[Array, Array], Moved],
+) -> Moved:
+    """Move one half of the last axis, by so many numbers for each entry, which the other half decides."""
+    size = x.shape[-1]
+    if size < 2:
+        raise ValueError(f"a coupling got rows {x.shape[-subnet.axes :]}, of {size} to halve; give it 2 or more.")
+    half = size // 2
+    first, second = x[..., :half], x[..., half:]
+    kept, moving = (second, first) if flip else (first, second)
+    made = subnet(numbers * moving.shape[-1])(kept if given is None else subnet.given(kept, given))
+    moved, grown = move(moving, made)
+    return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown

@@ -1,0 +1,118 @@
+"""Normalising flows."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import jaxgen
+from jaxgen import data, methods, nets
+from jaxgen.parallel import Layout
+
+NETWORK = nets.dense_flow(2, depth=4, widths=(16,))
+CENTRES = np.array([[-2.0, 0.0], [2.0, 1.0]])
+
+
+def trained(method, rows, steps=600):
+    config = jaxgen.Config(
+        method, data.Arrays(rows), steps=steps, batch_size=100, every=steps, layout=Layout(devices=1)
+    )
+    return jaxgen.train(config, progress=False)
+
+
+@functools.cache
+def two_classes():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=2_000)
+    x = (CENTRES[labels] + 0.5 * generator.normal(size=(2_000, 2))).astype(np.float32)
+    return trained(methods.Flow(NETWORK, classes=2, learning_rate=5e-3), (x, labels))
+
+
+def test_the_density_of_a_stretched_normal_law_is_learned():
+    generator = np.random.default_rng(0)
+    law = stats.multivariate_normal([3, -1], [[4.0, 1.5], [1.5, 1.0]])
+    draws = functools.partial(law.rvs, random_state=generator)
+    result = trained(methods.Flow(NETWORK, learning_rate=5e-3), draws(2_000).astype(np.float32))
+    method, state, x = result.config.method, result.of(0), jnp.asarray(draws(2_000), jnp.float32)
+    gap = law.logpdf(x) - np.asarray(method.log_prob(state, x))
+    assert abs(gap.mean()) < 0.05  # the divergence, in nats
+    z = method.encode(state, x)
+    np.testing.assert_allclose(method.decode(state, z), x, atol=1e-4)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.15)
+    drawn = result.sample(jax.random.key(1), 4_000)[0]
+    np.testing.assert_allclose(np.cov(drawn.T), law.cov, atol=0.5)
+
+
+def test_densities_add_up_to_one():
+    result = two_classes()
+    grid = np.linspace(-7, 7, 141)
+    places = jnp.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), jnp.float32)
+    for labels in (None, jnp.zeros(len(places), int), jnp.ones(len(places), int)):
+        density = np.exp(np.asarray(result.config.method.log_prob(result.of(0), places, labels), np.float64))
+        assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=0.01)
+
+
+def test_each_class_has_a_law_of_its_own():
+    result = two_classes()
+    method, state = result.config.method, result.of(0)
+    for label, centre in enumerate(CENTRES):
+        rows = method.decode(state, jax.random.normal(jax.random.key(0), (500, 2)), jnp.full(500, label))
+        np.testing.assert_allclose(rows.mean(0), centre, atol=0.2)
+    mean = np.logaddexp(*(method.log_prob(state, rows, jnp.full(500, label)) for label in (0, 1))) - math.log(2)
+    np.testing.assert_allclose(method.log_prob(state, rows), mean, rtol=1e-5)
+    np.testing.assert_allclose(result.scores(rows)["nll"][0], -mean, rtol=1e-5)
+    assert np.abs(method.sample(jax.random.key(0), state, 4_000).mean(0) - CENTRES.mean(0)).max() < 0.2
+
+
+def test_bits_are_those_of_the_levels():
+    """Uniform bytes have eight bits each, whatever is learned beyond them costs nothing."""
+    x = (np.random.default_rng(0).integers(256, size=(500, 2)) / 255).astype(np.float32)
+    method = methods.Flow(nets.Permutation(0), levels=256).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
+    state = method.init(jax.random.key(0), jnp.asarray(x[:10]))
+    # A standard normal law of numbers between 0 and 1, by hand.
+    nll = -stats.norm.logpdf((np.round(255 * x.astype(float)) + 0.5) / 256).sum(1)
+    found = method.scores(state, jnp.asarray(x))
+    np.testing.assert_allclose(found["nll"], nll, rtol=1e-5)
+    np.testing.assert_allclose(found["bpd"], nll / (2 * math.log(2)) + 8, rtol=1e-5)
+    drawn = np.asarray(method.sample(jax.random.key(0), state, 50)) * 255
+    np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
+    assert drawn.min() >= 0
+    assert drawn.max() <= 255
+
+
+def test_noise_is_added_in_training_alone():
+    method = methods.Flow(nets.Permutation(0), noise=3.0).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
+    x = jnp.zeros((20_000, 2))
+    state = method.init(jax.random.key(0), x[:5])
+    noisy = method.loss(jax.random.key(1), state.params, {}, x)[1][0]["norm"]
+    assert noisy == pytest.approx(9, rel=0.05)
+    np.testing.assert_allclose(method.scores(state, x[:3])["nll"], math.log(2 * math.pi), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "row", "told"),
+    [
+        (methods.Flow(), jax.ShapeDtypeStruct((2,), jnp.int32), "floating-point"),
+        (methods.Flow(classes=3), jax.ShapeDtypeStruct((2,), jnp.float32), "pairs of rows and labels below 3"),
+        (methods.Flow(), jax.ShapeDtypeStruct((2, 2), jnp.float32), "no default network"),
+        (methods.Flow(levels=1), jax.ShapeDtypeStruct((2,), jnp.float32), "levels is 1"),
+        (methods.Flow(nets.Flatten((1, 1))), jax.ShapeDtypeStruct((1, 1, 4), jnp.float32), "vectors of 4 numbers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(method, row, told):
+    with pytest.raises((TypeError, ValueError), match=told):
+        method.sized(row)
+
+
+def test_tables_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="within 0 and 1"):
+        methods.Flow(levels=256).check(np.array([[0.0, 2.0]]))
+    with pytest.raises(ValueError, match="below classes=2"):
+        methods.Flow(classes=2).check((np.zeros((2, 2)), np.array([0, 2])))
+    method = methods.Flow(NETWORK, dimensions=2)
+    with pytest.raises(ValueError, match="classes=0"):
+        method.log_prob(method.init(jax.random.key(0), jnp.zeros((2, 2))), jnp.zeros((2, 2)), jnp.zeros(2, int))

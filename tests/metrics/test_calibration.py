@@ -1,0 +1,27 @@
+"""Whether a classifier is right as often as it says."""
+
+import numpy as np
+import pytest
+
+from jaxgen import metrics
+
+
+def test_it_is_the_gap_of_every_bin():
+    p = np.array([[0.95, 0.05], [0.92, 0.08], [0.4, 0.6], [0.55, 0.45], [1.0, 0.0]])
+    labels = np.array([0, 1, 1, 1, 0])
+    # Ten bins: of three from 0.9 two are right, from 0.6 the only one, from 0.5 none.
+    expected = (abs(2 - 2.87) + abs(1 - 0.6) + abs(0 - 0.55)) / 5
+    assert metrics.calibration_error(p, labels, bins=10) == pytest.approx(expected)
+
+
+def test_who_is_right_as_often_as_he_says_has_none():
+    generator = np.random.default_rng(0)
+    p = generator.dirichlet([1, 1, 1], 200_000)
+    labels = (p.cumsum(1) > generator.uniform(size=(200_000, 1))).argmax(1)
+    assert metrics.calibration_error(p, labels) < 0.01
+    assert metrics.calibration_error(p, (labels + 1) % 3) > 0.2
+
+
+def test_shapes_that_do_not_belong_together_are_refused():
+    with pytest.raises(ValueError, match="give"):
+        metrics.calibration_error(np.ones((3, 2)), np.zeros(2, int))
