@@ -46,7 +46,7 @@ class Detector(OutlierMixin, BaseEstimator):
     method and however well it has learned. Rows the detector was fitted on are not new to it.
 
     Attributes:
-        method: one with `scores`; None is `methods.Flow()`.
+        method: one with `scores`; None is `methods.Flow()`, the density of rows of two columns or more.
         score_name: of the method's score that is used; None is its first.
         steps: of training; rounded up to a multiple of their number between two looks from outside, 500 at most.
         batch_size: rows of a minibatch; as many as there are where these are fewer, and a multiple of `n_critic` for a
@@ -258,6 +258,10 @@ class Detector(OutlierMixin, BaseEstimator):
     def _config(self, rows: np.ndarray, seed: int) -> Config:
         """Return what to train, having looked whether the method has the score."""
         method = methods.Flow() if self.method is None else self.method
+        if self.method is None and rows.shape[1] == 1:
+            raise ValueError(
+                "there is 1 feature(s) that varies, and a flow needs two; give another method, such as methods.MEG()."
+            )
         if not hasattr(method, "scores"):
             raise TypeError(f"{type(method).__name__} has no `scores`; give a method that has, or None.")
         size = min(self.batch_size, len(rows))

@@ -18,7 +18,7 @@ from sklearn.preprocessing import PowerTransformer, QuantileTransformer, RobustS
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import jaxgen
-from jaxgen import methods, metrics
+from jaxgen import methods, metrics, nets
 
 CHANCE = np.random.default_rng(0)
 X = CHANCE.normal(size=(200, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
@@ -135,14 +135,21 @@ def test_a_row_beyond_the_method_s_numbers_is_an_outlier():
 
 
 def test_far_outliers_are_found_among_clusters():
-    """Between clusters no column alone is strange: the default method has to learn where there are none."""
+    """Between clusters no column alone is strange: the density has to be learned."""
     chance = np.random.default_rng(2)
     centres = np.array([[-1.0, -1.0], [1.0, 1.0]])
     rows = lambda n: centres[chance.integers(2, size=n)] + 0.1 * chance.normal(size=(n, 2))
-    fitted = jaxgen.Detector(steps=400, random_state=0).fit(rows(600))
+    flow = methods.Flow(nets.dense_flow(2, depth=4, widths=(16,)), learning_rate=5e-3)
+    fitted = detector(flow, steps=400, batch_size=128).fit(rows(600))
     strange = np.array([[-1.0, 1.0], [1.0, -1.0], [30.0, 0.0], [-2.5, -2.5]])
     assert metrics.auroc(-fitted.score_samples(rows(300)), -fitted.score_samples(strange)) > 0.95
     assert np.all(fitted.predict(strange) == -1)
+
+
+def test_the_default_is_a_flow():
+    assert isinstance(detector(None)._config(np.zeros((9, 2), np.float32), 0).method, methods.Flow)
+    with pytest.raises(ValueError, match="a flow needs two; give another method"):
+        detector(None).fit(X[:, :1])
 
 
 @pytest.mark.parametrize(
