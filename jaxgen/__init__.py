@@ -5,14 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxgen.config import Config
+    from jaxgen.detector import Detector
     from jaxgen.parallel import Layout
     from jaxgen.result import Result, load
     from jaxgen.training import train
 
-__all__ = ["Config", "Layout", "Result", "load", "train"]
+__all__ = ["Config", "Detector", "Layout", "Result", "load", "train"]
 
 # Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
-_HOMES = {"Config": "config", "Layout": "parallel", "Result": "result", "load": "result", "train": "training"}
+_HOMES = {
+    "Config": "config",
+    "Detector": "detector",
+    "Layout": "parallel",
+    "Result": "result",
+    "load": "result",
+    "train": "training",
+}
 _ROOMS = ("data", "descent", "losses", "methods", "metrics", "nets", "samplers")
 
 

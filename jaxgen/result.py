@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import shutil
 import warnings
 from importlib import metadata
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen import parallel
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
 from jaxgen.description import describe, rebuild, unnamed
+from jaxgen.directory import recover, replacing
 from jaxgen.loop import keys
 from jaxgen.types import Array, Key, PyTree, State
 
@@ -100,26 +99,12 @@ class Result:
             UserWarning: names each field of the config that cannot be written down.
         """
         target = pathlib.Path(path).expanduser().absolute()
-        if target.exists() and not (target / "description.json").is_file() and not _is_empty(target):
-            raise FileExistsError(f"{target} exists and is no result of jaxgen; choose another path.")
-        written = description(self.config, self.rows, self.tables)
-        warn_of_unnamed(written, "so `load` will ask for the config; keep it")
-        fresh = target.with_name(f".{target.name}.writing")
-        if jax.process_index() == 0:
-            _recover(target)
-            shutil.rmtree(fresh, ignore_errors=True)
-        parallel.barrier("jaxgen cleared a place for a result")
-        with Checkpoints(fresh) as checkpoints:
-            checkpoints.describe(written)
-            checkpoints.save(self.steps, self.state, self.history)
-        if jax.process_index() == 0:
-            old = _old(target)
-            shutil.rmtree(old, ignore_errors=True)
-            if target.exists():
-                target.rename(old)  # killed here, the next to load or save brings it back
-            fresh.rename(target)
-            shutil.rmtree(old, ignore_errors=True)
-        parallel.barrier("jaxgen saved a result")
+        with replacing(target, mark="description.json", kind="result") as fresh:
+            written = description(self.config, self.rows, self.tables)
+            warn_of_unnamed(written, "so `load` will ask for the config; keep it")
+            with Checkpoints(fresh) as checkpoints:
+                checkpoints.describe(written)
+                checkpoints.save(self.steps, self.state, self.history)
 
     @functools.cached_property
     def _sample(self) -> Any:
@@ -155,7 +140,7 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or not of the config given.
     """
-    _recover(pathlib.Path(path).expanduser().absolute())
+    recover(pathlib.Path(path).expanduser().absolute())
     with Checkpoints(path, read_only=True) as checkpoints:
         found = checkpoints.description()
         step = checkpoints.latest()
@@ -187,20 +172,6 @@ def warn_of_unnamed(written: dict[str, Any], consequence: str) -> None:
     """Warn of each field in a description that is neither plain data nor found by its name."""
     for field in unnamed(written):
         warnings.warn(f"{field} cannot be found by its name, {consequence}.", stacklevel=3)
-
-
-def _old(target: pathlib.Path) -> pathlib.Path:
-    return target.with_name(f".{target.name}.old")
-
-
-def _recover(target: pathlib.Path) -> None:
-    """Bring back a result whose replacement was cut off between two renames."""
-    if not target.exists() and _old(target).exists():
-        _old(target).rename(target)
-
-
-def _is_empty(path: pathlib.Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:

@@ -15,9 +15,10 @@ FLOORS = [
     ["medians"],
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],
-    ["methods", "checkpoint", "config"],
+    ["methods", "checkpoint", "config", "directory", "estimators"],
     ["progress", "result"],
     ["training"],
+    ["detector"],
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FILES = [file for file in sorted((ROOT / "jaxgen").rglob("*.py")) if file != ROOT / "jaxgen" / "__init__.py"]
