@@ -45,12 +45,14 @@ class Experiment:
     """How many seeds, of data and training alike."""
     first: int = 0
     """The first of them."""
+    depth: int = 8
+    """Couplings of a flow."""
     steps: int = 4_000
     """Of a flow, 512 rows each."""
     judging: int = 2_000
     """Steps of a discriminator or classifier, 256 rows of each table each."""
     quick: bool = False
-    """A minute: one seed, few steps, three samplers."""
+    """A minute: one seed, few steps, small flows, two samplers."""
     runs: pathlib.Path = pathlib.Path("runs/flow_outliers")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/flow_outliers")
@@ -95,7 +97,7 @@ def learned(experiment: Experiment, name: str, seed: int, rows: Rows) -> tuple[F
     schedule = descent.Cosine(2e-3, experiment.steps)
     found: list[tuple[Any, Any]] = []
     for classes in (0, rows.law.classes):
-        flow = methods.Flow(nets.dense_flow(2), classes=classes, learning_rate=schedule)
+        flow = methods.Flow(nets.dense_flow(2, depth=experiment.depth), classes=classes, learning_rate=schedule)
         table = data.Arrays((rows.x, rows.labels) if classes else rows.x)
         config = configure(experiment, flow, table, experiment.steps, 512, seed)
         label = f"{name}-{'classes' if classes else 'all'}-{seed}"
@@ -214,8 +216,8 @@ def taught(experiment: Experiment, name: str, seed: int, sampler: str) -> dict[s
 
 def cell(experiment: Experiment, name: str, seed: int, part: str) -> dict[str, Any]:
     """Return a cell, computed or as it was kept."""
-    identity = {"part": part, "law": name, "seed": seed, "steps": [experiment.steps, experiment.judging], "version": 1}
-    identity["first"] = seed == experiment.first
+    identity = {"part": part, "law": name, "seed": seed, "steps": [experiment.steps, experiment.judging]}
+    identity |= {"depth": experiment.depth, "first": seed == experiment.first}
     where = trials.place(experiment.runs, f"{name}-{part}-{seed}".replace(" ", "-").replace(",", ""), identity)
 
     def compute() -> dict[str, Any]:
@@ -234,7 +236,9 @@ def run(experiment: Experiment) -> report.Table:
     if experiment.quick:
         runs = experiment.runs / "quick"
         few = tuple(name for name in experiment.samplers if name in ("extreme", "spread, rejected"))
-        experiment = dataclasses.replace(experiment, samplers=few, seeds=1, steps=20, judging=20, runs=runs, out=runs)
+        experiment = dataclasses.replace(
+            experiment, samplers=few, seeds=1, depth=2, steps=20, judging=20, runs=runs, out=runs
+        )
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in experiment.laws}
     for name in experiment.laws:
         for seed in range(experiment.first, experiment.first + experiment.seeds):
