@@ -49,7 +49,7 @@ class Experiment:
     """Couplings of a flow."""
     steps: int = 4_000
     """Of a flow, 512 rows each."""
-    judging: int = 2_000
+    judging: int = 1_500
     """Steps of a discriminator or classifier, 256 rows of each table each."""
     quick: bool = False
     """A minute: one seed, few steps, small flows, two samplers."""
@@ -87,32 +87,30 @@ def configure(experiment: Experiment, method: Any, tables: Any, steps: int, rows
     return jaxgen.Config(method, tables, steps=steps, batch_size=rows, every=trials.segment(steps, 5), seed=seed)
 
 
-def learned(experiment: Experiment, name: str, seed: int, rows: Rows) -> tuple[Flows, dict[str, Any]]:
-    """Train both flows, or load them.
-
-    Returns:
-        The flows; and how good they are: `kl`, the divergence of the truth from the flow of all rows in nats, on the
-        tested rows, and the error of its inverse.
-    """
-    schedule = descent.Cosine(2e-3, experiment.steps)
+@functools.lru_cache(2)
+def learned(experiment: Experiment, name: str, seed: int) -> Flows:
+    """Return both flows of one law and seed, trained, or loaded where they are kept."""
+    rows, schedule = drawn(name, seed), descent.Cosine(2e-3, experiment.steps)
     found: list[tuple[Any, Any]] = []
     for classes in (0, rows.law.classes):
-        flow = methods.Flow(nets.dense_flow(2, depth=experiment.depth), classes=classes, learning_rate=schedule)
+        network = nets.dense_flow(2, depth=experiment.depth)
+        flow = methods.Flow(network, classes=classes, learning_rate=schedule)
         table = data.Arrays((rows.x, rows.labels) if classes else rows.x)
         config = configure(experiment, flow, table, experiment.steps, 512, seed)
-        label = f"{name}-{'classes' if classes else 'all'}-{seed}"
+        label = f"{name}-{'classes' if classes else 'all'}-{seed}".replace(" ", "-")
         result, _ = trials.timed(config, trials.place(experiment.runs, label, {"config": describe(config)}))
         found.append((result.config.method, result.of(0)))
-    bounds = [
-        float(np.quantile(jax.jit(flow.log_prob)(state, jnp.asarray(rows.held_out)), 0.01)) for flow, state in found
-    ]
-    flows = Flows(found[0], found[1], (bounds[0], bounds[1]), rows.x)
+    below = lambda flow, state: float(np.quantile(jax.jit(flow.log_prob)(state, jnp.asarray(rows.held_out)), 0.01))
+    return Flows(found[0], found[1], (below(*found[0]), below(*found[1])), rows.x)
+
+
+def quality(flows: Flows, rows: Rows) -> dict[str, float]:
+    """Return the divergence of the truth from each flow in nats, on the tested rows, and the error of the inverse."""
     test = jnp.asarray(rows.test, jnp.float32)
-    gaps = {
-        title: float(np.mean(rows.law.log_density(rows.test) - np.asarray(jax.jit(flow.log_prob)(state, test))))
-        for title, (flow, state) in zip(("kl", "kl by class"), found, strict=True)
-    }
-    return flows, {**gaps, **inversion(*flows.plain, rows.test)}
+    truth = rows.law.log_density(rows.test).mean()
+    divergence = lambda flow, state: float(truth - jnp.mean(jax.jit(flow.log_prob)(state, test)))
+    found = {"kl": divergence(*flows.plain), "kl by class": divergence(*flows.by_class)}
+    return found | inversion(*flows.plain, rows.test)
 
 
 def inversion(flow: Any, state: Any, x: np.ndarray) -> dict[str, float]:
@@ -169,7 +167,7 @@ def networks(rows: Rows, *, unsure: float) -> tuple[Any, Any]:
 def baselines(experiment: Experiment, name: str, seed: int) -> dict[str, dict[str, Any]]:
     """Judge what learns from no outliers, and what has learned nothing."""
     rows = drawn(name, seed)
-    flows, quality = learned(experiment, name, seed, rows)
+    flows = learned(experiment, name, seed)
     _, classifier = networks(rows, unsure=0.0)
     config = configure(experiment, classifier, data.Arrays((rows.x, rows.labels)), experiment.judging, 256, seed)
     result = jaxgen.train(config, progress=False)
@@ -177,7 +175,7 @@ def baselines(experiment: Experiment, name: str, seed: int) -> dict[str, dict[st
     both = data.Together((data.Arrays(rows.x), data.Arrays(rows.x)))  # it learns from neither
     fresh = trials.untrained(configure(experiment, networks(rows, unsure=0.0)[0], both, 5, 256, seed))
     found = {
-        "flow": {**judged(scorer(*flows.plain, "nll"), rows), **quality},
+        "flow": {**judged(scorer(*flows.plain, "nll"), rows), **quality(flows, rows)},
         "flow by class": judged(scorer(*flows.by_class, "nll"), rows),
         "plain classifier": classified(result.config.method, result.of(0), rows),
         "neighbours": judged(lambda x: neighbours.kneighbors(np.asarray(x, np.float32))[0][:, -1], rows),
@@ -192,7 +190,7 @@ def baselines(experiment: Experiment, name: str, seed: int) -> dict[str, dict[st
 def taught(experiment: Experiment, name: str, seed: int, sampler: str) -> dict[str, Any]:
     """Draw outliers, let both networks learn from them, and judge these."""
     rows = drawn(name, seed)
-    flows, _ = learned(experiment, name, seed, rows)
+    flows = learned(experiment, name, seed)
     key = jax.random.fold_in(jax.random.key(seed), 7)
     outliers = np.asarray(SAMPLERS[sampler].draw(key, flows, rows.law, TRAINING), np.float32)
     inside = float(np.mean(rows.law.log_density(outliers) > rows.law.bound(0.05)))
