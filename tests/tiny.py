@@ -117,6 +117,9 @@ METHODS = {
         optimiser=optax.sgd,
         learning_rate=0.01,
     ),
+    "deep archetypes": methods.DeepArchetypes(
+        3, methods.Flow(nets.dense_flow(3, depth=2, widths=(6,))), optimiser=optax.sgd, learning_rate=1e-3
+    ),
     "flow": methods.Flow(nets.dense_flow(3, depth=2, widths=(6,)), learning_rate=3e-3, average=0.9),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }

@@ -2,6 +2,7 @@
 
 from jaxgen.methods.archetypes import Archetypes
 from jaxgen.methods.classifier import Classifier
+from jaxgen.methods.deep_archetypes import DeepArchetypes
 from jaxgen.methods.edge import latent_outliers
 from jaxgen.methods.evl import EVL
 from jaxgen.methods.flow import Flow
@@ -22,6 +23,7 @@ __all__ = [
     "Auxiliary",
     "Bernoulli",
     "Classifier",
+    "DeepArchetypes",
     "DequantisedGaussian",
     "DiscretisedGaussian",
     "EVL",

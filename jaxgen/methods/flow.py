@@ -109,7 +109,8 @@ class Flow:
         """Return a freshly drawn network, which the first minibatch may scale."""
         key_network, key_noise = jax.random.split(key)
         x, labels = self._parted(rows)
-        return self._descent.init(filled(self, self.network).init(key_network, *self._seen(key_noise, x, labels)))
+        given = self._condition(labels)
+        return self._descent.init(filled(self, self.network).init(key_network, self.noisy(key_noise, x), given))
 
     def step(self, key: Key[Array, ""], state: Trained, rows: PyTree) -> tuple[Trained, Metrics]:
         """Descend once on the negative log-likelihood of one minibatch."""
@@ -131,12 +132,38 @@ class Flow:
             has learned, and `bpd`, bits for each dimension, where rows have levels; and the variables.
         """
         x, labels = self._parted(rows)
-        z, log_det = self._forward(params, *self._seen(key, x, labels))
+        z, log_det = self.forward(params, self.noisy(key, x), self._condition(labels))
         value = jnp.mean(losses.flow_nll(z, log_det))
         found = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
             found["bpd"] = self._bits(value, x)
         return value, (found, variables)
+
+    def forward(
+        self, params: Params, x: Float[Array, "n ..."], given: Float[Array, "n c"] | None = None
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+        """Return latent vectors of continuous rows, and the logarithm of the volume's growth; differentiable by all."""
+        z, log_det = filled(self, self.network).apply(params, x, given)
+        return z, jnp.broadcast_to(log_det, z.shape[:-1])
+
+    def backward(
+        self, params: Params, z: Float[Array, "n d"], given: Float[Array, "n c"] | None = None
+    ) -> Float[Array, "n ..."]:
+        """Return the continuous rows of latent vectors; differentiable by all."""
+        return filled(self, self.network).apply(params, z, given, method="inverse")[0]
+
+    def noisy(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Return rows as they are learned from: made continuous where they have levels, and with noise."""
+        key_level, key_noise = jax.random.split(key)
+        if self.levels is not None:
+            x = (x * (self.levels - 1) + jax.random.uniform(key_level, x.shape, x.dtype)) / self.levels
+        if self.noise:
+            x = x + self.noise * jax.random.normal(key_noise, x.shape, x.dtype)
+        return x
+
+    def continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Return rows in the middle of their levels, where they have any."""
+        return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
     def log_prob(
         self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
@@ -151,25 +178,24 @@ class Flow:
         Returns:
             In nats, `[n]`; of rows on levels it is that of the middle of their level.
         """
-        params, x = self._descent.params(state), self._middle(x)
+        params, x = self._descent.params(state), self.continuous(x)
         if not self.classes or labels is not None:
-            return -losses.flow_nll(*self._forward(params, x, self._condition(labels)))
+            return -losses.flow_nll(*self.forward(params, x, self._condition(labels)))
         condition = lambda label: self._condition(jnp.full(len(x), label))
-        each = lambda label: -losses.flow_nll(*self._forward(params, x, condition(label)))
+        each = lambda label: -losses.flow_nll(*self.forward(params, x, condition(label)))
         return jax.nn.logsumexp(jax.lax.map(each, jnp.arange(self.classes)), 0) - jnp.log(self.classes)
 
     def encode(
         self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n d"]:
         """Return the latent vectors `[n, d]` of rows `[n, ...]`, with labels `[n]` where there are classes."""
-        return self._forward(self._descent.params(state), self._middle(x), self._condition(labels))[0]
+        return self.forward(self._descent.params(state), self.continuous(x), self._condition(labels))[0]
 
     def decode(
         self, state: Trained, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` where there are classes."""
-        given = self._condition(labels)
-        return filled(self, self.network).apply(self._descent.params(state), z, given, method="inverse")[0]
+        return self.backward(self._descent.params(state), z, self._condition(labels))
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
         """Draw rows, of every class as often as of the others.
@@ -202,10 +228,6 @@ class Flow:
         nll = -self.log_prob(state, x)
         return {"nll": nll} if self.levels is None else {"nll": nll, "bpd": self._bits(nll, x)}
 
-    def _forward(self, params: Params, x: Array, given: Array | None = None) -> tuple[Array, Array]:
-        z, log_det = filled(self, self.network).apply(params, x, given)
-        return z, jnp.broadcast_to(log_det, z.shape[:-1])
-
     def _parted(self, rows: PyTree) -> tuple[Array, Array | None]:
         return rows if self.classes else (rows, None)
 
@@ -213,18 +235,6 @@ class Flow:
         if (labels is None) != (self.classes == 0):
             raise ValueError(f"labels are {labels} for a flow with classes={self.classes}; give them where it has any.")
         return None if labels is None else jax.nn.one_hot(labels, self.classes)
-
-    def _seen(self, key: Key[Array, ""], x: Array, labels: Array | None) -> tuple[Array, Array | None]:
-        """Return rows as they are learned from, with noise, and the condition of their labels."""
-        key_level, key_noise = jax.random.split(key)
-        if self.levels is not None:
-            x = (x * (self.levels - 1) + jax.random.uniform(key_level, x.shape, x.dtype)) / self.levels
-        if self.noise:
-            x = x + self.noise * jax.random.normal(key_noise, x.shape, x.dtype)
-        return x, self._condition(labels)
-
-    def _middle(self, x: Array) -> Array:
-        return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
     def _bits(self, nll: Array, x: Array) -> Array:
         """Return bits for each dimension of bytes: the density's, and those that a level's width adds."""
