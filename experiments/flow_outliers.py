@@ -47,7 +47,7 @@ class Experiment:
     """The first of them."""
     depth: int = 8
     """Couplings of a flow."""
-    steps: int = 4_000
+    steps: int = 1_000
     """Of a flow, 512 rows each."""
     judging: int = 1_500
     """Steps of a discriminator or classifier, 256 rows of each table each."""

@@ -1,0 +1,169 @@
+"""Flows of images and deep archetypes, as the experiments on pictures train them, and what is drawn from both."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxgen
+from experiments import trials
+from jaxgen import data, descent, methods, nets, samplers
+from jaxgen.description import describe
+
+__all__ = ["Faces", "Models", "Size", "beyond", "in_parts", "shelled", "trained"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How large the networks of images are, and how long they learn.
+
+    Attributes:
+        depth: couplings at each of two sizes of an image.
+        features: of a coupling's hidden layers.
+        steps: of the flow, a hundred images each.
+        deep_steps: of the deep archetypes, each of which takes the flow both ways.
+        archetypes: how many.
+        rate: the first learning rate, which falls along half a cosine.
+    """
+
+    depth: int = 4
+    features: int = 32
+    steps: int = 1_500
+    deep_steps: int = 1_000
+    archetypes: int = 10
+    rate: float = 1e-3
+
+    def flow(self, shape: tuple[int, int, int], steps: int) -> methods.Flow:
+        """Return a flow of images; the noise in training is the thesis' own."""
+        network = nets.image_flow(shape, depth=self.depth, features=(self.features, self.features))
+        return methods.Flow(network, noise=0.15, learning_rate=descent.Cosine(self.rate, steps))
+
+
+@dataclasses.dataclass(frozen=True)
+class Faces:
+    """Grey faces of half the side, 32 by 32 pixels.
+
+    Attributes:
+        whole: an image set of 64 by 64 pixels in bytes with a sign, such as `experiments.faces.Olivetti`.
+    """
+
+    whole: Any
+
+    def tables(self) -> tuple[np.ndarray]:
+        """Return the faces `[n, 32, 32, 1]` between 0 and 1 as the one table."""
+        grey = (self.whole.tables()[0][..., :1].astype(np.float32) + 128) / 255
+        return (grey.reshape(len(grey), 32, 2, 32, 2, 1).mean((2, 4)),)
+
+
+class Models(NamedTuple):
+    """A flow and deep archetypes of the same images, each with one seed's state, and the law of the flow's vectors."""
+
+    flow: tuple[methods.Flow, Any]
+    deep: tuple[methods.DeepArchetypes, Any]
+    law: samplers.Whitening
+    seconds: float | None  # that both trained
+
+
+def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: int = 100) -> Models:
+    """Train both on images, or load them where they are kept.
+
+    Args:
+        size: of the networks.
+        images: a dataset of one table.
+        seed: of both.
+        runs: where they are kept.
+        batch: images in a step.
+
+    Returns:
+        The models.
+    """
+    (x,) = images.tables()
+    found, seconds = [], 0.0
+    deep = methods.DeepArchetypes(
+        size.archetypes,
+        size.flow(x.shape[1:], size.deep_steps),
+        learning_rate=descent.Cosine(size.rate, size.deep_steps),
+    )
+    for method, steps in ((size.flow(x.shape[1:], size.steps), size.steps), (deep, size.deep_steps)):
+        config = jaxgen.Config(
+            method, images, steps=steps, batch_size=batch, every=trials.segment(steps, 10), seed=seed
+        )
+        name = f"{type(method).__name__}-{seed}"
+        result, time = trials.timed(config, trials.place(runs, name, {"config": describe(config)}))
+        found.append((result.config.method, result.of(0)))
+        seconds += time.get("seconds", np.nan)
+    flow: Any = found[0]
+    some = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:5_000]])
+    law = samplers.whitening(jnp.asarray(in_parts(_encoded, flow[0], flow[1], some)), ridge=1e-3)
+    return Models(flow, found[1], law, seconds)  # type: ignore[arg-type]
+
+
+def in_parts(function: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 500) -> np.ndarray:
+    """Apply a compiled `function(method, state, rows)` to some rows at a time, always as many."""
+    found = []
+    for at in range(0, len(x), at_once):
+        part = x[at : at + at_once]
+        whole = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
+        found.append(np.asarray(function(method, state, jnp.asarray(whole)))[: len(part)])
+    return np.concatenate(found)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encoded(method: Any, state: Any, x: Any) -> Any:
+    return method.encode(state, data.fractions(x))
+
+
+def shelled(key: jax.Array, models: Models, n: int, radii: Callable[..., jax.Array] | None) -> np.ndarray:
+    """Draw images from the law of the flow's latent vectors, or from a shell about it.
+
+    Args:
+        key: of the draws.
+        models: trained.
+        n: how many, a multiple of 500.
+        radii: draws Mahalanobis distances, `radii(key, n) -> [n]`; None draws from the law itself.
+
+    Returns:
+        Images `[n, h, w, c]`, cut to lie between 0 and 1.
+    """
+    flow, state = models.flow
+    dimensions = len(models.law.mean)
+
+    @jax.jit
+    def draw(key: jax.Array) -> jax.Array:
+        key_radius, key_direction = jax.random.split(key)
+        if radii is None:
+            z = jax.random.normal(key_direction, (500, dimensions))
+        else:
+            z = samplers.shell(key_direction, 500, dimensions=dimensions, radius=radii(key_radius, 500))
+        return jnp.clip(jnp.nan_to_num(flow.decode(state, models.law.coloured(z))), 0, 1)
+
+    return np.concatenate([np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)])
+
+
+def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stretch: float) -> np.ndarray:
+    """Draw images of mixtures of deep archetypes, or of weights that go on beyond them.
+
+    Args:
+        key: of the draws.
+        models: trained.
+        n: how many, a multiple of 500.
+        concentration: of the weights' Dirichlet law.
+        stretch: how far from the middle of the simplex, 1 for mixtures.
+
+    Returns:
+        Images `[n, h, w, c]`, cut to lie between 0 and 1.
+    """
+    deep, state = models.deep
+
+    @jax.jit
+    def draw(key: jax.Array) -> jax.Array:
+        weights = jax.random.dirichlet(key, jnp.full(deep.count, concentration), (500,))
+        middle = 1 / deep.count
+        return jnp.clip(jnp.nan_to_num(deep.mixture(state, middle + stretch * (weights - middle))), 0, 1)
+
+    return np.concatenate([np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)])
