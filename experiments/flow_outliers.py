@@ -238,8 +238,8 @@ def run(experiment: Experiment) -> report.Table:
             experiment, samplers=few, seeds=1, depth=2, steps=20, judging=20, runs=runs, out=runs
         )
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in experiment.laws}
-    for name in experiment.laws:
-        for seed in range(experiment.first, experiment.first + experiment.seeds):
+    for seed in range(experiment.first, experiment.first + experiment.seeds):
+        for name in experiment.laws:
             for part in ("baselines", *experiment.samplers):
                 print(f"{name}, seed {seed}: {part}", flush=True)
                 found = cell(experiment, name, seed, part)
