@@ -34,6 +34,7 @@ SETS = {
     "kmnist": data.Images("kmnist", "test"),
 }
 STRANGE = ("letters", "fashion", "kmnist")
+REAL = {"letters": data.Images("emnist/letters"), "fashion": data.Images("fashion_mnist")}
 ACCEPTED = [report.Column(f"accepted {name}", f"accepted, {name}") for name in SETS] + [
     report.Column(f"auroc {name}", f"AUROC, {name}") for name in STRANGE
 ]
@@ -97,8 +98,8 @@ def looked(name: str) -> np.ndarray:
 
 def outliers(experiment: Experiment, source: str, seed: int) -> np.ndarray:
     """Return images to learn from as outliers, between 0 and 1."""
-    if source in STRANGE:
-        images = data.Images(SETS[source].name)
+    if source in REAL:
+        images = REAL[source]
         rows = np.random.default_rng(seed).permutation(len(images.labels()))[:DRAWN]
         return pixels(images, rows)
     models = modelled(experiment, seed)
@@ -177,7 +178,7 @@ def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
 
     def compute() -> dict[str, Any]:
         rate = descent.Cosine(1e-3, experiment.judging)
-        digits, labelled = data.Images("mnist"), data.Labelled(data.Images("mnist"))
+        digits, labelled = SETS["train"], data.Labelled(SETS["train"])
         if source == "none":
             models = modelled(experiment, seed)
             likely = {name: picture_flows.in_parts(_nll, *models.flow, looked(name)) for name in SETS}
