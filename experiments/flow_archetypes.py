@@ -126,7 +126,7 @@ def run(experiment: Experiment) -> report.Table:
             rows = [
                 report.Row.of(title, [seen(classifier, images, labels)], COLUMNS) for title, images in judged.items()
             ]
-            details["accuracy"] = classifier.accuracy
+            details[name]["accuracy"] = classifier.accuracy
     remarks = [
         f"One seed. {LATENTS} latent vectors, {experiment.size.archetypes} archetypes; share of their variance "
         + ", ".join(f"{name} {details[name]['explained']:.3f}" for name in experiment.sets)

@@ -1,0 +1,127 @@
+"""Digits against strange images by drawn outliers, and archetypes of pictures, on small ones."""
+
+import dataclasses
+import functools
+import pathlib
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import flow_archetypes, flow_images, judge, picture_flows
+from jaxgen import data, samplers
+
+SIZE = picture_flows.Size(depth=1, features=4, steps=5, deep_steps=5, archetypes=3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bright:
+    """Small digits that are brighter, as another set."""
+
+    def tables(self):
+        return (np.sqrt(data.Digits().tables()[0]),)
+
+    def labels(self):
+        return data.Digits().labels()
+
+
+@functools.cache
+def models():
+    return picture_flows.trained(SIZE, data.Digits(), 0, pathlib.Path(tempfile.mkdtemp()))
+
+
+def test_shells_are_where_their_radii_are():
+    found = models()
+    flow, state = found.flow
+    (x,) = data.Digits().tables()
+    z = picture_flows.in_parts(picture_flows._encoded, flow, state, x[:600])
+    assert z.shape == (600, 64)
+    distances = np.linalg.norm(np.asarray(found.law.standard(jnp.asarray(z))), axis=1)
+    # The root of 64 dimensions, less those of pixels that are always black.
+    assert 6.4 < np.sqrt(np.mean(distances**2)) < 8.1
+    for radii, expected in ((None, None), (lambda key, n: jnp.full(n, 20.0), 20.0)):
+        drawn = picture_flows.shelled(jax.random.key(0), found, 500, radii)
+        assert drawn.shape == (500, 8, 8, 1)
+        assert drawn.min() >= 0
+        assert drawn.max() <= 1
+        assert expected is None or len(np.unique(drawn.round(3))) > 2
+
+
+def test_parts_are_the_whole():
+    found = models()
+    (x,) = data.Digits().tables()
+    whole = picture_flows.in_parts(picture_flows._encoded, *found.flow, x[:30])
+    np.testing.assert_allclose(whole, picture_flows.in_parts(picture_flows._encoded, *found.flow, x[:30], 7), atol=1e-4)
+
+
+def test_mixtures_and_what_lies_beyond():
+    found = models()
+    within = picture_flows.beyond(jax.random.key(0), found, 500, concentration=0.3, stretch=1.0)
+    deep, state = found.deep
+    weights = jax.random.dirichlet(jax.random.fold_in(jax.random.key(0), 0), jnp.full(3, 0.3), (500,))
+    np.testing.assert_allclose(within, np.clip(deep.mixture(state, weights), 0, 1), atol=1e-5)
+    assert not np.allclose(within, picture_flows.beyond(jax.random.key(0), found, 500, concentration=0.3, stretch=2.0))
+
+
+def test_the_way_between_archetypes_ends_where_it_should():
+    way = flow_archetypes.travel(np.eye(3), 5)
+    assert way.shape == (15, 3)
+    np.testing.assert_allclose(way.sum(1), 1)
+    np.testing.assert_array_equal(way[[0, 4, 5, 14]], np.eye(3)[[0, 1, 1, 0]])
+
+
+def test_archetypes_of_latent_vectors_explain_more_with_more_of_them():
+    flow, state = models().flow
+    (x,) = data.Digits().tables()
+    few, many = (flow_archetypes.classical(flow, state, x[:200], count, 3, 0)[2] for count in (2, 8))
+    assert 0 < few < many < 1
+
+
+@pytest.fixture
+def small(monkeypatch):
+    sets = dict.fromkeys(flow_images.SETS, Bright()) | {"train": data.Digits(), "test": data.Digits()}
+    monkeypatch.setattr(flow_images, "SETS", sets)
+    monkeypatch.setattr(flow_images, "REAL", {"letters": Bright(), "fashion": Bright()})
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: models())
+    monkeypatch.setattr(flow_images, "DRAWN", 500)
+    monkeypatch.setattr(flow_images, "LOOKED", 200)
+
+
+def test_every_source_has_a_line_in_both_tables(small, tmp_path):
+    experiment = flow_images.Experiment(("shell", "letters"), quick=True, runs=tmp_path)
+    accepted, confident = flow_images.run(experiment)
+    assert len(accepted.rows) == 2 + 2
+    assert len(confident.rows) == 1 + 2
+    assert all(0 <= row.values["auroc letters"][0] <= 1 for row in accepted.rows)
+    assert (tmp_path / "quick" / "flow_images.png").stat().st_size > 5_000
+    with pytest.raises(SystemExit, match="there are no sources"):
+        flow_images.run(dataclasses.replace(experiment, sources=("nothing",)))
+
+
+def test_the_papers_radii_are_far_beyond_any_digit():
+    """For 784 dimensions the thesis' shell lies at half as much again as the law's own, in a thin shell."""
+    radii = samplers.bungert_radii(jax.random.key(0), 1_000, dimensions=784, factor=1.5)
+    assert float(radii.mean()) / 28 == pytest.approx(1.5, abs=0.02)
+    assert float(radii.std()) < 0.1
+
+
+def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_path):
+    monkeypatch.setattr(flow_archetypes, "SETS", {"faces": data.Digits()})
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: models())
+    monkeypatch.setattr(flow_archetypes, "CONCENTRATIONS", (1.0,))
+    monkeypatch.setattr(flow_archetypes, "SWEEPS", 2)
+    flow_archetypes.run(flow_archetypes.Experiment(("faces",), size=SIZE, runs=tmp_path, out=tmp_path))
+    assert (tmp_path / "flow_archetypes-faces.png").stat().st_size > 5_000
+
+
+def test_a_classifier_that_is_sure_of_all(monkeypatch):
+    class Sure(judge.Judge):
+        def __call__(self, images):
+            return np.log(np.tile([0.95, 0.05], (len(images), 1)))
+
+    found = flow_archetypes.seen(Sure(None, 1.0), np.zeros((4, 2, 2, 1)), np.array([0, 1, 1, 0]))
+    assert found["sure"] == 1
+    assert found["confidence"] == pytest.approx(0.95)
+    assert found["variation"] == pytest.approx(0.5)
