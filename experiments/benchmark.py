@@ -1,6 +1,6 @@
 """How fast: training steps against the same steps done otherwise, and how much memory they take.
 
-    python -m pip install -e '.[benchmark]'                       # PyTorch; without it its rows say that it is missing
+    python -m pip install -e '.[benchmark]'                       # the others; without them their rows say so
     python -m experiments.benchmark --out experiments/results     # the table there: a quarter of an hour on two cores
     python -m experiments.benchmark --quick                       # small networks, a minute; proves nothing about speed
 
@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments import autoencoder_races, contenders, energy_races, kernel_races, report, trials
+from experiments import autoencoder_races, contenders, energy_races, flow_races, kernel_races, report, trials
 from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -41,7 +41,7 @@ COLUMNS = [
     report.Column("resident", "peak resident, MiB", 0, MEDIAN),
 ]
 MISSING = "left out: {} is not installed; python -m pip install -e '.[benchmark]' brings it."
-LIBRARIES = {"torch": "PyTorch", "blackjax": "BlackJAX"}
+LIBRARIES = {"torch": "PyTorch", "blackjax": "BlackJAX", "flowjax": "FlowJAX"}
 RACES: dict[str, Callable[[bool], list[contenders.Contender]]] = {
     "own": contenders.own,
     "pool": contenders.pool,
@@ -51,6 +51,7 @@ RACES: dict[str, Callable[[bool], list[contenders.Contender]]] = {
     "auxiliary": autoencoder_races.auxiliary,
     "adversarial": autoencoder_races.adversarial,
     "discrepancy": kernel_races.discrepancy,
+    "couplings": flow_races.couplings,
 }
 PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
 

@@ -176,8 +176,9 @@ def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
 
 def _finite(tree: PyTree) -> Array:
     """Tell whether every floating-point number of a pytree is finite."""
-    leaves = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.array(leaves))
+    # By the largest, which is not finite where any is not: XLA takes twice as long to compile a conjunction.
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.all(jnp.isfinite(jnp.array([jnp.max(jnp.abs(x), initial=0) for x in leaves])))
 
 
 def _advance(

@@ -13,13 +13,14 @@ import sys
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data, methods, nets
+from jaxgen import data, methods, nets, training
 from jaxgen.parallel import Layout
 
 HERE = pathlib.Path(__file__).parent
@@ -196,6 +197,12 @@ def test_a_number_that_never_is_finite_raises_with_step_seed_and_metric(state, t
     place = float(jaxgen.train(config, progress=False).state.place[2])
     with pytest.raises(FloatingPointError, match=f"{told}, and was not finite in any of 3 retries either; lower"):
         jaxgen.train(dataclasses.replace(config, method=tiny.Faulty(place=place, state=state)), progress=False)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_one_number_that_is_not_finite_is_found_among_many(bad):
+    leaves = {"a": jnp.ones((3, 50)), "b": jnp.ones((7,), jnp.bfloat16).at[5].set(bad), "c": jnp.zeros((0, 2))}
+    assert bool(training._finite((leaves, jnp.arange(3)))) == np.isfinite(bad)
 
 
 def test_a_diverging_network_is_told():

@@ -1,4 +1,4 @@
-"""The benchmark end to end with small networks, its arithmetic, and that PyTorch takes the same step."""
+"""The benchmark end to end with small networks, its arithmetic, and that the others take the same step."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import autoencoder_races, baselines, benchmark, contenders, energy_races, kernel_races
+from experiments import autoencoder_races, baselines, benchmark, contenders, energy_races, flow_races, kernel_races
 from jaxgen import data, nets
 from jaxgen.description import rebuild
 from jaxgen.parallel import Layout
@@ -20,6 +20,10 @@ from jaxgen.parallel import Layout
 ROOT = pathlib.Path(__file__).parents[2]
 needs_torch = pytest.mark.skipif(
     not benchmark._has("torch"), reason="PyTorch is not installed; it comes with the extra `benchmark`"
+)
+
+needs_flowjax = pytest.mark.skipif(
+    not benchmark._has("flowjax"), reason="FlowJAX is not installed; it comes with the extra `benchmark`"
 )
 
 
@@ -60,6 +64,57 @@ def test_chains_are_raced(tmp_path, monkeypatch):
     ours, theirs, eager = benchmark.run(benchmark.Experiment(rows=("chains",), quick=True, out=tmp_path)).rows
     assert len(ours.values["milliseconds"]) == len(theirs.values["times"]) == 3
     assert "PyTorch is not installed" in eager.note
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_couplings_are_raced_or_say_what_they_lack(installed, tmp_path, monkeypatch):
+    small(monkeypatch)
+    if installed:
+        pytest.importorskip("flowjax", reason="FlowJAX is not installed; it comes with the extra `benchmark`")
+    monkeypatch.setattr(benchmark, "_has", lambda module: installed and module == "flowjax")
+    ours, *theirs = benchmark.run(benchmark.Experiment(rows=("couplings",), quick=True, out=tmp_path)).rows
+    assert len(ours.values["compile"]) == 1
+    for row in theirs:
+        assert len(row.values.get("times", [])) == 3 * installed
+        assert ("FlowJAX is not installed" in row.note) is not installed
+
+
+@needs_flowjax
+def test_flowjax_has_the_same_density():
+    """Of the same parameters; and both are densities: by a sum over a grid they integrate to 1."""
+    (config,) = [contender.config for contender in flow_races.couplings(True) if contender.config]
+    method, params = flow_races.drawn(config)
+    flow = flow_races.adopted(params, 16)
+    side = np.linspace(-12, 12, 401, dtype=np.float32)
+    x = jnp.asarray(np.stack(np.meshgrid(side, side), -1).reshape(-1, 2))
+    z, log_det = jax.jit(method.network.apply)(params, x)
+    ours = np.asarray(log_det) - np.sum(np.asarray(z) ** 2, 1) / 2 - np.log(2 * np.pi)
+    theirs = np.asarray(jax.jit(lambda x: flow.log_prob(x))(x))
+    assert np.ptp(np.asarray(log_det)) > 0.1  # not the volume of a shift
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+    for found in (ours, theirs):
+        np.testing.assert_allclose(np.sum(np.exp(found, dtype=np.float64)) * (side[1] - side[0]) ** 2, 1, rtol=0.01)
+
+
+@needs_flowjax
+def test_flowjax_takes_the_same_step(monkeypatch):
+    """The race compares losses and gradients, and refuses others."""
+    contender, _ = [contender for contender in flow_races.couplings(True) if contender.needs == "flowjax"]
+    monkeypatch.setattr(flow_races, "equal", lambda ours, theirs: contenders.equal(ours, 1.001 * theirs))
+    with pytest.raises(SystemExit, match="do not do the same"):
+        contender.prepare()
+
+
+def test_arithmetic_of_couplings_is_what_xla_counts():
+    """XLA counts activations too."""
+    ours, *_ = flow_races.couplings(False)
+    config = ours.config
+    method = config.method.sized(jax.ShapeDtypeStruct((2,), jnp.float32))
+    x = jax.ShapeDtypeStruct((config.batch_size, 2), jnp.float32)
+    params = jax.eval_shape(method.init, jax.random.key(0), x).params
+    loss = lambda params, x: method.loss(jax.random.key(0), params, {}, x)[0]
+    counted = jax.jit(jax.value_and_grad(loss)).lower(params, x).cost_analysis()["flops"]
+    np.testing.assert_allclose(counted, ours.flop, rtol=0.05)
 
 
 def test_unknown_rows_are_told():
