@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import flow_archetypes, flow_images, judge, picture_flows
+import jaxgen
+from experiments import flow_archetypes, flow_images, judge, picture_flows, trials
 from jaxgen import data, samplers
 
 SIZE = picture_flows.Size(depth=1, features=4, steps=5, deep_steps=5, archetypes=3)
@@ -85,6 +86,10 @@ def small(monkeypatch):
     monkeypatch.setattr(flow_images, "SETS", sets)
     monkeypatch.setattr(flow_images, "REAL", {"letters": Bright(), "fashion": Bright()})
     monkeypatch.setattr(picture_flows, "trained", lambda *arguments: models())
+    # Training is the methods' own affair, and compiles for long.
+    configured = lambda method, tables, seed: jaxgen.Config(method, tables, steps=1, batch_size=100, every=1, seed=seed)
+    untrained = lambda experiment, *what: trials.untrained(configured(*what))
+    monkeypatch.setattr(flow_images, "learned", untrained)
     monkeypatch.setattr(flow_images, "DRAWN", 500)
     monkeypatch.setattr(flow_images, "LOOKED", 200)
 
