@@ -30,7 +30,7 @@ NAMED = "flow"  # before the judgement
 METHODS = {
     "flow": "flow, density",
     "discriminator": "discriminator of the flow's edge",
-    "energy": "maximum entropy generator, energy",
+    "energy": "maximum entropy generator, norm of the energy's gradient",
     "autoencoder": "negative-sampling VAE, bound",
     **{name: kind.title for name, kind in tabular.CLASSICAL.items()},
 }

@@ -3,7 +3,9 @@
 import functools
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -11,7 +13,7 @@ import jaxgen
 from jaxgen import methods, nets, samplers
 from jaxgen.descent import Cosine
 
-__all__ = ["OUTLIERS", "autoencoder", "discriminator", "energy", "flow", "outliers", "radii", "ranged"]
+__all__ = ["OUTLIERS", "Bowl", "autoencoder", "discriminator", "energy", "flow", "outliers", "radii", "ranged"]
 
 OUTLIERS = 10_000  # that are drawn for a discriminator
 WIDTH = 8.0  # deviations of a column that an autoencoder's range of 0 to 1 holds
@@ -74,11 +76,28 @@ def discriminator(steps: int) -> methods.OutlierDiscriminator:
     return methods.OutlierDiscriminator(network, learning_rate=Cosine(1e-3, steps), average=0.99)
 
 
+class Bowl(nn.Module):
+    """An energy that grows without bound away from the origin, so that its density has a finite integral.
+
+    Far from all rows and samples a network alone may well lead down, and what lies there would pass for an inlier.
+
+    Attributes:
+        network: `x [..., d] -> [..., 1]`, to which half the squared norm is added.
+    """
+
+    network: nn.Module
+
+    @nn.compact
+    def __call__(self, x: Float[jax.Array, "... d"]) -> Float[jax.Array, "... 1"]:
+        """Return the energy `[..., 1]` of rows `[..., d]`."""
+        return self.network(x) + 0.5 * jnp.sum(x**2, -1, keepdims=True)
+
+
 def energy(dimensions: int, steps: int) -> methods.MEG:
     """Return a maximum entropy generator of rows of d dimensions."""
     drawn = nets.dense_adversaries(dimensions, generator=(64, 64), energy=(64, 64))
     return methods.MEG(
-        drawn.energy, drawn.generator, statistic=drawn.statistic, n_critic=1, learning_rate=Cosine(1e-3, steps)
+        Bowl(drawn.energy), drawn.generator, statistic=drawn.statistic, n_critic=1, learning_rate=Cosine(1e-3, steps)
     )
 
 

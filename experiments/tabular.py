@@ -69,7 +69,7 @@ def _densities(split: Split, seed: int, steps: int) -> Scores:
 def _energies(split: Split, seed: int, steps: int) -> Scores:
     n, d = split.train.shape
     config = _config(one_class.energy(d, steps), data.Arrays(split.train), n, steps)
-    return _learned("energy", "energy", config, split.test)[1]
+    return _learned("energy", "score_norm", config, split.test)[1]
 
 
 def _bounds(split: Split, seed: int, steps: int) -> Scores:
@@ -114,7 +114,7 @@ GROUPS = {
         ),
         _densities,
     ),
-    "energies": Group(lambda n, d, steps: _settings(one_class.energy(d, steps)), _energies),
+    "energies": Group(lambda n, d, steps: ["score_norm", *_settings(one_class.energy(d, steps))], _energies),
     "bounds": Group(lambda n, d, steps: _settings(one_class.autoencoder(d, steps), one_class.WIDTH), _bounds),
     "classical": Group(lambda n, d, steps: [NEIGHBOURS], _classical),
 }

@@ -132,3 +132,10 @@ def test_where_to_get_the_sets_is_told(tmp_path, given):
 def test_unknown_sets_are_told(folder):
     with pytest.raises(SystemExit, match="43_nothing"):
         anomaly_tabular.run(anomaly_tabular.Experiment(folder, ("43_nothing",)))
+
+
+def test_an_energy_leads_up_on_every_way_out():
+    network = one_class.energy(3, 1).critic
+    params = network.init(jax.random.key(0), np.zeros((1, 3), np.float32))
+    far = 1_000 * np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    assert (network.apply(params, 2 * far) > network.apply(params, far)).all()
