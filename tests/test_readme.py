@@ -88,3 +88,33 @@ def test_ci_runs_the_readme_s_own_command():
     assert commands[0] == "python -m pip install -e . && python -m experiments.evl_swiss_roll"
     assert commands[1] == "python -m pip install -e '.[test]' && python -m pytest"
     assert "grep -m1 'python -m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_a_density_and_its_edge(capsys):
+    generator = np.random.default_rng(0)
+    rows = lambda scale: jnp.asarray(scale * generator.normal(size=(60, 2)), jnp.float32)
+    names: dict = {"x": rows(1), "held_out": rows(1), "strange": rows(9)}
+    flow = "methods.Flow(nets.dense_flow(2, depth=2, widths=(4,)))"
+    block = BLOCKS[6].replace("methods.Flow()", flow).replace("steps=1_000", "steps=2, every=2")
+    block = block.replace("500)", "50)").replace("5_000", "50").replace("250)", "50)")
+    exec(
+        "import functools, jax, jaxgen\nimport jax.numpy as jnp\nfrom jaxgen import data, methods, metrics, nets, samplers\n"
+        + block,
+        names,
+    )
+    assert names["outliers"].shape == (50, 2)
+    assert "auroc" in capsys.readouterr().out
+
+
+def test_a_detector(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    names: dict = {"table": generator.normal(size=(100, 2)), "new": generator.normal(size=(5, 2))}
+    flow = "methods.Flow(nets.dense_flow(2, depth=2, widths=(4,))), steps=2, calibration=0.3, "
+    exec(
+        "import jaxgen\nfrom jaxgen import methods, nets\n"
+        + BLOCKS[7].replace("Detector(level", f"Detector({flow}level"),
+        names,
+    )
+    assert set(names["detector"].predict(names["new"])) <= {-1, 1}
+    assert len(capsys.readouterr().out.split()) >= 15
