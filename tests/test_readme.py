@@ -96,12 +96,9 @@ def test_a_density_and_its_edge(capsys):
     names: dict = {"x": rows(1), "held_out": rows(1), "strange": rows(9)}
     flow = "methods.Flow(nets.dense_flow(2, depth=2, widths=(4,)))"
     block = BLOCKS[6].replace("methods.Flow()", flow).replace("steps=1_000", "steps=2, every=2")
-    block = block.replace("500)", "50)").replace("5_000", "50").replace("250)", "50)")
-    exec(
-        "import functools, jax, jaxgen\nimport jax.numpy as jnp\nfrom jaxgen import data, methods, metrics, nets, samplers\n"
-        + block,
-        names,
-    )
+    block = block.replace("=500)", "=48)").replace("5_000", "50").replace("=250)", "=48)")
+    imports = "import functools, jax, jaxgen\nimport jax.numpy as jnp\n"
+    exec(imports + "from jaxgen import data, methods, metrics, nets, samplers\n" + block, names)
     assert names["outliers"].shape == (50, 2)
     assert "auroc" in capsys.readouterr().out
 
