@@ -62,6 +62,7 @@ CLAIMS = {
         "auroc",
     ),
 }
+ACROSS = 9  # samplers in a line of a figure
 SIDE, REACH = 60, 6.0  # pixels of a map, and how far from the origin it goes
 Cells = dict[str, dict[str, list[dict[str, Any]]]]
 
@@ -164,16 +165,23 @@ def draw(path: pathlib.Path, name: str, law: dict[str, Any], keys: tuple[str, ..
     """Draw every sampler's outliers over the inliers, and the maps of both networks that learned from them."""
     inliers = toy_laws.LAWS[name].known[0][:500]
     extent = (-REACH, REACH, -REACH, REACH)
-    with report.figure(path, 3, len(keys), size=2.2) as axes:
+    bands = -(-len(keys) // ACROSS)
+    with report.figure(path, 3 * bands, min(len(keys), ACROSS), size=2.2) as axes:
+        for axis in axes[-3:].flat:  # the last band may have room to spare
+            axis.axis("off")
         for place, key in enumerate(keys):
-            axes[0, place].scatter(*inliers.T, s=1, c="0.7")
-            axes[0, place].scatter(*np.array(law[f"{key}: points"][0]).T, s=1, c="tab:red")
-            axes[0, place].set(title=key, xlim=extent[:2], ylim=extent[:2])
+            top, column = 3 * (place // ACROSS), place % ACROSS
+            drawn = axes[top, column]
+            drawn.axis("on")
+            drawn.scatter(*inliers.T, s=1, c="0.7")
+            drawn.scatter(*np.array(law[f"{key}: points"][0]).T, s=1, c="tab:red")
+            drawn.set(title=key, xlim=extent[:2], ylim=extent[:2])
             for row, kind in ((1, "discriminator"), (2, "classifier")):
-                picture = law[f"{key}: {kind}"][0]["map"]
-                axes[row, place].imshow(picture, origin="lower", extent=extent, vmin=0, vmax=1)
-        axes[1, 0].set_ylabel("discriminator, P(outlier)")
-        axes[2, 0].set_ylabel("classifier, entropy / ln K")
+                axis = axes[top + row, column]
+                axis.axis("on")
+                axis.imshow(law[f"{key}: {kind}"][0]["map"], origin="lower", extent=extent, vmin=0, vmax=1)
+                if not column:
+                    axis.set_ylabel("discriminator, P(outlier)" if row == 1 else "classifier, entropy / ln K")
 
 
 def draw_flows(path: pathlib.Path, found: dict[str, Any]) -> None:
