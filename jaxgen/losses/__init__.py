@@ -1,9 +1,9 @@
 """Losses: arrays in, numbers out. No key, no parameters, no network, no `jit`."""
 
+from jaxgen.losses.change_of_variables import flow_nll
 from jaxgen.losses.discrepancy import median_bandwidth, mmd2, mmd2_biased, mmd2_linear
 from jaxgen.losses.divergence import gaussian_kl, negative_prior_kl
 from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
-from jaxgen.losses.flow import flow_nll
 from jaxgen.losses.likelihood import (
     bernoulli_log_likelihood,
     bits_per_dimension,
