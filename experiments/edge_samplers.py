@@ -106,7 +106,7 @@ def _oracle(key: jax.Array, flows: Flows, law: toy_laws.Law, n: int) -> np.ndarr
 
 
 _EXTREME = functools.partial(samplers.extreme_radii, dimensions=2, draws=1_000)
-_THESIS = {factor: functools.partial(samplers.bungert_radii, dimensions=2, factor=factor) for factor in (1.5, 3)}
+_THESIS = functools.partial(samplers.bungert_radii, dimensions=2, factor=3)
 
 SAMPLERS = {
     "box": Sampler("a square, evenly", _box),
@@ -116,9 +116,8 @@ SAMPLERS = {
     "thin 0.001": Sampler("shell beyond 0.1 %", _edge(_thin(1e-3))),
     "thin 0.0001": Sampler("shell beyond 0.01 %", _edge(_thin(1e-4))),
     "thin 0.001, by class": Sampler("shell beyond 0.1 %, by class", _edge(_thin(1e-3), by_class=True)),
-    "thesis 1.5": Sampler("the thesis' radii, s = 1.5", _edge(_THESIS[1.5])),
-    "thesis 3": Sampler("the thesis' radii, s = 3", _edge(_THESIS[3])),
-    "thesis 3, by class": Sampler("the thesis' radii, s = 3, by class", _edge(_THESIS[3], by_class=True)),
+    "thesis 3": Sampler("the thesis' radii, s = 3", _edge(_THESIS)),
+    "thesis 3, by class": Sampler("the thesis' radii, s = 3, by class", _edge(_THESIS, by_class=True)),
     "extreme": Sampler("extremes of 1,000", _edge(_EXTREME)),
     "extreme, by class": Sampler("extremes of 1,000, by class", _edge(_EXTREME, by_class=True)),
     "extreme, by class, rejected": Sampler(

@@ -7,9 +7,9 @@
 The unpublished numbers of Bungert's code (2021) stand beside: there batch normalisation and dropout were left as in
 training, so that every row was judged by the batch it came in, all of one set. Here nothing is normalised by batches. A
 discriminator learns to tell the flow's own samples, or digits, from outliers, and a classifier to be unsure of these:
-of a shell about the law of a flow's latent vectors, with the thesis' radii (s = 1.5) or radii spread from there up to
-three times as far, of mixtures beyond deep archetypes, or real ones. Accepted is a row whose probability of being an
-inlier is 0.7 at the least, as there.
+of a shell about the law of a flow's latent vectors, with the thesis' radii (s = 1.5) or radii from 1.1 to 3 times the
+root of the dimensions, of mixtures beyond deep archetypes, or real ones. Accepted is a row whose probability of being
+an inlier is 0.7 at the least, as there.
 """
 
 import dataclasses
@@ -103,7 +103,7 @@ def outliers(experiment: Experiment, source: str, seed: int) -> np.ndarray:
         rows = np.random.default_rng(seed).permutation(len(images.labels()))[:DRAWN]
         return pixels(images, rows)
     models = modelled(experiment, seed)
-    key, dimensions = jax.random.fold_in(jax.random.key(seed), 1), len(models.law.mean)
+    key, dimensions = jax.random.split(jax.random.key(seed))[1], len(models.law.mean)
     thesis = functools.partial(samplers.bungert_radii, dimensions=dimensions, factor=1.5)
     if source == "archetypes":
         return picture_flows.beyond(key, models, DRAWN, concentration=0.3, stretch=2.0)
@@ -173,6 +173,7 @@ def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "judging": experiment.judging,
         "size": dataclasses.asdict(experiment.size),
+        "counts": [DRAWN, LOOKED],
     }
     where = trials.place(experiment.runs, f"{source}-{seed}", identity)
 
@@ -193,13 +194,12 @@ def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
         drawn = outliers(experiment, source, seed)
         strange = data.Arrays(drawn)
         inliers: Any = digits
+        key = jax.random.split(jax.random.key(seed))[0]
         if source in ("shell", "spread"):  # else it would tell what is drawn from what is not
-            inliers = data.Arrays(picture_flows.shelled(jax.random.key(seed), modelled(experiment, seed), DRAWN, None))
+            inliers = data.Arrays(picture_flows.shelled(key, modelled(experiment, seed), DRAWN, None))
         if source == "archetypes":
             models = modelled(experiment, seed)
-            inliers = data.Arrays(
-                picture_flows.beyond(jax.random.key(seed), models, DRAWN, concentration=1.0, stretch=1.0)
-            )
+            inliers = data.Arrays(picture_flows.beyond(key, models, DRAWN, concentration=1.0, stretch=1.0))
         discriminator = methods.OutlierDiscriminator(learning_rate=rate)
         classifier = methods.Classifier(unsure=1.0, learning_rate=rate)
         return {
@@ -249,8 +249,8 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table]:
     remark = (
         f"Couplings {size.features} features wide, {size.depth} at each of two sizes; {size.steps} and "
         f"{size.deep_steps} steps of a hundred images, {experiment.judging} of a judging network; {LOOKED} images of "
-        "each set are judged. Chance of AUROC is 0.5. What is drawn is told from what is drawn, real outliers from "
-        "digits."
+        "each set are judged; the thesis' digits are EMNIST's. Chance of AUROC is 0.5. What is drawn is told from what "
+        "is drawn, real outliers from digits."
     )
     tables = (
         report.Table("flow_images", "Share accepted as digits", ACCEPTED, accepted, [remark]),

@@ -50,10 +50,14 @@ CLAIMS = {
         "extreme, by class: classifier",
         "accuracy",
     ),
-    "C3, in the gap between modes shells fail, where the density does not": ("flow", "extreme: discriminator", "gap"),
-    "C4, spread radii transfer better than a thin shell at s = 1.5": (
+    "C3, in the gap between modes the density is better than what learned from shells": (
+        "flow",
+        "extreme: discriminator",
+        "gap",
+    ),
+    "C4, spread radii transfer better than a thin shell": (
         "spread: discriminator",
-        "thesis 1.5: discriminator",
+        "thin 0.001: discriminator",
         "auroc",
     ),
     "C5, a discriminator is better than the density whose outliers it learned from": (

@@ -131,18 +131,17 @@ def shelled(key: jax.Array, models: Models, n: int, radii: Callable[..., jax.Arr
         Images `[n, h, w, c]`, cut to lie between 0 and 1.
     """
     flow, state = models.flow
-    dimensions = len(models.law.mean)
+    radii = radii or _norms(flow)
+    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii, law=models.law)
+    parts = [np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)]
+    return np.clip(np.concatenate(parts), 0, 1)
 
-    @jax.jit
-    def draw(key: jax.Array) -> jax.Array:
-        key_radius, key_direction = jax.random.split(key)
-        if radii is None:
-            z = jax.random.normal(key_direction, (500, dimensions))
-        else:
-            z = samplers.shell(key_direction, 500, dimensions=dimensions, radius=radii(key_radius, 500))
-        return jnp.clip(jnp.nan_to_num(flow.decode(state, models.law.coloured(z))), 0, 1)
 
-    return np.concatenate([np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)])
+@functools.cache
+def _norms(flow: methods.Flow) -> Callable[..., jax.Array]:
+    """Return what draws the norms of a standard normal law, whose directions are uniform."""
+    dimensions = flow.dimensions
+    return lambda key, n: jnp.linalg.norm(jax.random.normal(key, (n, dimensions or 0)), axis=1)
 
 
 def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stretch: float) -> np.ndarray:
@@ -164,6 +163,6 @@ def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stre
     def draw(key: jax.Array) -> jax.Array:
         weights = jax.random.dirichlet(key, jnp.full(deep.count, concentration), (500,))
         middle = 1 / deep.count
-        return jnp.clip(jnp.nan_to_num(deep.mixture(state, middle + stretch * (weights - middle))), 0, 1)
+        return jnp.clip(deep.mixture(state, middle + stretch * (weights - middle)), 0, 1)
 
     return np.concatenate([np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)])

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from sklearn.base import BaseEstimator
 from jaxgen.description import describe, rebuild, unnamed
 
 __all__ = ["read", "write"]
+
+# What a file raises that was cut off, or holds something else.
+_DAMAGED = (AttributeError, EOFError, LookupError, StopIteration, TypeError, ValueError, zipfile.BadZipFile)
 
 
 def write(directory: pathlib.Path, name: str, value: Any) -> None:
@@ -49,7 +53,7 @@ def read(directory: pathlib.Path, name: str) -> Any:
         written = json.loads((directory / f"{name}.json").read_text())
         with np.load(directory / f"{name}.npz", allow_pickle=False) as arrays:
             return _read(written, dict(arrays))
-    except (OSError, EOFError, KeyError, ValueError) as error:
+    except (*_DAMAGED, OSError) as error:
         raise ValueError(f"{directory / name} cannot be read ({error}); save it again.") from error
 
 

@@ -176,9 +176,10 @@ def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
 
 def _finite(tree: PyTree) -> Array:
     """Tell whether every floating-point number of a pytree is finite."""
-    # By the largest, which is not finite where any is not: XLA takes twice as long to compile a conjunction.
+    # By a sum of nothings, which any of them spoils: XLA takes twice as long to compile a conjunction, and on a CPU the
+    # largest of 4,096 numbers or more does not see what is no number.
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.isfinite(jnp.array([jnp.max(jnp.abs(x), initial=0) for x in leaves])))
+    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in leaves])))
 
 
 def _advance(

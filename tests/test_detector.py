@@ -196,9 +196,12 @@ def test_saving_replaces_a_detector_and_never_harms_what_is_none(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PermissionError, match="cannot be written"):
         first.save(tmp_path / "file" / "detector")
-    (tmp_path / "detector" / "detector.json").write_text("{")
-    with pytest.raises(ValueError, match="cannot be read"):
-        jaxgen.Detector.load(tmp_path / "detector")
+    whole = (tmp_path / "detector" / "detector.npz").read_bytes()
+    damaged = [("detector.npz", whole[: len(whole) // 2]), *(("detector.json", text) for text in (b"{", b"{}", b"[]"))]
+    for name, content in damaged:
+        (tmp_path / "detector" / name).write_bytes(content)
+        with pytest.raises(ValueError, match="cannot be read"):
+            jaxgen.Detector.load(tmp_path / "detector")
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be found by its name")

@@ -54,8 +54,11 @@ class Classifier:
 
         Raises:
             TypeError: if the data are not one table of pairs, floating-point rows and whole-numbered labels.
-            ValueError: if there is no default network for such rows, or the network does not make a logit a class.
+            ValueError: if `unsure` is negative, there is no default network for such rows, or the network does not make
+                a logit a class.
         """
+        if self.unsure < 0:
+            raise ValueError(f"unsure is {self.unsure}; make it 0, or positive where there is a table of outliers.")
         if len(rows) != 1 + bool(self.unsure) or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
             wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.unsure else "")
             raise TypeError(
@@ -68,11 +71,11 @@ class Classifier:
             raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
         if self.unsure and getattr(rows[1], "shape", None) != row.shape:
             raise TypeError(f"outliers are {rows[1]} and rows {row}; give both one shape.")
-        filled = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
-        makes = output_shape(filled._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
+        sized = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
+        makes = output_shape(sized._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
         if makes != (2, self.classes):
             raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
-        return filled
+        return sized
 
     def check(self, table: tuple[np.ndarray, np.ndarray], *outliers: np.ndarray) -> None:
         """Check that every label is that of a class.

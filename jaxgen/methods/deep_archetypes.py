@@ -6,6 +6,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxgen import parallel, simplex
@@ -50,7 +51,7 @@ class DeepArchetypes:
 
     Attributes:
         count: archetypes, k; the simplex has k - 1 dimensions.
-        flow: of the data, without classes.
+        flow: of the data, without classes; its network, levels and noise are used, and nothing of its training.
         likelihood: weight of the flow's negative log-likelihood, for each dimension.
         archetype: weight of the mean over archetypes of the squared distance between V and B A V.
         reconstruction: weight of the mean squared error of rows, over all their numbers.
@@ -88,6 +89,10 @@ class DeepArchetypes:
                 f"{self.flow.classes}; make them 2 at the least, positive, and 0."
             )
         return dataclasses.replace(self, flow=self.flow.sized(*rows))
+
+    def check(self, table: np.ndarray) -> None:
+        """Check the whole table as the flow does."""
+        self.flow.check(table)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> Trained:
         """Return freshly drawn networks."""
@@ -135,11 +140,13 @@ class DeepArchetypes:
     def mixture(self, state: Trained, weights: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of weights `[n, k]` over archetypes; those of an archetype are a corner's."""
         params = self._descent.params(state)
-        return self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="carried"))
+        x = self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="carried"))
+        return self.flow.restored(x)
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
         """Draw mixtures of the archetypes, whose weights have a Dirichlet law, `[n, ...]`."""
-        return self.mixture(state, jax.random.dirichlet(key, jnp.full(self.count, self.concentration), (n,)))
+        weights = jax.random.dirichlet(key, jnp.full(self.count, self.concentration), (n,))
+        return self.flow.on_levels(self.mixture(state, weights))
 
     def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
@@ -152,9 +159,8 @@ class DeepArchetypes:
             `reconstruction`, the mean squared error of what a row's weights give back, and `nll`, the flow's negative
             log-density in nats, `[n]` each.
         """
-        given = self.flow.continuous(x)
-        error = (self.mixture(state, self.weights(state, x)) - given) ** 2
-        nll = flow_nll(*self.flow.forward(self._descent.params(state)["flow"], given))
+        error = (self.mixture(state, self.weights(state, x)) - x) ** 2
+        nll = flow_nll(*self.flow.forward(self._descent.params(state)["flow"], self.flow.continuous(x)))
         return {"reconstruction": jnp.mean(error, tuple(range(1, x.ndim))), "nll": nll}
 
     @property

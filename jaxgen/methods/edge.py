@@ -1,5 +1,6 @@
 """Outliers from the edge of a flow's latent space."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -52,22 +53,10 @@ def latent_outliers(
     References:
         Bungert, Master's thesis (Heidelberg, 2021), sections 3.1 and 3.3; the bound on the density is not in it.
     """
-
-    @jax.jit
-    def draw(key: Key[Array, ""]) -> tuple[Array, Array]:
-        key_radius, key_direction, key_label = jax.random.split(key, 3)
-        dimensions = filled(flow, flow.dimensions)
-        z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radii(key_radius, n))
-        z = z if law is None else law.coloured(z)
-        labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
-        x = flow.decode(state, z, labels)
-        # Far out a network's inverse may overflow; what is no number is no row.
-        finite = jnp.all(jnp.isfinite(x), tuple(range(1, x.ndim)))
-        return x, finite if below is None else finite & (flow.log_prob(state, x) < below)
-
+    bound = None if below is None else jnp.asarray(below)
     found: list[np.ndarray] = []
     for attempt in range(attempts):
-        x, kept = draw(jax.random.fold_in(key, attempt))
+        x, kept = _drawn(jax.random.fold_in(key, attempt), state, law, bound, flow=flow, n=n, radii=radii)
         found.append(np.asarray(x)[np.asarray(kept)])
         if sum(map(len, found)) >= n:
             return jnp.asarray(np.concatenate(found)[:n])
@@ -75,3 +64,26 @@ def latent_outliers(
         f"{attempts} times {n} draws gave {sum(map(len, found))} rows below the log-density {below}; raise the bound, "
         "or draw further out."
     )
+
+
+@functools.partial(jax.jit, static_argnames=("flow", "n", "radii"))
+def _drawn(
+    key: Key[Array, ""],
+    state: Trained,
+    law: samplers.Whitening | None,
+    below: Float[Array, ""] | None,
+    *,
+    flow: Flow,
+    n: int,
+    radii: Callable[[Key[Array, ""], int], Array],
+) -> tuple[Array, Array]:
+    """Return rows from the edge, and whether each is to be kept."""
+    key_radius, key_direction, key_label = jax.random.split(key, 3)
+    dimensions = filled(flow, flow.dimensions)
+    z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radii(key_radius, n))
+    z = z if law is None else law.coloured(z)
+    labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
+    x = flow.on_levels(flow.decode(state, z, labels))
+    # Far out a network's inverse may overflow; what is no number is no row.
+    finite = jnp.all(jnp.isfinite(x), tuple(range(1, x.ndim)))
+    return x, finite if below is None else finite & (flow.log_prob(state, x) < below)

@@ -1,6 +1,7 @@
 """Normalising flows: invertible networks trained by maximum likelihood."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -61,11 +62,9 @@ class Flow:
             ValueError: if there is no default network for such rows, the network makes no vector of as many numbers as
                 a row has, or a number is out of range.
         """
-        row = rows[0]
-        if paired := isinstance(row, tuple | list):
-            row, label = row
-        labelled = paired and jnp.issubdtype(label.dtype, jnp.integer) and label.shape == ()
-        if len(rows) != 1 or labelled != (self.classes > 0) or paired != labelled or not _floating(row):
+        paired = isinstance(rows[0], tuple | list) and len(rows[0]) == 2
+        row, label = rows[0] if paired else (rows[0], None)
+        if len(rows) != 1 or _labels(label) != (self.classes > 0) or paired != _labels(label) or not _floating(row):
             wanted = f"pairs of rows and labels below {self.classes}" if self.classes else "rows"
             raise TypeError(
                 f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got {rows}; give "
@@ -98,6 +97,8 @@ class Flow:
         """
         x, labels = table if self.classes else (table, None)
         x = np.asarray(x)
+        if not len(x):
+            raise ValueError("the table has no rows; give at least one.")
         if self.levels is not None and np.issubdtype(x.dtype, np.floating) and not (x.min() >= 0 and x.max() <= 1):
             raise ValueError(f"rows are {x.min():g} to {x.max():g}; with levels={self.levels} they lie within 0 and 1.")
         if labels is not None and not (np.min(labels) >= 0 and np.max(labels) < self.classes):
@@ -136,7 +137,7 @@ class Flow:
         value = jnp.mean(losses.flow_nll(z, log_det))
         found = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
-            found["bpd"] = self._bits(value, x)
+            found["bpd"] = self._bits(value)
         return value, (found, variables)
 
     def forward(
@@ -164,6 +165,16 @@ class Flow:
     def continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return rows in the middle of their levels, where they have any."""
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
+
+    def restored(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Return the rows of which `continuous` would make these."""
+        return x if self.levels is None else (x * self.levels - 0.5) / (self.levels - 1)
+
+    def on_levels(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+        """Return rows at the nearest of their levels, where they have any."""
+        if self.levels is None:
+            return x
+        return jnp.clip(jnp.round(x * (self.levels - 1)), 0, self.levels - 1) / (self.levels - 1)
 
     def log_prob(
         self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
@@ -195,7 +206,7 @@ class Flow:
         self, state: Trained, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` where there are classes."""
-        return self.backward(self._descent.params(state), z, self._condition(labels))
+        return self.restored(self.backward(self._descent.params(state), z, self._condition(labels)))
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
         """Draw rows, of every class as often as of the others.
@@ -211,9 +222,7 @@ class Flow:
         key_label, key_latent = jax.random.split(key)
         labels = jax.random.randint(key_label, (n,), 0, self.classes) if self.classes else None
         x = self.decode(state, jax.random.normal(key_latent, (n, filled(self, self.dimensions))), labels)
-        return (
-            x if self.levels is None else jnp.clip(jnp.floor(self.levels * x), 0, self.levels - 1) / (self.levels - 1)
-        )
+        return self.on_levels(x)
 
     def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
@@ -223,10 +232,31 @@ class Flow:
             x: rows `[n, ...]`.
 
         Returns:
-            `nll`, the negative log-density in nats; and `bpd`, bits for each dimension, where rows have levels; `[n]`.
+            `nll`, the negative log-density in nats, `[n]`; of rows on levels that of the middle of their level.
         """
-        nll = -self.log_prob(state, x)
-        return {"nll": nll} if self.levels is None else {"nll": nll, "bpd": self._bits(nll, x)}
+        return {"nll": -self.log_prob(state, x)}
+
+    def bits(self, key: Key[Array, ""], state: Trained, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
+        """Return bits for each dimension of rows on levels, with noise that makes them continuous.
+
+        Args:
+            key: of the noise.
+            state: of one seed.
+            x: rows `[n, ...]`, on their levels.
+
+        Returns:
+            `[n]`; their mean over noise is not below what the flow's probabilities of levels would need.
+
+        Raises:
+            ValueError: if rows have no levels.
+
+        References:
+            Theis, van den Oord and Bethge, A note on the evaluation of generative models (2016), section 3.1.
+        """
+        if self.levels is None:
+            raise ValueError("rows without levels have no bits; give levels=256 to the flow, for bytes.")
+        noise = jax.random.uniform(key, x.shape, x.dtype) - 0.5
+        return self._bits(-self.log_prob(state, x + noise / (self.levels - 1)))
 
     def _parted(self, rows: PyTree) -> tuple[Array, Array | None]:
         return rows if self.classes else (rows, None)
@@ -236,9 +266,10 @@ class Flow:
             raise ValueError(f"labels are {labels} for a flow with classes={self.classes}; give them where it has any.")
         return None if labels is None else jax.nn.one_hot(labels, self.classes)
 
-    def _bits(self, nll: Array, x: Array) -> Array:
+    def _bits(self, nll: Array) -> Array:
         """Return bits for each dimension of bytes: the density's, and those that a level's width adds."""
-        return losses.bits_per_dimension(nll, x[0].size) + jnp.log2(jnp.asarray(self.levels, jnp.float32))
+        dimensions = filled(self, self.dimensions)
+        return losses.bits_per_dimension(nll, dimensions) + math.log2(filled(self, self.levels))
 
     @property
     def _descent(self) -> Descent:
@@ -247,3 +278,7 @@ class Flow:
 
 def _floating(row: Any) -> bool:
     return hasattr(row, "dtype") and jnp.issubdtype(row.dtype, jnp.floating)
+
+
+def _labels(label: Any) -> bool:
+    return hasattr(label, "dtype") and jnp.issubdtype(label.dtype, jnp.integer) and label.shape == ()

@@ -87,7 +87,7 @@ def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | 
         draws: among how many rows; the more, the further out and the closer together.
 
     Returns:
-        Radii `[n]`.
+        Radii `[n]`, none below 0.
 
     Raises:
         ValueError: if there are not two draws at least, or there is no dimension.
@@ -100,7 +100,7 @@ def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | 
         raise ValueError(f"draws is {draws}; the largest among 2 at the least is drawn.")
     location = chi_radius(1 / draws, dimensions=dimensions)
     scale = 1 / (draws * float(stats.chi.pdf(location, dimensions)))
-    return location + scale * jax.random.gumbel(key, (n,))
+    return jnp.maximum(location + scale * jax.random.gumbel(key, (n,)), 0.0)
 
 
 def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int | float) -> Float[Array, " n"]:
@@ -120,26 +120,31 @@ def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int |
         (2 a) and L = ((s - 1) m)^2.
 
     Raises:
-        ValueError: if the factor is not above 1.
+        ValueError: if the factor is so small that it stands for fewer than two draws.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), section 3.1.1, and its code.
     """
-    if not factor > 1:
-        raise ValueError(f"factor is {factor}; make it above 1, such as 1.5.")
     mean = math.sqrt(dimensions)
     log_draws = ((factor - 1) * mean) ** 2
+    if not (factor > 1 and log_draws >= math.log(2)):
+        least = 1 + math.sqrt(math.log(2)) / mean
+        raise ValueError(
+            f"factor is {factor} in {dimensions} dimensions, which is the largest of fewer than two draws; make it "
+            f"{least:.3f} at the least."
+        )
     norming = math.sqrt(2 * log_draws)
     location = norming - (math.log(log_draws) + math.log(4 * math.pi)) / (2 * norming)
     return mean + 0.7 * (location + jax.random.gumbel(key, (n,)) / norming)
 
 
-def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-6) -> Whitening:
+def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
     """Return mean and root of the covariance of rows.
 
     Args:
         x: rows `[n, d]`, n > 1.
-        ridge: added to every variance as a share of their mean, so that rows in a plane have a root too.
+        ridge: added to every variance as a share of their mean, so that rows in a plane, or fewer than dimensions, have
+            a root too; in single precision 1e-4 is enough, and less may not be.
 
     Returns:
         The normal law with their moments.
@@ -151,5 +156,5 @@ def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-6) -> Whitening:
         raise ValueError(f"{len(x)} rows have no covariance; give 2 at the least.")
     mean = jnp.mean(x, 0)
     covariance = (x - mean[None]).T @ (x - mean[None]) / (len(x) - 1)
-    size = jnp.trace(covariance) / x.shape[1]
+    size = jnp.maximum(jnp.trace(covariance) / x.shape[1], jnp.finfo(x.dtype).tiny ** 0.5)
     return Whitening(mean, jnp.linalg.cholesky(covariance + ridge * size * jnp.eye(x.shape[1], dtype=x.dtype)))

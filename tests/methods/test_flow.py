@@ -69,15 +69,22 @@ def test_each_class_has_a_law_of_its_own():
 
 
 def test_bits_are_those_of_the_levels():
-    """Uniform bytes have eight bits each, whatever is learned beyond them costs nothing."""
-    x = (np.random.default_rng(0).integers(256, size=(500, 2)) / 255).astype(np.float32)
+    """Of a standard normal law of numbers between 0 and 1, which the network leaves as they are, by hand."""
+    x = jnp.asarray(np.random.default_rng(0).integers(256, size=(500, 2)) / 255, jnp.float32)
     method = methods.Flow(nets.Permutation(0), levels=256).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
-    state = method.init(jax.random.key(0), jnp.asarray(x[:10]))
+    state = method.init(jax.random.key(0), x[:10])
     # A standard normal law of numbers between 0 and 1, by hand.
-    nll = -stats.norm.logpdf((np.round(255 * x.astype(float)) + 0.5) / 256).sum(1)
-    found = method.scores(state, jnp.asarray(x))
+    nll = -stats.norm.logpdf((np.round(255 * np.asarray(x, np.float64)) + 0.5) / 256).sum(1)
+    found = method.scores(state, x)
     np.testing.assert_allclose(found["nll"], nll, rtol=1e-5)
-    np.testing.assert_allclose(found["bpd"], nll / (2 * math.log(2)) + 8, rtol=1e-5)
+    # Uniform noise of a level's width adds its variance, 1 / (12 x 256 ^ 2), to the square: next to nothing.
+    bits = nll / (2 * math.log(2)) + 8
+    np.testing.assert_allclose(method.bits(jax.random.key(1), state, x).mean(), bits.mean(), rtol=1e-4)
+    seen = method.loss(jax.random.key(2), state.params, {}, x)[1][0]["bpd"]
+    np.testing.assert_allclose(seen, bits.mean(), rtol=1e-4)
+    np.testing.assert_allclose(method.decode(state, method.encode(state, x)), x, atol=1e-5)
+    noisy = np.asarray(method.noisy(jax.random.key(3), x)) * 256
+    np.testing.assert_array_equal(np.floor(noisy), np.round(np.asarray(x) * 255))  # each within its own level
     drawn = np.asarray(method.sample(jax.random.key(0), state, 50)) * 255
     np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
     assert drawn.min() >= 0
@@ -114,5 +121,9 @@ def test_tables_out_of_range_are_refused():
     with pytest.raises(ValueError, match="below classes=2"):
         methods.Flow(classes=2).check((np.zeros((2, 2)), np.array([0, 2])))
     method = methods.Flow(NETWORK, dimensions=2)
+    with pytest.raises(ValueError, match="no rows"):
+        methods.Flow().check(np.zeros((0, 2)))
     with pytest.raises(ValueError, match="classes=0"):
         method.log_prob(method.init(jax.random.key(0), jnp.zeros((2, 2))), jnp.zeros((2, 2)), jnp.zeros(2, int))
+    with pytest.raises(ValueError, match="no bits"):
+        method.bits(jax.random.key(0), method.init(jax.random.key(0), jnp.zeros((2, 2))), jnp.zeros((2, 2)))

@@ -34,6 +34,10 @@ def test_extremes_are_the_largest_of_so_many(dimensions, tolerance):
     )  # 0.014: what 20,000 draws of the same law stay below, 999 times of 1,000
 
 
+def test_no_radius_is_below_nothing():
+    assert samplers.extreme_radii(jax.random.key(0), 1_000, dimensions=1, draws=2).min() >= 0
+
+
 def test_the_thesis_radii_are_its_own():
     """In the plane with s = 3 location 3.77 and scale 0.177; for images of 32 x 32 with 1.5 a shell at 47.7.
 
@@ -51,7 +55,7 @@ def test_whitening_there_and_back():
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(4, 4))
     x = jnp.asarray(generator.normal(size=(500, 4)) @ matrix + 3, jnp.float32)
-    law = samplers.whitening(x)
+    law = samplers.whitening(x, ridge=1e-7)
     z = np.asarray(law.standard(x), np.float64)
     np.testing.assert_allclose(np.cov(z.T), np.eye(4), atol=1e-3)
     np.testing.assert_allclose(law.coloured(law.standard(x)), x, atol=1e-3)
@@ -61,8 +65,10 @@ def test_whitening_there_and_back():
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), mahalanobis, rtol=1e-3)
 
 
-def test_rows_in_a_plane_are_whitened_too():
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(50, 2)) @ np.ones((2, 3)), jnp.float32)
+@pytest.mark.parametrize(("rows", "rank", "dimensions"), [(50, 1, 3), (50, 784, 784), (2_000, 20, 300), (5, 0, 2)])
+def test_rows_in_a_plane_or_fewer_than_dimensions_are_whitened_too(rows, rank, dimensions):
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.normal(size=(rows, rank)) @ generator.normal(size=(rank, dimensions)) + 1, jnp.float32)
     assert np.isfinite(samplers.whitening(x).root).all()
 
 
@@ -74,7 +80,8 @@ def test_bad_numbers_are_refused():
         samplers.chi_radius(0.0, dimensions=2)
     with pytest.raises(ValueError, match="draws is 1"):
         samplers.extreme_radii(key, 3, dimensions=2, draws=1)
-    with pytest.raises(ValueError, match="above 1"):
-        samplers.bungert_radii(key, 3, dimensions=2, factor=1.0)
+    for dimensions, factor in ((2, 1.5), (2, 1.0), (784, 1.01)):  # 0.5, 0 and 0.08 are logarithms of fewer than two
+        with pytest.raises(ValueError, match="fewer than two draws"):
+            samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
     with pytest.raises(ValueError, match="no covariance"):
         samplers.whitening(jnp.ones((1, 2)))
