@@ -116,8 +116,8 @@ def _answered(gain: np.ndarray) -> str:
 def claims(cells: Cells) -> list[str]:
     """Answer the claims on every law, each by the differences of two lines seed by seed.
 
-    What is claimed to be larger is so where the 95 % interval of the mean difference is above 0, is not where it is below
-    0, and is left open between.
+    What is claimed to be larger is so where the 95 % interval of the mean difference is above 0, is not so where it is
+    below, and is left open between.
     """
     answers = []
     for name, law in cells.items():
