@@ -51,7 +51,8 @@ def read(directory: pathlib.Path, name: str) -> Any:
     """
     try:
         written = json.loads((directory / f"{name}.json").read_text())
-        with np.load(directory / f"{name}.npz", allow_pickle=False) as arrays:
+        # Opened here: NumPy leaves a file open that turns out to be damaged.
+        with (directory / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _read(written, dict(arrays))
     except (*_DAMAGED, OSError) as error:
         raise ValueError(f"{directory / name} cannot be read ({error}); save it again.") from error
