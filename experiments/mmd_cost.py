@@ -1,6 +1,6 @@
 """Cost of a maximum mean discrepancy, its gradient and its bandwidth against the number of points, blocked and whole.
 
-    python -m experiments.mmd_cost                                # two minutes on two CPU cores
+    python -m experiments.mmd_cost                                # ten minutes on two CPU cores
     python -m experiments.mmd_cost --out experiments/results      # the table and the figure there
     python -m experiments.mmd_cost --quick                        # seconds
 

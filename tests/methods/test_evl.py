@@ -239,7 +239,8 @@ def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
     for a, b in zip(*(jax.tree.leaves(slope["generator"]) for slope in slopes), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
     a, b = (slope["weight"]["Dense_1"]["kernel"] for slope in slopes)
-    np.testing.assert_allclose(10 * a, b, rtol=1e-5, atol=1e-7)
+    # Two programs that XLA may sum in different orders; parts of the sum are as large as its largest entry.
+    np.testing.assert_allclose(10 * a, b, atol=1e-5 * np.abs(b).max())
 
 
 def test_inputs_that_do_not_fit_are_told():
