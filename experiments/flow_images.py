@@ -22,8 +22,8 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import picture_flows, report, trials
-from experiments.judge import pixels
+from experiments import anomalies, picture_flows, report, trials
+from experiments.judge import in_parts, log_probabilities, pixels
 from jaxgen import data, descent, methods, metrics, samplers
 
 SETS = {
@@ -92,8 +92,12 @@ class Experiment:
 def looked(name: str) -> np.ndarray:
     """Return the images of a set that are judged, between 0 and 1, always the same."""
     images = SETS[name]
-    rows = np.random.default_rng(0).permutation(len(images.labels()))[:LOOKED]
-    return pixels(images, rows)
+    return pixels(images, some(len(images.labels())))
+
+
+def some(count: int) -> np.ndarray:
+    """Return which of so many images are judged."""
+    return np.random.default_rng(0).permutation(count)[:LOOKED]
 
 
 def outliers(experiment: Experiment, source: str, seed: int) -> np.ndarray:
@@ -124,21 +128,6 @@ def learned(experiment: Experiment, method: Any, tables: Any, seed: int) -> tupl
     return result.config.method, result.of(0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logit(method: Any, state: Any, x: Any) -> Any:
-    return method.scores(state, x)["logit"]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _nll(method: Any, state: Any, x: Any) -> Any:
-    return method.scores(state, x)["nll"]
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_p(method: Any, state: Any, x: Any) -> Any:
-    return method.log_probabilities(state, x)
-
-
 def detected(scores: dict[str, np.ndarray]) -> dict[str, float]:
     """Return how well scores, higher for outliers, tell each strange set from the test digits."""
     return {f"auroc {name}": metrics.auroc(scores["test"], scores[name]) for name in STRANGE}
@@ -146,7 +135,7 @@ def detected(scores: dict[str, np.ndarray]) -> dict[str, float]:
 
 def told(method: Any, state: Any) -> dict[str, float]:
     """Judge a discriminator: what it accepts of every set."""
-    logits = {name: picture_flows.in_parts(_logit, method, state, looked(name)) for name in SETS}
+    logits = {name: anomalies.scores(method, state, looked(name), 500)["logit"] for name in SETS}
     # The probability of an inlier is above 0.7 where the odds of an outlier are below 3 to 7.
     accepted = {f"accepted {name}": float(np.mean(logits[name] <= np.log(3 / 7))) for name in SETS}
     return {**accepted, **detected(logits)}
@@ -157,12 +146,11 @@ def classified(method: Any, state: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     doubts = {}
     for name in SETS:
-        p = np.exp(picture_flows.in_parts(_log_p, method, state, looked(name)).astype(np.float64))
+        p = np.exp(in_parts(log_probabilities, method, state, looked(name)).astype(np.float64))
         doubts[name], found[f"confidence {name}"] = 1 - p.max(1), float(p.max(1).mean())
         if name == "test":
-            images = SETS["test"]
-            rows = np.random.default_rng(0).permutation(len(images.labels()))[:LOOKED]
-            found["accuracy"] = float(np.mean(p.argmax(1) == images.labels()[rows]))
+            labels = SETS["test"].labels()
+            found["accuracy"] = float(np.mean(p.argmax(1) == labels[some(len(labels))]))
     return {**found, **detected(doubts)}
 
 
@@ -182,7 +170,7 @@ def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
         digits, labelled = SETS["train"], data.Labelled(SETS["train"])
         if source == "none":
             models = modelled(experiment, seed)
-            likely = {name: picture_flows.in_parts(_nll, *models.flow, looked(name)) for name in SETS}
+            likely = {name: anomalies.scores(*models.flow, looked(name), 500)["nll"] for name in SETS}
             untrained = trials.untrained(_config(experiment, methods.OutlierDiscriminator(), (digits, digits), seed))
             return {
                 "flow": detected(likely),

@@ -14,6 +14,7 @@ fifth neighbour, the true density, and networks that learned nothing. Settings w
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from typing import Any
 
@@ -24,7 +25,7 @@ import tyro
 from sklearn.neighbors import NearestNeighbors
 
 import jaxgen
-from experiments import flow_outliers_report, report, toy_laws, trials
+from experiments import edge_samplers, flow_outliers_report, report, toy_laws, trials
 from experiments.edge_samplers import SAMPLERS, Flows
 from jaxgen import data, descent, methods, metrics, nets
 from jaxgen.description import describe
@@ -215,7 +216,10 @@ def taught(experiment: Experiment, name: str, seed: int, sampler: str) -> dict[s
 def cell(experiment: Experiment, name: str, seed: int, part: str) -> dict[str, Any]:
     """Return a cell, computed or as it was kept."""
     identity = {"part": part, "law": name, "seed": seed, "steps": [experiment.steps, experiment.judging]}
-    identity |= {"depth": experiment.depth, "first": seed == experiment.first}
+    identity |= {"depth": experiment.depth, "first": seed == experiment.first, "rows": [TRAINING, HELD_OUT, TESTED]}
+    identity["networks"] = [describe(network) for network in networks(drawn(name, seed), unsure=1.0)]
+    # What a sampler draws is code and not a config.
+    identity["samplers"] = hashlib.sha256(pathlib.Path(edge_samplers.__file__).read_bytes()).hexdigest()
     where = trials.place(experiment.runs, f"{name}-{part}-{seed}".replace(" ", "-").replace(",", ""), identity)
 
     def compute() -> dict[str, Any]:

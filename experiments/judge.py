@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,9 +15,7 @@ from jaxgen import data, methods
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
 
-__all__ = ["Judge", "classes", "frequencies", "pixels", "train"]
-
-_ROWS = 512  # judged at a time
+__all__ = ["Judge", "classes", "frequencies", "in_parts", "log_probabilities", "pixels", "train"]
 
 
 class Judge(NamedTuple):
@@ -27,17 +26,33 @@ class Judge(NamedTuple):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithm of each class's probability, `[n, classes]`, for images `[n, h, w, c]`."""
-        state, found = self.result.of(0), []
-        for at in range(0, len(images), _ROWS):
-            part = images[at : at + _ROWS]
-            # Always as many rows, so that one program does.
-            whole = np.concatenate([part, np.zeros((_ROWS - len(part), *part.shape[1:]), part.dtype)])
-            found.append(np.asarray(_look(self.result.config.method, state, whole))[: len(part)])
-        return np.concatenate(found)
+        return in_parts(log_probabilities, self.result.config.method, self.result.of(0), images)
+
+
+def in_parts(program: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 512) -> np.ndarray:
+    """Apply a compiled program to some rows at a time, always as many, so that one program does.
+
+    Args:
+        program: `program(method, state, rows) -> [len(rows), ...]`.
+        method: of what is applied.
+        state: of one seed.
+        x: rows `[n, ...]`.
+        at_once: rows of a part.
+
+    Returns:
+        What it makes of all rows, `[n, ...]`.
+    """
+    found = []
+    for at in range(0, len(x), at_once):
+        part = x[at : at + at_once]
+        whole = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
+        found.append(np.asarray(program(method, state, jnp.asarray(whole)))[: len(part)])
+    return np.concatenate(found)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _look(method: Any, state: Any, x: Any) -> Any:
+def log_probabilities(method: Any, state: Any, x: Any) -> Any:
+    """Return the logarithm of each class's probability, `[n, classes]`."""
     return method.log_probabilities(state, x)
 
 

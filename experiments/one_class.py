@@ -13,9 +13,25 @@ import jaxgen
 from jaxgen import methods, nets, samplers
 from jaxgen.descent import Cosine
 
-__all__ = ["OUTLIERS", "Bowl", "autoencoder", "discriminator", "energy", "flow", "outliers", "radii", "ranged"]
+__all__ = [
+    "BEYOND",
+    "FARTHEST",
+    "OUTLIERS",
+    "WIDE",
+    "Bowl",
+    "autoencoder",
+    "discriminator",
+    "energy",
+    "flow",
+    "outliers",
+    "radii",
+    "ranged",
+]
 
 OUTLIERS = 10_000  # that are drawn for a discriminator
+BEYOND = 3.0  # times the middle norm of a standard normal law, how far out in a flow's latent space
+WIDE = (0.3, 3.0)  # least and largest deviation of noise about inliers
+FARTHEST = 50.0  # deviations within which outliers are kept: a flow's inverse may lead much further
 WIDTH = 8.0  # deviations of a column that an autoencoder's range of 0 to 1 holds
 
 
@@ -42,14 +58,14 @@ def flow(rows: int, dimensions: int, steps: int) -> methods.Flow:
 
 
 def radii(key: Any, n: int, *, dimensions: int) -> Float[jax.Array, " n"]:
-    """Draw distances `[n]` evenly between the middle norm of a standard normal law and three times it."""
-    return samplers.chi_radius(0.5, dimensions=dimensions) * jax.random.uniform(key, (n,), minval=1.0, maxval=3.0)
+    """Draw distances `[n]` evenly between the middle norm of a standard normal law and `BEYOND` times it."""
+    return samplers.chi_radius(0.5, dimensions=dimensions) * jax.random.uniform(key, (n,), minval=1.0, maxval=BEYOND)
 
 
 def outliers(result: jaxgen.Result, x: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "m d"]:
     """Draw what a discriminator learns as outliers: half from a flow's edge, half inliers with noise.
 
-    The noise's deviation is drawn for each row, its logarithm evenly between those of 0.3 and 3: between groups of
+    The noise's deviation is drawn for each row, its logarithm evenly between those of `WIDE`: between groups of
     inliers, where an edge does not reach, there are outliers too.
 
     Args:
@@ -58,16 +74,16 @@ def outliers(result: jaxgen.Result, x: Float[np.ndarray, "n d"], seed: int) -> F
         seed: of the draws.
 
     Returns:
-        `OUTLIERS` rows, kept within 50 deviations: a flow's inverse may lead much further.
+        `OUTLIERS` rows, kept within `FARTHEST` deviations.
     """
     spread = functools.partial(radii, dimensions=x.shape[1])
     flow: Any = result.config.method
     half = OUTLIERS // 2
     edge = methods.latent_outliers(jax.random.key(seed), result.of(0), half, flow=flow, radii=spread)
     chance = np.random.default_rng(seed)
-    wide = np.exp(chance.uniform(np.log(0.3), np.log(3), (half, 1)))
+    wide = np.exp(chance.uniform(np.log(WIDE[0]), np.log(WIDE[1]), (half, 1)))
     noisy = chance.choice(x, half) + wide * chance.standard_normal((half, x.shape[1]))
-    return np.concatenate([edge, noisy]).clip(-50, 50).astype(np.float32)
+    return np.concatenate([edge, noisy]).clip(-FARTHEST, FARTHEST).astype(np.float32)
 
 
 def discriminator(steps: int) -> methods.OutlierDiscriminator:

@@ -12,10 +12,11 @@ import numpy as np
 
 import jaxgen
 from experiments import trials
+from experiments.judge import in_parts
 from jaxgen import data, descent, methods, nets, samplers
 from jaxgen.description import describe
 
-__all__ = ["Faces", "Models", "Size", "beyond", "in_parts", "shelled", "trained"]
+__all__ = ["Faces", "Models", "Size", "beyond", "shelled", "trained"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,16 +102,6 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
     some = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:5_000]])
     law = samplers.whitening(jnp.asarray(in_parts(_encoded, flow[0], flow[1], some)), ridge=1e-3)
     return Models(flow, found[1], law, seconds)  # type: ignore[arg-type]
-
-
-def in_parts(function: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 500) -> np.ndarray:
-    """Apply a compiled `function(method, state, rows)` to some rows at a time, always as many."""
-    found = []
-    for at in range(0, len(x), at_once):
-        part = x[at : at + at_once]
-        whole = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
-        found.append(np.asarray(function(method, state, jnp.asarray(whole)))[: len(part)])
-    return np.concatenate(found)
 
 
 @functools.partial(jax.jit, static_argnums=0)

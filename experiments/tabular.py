@@ -109,9 +109,10 @@ def _settings(*made: Any) -> list[Any]:
 
 GROUPS = {
     "densities": Group(
-        lambda n, d, steps: _settings(
-            one_class.flow(n, d, steps), one_class.discriminator(steps), one_class.radii, one_class.OUTLIERS
-        ),
+        lambda n, d, steps: [
+            *_settings(one_class.flow(n, d, steps), one_class.discriminator(steps), one_class.radii),
+            *(one_class.OUTLIERS, one_class.BEYOND, one_class.WIDE, one_class.FARTHEST),
+        ],
         _densities,
     ),
     "energies": Group(lambda n, d, steps: ["score_norm", *_settings(one_class.energy(d, steps))], _energies),

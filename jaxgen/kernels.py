@@ -19,6 +19,7 @@ __all__ = [
     "gaussian",
     "gaussian_sum",
     "itself",
+    "product",
     "products",
     "squared_distances",
 ]
@@ -29,6 +30,8 @@ Kernel = Callable[[Array], Array]
 ROWS = 256
 # Up to this many dimensions the differences are formed one by one; beyond, a matrix product is faster.
 FEW_DIMENSIONS = 8
+# Products in full precision: an accelerator's default would cost the nearest row its place, and move a hull.
+product = functools.partial(jnp.matmul, precision="highest")
 
 
 def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
@@ -43,8 +46,7 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     """
     if x.shape[-1] <= FEW_DIMENSIONS:
         return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
-    products = jnp.matmul(x, y.T, precision="highest")  # an accelerator's default would cost the nearest its place
-    return jnp.maximum(jnp.sum(x**2, -1)[:, None] - 2 * products + jnp.sum(y**2, -1)[None], 0)
+    return jnp.maximum(jnp.sum(x**2, -1)[:, None] - 2 * product(x, y.T) + jnp.sum(y**2, -1)[None], 0)
 
 
 def gaussian(squared: Array, *, bandwidth: Array | float) -> Array:
@@ -105,7 +107,7 @@ def products(
         entries = kernel(squared_distances(rows, y))
         if first is not None:
             entries = jnp.where(itself(start + first, *entries.shape), 0.0, entries)
-        return jnp.matmul(entries, vectors, precision="highest")
+        return product(entries, vectors)
 
     return by_rows(block, x, chunk=chunk)
 

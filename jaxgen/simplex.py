@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.kernels import product
 from jaxgen.types import Array, Float
 
 __all__ = ["Solver", "frank_wolfe", "project", "projected_gradient", "vertices"]
-
-_product = functools.partial(jnp.matmul, precision="highest")  # an accelerator's default would move the hull
 
 
 # From targets [n, d] and atoms [k, d], with `steps` and `start` by name, to weights [n, k].
@@ -86,7 +85,7 @@ def projected_gradient(
         section 4; O'Donoghue and Candes, Adaptive restart for accelerated gradient schemes (2015), section 3.2.
     """
     atoms, gradient, start = _problem(targets, atoms, steps, start)
-    scatter = _product(atoms, atoms.T) if len(atoms) <= atoms.shape[1] else _product(atoms.T, atoms)
+    scatter = product(atoms, atoms.T) if len(atoms) <= atoms.shape[1] else product(atoms.T, atoms)
     # A step's size is no part of the solution; eigenvalues that are equal have no gradient.
     largest = jnp.linalg.eigvalsh(jax.lax.stop_gradient(scatter))[-1]
     size = jnp.where(largest > 0, 1 / jnp.where(largest > 0, largest, 1), 0)
@@ -155,12 +154,12 @@ def _problem(
     # Weights of sum 1 do not see a common offset, which would only make the problem harder.
     centre = jnp.mean(atoms, 0, keepdims=True)
     targets, atoms = targets - centre, atoms - centre
-    products = _product(targets, atoms.T)  # [n, k]
+    products = product(targets, atoms.T)  # [n, k]
     if len(atoms) <= atoms.shape[1]:
-        gram = _product(atoms, atoms.T)
-        gradient = lambda weights: _product(weights, gram) - products
+        gram = product(atoms, atoms.T)
+        gradient = lambda weights: product(weights, gram) - products
     else:
-        gradient = lambda weights: _product(_product(weights, atoms) - targets, atoms.T)
+        gradient = lambda weights: product(product(weights, atoms) - targets, atoms.T)
     if start is None:
         nearest = jnp.argmin(jnp.sum(atoms**2, -1)[None] / 2 - products, -1)
         start = jax.nn.one_hot(nearest, len(atoms), dtype=dtype)

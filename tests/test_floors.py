@@ -11,8 +11,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ["types"],
     ["loop", "parallel"],
-    ["kernels", "simplex"],
-    ["medians"],
+    ["kernels"],
+    ["medians", "simplex"],
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],
     ["methods", "checkpoint", "config", "directory", "estimators"],

@@ -1,20 +1,18 @@
 """Archetypal analysis: rows as mixtures of a few extreme ones, which are mixtures of rows themselves."""
 
 import dataclasses
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
-from jaxgen.kernels import squared_distances
+from jaxgen.kernels import product, squared_distances
+from jaxgen.methods.parts import floating
 from jaxgen.simplex import Solver, frank_wolfe
 from jaxgen.types import Array, Float, Key, Metrics, PyTree
 
 __all__ = ["Archetypes", "Hull"]
-
-_product = functools.partial(jnp.matmul, precision="highest")
 
 
 class Hull(NamedTuple):
@@ -58,8 +56,7 @@ class Archetypes:
             TypeError: if the data are not one table of floating-point vectors.
             ValueError: if a field has no meaning.
         """
-        vector = lambda row: hasattr(row, "shape") and len(row.shape) == 1 and jnp.issubdtype(row.dtype, jnp.floating)
-        if len(rows) != 1 or not vector(rows[0]):
+        if len(rows) != 1 or not floating(rows[0]) or len(rows[0].shape) != 1:
             raise TypeError(
                 f"Archetypes learns one table of floating-point vectors and got {rows}; give data.Arrays(x)."
             )
@@ -105,10 +102,10 @@ class Archetypes:
             hull, and `explained`, the share of the variance that this leaves.
         """
         weights = self.weights(state, x)  # [b, k]
-        rest = x - _product(weights, state.archetypes)
+        rest = x - product(weights, state.archetypes)
         squares = jnp.sum(rest**2, -1)
         # All that the archetypes need to know of the weights, from every device.
-        moments, pulls = parallel.total((_product(weights.T, weights), _product(weights.T, rest)), self.axis_name)
+        moments, pulls = parallel.total((product(weights.T, weights), product(weights.T, rest)), self.axis_name)
         rows, all_squares = parallel.gather((x, squares), self.axis_name)
         mixed = jnp.concatenate([state.archetypes, rows])
         worst = rows[jnp.argmax(all_squares)]
@@ -119,7 +116,7 @@ class Archetypes:
             used = moments[j, j] > unused
             target = jnp.where(used, archetypes[j] + pulls[j] / jnp.where(used, moments[j, j], 1), worst)
             start = jax.nn.one_hot(j, len(mixed), dtype=mixed.dtype)[None]
-            found = _product(self.solver(target[None], mixed, steps=self.steps, start=start), mixed)[0]
+            found = product(self.solver(target[None], mixed, steps=self.steps, start=start), mixed)[0]
             moved = found - archetypes[j]
             return archetypes.at[j].set(found), pulls - moments[:, j, None] * moved[None]
 
@@ -143,7 +140,7 @@ class Archetypes:
 
     def reconstruct(self, state: Hull, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Return the point of the archetypes' hull that is nearest to each row, `[n, d]`; arguments as of `weights`."""
-        return _product(self.weights(state, x), state.archetypes)
+        return product(self.weights(state, x), state.archetypes)
 
     def sample(self, key: Key[Array, ""], state: Hull, n: int) -> Float[Array, "n d"]:
         """Draw mixtures of the archetypes, whose weights have a Dirichlet law.
@@ -157,7 +154,7 @@ class Archetypes:
             Draws `[n, d]`.
         """
         weights = jax.random.dirichlet(key, jnp.full(self.count, self.concentration), (n,))
-        return _product(weights, state.archetypes)
+        return product(weights, state.archetypes)
 
     def scores(self, state: Hull, x: Float[Array, "n d"]) -> dict[str, Array]:
         """Return `residual`, the squared distance to the archetypes' hull, `[n]`; arguments as of `weights`."""

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import check_labels, filled, floating, is_label
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
@@ -66,11 +66,10 @@ class Classifier:
                 "it outliers where it is to be unsure of them."
             )
         row, label = rows[0]
-        floating, whole = jnp.issubdtype(row.dtype, jnp.floating), jnp.issubdtype(label.dtype, jnp.integer)
-        if not floating or not whole or label.shape != ():
+        if not floating(row) or not is_label(label):
             raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
-        if self.unsure and getattr(rows[1], "shape", None) != row.shape:
-            raise TypeError(f"outliers are {rows[1]} and rows {row}; give both one shape.")
+        if self.unsure and (not floating(rows[1]) or rows[1].shape != row.shape):
+            raise TypeError(f"outliers are {rows[1]} and rows {row}; give floating-point rows of one shape.")
         sized = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
         makes = output_shape(sized._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
         if makes != (2, self.classes):
@@ -87,13 +86,7 @@ class Classifier:
         Raises:
             ValueError: if a label is below 0, or `classes` or more.
         """
-        labels = np.asarray(table[1])
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= self.classes:
-            raise ValueError(
-                f"labels are {low} to {high}, but {self.classes} classes have the labels 0 to {self.classes - 1}; "
-                "give as many classes as there are, and number them from 0."
-            )
+        check_labels(table[1], self.classes)
 
     def init(self, key: Key[Array, ""], rows: Pair, *outliers: Array) -> Trained:
         """Return a freshly drawn network."""

@@ -13,7 +13,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import check_labels, filled, floating, is_label
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Flow"]
@@ -64,7 +64,7 @@ class Flow:
         """
         paired = isinstance(rows[0], tuple | list) and len(rows[0]) == 2
         row, label = rows[0] if paired else (rows[0], None)
-        if len(rows) != 1 or _labels(label) != (self.classes > 0) or paired != _labels(label) or not _floating(row):
+        if len(rows) != 1 or not paired == is_label(label) == (self.classes > 0) or not floating(row):
             wanted = f"pairs of rows and labels below {self.classes}" if self.classes else "rows"
             raise TypeError(
                 f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got {rows}; give "
@@ -101,10 +101,8 @@ class Flow:
             raise ValueError("the table has no rows; give at least one.")
         if self.levels is not None and np.issubdtype(x.dtype, np.floating) and not (x.min() >= 0 and x.max() <= 1):
             raise ValueError(f"rows are {x.min():g} to {x.max():g}; with levels={self.levels} they lie within 0 and 1.")
-        if labels is not None and not (np.min(labels) >= 0 and np.max(labels) < self.classes):
-            raise ValueError(
-                f"labels are {np.min(labels)} to {np.max(labels)}; number them from 0, below classes={self.classes}."
-            )
+        if labels is not None:
+            check_labels(labels, self.classes)
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
         """Return a freshly drawn network, which the first minibatch may scale."""
@@ -274,11 +272,3 @@ class Flow:
     @property
     def _descent(self) -> Descent:
         return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
-
-
-def _floating(row: Any) -> bool:
-    return hasattr(row, "dtype") and jnp.issubdtype(row.dtype, jnp.floating)
-
-
-def _labels(label: Any) -> bool:
-    return hasattr(label, "dtype") and jnp.issubdtype(label.dtype, jnp.integer) and label.shape == ()

@@ -10,7 +10,7 @@ import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.classifier import default_classifier
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import filled, floating
 from jaxgen.nets import output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -47,8 +47,7 @@ class OutlierDiscriminator:
             TypeError: if the data are not two tables of floating-point rows of one shape.
             ValueError: if the network does not make one number for a row.
         """
-        shapes = {getattr(row, "shape", None) for row in rows}
-        if len(rows) != 2 or len(shapes) != 1 or None in shapes or not _floating(*rows):
+        if len(rows) != 2 or not floating(*rows) or rows[0].shape != rows[1].shape:
             raise TypeError(
                 "OutlierDiscriminator learns inliers and outliers, floating-point rows of one shape, and got "
                 f"{rows}; give data.Together((inliers, outliers))."
@@ -101,7 +100,3 @@ class OutlierDiscriminator:
     @property
     def _descent(self) -> Descent:
         return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
-
-
-def _floating(*rows: jax.ShapeDtypeStruct) -> bool:
-    return all(jnp.issubdtype(row.dtype, jnp.floating) for row in rows)

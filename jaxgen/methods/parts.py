@@ -1,13 +1,15 @@
-"""The parts of a method that `sized` fills in, and networks whose statistics run along."""
+"""What methods share: parts that `sized` fills in, what is asked of rows and labels, and networks with statistics."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.types import Array, Params, PyTree
 
-__all__ = ["applied", "filled"]
+__all__ = ["applied", "check_labels", "filled", "floating", "is_label"]
 
 Part = TypeVar("Part")
 
@@ -21,6 +23,30 @@ def filled(method: object, part: Part | None) -> Part:
     if part is None:
         raise ValueError(f"{type(method).__name__} lacks a part; call sized(*rows), as train does, or give every part.")
     return part
+
+
+def floating(*rows: Any) -> bool:
+    """Tell whether each of these is an array's row of floating-point numbers."""
+    return all(hasattr(row, "shape") and jnp.issubdtype(row.dtype, jnp.floating) for row in rows)
+
+
+def is_label(row: Any) -> bool:
+    """Tell whether this is an array's row that is one whole number."""
+    return getattr(row, "shape", None) == () and jnp.issubdtype(row.dtype, jnp.integer)
+
+
+def check_labels(labels: np.ndarray, classes: int) -> None:
+    """Check that every label is that of a class.
+
+    Raises:
+        ValueError: if a label is below 0, or `classes` or more.
+    """
+    low, high = int(np.min(labels)), int(np.max(labels))
+    if low < 0 or high >= classes:
+        raise ValueError(
+            f"labels are {low} to {high}, but {classes} classes have the labels 0 to {classes - 1}; "
+            "give as many classes as there are, and number them from 0."
+        )
 
 
 def applied(network: nn.Module, params: Params, variables: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:

@@ -37,7 +37,7 @@ def test_shells_are_where_their_radii_are():
     found = models()
     flow, state = found.flow
     (x,) = data.Digits().tables()
-    z = picture_flows.in_parts(picture_flows._encoded, flow, state, x[:600])
+    z = judge.in_parts(picture_flows._encoded, flow, state, x[:600])
     assert z.shape == (600, 64)
     distances = np.linalg.norm(np.asarray(found.law.standard(jnp.asarray(z))), axis=1)
     # The root of 64 dimensions, less those of pixels that are always black.
@@ -56,8 +56,8 @@ def test_shells_are_where_their_radii_are():
 def test_parts_are_the_whole():
     found = models()
     (x,) = data.Digits().tables()
-    whole = picture_flows.in_parts(picture_flows._encoded, *found.flow, x[:30])
-    np.testing.assert_allclose(whole, picture_flows.in_parts(picture_flows._encoded, *found.flow, x[:30], 7), atol=1e-4)
+    whole = judge.in_parts(picture_flows._encoded, *found.flow, x[:30])
+    np.testing.assert_allclose(whole, judge.in_parts(picture_flows._encoded, *found.flow, x[:30], 7), atol=1e-4)
 
 
 def test_mixtures_and_what_lies_beyond():

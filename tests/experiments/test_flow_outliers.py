@@ -74,6 +74,13 @@ def test_claims_are_answered_by_paired_differences():
     assert "a law: yes" in answers[1]
 
 
+@pytest.mark.parametrize(("gains", "answer"), [([0, 1, -1], "no"), ([0, 10, -10], "open"), ([9, 10, 11], "yes")])
+def test_a_claim_without_a_gain_that_matters_is_not_so_and_one_without_precision_is_open(gains, answer):
+    law = {"spread, rejected: discriminator": [{"auroc": 0.9 + gain / 1_000} for gain in gains]}
+    (told,) = flow_outliers_report.claims({"a law": law | {"flow": [{"auroc": 0.9}] * 3}})
+    assert f"a law: {answer} (" in told
+
+
 def test_a_quick_run_has_every_line(tmp_path):
     experiment = flow_outliers.Experiment(
         quick=True, laws=("three Gaussians",), samplers=("extreme",), runs=tmp_path, out=tmp_path

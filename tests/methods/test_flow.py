@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_refused(method, row, told):
 def test_tables_out_of_range_are_refused():
     with pytest.raises(ValueError, match="within 0 and 1"):
         methods.Flow(levels=256).check(np.array([[0.0, 2.0]]))
-    with pytest.raises(ValueError, match="below classes=2"):
+    with pytest.raises(ValueError, match="labels are 0 to 2, but 2 classes"):
         methods.Flow(classes=2).check((np.zeros((2, 2)), np.array([0, 2])))
     method = methods.Flow(NETWORK, dimensions=2)
     with pytest.raises(ValueError, match="no rows"):
