@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 __all__ = ["CAP", "JUDGED", "ROWS", "TUNED", "Split", "present", "split"]
 
 TUNED = ("14_glass", "29_Pima", "45_wine", "4_breastw")  # on which settings were chosen
+# WBC is not among them, as its rows are a part of breastw's.
 JUDGED = (
     "10_cover",
     "16_http",
@@ -21,7 +22,6 @@ JUDGED = (
     "32_shuttle",
     "34_smtp",
     "39_vertebral",
-    "42_WBC",
     "7_Cardiotocography",
 )
 ROWS = 10_000  # to learn from, at the most

@@ -44,7 +44,7 @@ def _races(name: str, negatives: Any, quick: bool) -> list[Contender]:
                 1,
                 flop if shared else plainly,
                 lambda shared=shared: _eager(config, (x, others), width, shared=shared),  # type: ignore[misc]
-                asked=None if shared else 1,
+                aim=None if shared else 1,
                 needs="torch",
             )
             for shared in (False, True)

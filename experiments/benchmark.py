@@ -6,7 +6,7 @@
 
 In every race the first line is jaxgen: a training step as `train` runs it, in the program between two looks, with the
 data on the device; or chains. The others do the same on the same shapes with the same network. One run of each in turn
-is a repeat, so that what else the machine does falls on all of them. What is asked of each race stands in the table.
+is a repeat, so that what else the machine does falls on all of them. What each race aims at stands in the table.
 """
 
 import dataclasses
@@ -93,7 +93,7 @@ def run(experiment: Experiment) -> report.Table:
         "Where a library's own matrix products reach less than that peak, its line is slow for this reason too.",
     ]
     versions = {name: metadata.version(name) for name in LIBRARIES if _has(name)}
-    table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "asked")
+    table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "aim")
     print(f"\n{table}\n")
     table.write(experiment.out, {"versions": versions, "races": details})
     print(f"written: {experiment.out / 'benchmark'}.{{json,md}}")
@@ -148,7 +148,7 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
             "resident": resident[place],
             **{cost: [number] for cost, number in ready[place].costs.items()},
         }
-        rows.append(report.Row(contender.title, values, {} if contender.asked is None else {"times": contender.asked}))
+        rows.append(report.Row(contender.title, values, {} if contender.aim is None else {"times": contender.aim}))
     configs = {contender.title: describe(contender.config) for contender in racing if contender.config}
     return rows, {"seconds": seconds, "peaks": peaks, "others": others, "load": load, "configs": configs}
 

@@ -52,7 +52,7 @@ class Contender:
         steps: taken by one run.
         flop: arithmetic of one step: 2 for each multiplication of matrix products and convolutions.
         prepare: makes it ready.
-        asked: how many times as fast the race's first contender should be.
+        aim: how many times as fast the race's first contender should be.
         needs: module of a library that may not be installed.
         config: what is trained, where it is by jaxgen.
     """
@@ -61,14 +61,14 @@ class Contender:
     steps: int
     flop: float
     prepare: Callable[[], Ready]
-    asked: float | None = None
+    aim: float | None = None
     needs: str = ""
     config: jaxgen.Config | None = None
 
     @classmethod
-    def of(cls, config: jaxgen.Config, title: str, flop: float, asked: float | None = None) -> "Contender":
+    def of(cls, config: jaxgen.Config, title: str, flop: float, aim: float | None = None) -> "Contender":
         """Return jaxgen, training a config."""
-        return cls(title, config.every, flop, lambda: trained(config), asked, config=config)
+        return cls(title, config.every, flop, lambda: trained(config), aim, config=config)
 
 
 def trained(config: jaxgen.Config) -> Ready:
@@ -186,7 +186,7 @@ def own(quick: bool) -> list[Contender]:
         Contender.of(of(chunk), f"{title}: jaxgen, {chunk} targets at a time", flop),
         Contender.of(of(None), f"{title}: jaxgen, all targets at once", flop),
         Contender(
-            f"{title}: eager PyTorch", steps, flop, lambda: plain(of(None), steps, make, rows), asked=2, needs="torch"
+            f"{title}: eager PyTorch", steps, flop, lambda: plain(of(None), steps, make, rows), aim=2, needs="torch"
         ),
     ]
 
@@ -229,15 +229,13 @@ def pool(quick: bool) -> list[Contender]:
     title = f"{batch} images, {guesses} shared guesses"
     return [
         Contender.of(of(chunk), f"{title}: jaxgen, {chunk} at a time", searched + search),
-        Contender.of(
-            of(None), f"{title}: jaxgen, through all of it", differentiated(guesses, images) + search, asked=2
-        ),
+        Contender.of(of(None), f"{title}: jaxgen, through all of it", differentiated(guesses, images) + search, aim=2),
         Contender(
             f"{title}: eager PyTorch, through all of it",
             steps,
             differentiated(guesses, plainly) + search,
             lambda: plain(of(None), steps, make, guesses),
-            asked=2,
+            aim=2,
             needs="torch",
         ),
     ]

@@ -31,9 +31,7 @@ def plane(quick: bool) -> list[Contender]:
         judge = lambda inputs: dense((inputs, *(width,) * 3, 1), eager.leaky)
         return judge(2), dense((2, *(width,) * 3, 2)), eager.Pair(nn.Identity(), judge(4))
 
-    return _races(
-        f"MEG in the plane, {width} wide, 5 x {rows} + {rows} rows", drawn, 2, x, rows, steps, make, asked=1.5
-    )
+    return _races(f"MEG in the plane, {width} wide, 5 x {rows} + {rows} rows", drawn, 2, x, rows, steps, make, aim=1.5)
 
 
 def digits(quick: bool) -> list[Contender]:
@@ -48,7 +46,7 @@ def digits(quick: bool) -> list[Contender]:
         return eager.digits(latent_dim, width)
 
     title = f"MEG on 28 x 28, {width} wide, 5 x {rows} + {rows} rows"
-    return _races(title, drawn, latent_dim, x, rows, steps, make, asked=1)
+    return _races(title, drawn, latent_dim, x, rows, steps, make, aim=1)
 
 
 def chains(quick: bool) -> list[Contender]:
@@ -112,8 +110,8 @@ def chains(quick: bool) -> list[Contender]:
     title = f"MALA, {count} chains, {width} wide"
     return [
         Contender(f"{title}: jaxgen", steps, flop, ours),
-        Contender(f"{title}: BlackJAX", steps, flop, blackjax, asked=1.2, needs="blackjax"),
-        Contender(f"{title}: eager PyTorch", steps, flop, eager, asked=2, needs="torch"),
+        Contender(f"{title}: BlackJAX", steps, flop, blackjax, aim=1.2, needs="blackjax"),
+        Contender(f"{title}: eager PyTorch", steps, flop, eager, aim=2, needs="torch"),
     ]
 
 
@@ -126,7 +124,7 @@ def _races(
     steps: int,
     make: Any,
     *,
-    asked: float,
+    aim: float,
 ) -> list[Contender]:
     method = methods.MEG(
         critic=drawn.energy, generator=drawn.generator, statistic=drawn.statistic, latent_dim=latent_dim
@@ -135,9 +133,7 @@ def _races(
     flop = _arithmetic(method.sized(*row_specs((x,))), jnp.asarray(x[: 5 * rows]))
     return [
         Contender.of(config, f"{title}: jaxgen", flop),
-        Contender(
-            f"{title}: eager PyTorch", steps, flop, lambda: _plain(config, steps, make), asked=asked, needs="torch"
-        ),
+        Contender(f"{title}: eager PyTorch", steps, flop, lambda: _plain(config, steps, make), aim=aim, needs="torch"),
     ]
 
 

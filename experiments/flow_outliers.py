@@ -1,6 +1,6 @@
 """Outliers drawn from the edge of a flow's latent space, and what learns from them: Bungert (2021), section 4.1.
 
-    python -m experiments.flow_outliers                           # five seeds: an hour on one CPU core
+    python -m experiments.flow_outliers                           # five seeds: half an hour on one CPU core
     python -m experiments.flow_outliers --out experiments/results     # the table and figures there
     python -m experiments.flow_outliers --quick                   # a minute
 
@@ -15,6 +15,7 @@ fifth neighbour, the true density, and networks that learned nothing. Settings w
 import dataclasses
 import functools
 import hashlib
+import inspect
 import pathlib
 from typing import Any
 
@@ -218,8 +219,9 @@ def cell(experiment: Experiment, name: str, seed: int, part: str) -> dict[str, A
     identity = {"part": part, "law": name, "seed": seed, "steps": [experiment.steps, experiment.judging]}
     identity |= {"depth": experiment.depth, "first": seed == experiment.first, "rows": [TRAINING, HELD_OUT, TESTED]}
     identity["networks"] = [describe(network) for network in networks(drawn(name, seed), unsure=1.0)]
-    # What a sampler draws is code and not a config.
-    identity["samplers"] = hashlib.sha256(pathlib.Path(edge_samplers.__file__).read_bytes()).hexdigest()
+    # What laws and samplers draw is code and not a config.
+    code = inspect.getsource(toy_laws) + inspect.getsource(edge_samplers)
+    identity["drawn"] = hashlib.sha256(code.encode()).hexdigest()
     where = trials.place(experiment.runs, f"{name}-{part}-{seed}".replace(" ", "-").replace(",", ""), identity)
 
     def compute() -> dict[str, Any]:

@@ -88,5 +88,5 @@ def discrepancy(quick: bool) -> list[Contender]:
     return [
         Contender(f"{title}: jaxgen", steps, flop, lambda: compiled(value_and_gradient, steps)),
         Contender(f"{title}: whole matrices and autodiff", 1, flop, lambda: compiled(whole, 1)),
-        Contender(f"{title}: eager PyTorch", steps, flop, eager, asked=5, needs="torch"),
+        Contender(f"{title}: eager PyTorch", steps, flop, eager, aim=5, needs="torch"),
     ]

@@ -6,10 +6,10 @@
 
 The report's maps came to lie in a single point, which its discrepancy, at a bandwidth of about 6.07, could not see. Its
 configurations stand here as printed (`published`), and with a discrepancy that weighs 1/m^2 and a penalty on biases too
-(`drifting`), which follows the report's own curves: down to 0.011, where the point crosses the square's middle, and up
-again to 0.087. The working ones differ in the network, the optimiser, five bandwidths about the target's, and no
-penalty; chosen on seeds 100 to 102. A test of 1,000 against 1,000 new points, fused over bandwidths of 2^-3 to 2^3
-times the target's median, says whether a map can be told from the truth; what it rejects stands beside.
+(`drifting`), which has the shape of the report's own curves: down to 0.011, where the point crosses the square's
+middle, and up again to 0.087. The working ones differ in the network, the optimiser, five bandwidths about the
+target's, and no penalty; chosen on seeds 100 to 102. A test of 1,000 against 1,000 new points, fused over bandwidths of
+2^-3 to 2^3 times the target's median, says whether a map can be told from the truth; what it rejects stands beside.
 """
 
 import dataclasses

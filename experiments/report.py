@@ -26,6 +26,8 @@ __all__ = [
     "tiled",
 ]
 
+PANELS = 4  # in a line of a figure of images
+
 
 def mean_and_deviation(values: np.ndarray, digits: int) -> str:
     """Write the mean +- standard deviation of seeds."""
@@ -155,11 +157,13 @@ def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> N
         shown: bytes `[n, h, w, c]` by title.
         across: images in a line.
     """
-    with figure(path, 1, len(shown), size=4) as axes:
-        for axis, (title, images) in zip(axes[0], shown.items(), strict=True):
+    columns = min(len(shown), PANELS)
+    with figure(path, -(-len(shown) // columns), columns, size=4) as axes:
+        for axis in axes.flat:
+            axis.axis("off")
+        for axis, (title, images) in zip(axes.flat, shown.items(), strict=False):
             axis.imshow(tiled(np.array(images, np.uint8), across), cmap="gray")
             axis.set(title=title)
-            axis.axis("off")
 
 
 @contextlib.contextmanager

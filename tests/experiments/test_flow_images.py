@@ -88,7 +88,7 @@ def small(monkeypatch):
     sets = dict.fromkeys(flow_images.SETS, Bright()) | {"train": data.Digits(), "test": data.Digits()}
     monkeypatch.setattr(flow_images, "SETS", sets)
     monkeypatch.setattr(flow_images, "REAL", {"letters": Bright(), "fashion": Bright()})
-    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: models())
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments, made=models(): made)
     # Training is the methods' own affair, and compiles for long.
     configured = lambda method, tables, seed: jaxgen.Config(method, tables, steps=1, batch_size=100, every=1, seed=seed)
     untrained = lambda experiment, *what: trials.untrained(configured(*what))
@@ -116,19 +116,26 @@ def test_the_papers_radii_are_far_beyond_any_digit():
 
 
 def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_path):
-    monkeypatch.setattr(flow_archetypes, "SETS", {"faces": data.Digits()})
-    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: models())
+    monkeypatch.setattr(flow_archetypes, "SETS", dict.fromkeys(("digits", "faces"), data.Digits()))
+    monkeypatch.setattr(flow_archetypes, "TEST", data.Digits())
+    monkeypatch.setattr(judge, "train", lambda *arguments: Sure(None, 1.0))
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments, made=models(): made)
     monkeypatch.setattr(flow_archetypes, "CONCENTRATIONS", (1.0,))
     monkeypatch.setattr(flow_archetypes, "SWEEPS", 2)
-    flow_archetypes.run(flow_archetypes.Experiment(("faces",), size=SIZE, runs=tmp_path, out=tmp_path))
-    assert (tmp_path / "flow_archetypes-faces.png").stat().st_size > 5_000
+    table = flow_archetypes.run(flow_archetypes.Experiment(seeds=2, size=SIZE, runs=tmp_path, out=tmp_path))
+    assert [len(row.values["sure"]) for row in table.rows] == [2] * 5
+    for name in ("digits", "faces"):
+        assert (tmp_path / f"flow_archetypes-{name}.png").stat().st_size > 5_000
 
 
-def test_a_classifier_that_is_sure_of_all(monkeypatch):
-    class Sure(judge.Judge):
-        def __call__(self, images):
-            return np.log(np.tile([0.95, 0.05], (len(images), 1)))
+class Sure(judge.Judge):
+    """A judge that takes everything for the first of ten classes."""
 
+    def __call__(self, images):
+        return np.log(np.tile([0.95] + 9 * [0.05 / 9], (len(images), 1)))
+
+
+def test_a_classifier_that_is_sure_of_all():
     found = flow_archetypes.seen(Sure(None, 1.0), np.zeros((4, 2, 2, 1)), np.array([0, 1, 1, 0]))
     assert found["sure"] == 1
     assert found["confidence"] == pytest.approx(0.95)
