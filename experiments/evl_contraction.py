@@ -61,7 +61,7 @@ class Experiment:
 
 
 def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dict[str, float]]:
-    """Train, and measure at twenty-five steps spread evenly over the logarithm of the step."""
+    """Train, and measure at up to twenty-five steps spread evenly over the logarithm of the step."""
     identity = {"config": describe(config), "grid": describe(GRID)}
     place = trials.place(experiment.runs, f"{name}-{config.seed}", identity)
     steps = {int(at) for at in np.geomspace(config.every, config.steps, 25) // config.every * config.every}

@@ -2,7 +2,7 @@ r"""Figures 1 and 2 of Guttenberg, Generating the support with extreme value los
 
     python -m experiments.evl_gaussians                  # ours and the bounds
     python -m experiments.evl_gaussians --models floor chance empirical untrained ours gaussian_mixture \
-        mixture_density gan_published gan --out experiments/results      # the tables there
+        --out experiments/results                        # the tables there
     python -m experiments.evl_gaussians --quick          # a minute
 
 Mixtures of 1, 2, 4 and 10 Gaussians in 1 to 4 dimensions, 50,000 and 5,000 training points, the paper's seeds 1 to 5;

@@ -1,7 +1,7 @@
 """Figures 4 and 5 of Guttenberg, Generating the support with extreme value losses (2019): MNIST and CIFAR-10.
 
     python -m experiments.evl_images                                 # one seed of both sets
-    python -m experiments.evl_images --sets mnist --seeds 5 --out experiments/results
+    python -m experiments.evl_images --seeds 5 --out experiments/results      # the tables there
     python -m experiments.evl_images --paper                         # the paper's size; meant for a GPU
     python -m experiments.evl_images --quick                         # a minute
 
@@ -43,13 +43,13 @@ def drawn(experiment: "Experiment", row: str, name: str, seed: int) -> dict[str,
             found |= {"digits": {"weighted": weighted}, "accuracy": look.accuracy}
         return found
 
-    identity = {"row": row, "data": describe(images.SETS[name].train), **_measured(experiment)}
+    identity = {"row": row, "data": describe(images.SETS[name].train), **_measured(experiment, name)}
     return trials.remembered(experiment.runs / f"{row}-{name}-{seed}.json", identity, compute)
 
 
 def trained(experiment: "Experiment", row: str, name: str, config: jaxgen.Config) -> dict[str, Any]:
     """Measure a network; where the row is `untrained`, as it was drawn."""
-    identity = {"row": row, "config": describe(config), **_measured(experiment)}
+    identity = {"row": row, "config": describe(config), **_measured(experiment, name)}
     place = trials.place(experiment.runs, f"{row}-{name}-{config.seed}", identity)
 
     def compute() -> dict[str, Any]:
@@ -85,8 +85,9 @@ def _judge(experiment: "Experiment", name: str) -> judge.Judge:
     return judge.train(images.SETS[name].train, images.SETS[name].test, experiment.judge_steps, experiment.runs)
 
 
-def _measured(experiment: "Experiment") -> dict[str, Any]:
+def _measured(experiment: "Experiment", name: str) -> dict[str, Any]:
     return {
+        "images": trials.counted(images.SETS[name].train, images.SETS[name].test),
         "judge": experiment.judge_steps,
         "sizes": images.sizes(experiment.guesses),
         "targets": images.TARGETS,

@@ -161,7 +161,7 @@ def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "judging": experiment.judging,
         "size": dataclasses.asdict(experiment.size),
-        "counts": [DRAWN, LOOKED],
+        "counts": [DRAWN, LOOKED, *trials.counted(*SETS.values())],
     }
     where = trials.place(experiment.runs, f"{source}-{seed}", identity)
 

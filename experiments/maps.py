@@ -14,7 +14,19 @@ import jaxgen
 from jaxgen import data, losses, methods, metrics, nets
 from jaxgen.descent import Cosine
 
-__all__ = ["BANDWIDTH", "POINTS", "TASKS", "Task", "carried", "discrepancy", "judged", "lines", "rejected", "working"]
+__all__ = [
+    "BANDWIDTH",
+    "POINTS",
+    "TASKS",
+    "Task",
+    "carried",
+    "discrepancy",
+    "identity",
+    "judged",
+    "lines",
+    "rejected",
+    "working",
+]
 
 BANDWIDTH = 6.07  # the report's, as its curves show
 POINTS = 20_000  # new ones, of source and target each
@@ -109,6 +121,11 @@ def judged(task: Task, mapped: np.ndarray, aim: np.ndarray, *, seed: int = 0) ->
         "p_value": tested(task, mapped[:1_000], aim[:1_000], permutations=999, seed=seed),
         "rejected": rejected(task, mapped, aim, n=1_000),
     }
+
+
+def identity(task: Task) -> dict[str, Any]:
+    """Return what `judged` depends on besides the points, for an identity."""
+    return {"tested": (task.median * SCALES).tolist(), "reported": BANDWIDTH, "points": POINTS}
 
 
 def tested(task: Task, mapped: np.ndarray, aim: np.ndarray, *, permutations: int, seed: int) -> float:

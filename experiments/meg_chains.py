@@ -127,7 +127,7 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
     """Train, or leave untrained, and walk in both spaces, at the published step size and at one that was adapted."""
     config = configure(experiment, name, seed)
     walks = {"step": STEP_SIZE, "beta": BETA, "steps": STEPS, "warm": WARM, "largest": LARGEST, "chains": CHAINS}
-    identity = {"config": describe(config), "trained": train, **walks}
+    identity = {"config": describe(config), "trained": train, "images": trials.counted(config.data), **walks}
     where = trials.place(experiment.runs, f"{name}{'' if train else '-untrained'}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _judging(experiment: Experiment) -> dict[str, Any]:
     )
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else ""
     judging = {"extractor": experiment.extractor, "bytes": digest, "judge": experiment.judge_steps}
-    return {**judging, "data": describe(TRAIN)}
+    return {**judging, "data": describe(TRAIN), "images": trials.counted(TRAIN, TEST)}
 
 
 def run(experiment: Experiment) -> report.Table:

@@ -1,7 +1,7 @@
 """Table 3 of Kumar et al., Maximum entropy generators for energy-based models (2019): anomalies of KDD99.
 
     python -m experiments.meg_kdd99                                  # one seed of all protocols
-    python -m experiments.meg_kdd99 --seeds 5 --out experiments/results   # the table there
+    python -m experiments.meg_kdd99 --seeds 5 --out experiments/results   # the table there, `distinct` on one
     python -m experiments.meg_kdd99 --quick                          # a minute
 
 Attacks are the inliers and normal connections the anomalies. The released protocol leaves the columns at their raw
@@ -115,6 +115,7 @@ def baseline(experiment: Experiment, name: str, detector: str, seed: int) -> dic
     """Judge a detector of scikit-learn, or a bound."""
     protocol = connections.PROTOCOLS[name]
     identity = {"connections": describe(protocol.connections), "flagged": protocol.flagged, "detector": detector}
+    identity["rows"] = [anomalies.SVM_ROWS, anomalies.PCA_ROWS, anomalies.PCA_PARTS]
     where = trials.place(experiment.runs, f"{name}-{detector}-{seed}", {**identity, "seed": seed})
 
     def compute() -> dict[str, Any]:

@@ -118,7 +118,7 @@ def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
     """Train and judge: the mean of the last looks."""
     config = configure(experiment, PROTOCOLS[name], digit, seed)
     looks = 10 if experiment.paper else experiment.looks
-    identity = {"config": describe(config), "looks": looks}
+    identity = {"config": describe(config), "looks": looks, "images": trials.counted(config.data)}
     where = trials.place(experiment.runs, f"{name}-{digit}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
@@ -139,7 +139,7 @@ def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
 def control(experiment: Experiment, name: str, digit: int, seed: int) -> dict[str, Any]:
     """Judge untrained networks."""
     config = configure(experiment, PROTOCOLS[name], digit, seed)
-    identity = {"untrained": describe(config)}
+    identity = {"untrained": describe(config), "images": trials.counted(config.data)}
     where = trials.place(experiment.runs, f"{name}-untrained-{digit}-{seed}", identity)
     compute = lambda: scored(*trials.untrained(config), connections(PROTOCOLS[name], digit))
     return trials.remembered(where.with_suffix(".json"), identity, compute)

@@ -87,6 +87,7 @@ def trained(experiment: Experiment, model: str, stacks: int, seed: int, *, train
     """Count the modes of a generator's samples, trained or as it was drawn."""
     config = configure(experiment, model, stacks, seed)
     identity = {"config": describe(config), "judge": experiment.judge_steps, "trained": train, "each": EACH}
+    identity["images"] = trials.counted(TRAIN, TEST)
     name = f"{model if train else 'untrained'}-{stacks}-{seed}"
     where = trials.place(experiment.runs, name, describe(config))
 

@@ -115,7 +115,7 @@ def trained(experiment: Experiment, name: str, variant: str, seed: int, *, train
     """Train, or leave untrained, and judge; with the discrepancies of training, validation and test along the way."""
     config = configure(experiment, name, variant, seed)
     task = maps.TASKS[name]
-    identity = {"config": describe(config), "variant": variant, "trained": train}
+    identity = {"config": describe(config), "variant": variant, "trained": train, "test": maps.identity(task)}
     where = trials.place(experiment.runs, f"{name}-{variant if train else 'untrained'}-{seed}", identity)
 
     def compute() -> dict[str, Any]:
@@ -160,7 +160,7 @@ def known(experiment: Experiment, name: str, row: str, seed: int) -> dict[str, A
     """Judge what no network made: other draws of the target, a tenth smaller ones, or its middle alone."""
     task = maps.TASKS[name]
     large = row != "point" and seed == experiment.first and not experiment.quick
-    identity = {"row": row, "task": task.title, "seed": seed, "large": large}
+    identity = {"row": row, "task": task.title, "seed": seed, "large": large, "test": maps.identity(task)}
     where = trials.place(experiment.runs, f"{name}-{row}-{seed}", identity)
 
     def compute() -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Experiment:
 def cell(experiment: Experiment, laws: str, name: str) -> dict[str, Any]:
     """Test every pair of samples."""
     identity = {"laws": laws, "test": name, "draws": experiment.draws, "n": experiment.n}
+    identity["permutations"] = PERMUTATIONS
     where = trials.place(experiment.runs, f"{laws} {name}".replace(",", "").replace(" ", "-"), identity)
 
     def compute() -> dict[str, Any]:

@@ -83,7 +83,7 @@ def weights(params: Any) -> list[np.ndarray]:
 def trained(experiment: Experiment, penalty: str, seed: int) -> dict[str, Any]:
     """Train, judge the map, and look at the weights."""
     config = configure(experiment, penalty, seed)
-    identity = {"config": describe(config)}
+    identity = {"config": describe(config), "test": maps.identity(TASK)}
     where = trials.place(experiment.runs, f"{penalty.replace(', ', '-')}-{seed}", identity)
 
     def compute() -> dict[str, Any]:

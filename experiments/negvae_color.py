@@ -1,6 +1,6 @@
 """Table 2 of Csiszarik, Benko and Varga (2019): CIFAR-10 and SVHN, and two harder strangers.
 
-    python -m experiments.negvae_color                           # 400 steps each: an hour a seed on two CPU cores
+    python -m experiments.negvae_color                           # 400 steps each: an hour a seed on one CPU core
     python -m experiments.negvae_color --seeds 5 --paper --out experiments/results         # meant for a GPU
     python -m experiments.negvae_color --quick                   # the first noise model, a few steps each
 

@@ -87,7 +87,7 @@ class Table:
     """A table with what was measured several times in each cell, printed and written as JSON and Markdown.
 
     Attributes:
-        name: of the experiment's module; the files are called by it.
+        name: of the files, which begins with that of the experiment's module.
         title: one line.
         columns: the measures.
         rows: the lines.

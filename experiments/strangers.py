@@ -157,8 +157,7 @@ def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int
         "known": describe(asked.known),
         "strangers": {title: describe(images) for title, images in asked.strangers.items()},
         "count": [count, TRAINING, fitted],
-        # A set may be there in part, and whole later.
-        "images": [[len(table) for table in images.tables()] for images in _sets(asked, seed)],
+        "images": trials.counted(*_sets(asked, seed)),
     }
 
     def compute() -> dict[str, Any]:

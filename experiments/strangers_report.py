@@ -116,7 +116,7 @@ def tabulated(
         for seed in range(experiment.first, experiment.first + experiment.seeds):
             print(f"{asked.title}, seed {seed}", flush=True)
             cells.append(strangers.answers(asked, experiment.runs, experiment.count(), experiment.fitted, seed))
-        configs[asked.title] = describe(asked.config(experiment.first))
+        configs[asked.name] = describe(asked.config(experiment.first))
         for stranger in asked.strangers:
             row = _line(asked, stranger, cells)
             rows.append(row)

@@ -79,6 +79,11 @@ def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathl
     return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
+def counted(*sets: Any) -> list[list[int]]:
+    """Return how many rows each table of each dataset has, for an identity: a set may be there in part, whole later."""
+    return [[len(table) for table in images.tables()] for images in sets]
+
+
 def segment(steps: int, most: int = 20) -> int:
     """Return the shortest segment that divides the steps into `most` at the most."""
     return next(every for every in range(-(-steps // most), steps + 1) if steps % every == 0)

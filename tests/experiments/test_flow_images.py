@@ -88,7 +88,8 @@ def small(monkeypatch):
     sets = dict.fromkeys(flow_images.SETS, Bright()) | {"train": data.Digits(), "test": data.Digits()}
     monkeypatch.setattr(flow_images, "SETS", sets)
     monkeypatch.setattr(flow_images, "REAL", {"letters": Bright(), "fashion": Bright()})
-    monkeypatch.setattr(picture_flows, "trained", lambda *arguments, made=models(): made)
+    made = models()
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: made)
     # Training is the methods' own affair, and compiles for long.
     configured = lambda method, tables, seed: jaxgen.Config(method, tables, steps=1, batch_size=100, every=1, seed=seed)
     untrained = lambda experiment, *what: trials.untrained(configured(*what))
@@ -119,7 +120,8 @@ def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_p
     monkeypatch.setattr(flow_archetypes, "SETS", dict.fromkeys(("digits", "faces"), data.Digits()))
     monkeypatch.setattr(flow_archetypes, "TEST", data.Digits())
     monkeypatch.setattr(judge, "train", lambda *arguments: Sure(None, 1.0))
-    monkeypatch.setattr(picture_flows, "trained", lambda *arguments, made=models(): made)
+    made = models()
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: made)
     monkeypatch.setattr(flow_archetypes, "CONCENTRATIONS", (1.0,))
     monkeypatch.setattr(flow_archetypes, "SWEEPS", 2)
     table = flow_archetypes.run(flow_archetypes.Experiment(seeds=2, size=SIZE, runs=tmp_path, out=tmp_path))
