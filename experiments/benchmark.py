@@ -11,12 +11,10 @@ is a repeat, so that what else the machine does falls on all of them. What each 
 
 import dataclasses
 import importlib.util
-import multiprocessing
 import os
 import pathlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
 from typing import Any
 
@@ -25,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from experiments import autoencoder_races, contenders, energy_races, flow_races, kernel_races, report, trials
+from experiments import autoencoder_races, contenders, costs, energy_races, flow_races, kernel_races, report
 from jaxgen.description import describe
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -112,9 +110,7 @@ def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str,
     resident = {}
     for place in running:
         print(f"{racing[place].title}: memory", flush=True)
-        # A process of its own, for the peak of a process never falls.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
-            resident[place] = fresh.submit(weigh, name, place, experiment.quick).result()
+        resident[place] = costs.alone(weigh, name, place, experiment.quick)
     products = _products()
     ready = {place: contender.prepare() for place, contender in running.items()}
     for place in ready:
@@ -160,7 +156,7 @@ def weigh(name: str, place: int, quick: bool) -> list[float]:
         MiB of the process when it was largest; nothing where the system does not tell.
     """
     RACES[name](quick)[place].prepare().run()
-    resident = trials.most_resident()
+    resident = costs.most_resident()
     return [] if resident is None else [resident]
 
 

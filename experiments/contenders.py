@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments import baselines
+from experiments import baselines, costs
 from jaxgen import data, methods, nets, training
 from jaxgen.data.tables import row_specs
 from jaxgen.descent import torch_rmsprop
@@ -79,17 +78,14 @@ def trained(config: jaxgen.Config) -> Ready:
     state = config.layout.place(training._initial(config, tables))
     segment = jax.jit(config.layout.spread(training._segment(config)), donate_argnums=0)
     seeds, done = np.zeros(config.seeds, np.int32), 0
-    begun = time.perf_counter()
-    program = segment.lower(state, seeds, seeds, placed, np.int32(done)).compile()
-    seconds = time.perf_counter() - begun
+    program, found = costs.compiled(segment, state, seeds, seeds, placed, np.int32(done))
 
     def run() -> None:
         nonlocal state, done
         state, _ = training._advance(config, program, state, placed, done)
         done += config.every
 
-    memory: Any = program.memory_analysis()
-    return Ready(run, {"compile": seconds, "temporaries": memory.temp_size_in_bytes / 2**20})
+    return Ready(run, found)
 
 
 def plain(config: jaxgen.Config, steps: int, make: Callable[[Any], Any], guesses: int) -> Ready:

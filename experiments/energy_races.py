@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
+from experiments import costs
 from experiments.contenders import Contender, Ready, equal
 from jaxgen import data, methods, nets, samplers
 from jaxgen.data.tables import row_specs
@@ -61,14 +62,14 @@ def chains(quick: bool) -> list[Contender]:
         return samplers.latent_log_density(energy, lambda z: drawn.generator.apply(params[1], z))
 
     def prepared(step: Any, state: Any) -> Ready:
-        program, hold = jax.jit(step).lower(params, jax.random.key(0), state).compile(), [jax.random.key(0), state]
+        program, found = costs.compiled(jax.jit(step), params, jax.random.key(0), state)
+        hold = [jax.random.key(0), state]
 
         def run() -> None:
             hold[0] = jax.random.fold_in(hold[0], 0)
             hold[1] = jax.block_until_ready(program(params, *hold))
 
-        memory: Any = program.memory_analysis()
-        return Ready(run, {"temporaries": memory.temp_size_in_bytes / 2**20})
+        return Ready(run, found)
 
     def ours() -> Ready:
         make = lambda params: samplers.Chains(samplers.MALA(density(params), step_size))

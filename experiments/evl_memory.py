@@ -11,9 +11,7 @@ Expect for our network 100 MiB of temporaries for 4,096 guesses and 102 for 65,5
 pool, of which the pool's size explains nothing that stands out from the noise between processes.
 """
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import pathlib
 import time
 from typing import Any
@@ -22,7 +20,7 @@ import jax
 import tyro
 
 import jaxgen
-from experiments import images, report, trials
+from experiments import costs, images, report, trials
 from jaxgen import methods
 from jaxgen.description import describe
 
@@ -70,24 +68,18 @@ def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[
         times: list[float] = []
         watch = lambda step, result: times.append(time.perf_counter())
         jaxgen.train(made, watch=watch, progress=False)
-        resident = trials.most_resident()
+        resident = costs.most_resident()
         found = {"seconds": times[1] - times[0]} | ({} if resident is None else {"resident": resident})
     x = jax.ShapeDtypeStruct((made.batch_size, *images.SETS["mnist"].shape()), "float32")
     state = jax.eval_shape(method.init, jax.random.key(0), x)
-    compiled: Any = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
-    return {**found, "temporaries": compiled.memory_analysis().temp_size_in_bytes / 2**20}
+    return found | costs.compiled(jax.jit(method.step, donate_argnums=1), jax.random.key(0), state, x)[1]
 
 
 def cell(experiment: Experiment, network: str, guesses: int, chunk: int | None, train: bool) -> dict[str, float]:
     """Measure in a fresh process, or remember."""
-
-    def compute() -> dict[str, Any]:
-        alone = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=alone) as process:
-            return process.submit(measure, network, guesses, chunk, train).result()
-
     identity = {"widths": WIDTHS[network], "guesses": guesses, "chunk": chunk, "train": train}
-    return trials.remembered(experiment.runs / f"{network}-{guesses}-{chunk}.json", identity, compute)
+    file = experiment.runs / f"{network}-{guesses}-{chunk}.json"
+    return trials.remembered(file, identity, lambda: costs.alone(measure, network, guesses, chunk, train))
 
 
 def run(experiment: Experiment) -> report.Table:

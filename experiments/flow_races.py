@@ -9,6 +9,7 @@ import numpy as np
 import optax
 
 import jaxgen
+from experiments import costs
 from experiments.contenders import Contender, Ready, dense_products, equal, forward
 from jaxgen import data, methods, nets
 from jaxgen.data.tables import row_specs
@@ -132,16 +133,13 @@ def _scanned(config: jaxgen.Config, width: int) -> Ready:
         return jax.lax.scan(body, state, batches)
 
     state = jax.tree.map(jnp.copy, (flow, memory))  # no two leaves that are given away share memory
-    begun = time.perf_counter()
-    program = jax.jit(advance, donate_argnums=0).lower(state, batches).compile()
-    seconds = time.perf_counter() - begun
+    program, found = costs.compiled(jax.jit(advance, donate_argnums=0), state, batches)
 
     def run() -> None:
         nonlocal state
         state, _ = jax.block_until_ready(program(state, batches))
 
-    found: Any = program.memory_analysis()
-    return Ready(run, {"compile": seconds, "temporaries": found.temp_size_in_bytes / 2**20})
+    return Ready(run, found)
 
 
 def _one_by_one(config: jaxgen.Config, width: int) -> Ready:

@@ -1,6 +1,5 @@
 """What the benchmark races of kernels: a discrepancy, its gradient and bandwidth, blocked, whole, and in PyTorch."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import costs
 from experiments.contenders import Contender, Ready, equal
 from jaxgen import losses
 
@@ -48,16 +48,13 @@ def discrepancy(quick: bool) -> list[Contender]:
     x, y = points(n)
 
     def compiled(function: Callable[..., Any], steps: int) -> Ready:
-        begun = time.perf_counter()
-        program = jax.jit(function).lower(x, y).compile()
-        seconds = time.perf_counter() - begun
-        memory: Any = program.memory_analysis()
+        program, found = costs.compiled(jax.jit(function), x, y)
 
         def run() -> None:
             for _ in range(steps):
                 jax.block_until_ready(program(x, y))
 
-        return Ready(run, {"compile": seconds, "temporaries": memory.temp_size_in_bytes / 2**20})
+        return Ready(run, found)
 
     def eager() -> Ready:
         import torch

@@ -9,9 +9,7 @@ rows at a time; the other keeps whole matrices and is left to autodiff. Temporar
 resident is the most that a fresh process held. The whole matrices are compiled only where they would take too much.
 """
 
-import concurrent.futures
 import dataclasses
-import multiprocessing
 import pathlib
 import time
 from collections.abc import Callable
@@ -20,7 +18,7 @@ from typing import Any
 import jax
 import tyro
 
-from experiments import kernel_races, report, trials
+from experiments import costs, kernel_races, report, trials
 
 COLUMNS = [
     report.Column("seconds", "seconds"),
@@ -52,9 +50,7 @@ class Experiment:
 def measure(way: str, n: int) -> dict[str, float]:
     """Compile, and run where it fits; to be called in a process of its own."""
     x, y = kernel_races.points(n)
-    program = jax.jit(WAYS[way]).lower(x, y).compile()
-    memory: Any = program.memory_analysis()
-    found = {"temporaries": memory.temp_size_in_bytes / 2**20}
+    program, found = costs.compiled(jax.jit(WAYS[way]), x, y)
     if way != "blocked" and n > LARGEST:
         return found
     times = []
@@ -62,20 +58,15 @@ def measure(way: str, n: int) -> dict[str, float]:
         begun = time.perf_counter()
         jax.block_until_ready(program(x, y))
         times.append(time.perf_counter() - begun)
-    resident = trials.most_resident()
+    resident = costs.most_resident()
     return found | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
 
 
 def cell(experiment: Experiment, way: str, n: int) -> dict[str, float]:
     """Measure in a fresh process, or remember."""
     identity = {"way": way, "points": n}
-
-    def compute() -> dict[str, Any]:
-        alone = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(1, mp_context=alone) as process:
-            return process.submit(measure, way, n).result()
-
-    return trials.remembered(experiment.runs / f"{way.split()[0]}-{n}.json", identity, compute)
+    file = experiment.runs / f"{way.split()[0]}-{n}.json"
+    return trials.remembered(file, identity, lambda: costs.alone(measure, way, n))
 
 
 def run(experiment: Experiment) -> report.Table:

@@ -23,7 +23,6 @@ __all__ = [
     "Followed",
     "followed",
     "machine",
-    "most_resident",
     "networks",
     "place",
     "remembered",
@@ -185,16 +184,6 @@ def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
     method: Any = config.method.sized(*row_specs(tables))
     rows = jax.tree.map(lambda leaf: data.fractions(jnp.asarray(leaf[: config.batch_size])), tables)
     return method, method.init(jax.random.key(config.seed), *rows)
-
-
-def most_resident() -> float | None:
-    """Return the most memory that this process ever held, in MiB; None where the system does not tell.
-
-    `getrusage` would count the process that started this one.
-    """
-    status = pathlib.Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
 
 
 def _write(file: pathlib.Path, text: str) -> None:
