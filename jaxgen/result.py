@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
+from jaxgen.data.batches import fractions
 from jaxgen.description import describe, rebuild, unnamed
 from jaxgen.directory import recover, replacing
 from jaxgen.loop import keys
@@ -73,7 +74,7 @@ class Result:
         """Score rows by every model; higher is more out of distribution.
 
         Args:
-            x: rows `[n, ...]`.
+            x: rows `[n, ...]`; bytes are taken as fractions, as in training.
 
         Returns:
             Scores by name, `[seeds, n]`.
@@ -115,7 +116,7 @@ class Result:
     @functools.cached_property
     def _scores(self) -> Any:
         score, map_seeds = self._verb("scores"), self.config.layout.map_seeds
-        return jax.jit(lambda state, x: map_seeds(lambda state: score(state, x), state))
+        return jax.jit(lambda state, x: map_seeds(lambda state: score(state, jax.tree.map(fractions, x)), state))
 
     def _verb(self, name: str) -> Any:
         method = self.config.method

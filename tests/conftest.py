@@ -20,6 +20,7 @@ for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -53,3 +54,12 @@ def optimised():
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture
+def unchecked():
+    """Leave annotations unchecked, as the user does."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)

@@ -28,6 +28,7 @@ def bernoulli_log_likelihood(x: Float[Array, "n ..."], logits: Float[Array, "...
         In nats, summed over each row, `[n]`, <= 0.
 
     Raises:
+        TypeError: if the rows are no floating-point numbers.
         ValueError: if the shapes differ.
     """
     _check("bernoulli_log_likelihood", x, logits)
@@ -48,6 +49,7 @@ def gaussian_log_likelihood(
         In nats, `[n]`.
 
     Raises:
+        TypeError: if the rows are no floating-point numbers.
         ValueError: if the shapes differ.
     """
     _check("gaussian_log_likelihood", x, mean)
@@ -77,6 +79,7 @@ def discretised_gaussian_log_likelihood(
         In nats, `[n]`, <= 0.
 
     Raises:
+        TypeError: if the rows are no floating-point numbers.
         ValueError: if the shapes differ, or there is one level.
     """
     _check("discretised_gaussian_log_likelihood", x, mean)
@@ -122,6 +125,17 @@ def _rows(terms: Array) -> Array:
     return jnp.sum(terms.reshape(terms.shape[0], -1), -1)
 
 
+def check_floating(name: str, x: Array) -> None:
+    """Check that rows are floating-point numbers: bytes would wrap around in silence.
+
+    Raises:
+        TypeError: if they are not.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{name} got rows of {x.dtype}; give fractions, as data.fractions(x) makes of bytes.")
+
+
 def _check(name: str, x: Array, made: Array) -> None:
+    check_floating(name, x)
     if x.shape != made.shape:
         raise ValueError(f"{name} got rows {x.shape} and what was made of them {made.shape}; give one shape.")

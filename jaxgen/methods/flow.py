@@ -13,6 +13,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.losses.likelihood import check_floating
 from jaxgen.methods.parts import check_labels, filled, floating, is_label
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
@@ -161,7 +162,12 @@ class Flow:
         return x
 
     def continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Return rows in the middle of their levels, where they have any."""
+        """Return rows in the middle of their levels, where they have any.
+
+        Raises:
+            TypeError: if the rows are no floating-point numbers: `data.fractions` makes such of bytes.
+        """
+        check_floating("Flow", x)
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
     def restored(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -186,6 +192,10 @@ class Flow:
 
         Returns:
             In nats, `[n]`; of rows on levels it is that of the middle of their level.
+
+        Raises:
+            TypeError: if the rows are no floating-point numbers.
+            ValueError: if there are labels and no classes.
         """
         params, x = self._descent.params(state), self.continuous(x)
         if not self.classes or labels is not None:
@@ -197,13 +207,22 @@ class Flow:
     def encode(
         self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n d"]:
-        """Return the latent vectors `[n, d]` of rows `[n, ...]`, with labels `[n]` where there are classes."""
+        """Return the latent vectors `[n, d]` of rows `[n, ...]`, with labels `[n]` where there are classes.
+
+        Raises:
+            TypeError: if the rows are no floating-point numbers.
+            ValueError: if there are labels and no classes, or classes and no labels.
+        """
         return self.forward(self._descent.params(state), self.continuous(x), self._condition(labels))[0]
 
     def decode(
         self, state: Trained, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n ..."]:
-        """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` where there are classes."""
+        """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` where there are classes.
+
+        Raises:
+            ValueError: if there are labels and no classes, or classes and no labels.
+        """
         return self.restored(self.backward(self._descent.params(state), z, self._condition(labels)))
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:

@@ -102,8 +102,10 @@ def test_bits():
 
 
 @pytest.mark.parametrize("log_likelihood", FUNCTIONS)
-def test_bad_input_is_told(log_likelihood):
+def test_bad_input_is_told(unchecked, log_likelihood):
     with pytest.raises(ValueError, match="give one shape"):
         log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match="make it 2 at least"):
         losses.discretised_gaussian_log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 3)), levels=1)
+    with pytest.raises(TypeError, match=r"uint8; give fractions, as data.fractions"):
+        log_likelihood(jnp.ones((2, 3), jnp.uint8), jnp.zeros((2, 3)))  # whose 1 - x would wrap around

@@ -91,6 +91,20 @@ def test_bits_are_those_of_the_levels():
     assert drawn.max() <= 255
 
 
+def test_bytes_are_scored_as_they_were_learned_and_refused_where_they_would_wrap_around(unchecked):
+    x = np.random.default_rng(0).integers(256, size=(40, 2)).astype(np.uint8)
+    config = jaxgen.Config(
+        methods.Flow(NETWORK, levels=256), data.Arrays(x), steps=1, batch_size=20, every=1, layout=Layout(devices=1)
+    )
+    result = jaxgen.train(config, progress=False)
+    method, state = result.config.method, result.of(0)
+    wanted = method.scores(state, data.fractions(jnp.asarray(x)))["nll"]
+    np.testing.assert_allclose(result.scores(x)["nll"][0], wanted, rtol=1e-5)
+    for ask in (method.log_prob, method.encode):
+        with pytest.raises(TypeError, match=r"Flow got rows of uint8; give fractions, as data.fractions"):
+            ask(state, x)
+
+
 def test_noise_is_added_in_training_alone():
     method = methods.Flow(nets.Permutation(0), noise=3.0).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
     x = jnp.zeros((20_000, 2))
