@@ -5,6 +5,7 @@ import functools
 import hashlib
 import importlib
 import math
+import sys
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +13,9 @@ import jax
 import numpy as np
 
 __all__ = ["AbsentArray", "describe", "rebuild", "unnamed"]
+
+
+_MAIN = ("__main__", "__mp_main__")  # what runs, also in the processes that `multiprocessing` starts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,8 @@ def describe(value: Any, where: str = "config") -> Any:
 
     Returns:
         What `json.dumps` takes; equal for equal configs, and read back by `rebuild`. What is neither plain data nor
-        found by its name, such as a lambda, is noted as such: `unnamed` lists it, and `rebuild` refuses it.
+        found by its name, such as a lambda, or a class of the script that runs, is noted as such: `unnamed` lists it,
+        and `rebuild` refuses it.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -49,9 +54,10 @@ def describe(value: Any, where: str = "config") -> Any:
         parts = {"args": value.args, "keywords": value.keywords}
         return {"partial": describe(value.func, where), **{n: describe(v, f"{where}.{n}") for n, v in parts.items()}}
     named = dataclasses.is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_asdict"))
-    if named and not isinstance(value, type) and (path := _path(type(value))):
+    if named and not isinstance(value, type):
         fields = {name: describe(content, f"{where}.{name}") for name, content in _fields(value).items()}
-        return {"type": path, "fields": fields}
+        path = _path(type(value))
+        return {**({"type": path} if path else _unnamed(value, where)), "fields": fields}
     if type(value) in (tuple, list):
         return {type(value).__name__: [describe(item, f"{where}[{i}]") for i, item in enumerate(value)]}
     if isinstance(value, dict) and all(isinstance(name, str) for name in value):
@@ -59,7 +65,7 @@ def describe(value: Any, where: str = "config") -> Any:
     if isinstance(value, jax.ShapeDtypeStruct):
         return {"row": [list(value.shape), str(value.dtype)]}
     path = _path(value)
-    return {"import": path} if path else {"unnamed": where, "as": getattr(value, "__qualname__", type(value).__name__)}
+    return {"import": path} if path else _unnamed(value, where)
 
 
 def unnamed(description: Any) -> list[str]:
@@ -150,9 +156,15 @@ def _construct(kind: Any, fields: dict[str, Any]) -> Any:
     return value
 
 
+def _unnamed(value: Any, where: str) -> dict[str, Any]:
+    return {"unnamed": where, "as": getattr(value, "__qualname__", type(value).__name__)}
+
+
 def _path(value: Any) -> str | None:
     """Return the shortest public path under which importing finds the very same object, or None."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if module in _MAIN:
+        module = _main(module)
     if not module or not name:
         return None
     parts = [part for part in module.split(".") if not part.startswith("_")]
@@ -165,10 +177,18 @@ def _path(value: Any) -> str | None:
     return None
 
 
+def _main(name: str) -> str | None:
+    """Return under which name another process can import what runs here: that of `python -m`, a script has none."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return spec.name if spec and spec.name not in _MAIN else None
+
+
 def _find(path: str) -> Any:
     module, _, name = path.partition(":")
+    # Importing the module that runs would run it a second time, and make a twin of everything in it.
+    running = next((name for name in _MAIN if module == _main(name)), module)
     try:
-        value: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(running)
         for part in name.split("."):
             value = getattr(value, part)
     except (ImportError, AttributeError) as error:

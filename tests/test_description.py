@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import math
+import runpy
 
 import flax.linen as nn
 import jax
@@ -90,6 +91,32 @@ def test_what_has_no_name_is_told():
 def test_descriptions_of_another_version_are_told(written, told):
     with pytest.raises(ValueError, match=told):
         rebuild(written)
+
+
+SCRIPT = """
+import flax.linen as nn
+from jaxgen.description import describe, rebuild
+
+class Net(nn.Module):
+    width: int = 3
+
+written = describe(Net(5))
+back = rebuild(written) if "type" in written else None
+same = type(back) is Net
+"""
+
+
+def test_what_a_script_defines_has_no_name_elsewhere_but_what_a_module_defines_has(tmp_path, monkeypatch):
+    (tmp_path / "own_net.py").write_text(SCRIPT)
+    monkeypatch.syspath_prepend(tmp_path)
+    script = runpy.run_path(str(tmp_path / "own_net.py"), run_name="__main__")
+    assert script["written"] == {"unnamed": "config", "as": "Net", "fields": {"width": 5}}
+    with pytest.raises(ValueError, match="pass the config"):
+        rebuild(script["written"])
+    module = runpy.run_module("own_net", run_name="__main__", alter_sys=True)
+    assert module["written"] == {"type": "own_net:Net", "fields": {"width": 5}}
+    assert module["same"]  # it did not run a second time
+    assert rebuild(module["written"]).width == 5  # as another process finds it
 
 
 def test_partial_functions_are_described_by_their_numbers():

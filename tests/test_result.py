@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+import runpy
 import subprocess
 import sys
 from typing import NamedTuple
@@ -86,6 +87,39 @@ def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
     for changed in (other, dataclasses.replace(config, seeds=1), dataclasses.replace(config, steps=3)):
         with pytest.raises(ValueError, match="another run: its config differs"):
             jaxgen.load(tmp_path / "run", config=changed)
+
+
+SCRIPT = """
+import flax.linen as nn, numpy as np, warnings, jaxgen, tiny
+
+class Net(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, z):
+        return nn.Dense(self.width)(z)
+
+config = tiny.config(tiny.evl(generator=Net(4)))
+result = jaxgen.train(config, progress=False)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    result.save(path)
+loaded = jaxgen.load(path, config=config)
+"""
+
+
+def test_a_network_of_the_script_is_told_and_served_by_the_config(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    made = runpy.run_path(str(tmp_path / "script.py"), {"path": tmp_path / "run"}, "__main__")
+    assert [str(warning.message) for warning in made["told"]] == [
+        "config.method.generator cannot be found by its name, so `load` will ask for the config; keep it."
+    ]
+    np.testing.assert_array_equal(made["loaded"].history["loss"], made["result"].history["loss"])
+    other = dataclasses.replace(made["config"], method=tiny.evl(generator=made["Net"](5)))
+    with pytest.raises(ValueError, match="pass the config"):
+        jaxgen.load(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"must be the|differs"):
+        jaxgen.load(tmp_path / "run", config=other)
 
 
 def test_a_replacement_that_was_cut_off_is_made_good(result, tmp_path):
