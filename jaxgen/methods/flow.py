@@ -14,7 +14,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.losses.likelihood import check_floating
-from jaxgen.methods.parts import check_labels, filled, floating, is_label
+from jaxgen.methods.parts import check_labels, check_range, filled, floating, is_label
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Flow"]
@@ -100,8 +100,8 @@ class Flow:
         x = np.asarray(x)
         if not len(x):
             raise ValueError("the table has no rows; give at least one.")
-        if self.levels is not None and np.issubdtype(x.dtype, np.floating) and not (x.min() >= 0 and x.max() <= 1):
-            raise ValueError(f"rows are {x.min():g} to {x.max():g}; with levels={self.levels} they lie within 0 and 1.")
+        if self.levels is not None:
+            check_range(x, f"a flow with levels={self.levels}")
         if labels is not None:
             check_labels(labels, self.classes)
 

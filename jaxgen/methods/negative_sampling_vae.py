@@ -7,13 +7,14 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
-from jaxgen.methods.parts import applied, filled
+from jaxgen.methods.parts import applied, check_range, filled
 from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -122,6 +123,18 @@ class NegativeSamplingVAE:
             raise ValueError(f"the decoder makes rows of shape {made[1:]} for data of shape {shape}; give it theirs.")
         shift = self.shift if self.shift is not None else 25.0 if coloured else 8.0
         return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, shift=shift)
+
+    def check(self, *tables: np.ndarray) -> None:
+        """Check that the rows of all tables lie within 0 and 1 where the noise model needs it.
+
+        Args:
+            *tables: whole tables, `[n, ...]`.
+
+        Raises:
+            ValueError: if they do not.
+        """
+        for table in tables if self.noise.within else ():
+            check_range(np.asarray(table), f"{type(self.noise).__name__} noise")
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> Autoencoded:
         """Return freshly drawn networks."""

@@ -1,7 +1,7 @@
 """Noise models: which law a decoder's output makes of an image between 0 and 1."""
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,16 @@ __all__ = ["Bernoulli", "DequantisedGaussian", "DiscretisedGaussian", "Gaussian"
 
 @runtime_checkable
 class Noise(Protocol):
-    """What a noise model does."""
+    """What a noise model does.
+
+    Attributes:
+        within: whether rows must lie within 0 and 1.
+    """
+
+    @property
+    def within(self) -> bool:
+        """See above."""
+        ...
 
     def init(self) -> Params:
         """Return what is learned of it."""
@@ -36,6 +45,8 @@ class Noise(Protocol):
 @dataclasses.dataclass(frozen=True)
 class Bernoulli:
     """Each pixel is a coin whose log-odds the decoder gives; pixels between 0 and 1 are taken as they are."""
+
+    within: ClassVar[bool] = True  # beyond, what is called a likelihood grows without bound
 
     def init(self) -> Params:
         """Return nothing."""
@@ -65,6 +76,7 @@ class Gaussian:
 
     log_scale: float = 0.0
     learned: bool = False
+    within: ClassVar[bool] = False
 
     def init(self) -> Params:
         """Return the logarithm of the deviation where it is learned."""
@@ -94,6 +106,8 @@ class DequantisedGaussian(Gaussian):
         Theis, van den Oord and Bethge, A note on the evaluation of generative models (2016), section 3.1.
     """
 
+    within: ClassVar[bool] = True
+
     def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the rows with noise between 0 and 1/255 added."""
         return x + jax.random.uniform(key, x.shape, x.dtype) / 255
@@ -108,6 +122,7 @@ class DiscretisedGaussian(Gaussian):
     """
 
     log_scale: float = -2.5
+    within: ClassVar[bool] = True
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
         """Return the log-probability of each row in nats, `[n]`."""

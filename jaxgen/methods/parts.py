@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.data.batches import fractions
 from jaxgen.types import Array, Params, PyTree
 
-__all__ = ["applied", "check_labels", "filled", "floating", "is_label"]
+__all__ = ["applied", "check_labels", "check_range", "filled", "floating", "is_label"]
 
 Part = TypeVar("Part")
 
@@ -47,6 +48,22 @@ def check_labels(labels: np.ndarray, classes: int) -> None:
             f"labels are {low} to {high}, but {classes} classes have the labels 0 to {classes - 1}; "
             "give as many classes as there are, and number them from 0."
         )
+
+
+def check_range(x: np.ndarray, given: str) -> None:
+    """Check that all numbers of a table, as a step sees them, lie within 0 and 1.
+
+    Args:
+        x: rows `[n, ...]`, one at least.
+        given: what asks for this.
+
+    Raises:
+        ValueError: if one does not.
+    """
+    ends = np.array([x.min(), x.max()], x.dtype).reshape(2, *[1] * (x.ndim - 1))
+    low, high = np.ravel(fractions(jnp.asarray(ends)))
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"rows are {low:g} to {high:g}, and {given} is for numbers within 0 and 1; scale them.")
 
 
 def applied(network: nn.Module, params: Params, variables: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:

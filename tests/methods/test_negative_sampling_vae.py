@@ -257,5 +257,19 @@ def test_bad_choices_are_told():
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
 
 
+@pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
+def test_rows_without_a_bound_are_refused(noise):
+    method, good, bytes_ = vae(noise=noise), np.array([[0.0, 1.0]]), np.array([[0, 255]], np.uint8)
+    method.check(good)
+    method.check(bytes_)
+    bad = [(good - 0.1,), (good, good + 1), (bytes_.astype(np.int8)[None],), (bytes_.astype(float),)]
+    for tables in bad:
+        if type(noise) is methods.Gaussian:
+            method.check(*tables)
+        else:
+            with pytest.raises(ValueError, match=f"{type(noise).__name__} noise is for numbers within 0 and 1"):
+                method.check(*tables)
+
+
 def test_it_is_among_the_methods_that_obey_every_law():
     assert isinstance(tiny.METHODS["vae"], methods.NegativeSamplingVAE)
