@@ -25,6 +25,7 @@ from jaxgen.config import Config
 from jaxgen.data.tables import Arrays
 from jaxgen.description import describe, rebuild, unnamed
 from jaxgen.directory import recover, replacing
+from jaxgen.methods.parts import check_hashable
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.parallel import Layout
 from jaxgen.result import Result, load
@@ -110,7 +111,7 @@ class Detector(OutlierMixin, BaseEstimator):
         Raises:
             ValueError: if the rows are no table of finite numbers, too few, or all equal; if a parameter is out of its
                 range, the method has no score of that name, or cannot score the rows held out.
-            TypeError: if the method has no `scores`, or cannot learn from one table of rows.
+            TypeError: if the method has no `scores` or no hash, or cannot learn from one table of rows.
             FloatingPointError: if training meets numbers that are not finite, and does not get over it.
 
         Warns:
@@ -264,6 +265,7 @@ class Detector(OutlierMixin, BaseEstimator):
             )
         if not hasattr(method, "scores"):
             raise TypeError(f"{type(method).__name__} has no `scores`; give a method that has, or None.")
+        check_hashable(method)
         size = min(self.batch_size, len(rows))
         size = max(size - size % getattr(method, "n_critic", 1), 1)  # which such a method deals to so many updates
         segments = -(-self.steps // EVERY)

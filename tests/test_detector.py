@@ -237,6 +237,8 @@ def test_what_is_wrong_is_told_in_a_sentence():
         detector(score_name="energy").fit(X)
     with pytest.raises(TypeError, match="EVL has no `scores`; give a method that has"):
         detector(methods.EVL()).fit(X)
+    with pytest.raises(TypeError, match="give tuples for lists"):
+        detector(methods.OutlierDiscriminator(nets.MLP([8, 1]))).fit(X)
     for wrong in ({"level": 1.0}, {"calibration": 0.0}, {"steps": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} == "):
             detector(**wrong).fit(X)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen import samplers
 from jaxgen.descent import Trained
 from jaxgen.methods.flow import Flow
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import check_hashable, filled
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["latent_outliers"]
@@ -48,11 +48,13 @@ def latent_outliers(
         Rows `[n, *row]`.
 
     Raises:
+        TypeError: if the flow has no hash, as where its network was given a list.
         ValueError: if so many attempts did not find n rows below the density.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), sections 3.1 and 3.3; the bound on the density is not in it.
     """
+    check_hashable(flow)
     bound = None if below is None else jnp.asarray(below)
     found: list[np.ndarray] = []
     for attempt in range(attempts):

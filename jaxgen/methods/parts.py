@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen.data.batches import fractions
 from jaxgen.types import Array, Params, PyTree
 
-__all__ = ["applied", "check_labels", "check_range", "filled", "floating", "is_label"]
+__all__ = ["applied", "check_hashable", "check_labels", "check_range", "filled", "floating", "is_label"]
 
 Part = TypeVar("Part")
 
@@ -34,6 +34,24 @@ def floating(*rows: Any) -> bool:
 def is_label(row: Any) -> bool:
     """Tell whether this is an array's row that is one whole number."""
     return getattr(row, "shape", None) == () and jnp.issubdtype(row.dtype, jnp.integer)
+
+
+def check_hashable(method: object) -> None:
+    """Check that a compiled program can be kept for a method.
+
+    Raises:
+        TypeError: if something in it has no hash, such as a list.
+    """
+    try:
+        hash(method)
+    except TypeError as error:
+        root: BaseException = error  # Flax tells a page before it
+        while root.__cause__:
+            root = root.__cause__
+        raise TypeError(
+            f"{type(method).__name__} cannot be told from others by its hash ({root}); give tuples for lists, and "
+            "numbers for arrays."
+        ) from error
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:

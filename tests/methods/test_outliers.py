@@ -59,6 +59,12 @@ def test_likely_rows_are_rejected():
         methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, attempts=2)
 
 
+def test_a_network_without_a_hash_is_refused_at_once(unchecked):
+    flow, state = fresh(methods.Flow(nets.dense_flow(2, depth=1, widths=[4])), jnp.zeros((2, 2)))
+    with pytest.raises(TypeError, match=r"Flow cannot be told from .*unhashable type: 'list'.*give tuples for lists"):
+        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN)
+
+
 def test_classes_have_shells_of_their_own_which_may_lie_amid_another():
     """Two classes six apart: each one's shell at radius 6 meets the other, unless what is likely is rejected."""
     labels = np.repeat([0, 1], 1_000)
