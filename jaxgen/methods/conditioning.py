@@ -5,14 +5,34 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.methods.parts import floating
 from jaxgen.types import Array, PyTree
 
-__all__ = ["beside", "parted", "parted_specs"]
+__all__ = ["beside", "check_given", "parted", "parted_specs"]
 
 
 def beside(noise: Array, given: Array) -> Array:
     """Put each of `[b, k]` inputs behind its share of the noise, `[b * n, l]` -> `[b * n, l + k]`."""
     return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)
+
+
+def check_given(given: Array, width: int, *, without: str, within: str) -> None:
+    """Check that inputs are as wide as those that a model was made for.
+
+    Args:
+        given: `[b, k]`, k = 0 where nothing is given.
+        width: what the model was made for.
+        without: what to call where nothing is given.
+        within: what to call where something is.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if given.ndim != 2 or given.shape[1] != width:
+        raise ValueError(
+            f"the inputs have shape {given.shape} and this model was made for {width} columns; without any call "
+            f"{without}, with some {within}."
+        )
 
 
 def parted(rows: PyTree) -> tuple[Array, Array]:
@@ -45,8 +65,7 @@ def parted_specs(method: str, rows: tuple[PyTree, ...]) -> tuple[int, tuple[int,
     """
     found: Any = rows[0] if len(rows) == 1 else None
     parts = found if isinstance(found, tuple | list) else (jax.ShapeDtypeStruct((0,), jnp.float32), found)
-    floating = lambda part: hasattr(part, "shape") and jnp.issubdtype(part.dtype, jnp.floating)
-    if len(parts) != 2 or not all(map(floating, parts)) or len(parts[0].shape) != 1:
+    if len(parts) != 2 or not floating(*parts) or len(parts[0].shape) != 1:
         raise TypeError(
             f"{method} learns one table of floating-point rows, or of pairs of an input vector and a row; it got "
             f"{rows}: give data.Arrays(y) or data.Arrays((x, y))."

@@ -12,7 +12,7 @@ import optax
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.loop import keys
-from jaxgen.methods.conditioning import beside, parted, parted_specs
+from jaxgen.methods.conditioning import beside, check_given, parted, parted_specs
 from jaxgen.methods.parts import filled
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
@@ -192,11 +192,7 @@ class EVL:
         Raises:
             ValueError: if the inputs are of another width.
         """
-        if given.shape[1] != self.given:
-            raise ValueError(
-                f"the inputs have {given.shape[1]} columns and this model was made for {self.given}; without any call "
-                "guess or sample, with some guess_given or sample_given."
-            )
+        check_given(given, self.given, without="guess or sample", within="guess_given or sample_given")
         noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
         made = self.decode(state, beside(noise, given))
         samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), made)

@@ -10,7 +10,7 @@ import optax
 
 from jaxgen import losses
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.conditioning import parted, parted_specs
+from jaxgen.methods.conditioning import check_given, parted, parted_specs
 from jaxgen.nets import MLP, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -33,6 +33,7 @@ class MixtureDensity:
         optimiser: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         average: decay of an exponential average of the weights, which is then used; None keeps none.
+        given: width of an input, 0 where there is none; set by `sized`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -46,6 +47,7 @@ class MixtureDensity:
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     average: float | None = 0.999
+    given: int = 0
     axis_name: str | None = None
 
     def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
@@ -61,7 +63,7 @@ class MixtureDensity:
         if not given and self.network is not None:
             raise ValueError("there is no input for a network to see; leave network=None, or give pairs of rows.")
         if not given:
-            return self
+            return dataclasses.replace(self, given=0)
         wanted = self.components * _numbers(shape[0])
         network = self.network or MLP((128, 128, wanted))
         makes = output_shape(network, jax.ShapeDtypeStruct((2, given), jnp.float32))
@@ -70,7 +72,7 @@ class MixtureDensity:
                 f"the network makes rows of {makes[1:]} numbers; {self.components} components in {shape[0]} "
                 f"dimensions need {wanted}."
             )
-        return dataclasses.replace(self, network=network)
+        return dataclasses.replace(self, network=network, given=given)
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
         """Return components about points of a minibatch, and a freshly drawn network.
@@ -123,7 +125,11 @@ class MixtureDensity:
 
         Returns:
             The mixtures, leaves `[b, components, ...]`.
+
+        Raises:
+            ValueError: if the inputs are of another width.
         """
+        check_given(given, self.given, without="sample", within="sample_given")
         params = self._descent.params(state)
         each = params["shared"].size // self.components
         d = next(d for d in range(1, each) if _numbers(d) == each)
@@ -144,6 +150,9 @@ class MixtureDensity:
 
         Returns:
             Draws `[n, d]`.
+
+        Raises:
+            ValueError: if the model was made for inputs.
         """
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
@@ -160,6 +169,9 @@ class MixtureDensity:
 
         Returns:
             Draws `[b, n, d]`.
+
+        Raises:
+            ValueError: if the inputs are of another width.
         """
         logits, means, factors = self.mixture(state, given)
         key_component, key_normal = jax.random.split(key)

@@ -90,6 +90,22 @@ def test_no_component_closes_upon_a_point():
     assert float(jnp.max(factors)) <= 10
 
 
+def test_draws_with_and_without_inputs_are_not_mistaken():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), jnp.float32)
+    rows = {0: x, 1: (x[:, :1], x[:, 1:])}
+    for width, batch in rows.items():
+        spec = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)
+        method = methods.MixtureDensity(components=3).sized(spec)
+        state = method.init(jax.random.key(0), batch)
+        sample = lambda given: method.sample_given(jax.random.key(0), state, given, 4)  # noqa: B023
+        assert sample(jnp.zeros((5, width))).shape == (5, 4, 2 - width)
+        with pytest.raises(ValueError, match=f"made for {width} columns; without any call sample, with some sample_g"):
+            sample(jnp.zeros((5, 2)))
+        if width:
+            with pytest.raises(ValueError, match=r"shape \(1, 0\) and this model was made for 1 columns"):
+                method.sample(jax.random.key(0), state, 4)
+
+
 def test_data_and_networks_that_do_not_fit_are_told():
     with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
         methods.MixtureDensity().sized(ROW, ROW)
