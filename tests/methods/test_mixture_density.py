@@ -90,6 +90,15 @@ def test_no_component_closes_upon_a_point():
     assert float(jnp.max(factors)) <= 10
 
 
+def test_components_about_equal_rows_do_not_begin_alike():
+    x = jnp.array([[1.0, 0.0], [2.0, 5.0], [1.0, 0.0], [2.0, 5.0], [2.0, 5.0], [0.0, 5.0]])
+    method = methods.MixtureDensity(components=6)
+    means = np.asarray(method.mixture(method.init(jax.random.key(0), x), jnp.zeros((1, 0))).means[0])
+    np.testing.assert_array_equal(means[[0, 1, 5]], x[np.array([0, 1, 5])])  # the first of each, as it is
+    assert len(np.unique(means, axis=0)) == 6
+    np.testing.assert_allclose(means, x, atol=0.1)
+
+
 def test_draws_with_and_without_inputs_are_not_mistaken():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), jnp.float32)
     rows = {0: x, 1: (x[:, :1], x[:, 1:])}
