@@ -240,7 +240,7 @@ class Detector(OutlierMixin, BaseEstimator):
         state["method"] = _portable(self.method)
         if "result_" in state:
             result = self.result_
-            kept = (jax.tree.map(np.asarray, result.state), result.history, result.rows, result.tables)
+            kept = (jax.tree.map(np.asarray, result.state), result.history, result.rows, result.tables, result.devices)
             state["result_"] = (_portable(result.config), *kept)
         return state
 

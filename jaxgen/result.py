@@ -32,6 +32,7 @@ class Result:
         history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was run again.
         rows: shape and dtype of one row of each table.
         tables: SHA-256 of the training data, or None where it was not taken.
+        devices: how many it was trained on, over all processes; this machine may have fewer.
     """
 
     config: Config
@@ -39,6 +40,7 @@ class Result:
     history: History
     rows: tuple[PyTree, ...]
     tables: str | None = None
+    devices: int = 1
 
     @property
     def steps(self) -> int:
@@ -101,7 +103,7 @@ class Result:
         """
         target = pathlib.Path(path).expanduser().absolute()
         with replacing(target, mark="description.json", kind="result") as fresh:
-            written = description(self.config, self.rows, self.tables)
+            written = description(self.config, self.rows, self.tables, self.devices)
             warn_of_unnamed(written, "so `load` will ask for the config; keep it")
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.describe(written)
@@ -154,17 +156,17 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
             config = dataclasses.replace(config, method=config.method.sized(*rows))
             checkpoints.compare({**found, "config": describe(config)})
         state, history = checkpoints.restore(step, state_template(config, rows))
-    return Result(config, jax.tree.map(jnp.asarray, state), history, rows, found["tables"])
+    return Result(config, jax.tree.map(jnp.asarray, state), history, rows, found["tables"], found["devices"])
 
 
-def description(config: Config, rows: tuple[PyTree, ...], tables: str | None) -> dict[str, Any]:
+def description(config: Config, rows: tuple[PyTree, ...], tables: str | None, devices: int) -> dict[str, Any]:
     """Return what identifies a run, in JSON's own types; the versions are for the reader and not compared."""
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     return {
         "config": describe(config),
         "rows": [describe(row, "row") for row in rows],
         "tables": tables,
-        "devices": config.layout.total(),
+        "devices": devices,
         "versions": versions,
     }
 

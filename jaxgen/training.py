@@ -61,13 +61,14 @@ def train(
     config = _resolved(config, rows)
     if hasattr(config.method, "check"):
         config.method.check(*tables)
+    devices = config.layout.total()
     digest = None if checkpoint_dir is None else fingerprint(tables)
     start, state = 0, None
     history: History = {}
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
         if checkpoints:
-            written = description(config, rows, digest)
+            written = description(config, rows, digest, devices)
             warn_of_unnamed(written, "so a checkpoint cannot tell if it changes")
             checkpoints.describe(written)
             if start := checkpoints.latest() or 0:
@@ -88,10 +89,10 @@ def train(
                 checkpoints.save(reached, state, news)
             if watch:
                 seen = {name: metric[:, :reached].copy() for name, metric in history.items()}
-                watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest))
+                watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest, devices))
             if checkpoints and parallel.any_process(asked.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
-    return Result(config, parallel.first(state), history, rows, digest)
+    return Result(config, parallel.first(state), history, rows, digest, devices)
 
 
 def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:

@@ -1,6 +1,7 @@
 """Results: verbs over all seeds, saved whole or not at all, loaded in a fresh process without the data."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import runpy
@@ -120,6 +121,17 @@ def test_a_network_of_the_script_is_told_and_served_by_the_config(tmp_path):
         jaxgen.load(tmp_path / "run")
     with pytest.raises(ValueError, match=r"must be the|differs"):
         jaxgen.load(tmp_path / "run", config=other)
+
+
+@pytest.mark.parametrize("devices", [64, None])
+def test_what_was_trained_on_more_devices_is_saved_again_as_it_was(result, devices, tmp_path):
+    config = dataclasses.replace(result.config, layout=jaxgen.Layout(devices=devices))
+    dataclasses.replace(result, config=config, devices=64).save(tmp_path / "run")
+    jaxgen.load(tmp_path / "run").save(tmp_path / "again")
+    written = [json.loads((tmp_path / name / "description.json").read_text()) for name in ("run", "again")]
+    assert written[0]["devices"] == 64
+    assert written[0] == written[1]
+    assert result.devices == 1
 
 
 def test_a_replacement_that_was_cut_off_is_made_good(result, tmp_path):
