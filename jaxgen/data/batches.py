@@ -53,15 +53,16 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
         rows: row numbers.
 
     Returns:
-        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1, and those with a sign,
-        -128 to 127, between -1 and 1 where they are images, with three axes or more.
+        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1 where they have two axes
+        or more, and those with a sign, -128 to 127, between -1 and 1 where they are images, with three axes or more.
+        One byte for each row, such as a label, stays what it is.
     """
     return jax.tree.map(lambda leaf: fractions(leaf[rows]), table)
 
 
 def fractions(leaf: Array) -> Array:
     """Return rows as a step sees them: `take`'s rule for bytes."""
-    if leaf.dtype == jnp.uint8:
+    if leaf.dtype == jnp.uint8 and leaf.ndim > 1:
         return leaf.astype(jnp.float32) / 255
     if leaf.dtype == jnp.int8 and leaf.ndim > 2:
         return (2 * leaf.astype(jnp.float32) + 1) / 255

@@ -30,7 +30,9 @@ class Arrays:
     """The user's own arrays, one table each.
 
     Attributes:
-        arrays: tables; an array `[n, ...]`, or a pytree of arrays that share their leading axis.
+        arrays: tables; an array `[n, ...]`, or a pytree of arrays that share their leading axis. `uint8` is taken for
+            pixels, 0 to 255, which a step sees as fractions of 255, and `int8` with three axes or more for those of
+            `data.Signed`; only a column `[n]`, such as labels, stays whole: give counts in another dtype.
     """
 
     arrays: tuple[PyTree, ...]

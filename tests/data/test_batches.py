@@ -44,10 +44,11 @@ def test_first_rows_are_uniform():
 
 
 def test_take_turns_bytes_into_numbers_between_0_and_1():
-    table = {"image": jnp.array([[0], [51], [255]], jnp.uint8), "label": jnp.array([4, 5, 6])}
+    table = {"image": jnp.array([[0], [51], [255]], jnp.uint8), "label": jnp.array([4, 5, 6], jnp.uint8)}
     batch = data.take(table, jnp.array([2, 1]))
     np.testing.assert_allclose(batch["image"], [[1.0], [0.2]])
     np.testing.assert_array_equal(batch["label"], [6, 5])
+    assert batch["label"].dtype == jnp.uint8  # a column is no image
 
 
 def test_take_turns_signed_bytes_into_numbers_between_minus_1_and_1():
