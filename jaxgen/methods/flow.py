@@ -15,6 +15,7 @@ from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.losses.likelihood import check_floating
 from jaxgen.methods.parts import check_labels, check_range, filled, floating, is_label
+from jaxgen.nets.outputs import outputs
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Flow"]
@@ -61,7 +62,7 @@ class Flow:
         Raises:
             TypeError: if the data are not one table of floating-point rows, with labels where there are classes.
             ValueError: if there is no default network for such rows, the network makes no vector of as many numbers as
-                a row has, or a number is out of range.
+                a row has or has running statistics, or a number is out of range.
         """
         paired = isinstance(rows[0], tuple | list) and len(rows[0]) == 2
         row, label = rows[0] if paired else (rows[0], None)
@@ -82,7 +83,7 @@ class Flow:
             network = nets.dense_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
         given = [jax.ShapeDtypeStruct((2, self.classes), row.dtype)] if self.classes else []
-        made = jax.eval_shape(network.init_with_output, jax.random.key(0), spec, *given)[0][0].shape
+        made = outputs(network, spec, *given)[0].shape
         if made != (2, row.size) or self.dimensions not in (None, row.size):
             raise ValueError(f"the network makes rows of shape {made[1:]}; it must make vectors of {row.size} numbers.")
         return dataclasses.replace(self, network=network, dimensions=row.size)

@@ -5,13 +5,20 @@ from collections.abc import Collection
 import flax.linen as nn
 import jax
 
-__all__ = ["output_shape"]
+from jaxgen.types import PyTree
+
+__all__ = ["output_shape", "outputs"]
 
 
 def output_shape(
     network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Collection[str] = ("params",)
 ) -> tuple[int, ...]:
-    """Return the shape of what a network makes.
+    """Return the shape of what a network makes, where it makes one array; arguments as of `outputs`, which raises."""
+    return outputs(network, *inputs, collections=collections).shape
+
+
+def outputs(network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Collection[str] = ("params",)) -> PyTree:
+    """Return shape and dtype of all that a network makes.
 
     Args:
         network: a Linen module.
@@ -19,7 +26,7 @@ def output_shape(
         collections: what it may have.
 
     Returns:
-        The shape of its output.
+        Its output, arrays as `jax.ShapeDtypeStruct`.
 
     Raises:
         ValueError: if it has more than that, such as running statistics.
@@ -28,4 +35,4 @@ def output_shape(
     if others := sorted(set(found) - set(collections)):
         allowed = "parameters only" if set(collections) == {"params"} else f"no more than {sorted(collections)}"
         raise ValueError(f"{type(network).__name__} must have {allowed}, and it has {others}; leave BatchNorm out.")
-    return made.shape
+    return made

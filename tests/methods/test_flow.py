@@ -3,6 +3,7 @@
 import functools
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,6 +115,14 @@ def test_noise_is_added_in_training_alone():
     np.testing.assert_allclose(method.scores(state, x[:3])["nll"], math.log(2 * math.pi), rtol=1e-6)
 
 
+class Normed(nets.Permutation):
+    """A layer with running statistics."""
+
+    @nn.compact
+    def __call__(self, x, given=None):
+        return nets.BatchNorm()(x), jnp.zeros(())
+
+
 @pytest.mark.parametrize(
     ("method", "row", "told"),
     [
@@ -122,6 +131,7 @@ def test_noise_is_added_in_training_alone():
         (methods.Flow(), jax.ShapeDtypeStruct((2, 2), jnp.float32), "no default network"),
         (methods.Flow(levels=1), jax.ShapeDtypeStruct((2,), jnp.float32), "levels is 1"),
         (methods.Flow(nets.Flatten((1, 1))), jax.ShapeDtypeStruct((1, 1, 4), jnp.float32), "vectors of 4 numbers"),
+        (methods.Flow(Normed(0)), jax.ShapeDtypeStruct((2,), jnp.float32), "must have parameters only"),
     ],
 )
 def test_what_does_not_fit_is_refused(method, row, told):
