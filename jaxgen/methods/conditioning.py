@@ -16,21 +16,21 @@ def beside(noise: Array, given: Array) -> Array:
     return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)
 
 
-def check_given(given: Array, width: int, *, without: str, within: str) -> None:
-    """Check that inputs are as wide as those that a model was made for.
+def check_given(given: Array, fits: bool, *, without: str, within: str) -> None:
+    """Check that inputs are such as a model was made for.
 
     Args:
         given: `[b, k]`, k = 0 where nothing is given.
-        width: what the model was made for.
+        fits: whether the model was made for such.
         without: what to call where nothing is given.
         within: what to call where something is.
 
     Raises:
         ValueError: if they are not.
     """
-    if given.ndim != 2 or given.shape[1] != width:
+    if not fits:
         raise ValueError(
-            f"the inputs have shape {given.shape} and this model was made for {width} columns; without any call "
+            f"the inputs have {given.shape[-1]} columns and this model was not made for these; without any call "
             f"{without}, with some {within}."
         )
 

@@ -192,7 +192,9 @@ class EVL:
         Raises:
             ValueError: if the inputs are of another width.
         """
-        check_given(given, self.given, without="guess or sample", within="guess_given or sample_given")
+        check_given(
+            given, given.shape[1] == self.given, without="guess or sample", within="guess_given or sample_given"
+        )
         noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
         made = self.decode(state, beside(noise, given))
         samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), made)

@@ -33,7 +33,6 @@ class MixtureDensity:
         optimiser: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         average: decay of an exponential average of the weights, which is then used; None keeps none.
-        given: width of an input, 0 where there is none; set by `sized`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -47,7 +46,6 @@ class MixtureDensity:
     optimiser: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     average: float | None = 0.999
-    given: int = 0
     axis_name: str | None = None
 
     def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
@@ -63,7 +61,7 @@ class MixtureDensity:
         if not given and self.network is not None:
             raise ValueError("there is no input for a network to see; leave network=None, or give pairs of rows.")
         if not given:
-            return dataclasses.replace(self, given=0)
+            return self
         wanted = self.components * _numbers(shape[0])
         network = self.network or MLP((128, 128, wanted))
         makes = output_shape(network, jax.ShapeDtypeStruct((2, given), jnp.float32))
@@ -72,7 +70,7 @@ class MixtureDensity:
                 f"the network makes rows of {makes[1:]} numbers; {self.components} components in {shape[0]} "
                 f"dimensions need {wanted}."
             )
-        return dataclasses.replace(self, network=network, given=given)
+        return dataclasses.replace(self, network=network)
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
         """Return components about points of a minibatch, and a freshly drawn network.
@@ -135,9 +133,9 @@ class MixtureDensity:
             The mixtures, leaves `[b, components, ...]`.
 
         Raises:
-            ValueError: if the inputs are of another width.
+            ValueError: if there are inputs and the model was made for none, or the other way round.
         """
-        check_given(given, self.given, without="sample", within="sample_given")
+        check_given(given, (given.shape[1] > 0) == (self.network is not None), without="sample", within="sample_given")
         params = self._descent.params(state)
         each = params["shared"].size // self.components
         d = next(d for d in range(1, each) if _numbers(d) == each)
@@ -179,7 +177,7 @@ class MixtureDensity:
             Draws `[b, n, d]`.
 
         Raises:
-            ValueError: if the inputs are of another width.
+            ValueError: if there are inputs and the model was made for none, or the other way round.
         """
         logits, means, factors = self.mixture(state, given)
         key_component, key_normal = jax.random.split(key)

@@ -108,10 +108,10 @@ def test_draws_with_and_without_inputs_are_not_mistaken():
         state = method.init(jax.random.key(0), batch)
         sample = lambda given: method.sample_given(jax.random.key(0), state, given, 4)  # noqa: B023
         assert sample(jnp.zeros((5, width))).shape == (5, 4, 2 - width)
-        with pytest.raises(ValueError, match=f"made for {width} columns; without any call sample, with some sample_g"):
-            sample(jnp.zeros((5, 2)))
+        with pytest.raises(ValueError, match="made for these; without any call sample, with some sample_given"):
+            sample(jnp.zeros((5, 1 - width)))
         if width:
-            with pytest.raises(ValueError, match=r"shape \(1, 0\) and this model was made for 1 columns"):
+            with pytest.raises(ValueError, match="have 0 columns"):
                 method.sample(jax.random.key(0), state, 4)
 
 
