@@ -51,17 +51,17 @@ def _edge(radii: Callable[..., jax.Array], *, by_class: bool = False, rejected: 
 
 
 def _thin(tail: float) -> Callable[..., jax.Array]:
-    return lambda key, n: jnp.full(n, samplers.chi_radius(tail, dimensions=2))
+    return lambda key, n, dimensions: jnp.full(n, samplers.chi_radius(tail, dimensions=dimensions))
 
 
 def _wide(deviation: float) -> Callable[..., jax.Array]:
     """Return norms of normal rows of a deviation, whose directions are uniform."""
-    return lambda key, n: deviation * jnp.linalg.norm(jax.random.normal(key, (n, 2)), axis=1)
+    return lambda key, n, dimensions: deviation * jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
 
 
-def _spread(key: jax.Array, n: int) -> jax.Array:
+def _spread(key: jax.Array, n: int, *, dimensions: int) -> jax.Array:
     """Draw radii evenly from where 5 % lie beyond to three times where 1 in 10,000 does."""
-    low, high = (samplers.chi_radius(tail, dimensions=2) for tail in (0.05, 1e-4))
+    low, high = (samplers.chi_radius(tail, dimensions=dimensions) for tail in (0.05, 1e-4))
     return jax.random.uniform(key, (n,), minval=low, maxval=3 * high)
 
 
@@ -105,8 +105,8 @@ def _oracle(key: jax.Array, flows: Flows, law: toy_laws.Law, n: int) -> np.ndarr
     return generator.permutation(rows)[:n]
 
 
-_EXTREME = functools.partial(samplers.extreme_radii, dimensions=2, draws=1_000)
-_THESIS = functools.partial(samplers.bungert_radii, dimensions=2, factor=3)
+_EXTREME = functools.partial(samplers.extreme_radii, draws=1_000)
+_THESIS = functools.partial(samplers.bungert_radii, factor=3)
 
 SAMPLERS = {
     "box": Sampler("a square, evenly", _box),

@@ -107,11 +107,11 @@ def outliers(experiment: Experiment, source: str, seed: int) -> np.ndarray:
         rows = np.random.default_rng(seed).permutation(len(images.labels()))[:DRAWN]
         return pixels(images, rows)
     models = modelled(experiment, seed)
-    key, dimensions = jax.random.split(jax.random.key(seed))[1], len(models.law.mean)
-    thesis = functools.partial(samplers.bungert_radii, dimensions=dimensions, factor=1.5)
+    key = jax.random.split(jax.random.key(seed))[1]
+    thesis = functools.partial(samplers.bungert_radii, factor=1.5)
     if source == "archetypes":
         return picture_flows.beyond(key, models, DRAWN, concentration=0.3, stretch=2.0)
-    far = lambda key, n: jax.random.uniform(key, (n,), minval=1.1, maxval=3.0) * dimensions**0.5
+    far = lambda key, n, dimensions: jax.random.uniform(key, (n,), minval=1.1, maxval=3.0) * dimensions**0.5
     return picture_flows.shelled(key, models, DRAWN, thesis if source == "shell" else far)
 
 

@@ -1,6 +1,5 @@
 """What learns the inliers of a table: this library's methods at one size for all tables."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -76,10 +75,9 @@ def outliers(result: jaxgen.Result, x: Float[np.ndarray, "n d"], seed: int) -> F
     Returns:
         `OUTLIERS` rows, kept within `FARTHEST` deviations.
     """
-    spread = functools.partial(radii, dimensions=x.shape[1])
     flow: Any = result.config.method
     half = OUTLIERS // 2
-    edge = methods.latent_outliers(jax.random.key(seed), result.of(0), half, flow=flow, radii=spread)
+    edge = methods.latent_outliers(jax.random.key(seed), result.of(0), half, flow=flow, radii=radii)
     chance = np.random.default_rng(seed)
     wide = np.exp(chance.uniform(np.log(WIDE[0]), np.log(WIDE[1]), (half, 1)))
     noisy = chance.choice(x, half) + wide * chance.standard_normal((half, x.shape[1]))

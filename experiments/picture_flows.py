@@ -116,23 +116,20 @@ def shelled(key: jax.Array, models: Models, n: int, radii: Callable[..., jax.Arr
         key: of the draws.
         models: trained.
         n: how many, a multiple of 500.
-        radii: draws Mahalanobis distances, `radii(key, n) -> [n]`; None draws from the law itself.
+        radii: draws Mahalanobis distances, `radii(key, n, dimensions=d) -> [n]`; None draws from the law itself.
 
     Returns:
         Images `[n, h, w, c]`, cut to lie between 0 and 1.
     """
     flow, state = models.flow
-    radii = radii or _norms(flow)
-    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii, law=models.law)
+    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii or _norms, law=models.law)
     parts = [np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)]
     return np.clip(np.concatenate(parts), 0, 1)
 
 
-@functools.cache
-def _norms(flow: methods.Flow) -> Callable[..., jax.Array]:
-    """Return what draws the norms of a standard normal law, whose directions are uniform."""
-    dimensions = flow.dimensions
-    return lambda key, n: jnp.linalg.norm(jax.random.normal(key, (n, dimensions or 0)), axis=1)
+def _norms(key: jax.Array, n: int, *, dimensions: int) -> jax.Array:
+    """Draw the norms of a standard normal law, whose directions are uniform."""
+    return jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
 
 
 def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stretch: float) -> np.ndarray:

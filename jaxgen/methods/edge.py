@@ -22,7 +22,7 @@ def latent_outliers(
     n: int,
     *,
     flow: Flow,
-    radii: Callable[[Key[Array, ""], int], Float[Array, " n"]],
+    radii: Callable[..., Float[Array, " n"]],
     law: samplers.Whitening | None = None,
     below: float | None = None,
     attempts: int = 100,
@@ -37,8 +37,8 @@ def latent_outliers(
         state: of the flow, one seed's.
         n: how many.
         flow: sized.
-        radii: draws distances, `radii(key, n) -> [n]`, such as `functools.partial(samplers.extreme_radii,
-            dimensions=2, draws=1_000)`.
+        radii: draws distances, `radii(key, n, dimensions=d) -> [n]` with the flow's own dimensions, such as
+            `functools.partial(samplers.extreme_radii, draws=1_000)`.
         law: of latent vectors, `samplers.whitening` of some; the distances then are Mahalanobis'. None is the standard
             normal law.
         below: log-density that a row must lie below, such as a quantile of the inliers'; None takes every row.
@@ -77,12 +77,13 @@ def _drawn(
     *,
     flow: Flow,
     n: int,
-    radii: Callable[[Key[Array, ""], int], Array],
+    radii: Callable[..., Array],
 ) -> tuple[Array, Array]:
     """Return rows from the edge, and whether each is to be kept."""
     key_radius, key_direction, key_label = jax.random.split(key, 3)
     dimensions = filled(flow, flow.dimensions)
-    z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radii(key_radius, n))
+    radius = radii(key_radius, n, dimensions=dimensions)
+    z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radius)
     z = z if law is None else law.coloured(z)
     labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
     x = flow.on_levels(flow.decode(state, z, labels))

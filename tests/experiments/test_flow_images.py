@@ -43,7 +43,7 @@ def test_shells_are_where_their_radii_are():
     # The root of 64 dimensions, less those of pixels that are always black.
     assert 6.4 < np.sqrt(np.mean(distances**2)) < 8.1
     # What comes back lies where it was put, before it is cut to be an image.
-    far = lambda key, n: jnp.full(n, 20.0)
+    far = lambda key, n, dimensions: jnp.full(n, 20.0)
     drawn = methods.latent_outliers(jax.random.key(0), state, 500, flow=flow, radii=far, law=found.law)
     back = found.law.standard(jax.jit(flow.encode)(state, drawn))
     np.testing.assert_allclose(np.linalg.norm(back, axis=1), 20, rtol=1e-2)

@@ -29,7 +29,7 @@ def fresh(method, rows):
 
 
 STRETCHED = nets.Composition((nets.ActNorm(), nets.Permutation(1)))
-THIN = lambda key, n: jnp.full(n, 3.0)
+THIN = lambda key, n, dimensions: jnp.full(n, 3.0)
 
 
 def test_outliers_lie_at_their_radius_from_the_rows():
@@ -48,9 +48,16 @@ def test_latent_laws_that_are_not_standard_are_whitened():
     np.testing.assert_allclose(jnp.linalg.norm(law.standard(flow.encode(state, drawn)), axis=1), 3, rtol=1e-4)
 
 
+def test_radii_are_drawn_for_the_flow_s_own_dimensions():
+    flow, state = fresh(methods.Flow(nets.Permutation(0)), jnp.zeros((2, 64)))
+    radii = functools.partial(samplers.extreme_radii, draws=1_000)
+    drawn = methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii)
+    assert jnp.linalg.norm(drawn, axis=1).min() > samplers.chi_radius(0.01, dimensions=64)
+
+
 def test_likely_rows_are_rejected():
     flow, state = fresh(methods.Flow(nets.Permutation(0)), jnp.zeros((2, 2)))
-    radii = functools.partial(samplers.extreme_radii, dimensions=2, draws=10)
+    radii = functools.partial(samplers.extreme_radii, draws=10)
     bound = -math.log(2 * math.pi) - 0.5 * 3.0**2  # the density at radius 3
     drawn = methods.latent_outliers(jax.random.key(1), state, 500, flow=flow, radii=radii, below=bound)
     assert drawn.shape == (500, 2)
@@ -72,7 +79,7 @@ def test_classes_have_shells_of_their_own_which_may_lie_amid_another():
     flow = methods.Flow(nets.dense_flow(2, depth=4, widths=(16,)), classes=2, learning_rate=5e-3)
     result = train(flow, data.Arrays((x, labels)))
     flow, state = result.config.method, result.of(0)
-    far = lambda key, n: jnp.full(n, 6.0)
+    far = lambda key, n, dimensions: jnp.full(n, 6.0)
     draw = functools.partial(methods.latent_outliers, jax.random.key(1), state, 1_000, flow=flow, radii=far)
     amid = lambda rows: np.mean(np.min(np.linalg.norm(rows[:, None] - [[-3, 0], [3, 0]], axis=-1), 1) < 2)
     assert amid(np.asarray(draw())) > 0.05
