@@ -200,7 +200,7 @@ class Checkpoints:
 
 
 def _without_layout(content: Any) -> Any:
-    """Leave out of a config's description what changes no number beyond rounding."""
+    """Leave out of a config's description its layout, of which only the devices, described apart, change the noise."""
     if isinstance(content, dict) and "layout" in content.get("fields", {}):
         return content | {"fields": {name: field for name, field in content["fields"].items() if name != "layout"}}
     return content

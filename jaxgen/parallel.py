@@ -154,7 +154,10 @@ def convolves(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How seeds and devices are used; it changes how fast numbers come out, beyond rounding never which.
+    """How seeds and devices are used.
+
+    `seeds` and `transform` change how fast numbers come out, beyond rounding never which. `devices` changes the noise
+    too: each device has its own.
 
     Attributes:
         seeds: `batched` or `serial`; None chooses `serial` for convolutions on a CPU, else `batched`.
