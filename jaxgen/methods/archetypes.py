@@ -99,7 +99,7 @@ class Archetypes:
 
         Returns:
             The new state; and of the archetypes before, `loss`, the mean over rows of the squared distance to their
-            hull, and `explained`, the share of the variance that this leaves.
+            hull, and `explained`, 1 less the share of the variance that this leaves.
         """
         weights = self.weights(state, x)  # [b, k]
         rest = x - product(weights, state.archetypes)
