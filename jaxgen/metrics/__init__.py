@@ -1,4 +1,8 @@
-"""Measures of how well a model did, in NumPy's double precision on the host."""
+"""Measures of how well a model did, in NumPy's double precision on the host.
+
+Only what compares all pairs of two samples, `mmd2_variance` and `permutation_test`, runs in JAX, in single precision on
+the device.
+"""
 
 from jaxgen.metrics.calibration import calibration_error
 from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
