@@ -31,7 +31,7 @@ def mmd2(
     Args:
         x: one sample, `[n, d]`.
         y: the other, `[m, d]`.
-        bandwidth: r, in squared units of the data, > 0; several make as many estimates.
+        bandwidth: r, in squared units of the data, > 0, else they are NaN; several make as many.
         chunk: rows that are compared at a time.
         axis_name: the axis over devices; the estimate is then that of all devices' rows.
 
@@ -62,7 +62,7 @@ def mmd2_biased(
     Args:
         x: one sample, `[n, d]`.
         y: the other, `[m, d]`.
-        bandwidth: r, in squared units of the data, > 0; several make as many estimates.
+        bandwidth: r, in squared units of the data, > 0, else they are NaN; several make as many.
         chunk: rows that are compared at a time.
         axis_name: the axis over devices; the estimate is then that of all devices' rows.
 
@@ -136,16 +136,16 @@ def median_bandwidth(
         axis_name: the axis over devices; the median is then that of all devices' rows.
 
     Returns:
-        `[]`, in squared units of the data; of an even number of pairs the mean of both middle ones.
+        `[]`, in squared units of the data; of an even number of pairs the mean of both middle ones. It is 0, and no
+        bandwidth, where more than half of the pairs are equal.
 
     Raises:
-        ValueError: if there are fewer than two rows, or widths differ.
+        ValueError: if there are fewer than two rows, or they are no matrices of one width.
 
     References:
         Gretton et al., A kernel two-sample test (2012), section 8; DaRocha (2024), section 2.
     """
-    if y is not None and x.shape[1:] != y.shape[1:]:
-        raise ValueError(f"rows have {x.shape[1:]} and {y.shape[1:]} coordinates; give as many of both.")
+    counts(x, x if y is None else y, least=0)
     z = x if y is None else jnp.concatenate([x, y])
     if len(z) * parallel.count(axis_name) < 2:
         raise ValueError(f"there are {len(z)} rows, which make no pair; give two at least.")

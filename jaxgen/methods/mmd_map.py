@@ -127,9 +127,10 @@ class MMDMap:
         """Refuse a target whose rows are so often equal that the median of their distances is no bandwidth.
 
         Raises:
-            ValueError: if more than half of all pairs are equal, and no bandwidth is given.
+            ValueError: if more than half of all pairs are equal, and the bandwidth is a median.
         """
-        if self.bandwidth is None and not losses.median_bandwidth(jnp.asarray(target[:1_000])) > 0:
+        median = self.bandwidth is None or self.bandwidth is pooled_median
+        if median and not losses.median_bandwidth(jnp.asarray(target[:1_000])) > 0:
             raise ValueError(
                 "more than half of the target's pairs of rows are equal; give a bandwidth that is no median."
             )

@@ -178,6 +178,10 @@ def test_sums_over_pairs_are_precise_whatever_the_rows(name):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_one_row_has_no_median():
+def test_one_row_has_no_median(unchecked):
+    assert losses.median_bandwidth(jnp.array([[1.0], [1.0], [1.0], [2.0]])) == 0.5
+    assert losses.median_bandwidth(jnp.array([[1.0], [1.0], [1.0], [1.0], [2.0]])) == 0  # most pairs are equal
+    with pytest.raises(ValueError, match=r"give \[n, d\] and \[m, d\]"):
+        losses.median_bandwidth(jnp.ones(3))
     with pytest.raises(ValueError, match="no pair"):
         losses.median_bandwidth(jnp.ones((1, 2)))

@@ -120,10 +120,11 @@ def test_fields_without_a_meaning_are_told(fields, told):
         methods.MMDMap(**fields).sized(*SPECS)
 
 
-def test_a_target_whose_rows_are_mostly_equal_wants_a_bandwidth():
+@pytest.mark.parametrize("median", [None, methods.pooled_median])
+def test_a_target_whose_rows_are_mostly_equal_wants_a_bandwidth(median):
     equal = np.repeat(np.float32([[0, 0, 0], [1, 1, 1]]), [9, 1], 0)
     with pytest.raises(ValueError, match="give a bandwidth"):
-        methods.MMDMap().check(SOURCE, equal)
+        methods.MMDMap(bandwidth=median).check(SOURCE, equal)
     methods.MMDMap(bandwidth=1.0).check(SOURCE, equal)
     methods.MMDMap().check(SOURCE, np.asarray(TARGET))
 
