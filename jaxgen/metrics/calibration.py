@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgen.metrics.probabilities import checked_probabilities
+
 __all__ = ["calibration_error"]
 
 
@@ -18,13 +20,15 @@ def calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int 
         The mean over rows of the distance of their bin's mean confidence and accuracy, between 0 and 1.
 
     Raises:
-        ValueError: if there are no rows, or not as many labels.
+        ValueError: if there are no rows, not as many labels, no bins, or the rows are no probabilities.
 
     References:
         Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks (2017), equation 3.
     """
-    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; make it 1 at least.")
+    probabilities, labels = checked_probabilities("calibration_error", probabilities, least=1), np.asarray(labels)
+    if labels.shape != probabilities.shape[:1]:
         raise ValueError(f"probabilities are {probabilities.shape} and labels {labels.shape}; give [n, k] and [n].")
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.minimum((confidence * bins).astype(int), bins - 1)

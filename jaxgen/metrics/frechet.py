@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxgen.metrics.probabilities import checked_probabilities
+
 __all__ = ["Score", "frechet_distance", "inception_score"]
 
 
@@ -68,18 +70,14 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> Score:
         and their standard deviation.
 
     Raises:
-        ValueError: if there are fewer rows than splits, or the rows are no probabilities.
+        ValueError: if there are no splits, fewer rows than splits, or the rows are no probabilities.
 
     References:
         Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, Improved techniques for training GANs (2016).
     """
-    probabilities = np.asarray(probabilities, np.float64)
-    fits = probabilities.ndim == 2 and len(probabilities) >= splits >= 1 and probabilities.min() >= 0
-    if not fits or not np.abs(probabilities.sum(-1) - 1).max() <= 1e-3:
-        raise ValueError(
-            f"inception_score got probabilities of shape {probabilities.shape} for {splits} splits; give rows that sum "
-            "to 1, as many as there are splits at least."
-        )
+    if splits < 1:
+        raise ValueError(f"splits is {splits}; make it 1 at least.")
+    probabilities = checked_probabilities("inception_score", probabilities, least=splits)
     size = len(probabilities) // splits
     parts = probabilities[: size * splits].reshape(splits, size, -1)
     marginal = parts.mean(1, keepdims=True)

@@ -23,5 +23,11 @@ def test_who_is_right_as_often_as_he_says_has_none():
 
 
 def test_shapes_that_do_not_belong_together_are_refused():
-    with pytest.raises(ValueError, match="give"):
-        metrics.calibration_error(np.ones((3, 2)), np.zeros(2, int))
+    right, labels = np.full((3, 2), 0.5), np.zeros(3, int)
+    with pytest.raises(ValueError, match=r"labels \(2,\); give"):
+        metrics.calibration_error(right, labels[:2])
+    for wrong in (np.log(right), np.full((3, 2), np.nan), np.ones((3, 2)), np.ones(3), right[:0]):
+        with pytest.raises(ValueError, match=r"calibration_error got .* give rows that sum to 1"):
+            metrics.calibration_error(wrong, labels[: len(wrong)])
+    with pytest.raises(ValueError, match="bins is 0"):
+        metrics.calibration_error(right, labels, bins=0)

@@ -50,6 +50,8 @@ def test_what_is_no_feature_is_told():
         metrics.frechet_distance(np.zeros((3, 2)), np.zeros((3, 4)))
     with pytest.raises(ValueError, match="two rows of each"):
         metrics.frechet_distance(np.zeros((1, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="splits is 0"):
+        metrics.inception_score(np.full((20, 2), 0.5), splits=0)
     for wrong in (np.zeros((20, 3)), np.full((20, 3), np.nan), np.full(10, 0.1), np.full((20, 3, 4), 0.25)):
         with pytest.raises(ValueError, match="give rows that sum to 1"):
             metrics.inception_score(wrong)
