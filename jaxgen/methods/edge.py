@@ -49,7 +49,7 @@ def latent_outliers(
 
     Raises:
         TypeError: if the flow has no hash, as where its network was given a list.
-        ValueError: if so many attempts did not find n rows below the density.
+        ValueError: if so many attempts did not find n rows that are finite, and below the density where one is given.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), sections 3.1 and 3.3; the bound on the density is not in it.
@@ -62,10 +62,10 @@ def latent_outliers(
         found.append(np.asarray(x)[np.asarray(kept)])
         if sum(map(len, found)) >= n:
             return jnp.asarray(np.concatenate(found)[:n])
-    raise ValueError(
-        f"{attempts} times {n} draws gave {sum(map(len, found))} rows below the log-density {below}; raise the bound, "
-        "or draw further out."
-    )
+    told = f"{attempts} times {n} draws gave {sum(map(len, found))} rows"
+    if below is None:
+        raise ValueError(f"{told} that are finite, as the flow's inverse overflows far out; draw nearer.")
+    raise ValueError(f"{told} below the log-density {below}; raise the bound, or draw further out.")
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "n", "radii"))

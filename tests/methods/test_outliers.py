@@ -64,6 +64,9 @@ def test_likely_rows_are_rejected():
     assert jnp.linalg.norm(drawn, axis=1).min() >= 3
     with pytest.raises(ValueError, match=r"2 times 50 draws gave 0 rows"):
         methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, attempts=2)
+    nowhere = lambda key, n, dimensions: jnp.full(n, jnp.inf)
+    with pytest.raises(ValueError, match=r"2 times 50 draws gave 0 rows that are finite, .*; draw nearer"):
+        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=nowhere, attempts=2)
 
 
 def test_a_network_without_a_hash_is_refused_at_once(unchecked):
