@@ -86,10 +86,16 @@ class EVL:
 
         Raises:
             TypeError: if the data are not one table of floating-point rows, or of pairs of an input and such a row.
-            ValueError: if a dense network cannot make rows of this shape, the networks make others, or a pool is to be
-                shared by targets of different inputs.
+            ValueError: if a dense network cannot make rows of this shape, the networks make others, a pool is to be
+                shared by targets of different inputs, or a number is out of range.
         """
         given, shape = parted_specs("EVL", rows)
+        # An input alone, without noise, is something to make guesses of.
+        if self.latent_dim + given < 1 or not self.power > 0 or self.bandwidth < 0 or self.oversampling < 1:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim}, power {self.power}, bandwidth {self.bandwidth} and oversampling "
+                f"{self.oversampling}; make them 1 at least, positive, 0 at least and 1 at least."
+            )
         if given and isinstance(self.scheme, Pool):
             raise ValueError("a pool cannot be shared by targets of different inputs; give scheme=Own(...).")
         if self.generator is None and len(shape) != 1:

@@ -89,11 +89,16 @@ class RelativisticGAN:
 
         Raises:
             TypeError: if the data are not one table of floating-point rows.
-            ValueError: if a dense network cannot make rows of this shape, or the networks do not fit them.
+            ValueError: if a dense network cannot make rows of this shape, the networks do not fit them, or a number is
+                out of range.
         """
         if len(rows) != 1 or not hasattr(rows[0], "shape") or not jnp.issubdtype(rows[0].dtype, jnp.floating):
             raise TypeError(
                 f"RelativisticGAN learns one table of floating-point rows and got {rows}; give data.Arrays(x), for one."
+            )
+        if self.latent_dim < 1 or self.unroll < 0:
+            raise ValueError(
+                f"latent_dim is {self.latent_dim} and unroll {self.unroll}; make them 1 and 0 at the least."
             )
         shape = rows[0].shape
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):

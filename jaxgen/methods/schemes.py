@@ -23,6 +23,9 @@ class Own:
     guesses: int = 128
     chunk: int | None = None
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def __call__(
         self,
         generate: losses.Generate,
@@ -51,6 +54,9 @@ class Pool:
     guesses: int = 512
     chunk: int | None = None
 
+    def __post_init__(self) -> None:
+        _check(self)
+
     def __call__(
         self,
         generate: losses.Generate,
@@ -64,3 +70,8 @@ class Pool:
         if self.chunk is None:
             return losses.extreme_value(x, *generate(noise), power=power)
         return losses.extreme_value_pool(generate, noise, x, chunk=self.chunk, power=power)
+
+
+def _check(scheme: Own | Pool) -> None:
+    if scheme.guesses < 1 or (scheme.chunk is not None and scheme.chunk < 1):
+        raise ValueError(f"guesses is {scheme.guesses} and chunk {scheme.chunk}; make both 1 at least, or chunk None.")

@@ -146,6 +146,15 @@ def test_networks_that_do_not_fit_are_told():
         methods.EVL(Normed()).sized(ROW)
     with pytest.raises(ValueError, match=r"the head makes .* it must make one"):
         methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
+    for wrong in ({"latent_dim": 0}, {"power": 0.0}, {"bandwidth": -1.0}, {"oversampling": 0}):
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(ValueError, match=f"{name} (is )?{value}.*; make them"):
+            methods.EVL(**wrong).sized(ROW)
+    for scheme in (methods.Own, methods.Pool):
+        with pytest.raises(ValueError, match="guesses is 0 and chunk None; make both 1 at least"):
+            scheme(0)
+        with pytest.raises(ValueError, match="chunk 0; make both 1 at least"):
+            scheme(8, chunk=0)
     with pytest.raises(ValueError, match="give head="):
         methods.EVL(nets.MLP((3,))).sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 

@@ -101,6 +101,9 @@ def test_networks_that_do_not_fit_are_told():
         methods.RelativisticGAN().init(jax.random.key(0), X)
     with pytest.raises(TypeError, match="one table of floating-point rows"):
         gan().sized(ROW, ROW)
+    for wrong in ({"latent_dim": 0}, {"unroll": -1}):
+        with pytest.raises(ValueError, match="make them 1 and 0 at the least"):
+            gan(**wrong).sized(ROW)
     with pytest.raises(ValueError, match="give both networks"):
         methods.RelativisticGAN().sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 
