@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 
-from jaxgen.data.tables import Dataset
+from jaxgen.data.tables import Dataset, check_dataset
 from jaxgen.parallel import Layout
 from jaxgen.types import Method
 
@@ -43,9 +43,9 @@ class Config:
                 raise ValueError(f"{name} is {value!r}; make it a whole number of at least 1.")
             object.__setattr__(self, name, int(value))
         if self.steps % self.every:
-            down = max(self.steps // self.every, 1) * self.every
-            raise ValueError(f"steps ({self.steps}) is no multiple of every ({self.every}); use steps={down}, for one.")
-        if not hasattr(self.data, "tables"):
-            raise TypeError(f"data is {type(self.data).__name__}, which has no tables; wrap arrays as data.Arrays(x).")
+            down = self.steps // self.every * self.every
+            other = f"steps={down}" if down else f"every={self.steps}"
+            raise ValueError(f"steps ({self.steps}) is no multiple of every ({self.every}); use {other}, for one.")
+        check_dataset("data", self.data)
         if not hasattr(self.method, "step") or isinstance(self.method, type):
             raise TypeError(f"method is {self.method!r}, which is no method; give one such as methods.EVL().")

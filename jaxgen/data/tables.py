@@ -11,7 +11,7 @@ import numpy as np
 from jaxgen.data.batches import fractions
 from jaxgen.types import PyTree
 
-__all__ = ["Arrays", "Dataset", "Table", "Together", "checked", "fingerprint", "row_specs"]
+__all__ = ["Arrays", "Dataset", "Table", "Together", "check_dataset", "checked", "fingerprint", "row_specs"]
 
 _KINDS = "fiub"  # floating point, integers, unsigned integers, booleans
 
@@ -55,6 +55,10 @@ class Together:
 
     datasets: tuple[Dataset, ...]
 
+    def __post_init__(self) -> None:
+        for number, dataset in enumerate(self.datasets):
+            check_dataset(f"dataset {number}", dataset)
+
     def tables(self) -> tuple[PyTree, ...]:
         """Return all of their tables; raises as theirs do."""
         return tuple(table for dataset in self.datasets for table in dataset.tables())
@@ -96,6 +100,22 @@ class Table:
         raise ValueError(
             f"{path} ends in {path.suffix!r}; give an .npz or .csv file, or your arrays as data.Arrays(x)."
         )
+
+
+def check_dataset(where: str, dataset: Any) -> None:
+    """Check that this is something with tables.
+
+    Args:
+        where: what it is called.
+        dataset: what was given.
+
+    Raises:
+        TypeError: if it has none, or is a class.
+    """
+    if isinstance(dataset, type):
+        raise TypeError(f"{where} is the class {dataset.__name__}; call it, as {dataset.__name__}().")
+    if not hasattr(dataset, "tables"):
+        raise TypeError(f"{where} is {type(dataset).__name__}, which has no tables; wrap arrays as data.Arrays(x).")
 
 
 def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
