@@ -13,7 +13,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained, adversarial_adam
 from jaxgen.loop import iterate
-from jaxgen.methods.parts import applied, filled
+from jaxgen.methods.parts import applied, check_judge, check_table, filled
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["Contrast", "Contrasted", "dealt", "default_networks"]
@@ -106,11 +106,7 @@ class Contrast(abc.ABC):
             TypeError: if the data are not one table of floating-point rows.
             ValueError: if there are no default networks for such rows, or the networks do not fit them.
         """
-        name = type(self).__name__
-        if len(rows) != 1 or not hasattr(rows[0], "shape") or not jnp.issubdtype(rows[0].dtype, jnp.floating):
-            raise TypeError(
-                f"{name} learns one table of floating-point rows and got {rows}; give data.Arrays(x), for one."
-            )
+        check_table(self, rows)
         shape = rows[0].shape
         if self.n_critic < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(f"n_critic is {self.n_critic} and latent_dim {self.latent_dim}; make both 1 at least.")
@@ -123,9 +119,7 @@ class Contrast(abc.ABC):
             raise ValueError(
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; give it the data's shape."
             )
-        judged = nets.output_shape(critic, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
-        if judged != (2, 1):
-            raise ValueError(f"the critic gives {judged[1:]} numbers for a row; it must give one, the energy.")
+        check_judge("critic", critic, jax.ShapeDtypeStruct((2, *shape), jnp.float32), gives="energy")
         return dataclasses.replace(self, critic=critic, generator=generator, latent_dim=latent_dim)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> Contrasted:

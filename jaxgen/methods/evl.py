@@ -13,7 +13,7 @@ from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.loop import keys
 from jaxgen.methods.conditioning import beside, check_given, parted, parted_specs
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import check_judge, filled
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -107,14 +107,14 @@ class EVL:
                 f"the generator's weight sees {self.generator.given} columns of an input and the data have {given}; "
                 f"give WeightedGenerator(..., given={given})."
             )
-        filled = dataclasses.replace(self, given=given)
+        method = dataclasses.replace(self, given=given)
         if self.generator is None:
             generator = MLP((256,) * 5 + shape)
             if self.head is None:
                 generator = WeightedGenerator(generator, MLP((64, 64, 1)), given)
-            filled = dataclasses.replace(filled, generator=generator)
+            method = dataclasses.replace(method, generator=generator)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim + given), jnp.float32)
-        makes = output_shape(filled._generator, noise)
+        makes = output_shape(method._generator, noise)
         if self.head is None and len(shape) != 1:
             raise ValueError(f"rows are {shape}, to which no logit can be appended; give head=, or flatten them.")
         wanted = (2, *shape) if self.head else (2, shape[0] + 1)
@@ -123,11 +123,9 @@ class EVL:
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the "
                 "data's shape where there is a head, and one number longer, the logit, where there is none."
             )
-        if self.head and output_shape(self.head, noise) != (2, 1):
-            raise ValueError(
-                f"the head makes {output_shape(self.head, noise)[1:]} numbers for a guess; it must make one, the logit."
-            )
-        return filled
+        if self.head:
+            check_judge("head", self.head, noise, gives="logit")
+        return method
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
         """Return freshly drawn networks."""

@@ -12,7 +12,7 @@ import optax
 from jaxgen import losses, parallel
 from jaxgen.descent import Descent, Schedule, Trained, torch_rmsprop
 from jaxgen.loop import iterate
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import check_judge, check_table, filled
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -92,10 +92,7 @@ class RelativisticGAN:
             ValueError: if a dense network cannot make rows of this shape, the networks do not fit them, or a number is
                 out of range.
         """
-        if len(rows) != 1 or not hasattr(rows[0], "shape") or not jnp.issubdtype(rows[0].dtype, jnp.floating):
-            raise TypeError(
-                f"RelativisticGAN learns one table of floating-point rows and got {rows}; give data.Arrays(x), for one."
-            )
+        check_table(self, rows)
         if self.latent_dim < 1 or self.unroll < 0:
             raise ValueError(
                 f"latent_dim is {self.latent_dim} and unroll {self.unroll}; make them 1 and 0 at the least."
@@ -110,9 +107,8 @@ class RelativisticGAN:
             raise ValueError(
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; give it the data's shape."
             )
-        judged = output_shape(discriminator, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
-        if judged != (2, 1):
-            raise ValueError(f"the discriminator gives {judged[1:]} numbers for a row; it must give one, the score.")
+        pair = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+        check_judge("discriminator", discriminator, pair, gives="score")
         return dataclasses.replace(self, generator=generator, discriminator=discriminator)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> Adversaries:

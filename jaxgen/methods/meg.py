@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxgen import losses, samplers
 from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
 from jaxgen.methods.latent_chain import LatentChain
-from jaxgen.methods.parts import filled
-from jaxgen.nets import output_shape
+from jaxgen.methods.parts import check_judge, filled
 from jaxgen.samplers.latent import LogDensity
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -71,8 +70,7 @@ class MEG(Contrast):
         shape, latent_dim = rows[0].shape, filled(sized, sized.latent_dim)
         statistic = self.statistic or default_networks(shape, latent_dim).statistic
         pair = [jax.ShapeDtypeStruct((2, *part), jnp.float32) for part in (shape, (latent_dim,))]
-        if (judged := output_shape(statistic, *pair)) != (2, 1):
-            raise ValueError(f"the statistic gives {judged[1:]} numbers for a pair; it must give one.")
+        check_judge("statistic", statistic, *pair, gives="statistic of a row and its noise")
         return dataclasses.replace(sized, statistic=statistic)
 
     def generator_loss(self, key: Key[Array, ""], params: Params, variables: PyTree, critic: Params, rows: int) -> Loss:

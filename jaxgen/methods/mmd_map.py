@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import losses
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.parts import filled
+from jaxgen.methods.parts import filled, floating
 from jaxgen.nets import MLP, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -98,8 +98,7 @@ class MMDMap:
             TypeError: if the data are not two tables of floating-point vectors.
             ValueError: if a field has no meaning, or the network does not fit the tables.
         """
-        vector = lambda row: hasattr(row, "shape") and len(row.shape) == 1 and jnp.issubdtype(row.dtype, jnp.floating)
-        if len(rows) != 2 or not all(map(vector, rows)):
+        if len(rows) != 2 or not floating(*rows) or not all(len(row.shape) == 1 for row in rows):
             raise TypeError(
                 f"MMDMap learns from two tables of floating-point vectors and got {rows}; give data.Together((source, "
                 "target))."

@@ -14,7 +14,7 @@ from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
-from jaxgen.methods.parts import applied, check_range, filled
+from jaxgen.methods.parts import applied, check_range, filled, floating
 from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -94,8 +94,7 @@ class NegativeSamplingVAE:
             ValueError: if there are no default networks for such rows, or the networks do not fit them.
         """
         wanted = 1 + (self.negatives.tables if self.negatives else 0)
-        alike = len({getattr(row, "shape", None) for row in rows}) == 1 and hasattr(rows[0], "shape")
-        if len(rows) != wanted or not alike or not all(jnp.issubdtype(row.dtype, jnp.floating) for row in rows):
+        if len(rows) != wanted or not floating(*rows) or len({row.shape for row in rows}) != 1:
             raise TypeError(
                 f"with negatives {self.negatives} it learns {wanted} tables of floating-point rows of one shape, and "
                 f"got {rows}; give data.Arrays(x) or data.Together((images, others)), for example."

@@ -10,8 +10,7 @@ import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.methods.classifier import default_classifier
-from jaxgen.methods.parts import filled, floating
-from jaxgen.nets import output_shape
+from jaxgen.methods.parts import check_judge, filled, floating
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["OutlierDiscriminator"]
@@ -53,9 +52,8 @@ class OutlierDiscriminator:
                 f"{rows}; give data.Together((inliers, outliers))."
             )
         network = self.network or default_classifier(rows[0].shape, 1)
-        made = output_shape(network, jax.ShapeDtypeStruct((2, *rows[0].shape), rows[0].dtype))
-        if made != (2, 1):
-            raise ValueError(f"the network makes rows of shape {made[1:]}; it must make one logit, (1,).")
+        pair = jax.ShapeDtypeStruct((2, *rows[0].shape), rows[0].dtype)
+        check_judge("network", network, pair, gives="logit")
         return dataclasses.replace(self, network=network)
 
     def init(self, key: Key[Array, ""], inliers: Array, outliers: Array) -> Trained:

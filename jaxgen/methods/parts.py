@@ -1,4 +1,4 @@
-"""What methods share: parts that `sized` fills in, what is asked of rows and labels, and networks with statistics."""
+"""What methods share: parts that `sized` fills in, what is asked of rows and judges, and networks with statistics."""
 
 from typing import Any, TypeVar
 
@@ -8,9 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import fractions
+from jaxgen.nets import output_shape
 from jaxgen.types import Array, Params, PyTree
 
-__all__ = ["applied", "check_hashable", "check_labels", "check_range", "filled", "floating", "is_label"]
+__all__ = [
+    "applied",
+    "check_hashable",
+    "check_judge",
+    "check_labels",
+    "check_range",
+    "check_table",
+    "filled",
+    "floating",
+    "is_label",
+]
 
 Part = TypeVar("Part")
 
@@ -29,6 +40,35 @@ def filled(method: object, part: Part | None) -> Part:
 def floating(*rows: Any) -> bool:
     """Tell whether each of these is an array's row of floating-point numbers."""
     return all(hasattr(row, "shape") and jnp.issubdtype(row.dtype, jnp.floating) for row in rows)
+
+
+def check_table(method: object, rows: tuple[PyTree, ...]) -> None:
+    """Check that a method is given one table of floating-point rows.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if len(rows) != 1 or not floating(*rows):
+        raise TypeError(
+            f"{type(method).__name__} learns one table of floating-point rows and got {rows}; give data.Arrays(x), for "
+            "one."
+        )
+
+
+def check_judge(called: str, network: nn.Module, *rows: jax.ShapeDtypeStruct, gives: str) -> None:
+    """Check that a network makes one number of each row.
+
+    Args:
+        called: what the network is called.
+        network: a Linen module.
+        *rows: shape and dtype of two of what it sees.
+        gives: what the number is called.
+
+    Raises:
+        ValueError: if it does not, or has more than parameters.
+    """
+    if (judged := output_shape(network, *rows)) != (2, 1):
+        raise ValueError(f"the {called} gives {judged[1:]} numbers for a row; it must give one, the {gives}.")
 
 
 def is_label(row: Any) -> bool:

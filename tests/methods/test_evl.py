@@ -144,7 +144,7 @@ def test_networks_that_do_not_fit_are_told():
 
     with pytest.raises(ValueError, match=r"has \['batch_stats'\]; leave BatchNorm out"):
         methods.EVL(Normed()).sized(ROW)
-    with pytest.raises(ValueError, match=r"the head makes .* it must make one"):
+    with pytest.raises(ValueError, match=r"the head gives .* it must give one, the logit"):
         methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
     for wrong in ({"latent_dim": 0}, {"power": 0.0}, {"bandwidth": -1.0}, {"oversampling": 0}):
         name, value = next(iter(wrong.items()))

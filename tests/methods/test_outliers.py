@@ -154,5 +154,5 @@ def test_tables_that_do_not_belong_together_are_refused():
         methods.Classifier(classes=2, unsure=1.0).sized((two, label))
     with pytest.raises(TypeError, match="one shape"):
         methods.Classifier(classes=2, unsure=1.0).sized((two, label), three)
-    with pytest.raises(ValueError, match="one logit"):
+    with pytest.raises(ValueError, match="must give one, the logit"):
         methods.OutlierDiscriminator(nets.MLP((2,))).sized(two, two)
