@@ -8,13 +8,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.kernels import product
-from jaxgen.types import Array, Float
+from jaxgen.types import Array, Float, Key
 
-__all__ = ["Solver", "frank_wolfe", "project", "projected_gradient", "vertices"]
+__all__ = ["Solver", "frank_wolfe", "project", "projected_gradient", "vertices", "weights"]
 
 
 # From targets [n, d] and atoms [k, d], with `steps` and `start` by name, to weights [n, k].
 Solver = Callable[..., Array]
+
+
+def weights(key: Key[Array, ""], n: int, *, count: int, concentration: float) -> Float[Array, "n k"]:
+    """Draw weights of mixtures, by a symmetric Dirichlet law.
+
+    Args:
+        key: of the draws.
+        n: how many.
+        count: k, of what is mixed.
+        concentration: > 0; 1 is uniform, less is nearer to the corners.
+
+    Returns:
+        `[n, k]`, not negative, rows of sum 1.
+    """
+    return jax.random.dirichlet(key, jnp.full(count, concentration), (n,))
 
 
 def vertices(k: int) -> Float[Array, "k d"]:

@@ -150,3 +150,11 @@ def test_what_does_not_fit_is_told(solver):
         solver(jnp.ones((2, 3)), jnp.ones((4, 2)), steps=1)
     with pytest.raises(ValueError, match="steps is 0"):
         solver(jnp.ones((2, 3)), jnp.ones((4, 3)), steps=0)
+
+
+def test_weights_follow_a_dirichlet_law():
+    drawn = np.asarray(simplex.weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
+    np.testing.assert_allclose(drawn.sum(1), 1, rtol=1e-5)
+    # Each has a beta law: of mean 1 / 3 and of variance 2 / 9 over 1 + 3 / 2.
+    np.testing.assert_allclose(drawn.mean(0), 1 / 3, atol=0.01)
+    np.testing.assert_allclose(drawn.var(0), 2 / 9 / 2.5, rtol=0.05)

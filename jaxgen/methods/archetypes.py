@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen import parallel
+from jaxgen import parallel, simplex
 from jaxgen.kernels import product, squared_distances
 from jaxgen.methods.parts import floating
 from jaxgen.simplex import Solver, frank_wolfe
@@ -153,7 +153,7 @@ class Archetypes:
         Returns:
             Draws `[n, d]`.
         """
-        weights = jax.random.dirichlet(key, jnp.full(self.count, self.concentration), (n,))
+        weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return product(weights, state.archetypes)
 
     def scores(self, state: Hull, x: Float[Array, "n d"]) -> dict[str, Array]:

@@ -145,7 +145,7 @@ class DeepArchetypes:
 
     def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
         """Draw mixtures of the archetypes, whose weights have a Dirichlet law, `[n, ...]`."""
-        weights = jax.random.dirichlet(key, jnp.full(self.count, self.concentration), (n,))
+        weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return self.flow.on_levels(self.mixture(state, weights))
 
     def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:

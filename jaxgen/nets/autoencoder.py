@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxgen.nets.convolution import convolve
 from jaxgen.nets.initialisers import Initialiser, broad, glorot
-from jaxgen.nets.transposed import TransposedConv
+from jaxgen.nets.transposed import TransposedConv, sides_of
 from jaxgen.types import Array, Float
 
 __all__ = ["Affine", "Autoencoder", "ConvDecoder", "ConvEncoder", "DoublingDecoder", "autoencoder"]
@@ -84,9 +84,7 @@ class ConvDecoder(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
         """Map rows `[..., k]` to `[..., *shape]`: log-odds, or what a sigmoid makes means of."""
-        sides = [tuple(self.shape[:2])]
-        for _, _, stride in reversed(self.layers):
-            sides.insert(0, tuple(-(-side // stride) for side in sides[0]))
+        sides = sides_of(self.shape, [stride for _, _, stride in self.layers])
         x = nn.Dense(sides[0][0] * sides[0][1] * self.width, kernel_init=glorot)(z)
         x = x.reshape(*z.shape[:-1], *sides[0], self.width)
         for (features, size, stride), side in zip(self.layers, sides[1:], strict=True):

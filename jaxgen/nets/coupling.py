@@ -5,12 +5,11 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxgen.nets.invertible import Moved
 from jaxgen.nets.subnets import ConvSubnet, DenseSubnet
 from jaxgen.types import Array, Float
 
 __all__ = ["AdditiveCoupling", "AffineCoupling"]
-
-Moved = tuple[Float[Array, "..."], Float[Array, "..."]]
 
 
 class AdditiveCoupling(nn.Module):

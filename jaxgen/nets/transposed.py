@@ -10,7 +10,7 @@ from jaxgen.nets.convolution import convolve
 from jaxgen.nets.initialisers import Initialiser, about_one, normal, uniform, uniform_bias
 from jaxgen.types import Array, Float
 
-__all__ = ["BatchNorm", "TransposedConv", "TransposedGenerator"]
+__all__ = ["BatchNorm", "TransposedConv", "TransposedGenerator", "sides_of"]
 
 
 class BatchNorm(nn.Module):
@@ -98,9 +98,7 @@ class TransposedGenerator(nn.Module):
         """Map rows `[..., k]` to images `[..., *shape]`."""
         if len(self.widths) != len(self.layers):
             raise ValueError(f"{len(self.layers)} convolutions need as many widths and got {len(self.widths)}.")
-        sides = [tuple(self.shape[:2])]
-        for _, stride in reversed(self.layers):
-            sides.insert(0, tuple(-(-side // stride) for side in sides[0]))
+        sides = sides_of(self.shape, [stride for _, stride in self.layers])
         pixels = sides[0][0] * sides[0][1] * self.widths[0]
         x = nn.Dense(pixels, kernel_init=uniform, bias_init=uniform_bias(z.shape[-1]))(z)
         x = x.reshape(*z.shape[:-1], *sides[0], self.widths[0])
@@ -110,3 +108,19 @@ class TransposedGenerator(nn.Module):
                 x = jax.nn.relu(BatchNorm(self.scale)(x))
             x = TransposedConv(width, size, stride, side, self.kernel)(x)
         return jnp.tanh(x)
+
+
+def sides_of(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return height and width before each of several transposed convolutions, and after the last.
+
+    Args:
+        shape: of the images that they end in, `(height, width, ...)`.
+        strides: of each.
+
+    Returns:
+        One pair more than there are strides.
+    """
+    sides = [tuple(shape[:2])]
+    for stride in reversed(strides):
+        sides.insert(0, tuple(-(-side // stride) for side in sides[0]))
+    return sides
