@@ -20,6 +20,11 @@ class Warming(NamedTuple):
     log_step_size: Float[Array, ""]  # the next step's
     log_average: Float[Array, ""]  # the one to keep
 
+    @property
+    def position(self) -> PyTree:
+        """Return where the process stands."""
+        return self.inner.position
+
 
 @dataclasses.dataclass(frozen=True)
 class Adapted:
@@ -78,7 +83,17 @@ class Adapted:
         return Warming(inner, steps, excess, log_step_size, log_average), info
 
     def frozen(self, state: Warming) -> Process:
-        """Return the process with the step size that was found; `state.inner` is where it goes on."""
+        """Return the process with the step size that was found; `state.inner` is where it goes on.
+
+        Raises:
+            ValueError: if there are several step sizes, as many chains found that adapted apart; under `jax.vmap` each
+                of them has one.
+        """
+        if state.log_average.ndim:
+            raise ValueError(
+                f"there are step sizes of shape {state.log_average.shape} and a process has one; call frozen for each "
+                "chain under jax.vmap, or adapt all together as Adapted(Chains(...))."
+            )
         return self.process(jnp.exp(state.log_average))
 
     @property

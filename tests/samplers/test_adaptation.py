@@ -65,6 +65,18 @@ def test_adapted_chains_inside_chains():
     np.testing.assert_allclose(found, found.mean(), atol=0.5)
 
 
+def test_chains_that_adapt_apart_draw_and_are_frozen_apart():
+    adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=1.0)
+    chains = samplers.Chains(adapted)
+    states, positions, _ = chains.draw(jax.random.key(0), chains.init(jnp.zeros((3, 4))), 5)
+    assert positions.shape == (3, 5, 4)
+    np.testing.assert_array_equal(positions[:, -1], states.position)
+    with pytest.raises(ValueError, match=r"step sizes of shape \(3,\) .* under jax.vmap"):
+        adapted.frozen(states)
+    each = jax.vmap(lambda key, state: adapted.frozen(state).step(key, state.inner)[0])
+    assert each(jax.random.split(jax.random.key(1), 3), states).position.shape == (3, 4)
+
+
 def test_proposals_that_are_never_finite_shrink_the_step():
     density = lambda x: jnp.sum(jnp.where(jnp.abs(x) > 1e-2, jnp.nan, 0 * x))
     adapted = samplers.Adapted(lambda size: samplers.MALA(density, size), 1.0)
