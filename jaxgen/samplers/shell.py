@@ -142,7 +142,7 @@ def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
     """Return mean and root of the covariance of rows.
 
     Args:
-        x: rows `[n, d]`, n > 1.
+        x: rows `[n, d]`, n > 1, in any precision; whole numbers are taken as single precision.
         ridge: added to every variance as a share of their mean, so that rows in a plane, or fewer than dimensions, have
             a root too; in single precision 1e-4 is enough, and less may not be.
 
@@ -152,6 +152,7 @@ def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
     Raises:
         ValueError: if there are fewer than two rows.
     """
+    x = jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
     if len(x) < 2:
         raise ValueError(f"{len(x)} rows have no covariance; give 2 at the least.")
     mean = jnp.mean(x, 0)

@@ -72,6 +72,13 @@ def test_rows_in_a_plane_or_fewer_than_dimensions_are_whitened_too(rows, rank, d
     assert np.isfinite(samplers.whitening(x).root).all()
 
 
+def test_rows_of_any_dtype_are_whitened(unchecked):
+    x = np.random.default_rng(0).integers(9, size=(50, 3))
+    wanted = samplers.whitening(jnp.float32(x))
+    for rows in (x, x.astype(np.float64), x.astype(np.uint8)):
+        jax.tree.map(np.testing.assert_array_equal, samplers.whitening(rows), wanted)
+
+
 def test_bad_numbers_are_refused():
     key = jax.random.key(0)
     with pytest.raises(ValueError, match="radii of shape"):
