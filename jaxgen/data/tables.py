@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import pathlib
+import zipfile
+import zlib
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -84,22 +86,29 @@ class Table:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it cannot be read as numbers.
+            ValueError: if it is damaged, or cannot be read as numbers.
         """
         path = pathlib.Path(self.path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}; give the path of an .npz or .csv file.")
         if path.suffix == ".npz":
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                name = self.name or (arrays.files[0] if len(arrays.files) == 1 else None)
-                if name not in arrays.files:
-                    raise ValueError(f"{path} holds {arrays.files}, not {self.name}; give `name` as one of them.")
-                return (arrays[name],)
+            return (self._read_npz(path),)
         if path.suffix == ".csv":
             return (_read_csv(path),)
         raise ValueError(
             f"{path} ends in {path.suffix!r}; give an .npz or .csv file, or your arrays as data.Arrays(x)."
         )
+
+    def _read_npz(self, path: pathlib.Path) -> np.ndarray:
+        try:
+            with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as arrays:
+                names = arrays.files
+                name = self.name or (names[0] if len(names) == 1 else None)
+                if name in names:
+                    return arrays[name]
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+            raise ValueError(f"{path} is no whole .npz file of numbers ({error}); write it anew.") from error
+        raise ValueError(f"{path} holds {names}, not {self.name}; give `name` as one of them.")
 
 
 def check_dataset(where: str, dataset: Any) -> None:

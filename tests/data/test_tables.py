@@ -74,6 +74,15 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "words.csv").write_text("a,b\n1,2\n3,four\n")
     (tmp_path / "hole.csv").write_text("1.0,,3.0\n4,5,6\n")
     (tmp_path / "table.parquet").write_text("")
+    whole = (tmp_path / "two.npz").read_bytes()
+    for name, content in {
+        "cut": whole[:-40],
+        "spoiled": whole.replace(whole[150:170], b"x" * 20),
+        "no": b"1,2",
+    }.items():
+        (tmp_path / f"{name}.npz").write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{name}.npz is no whole .npz file of numbers \(.*; write it anew"):
+            data.Table(str(tmp_path / f"{name}.npz"), "x").tables()
     with pytest.raises(FileNotFoundError, match="there is no file"):
         data.Table(str(tmp_path / "none.npz")).tables()
     with pytest.raises(ValueError, match=r"holds \['x', 'y'\]"):
