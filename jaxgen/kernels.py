@@ -50,7 +50,15 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
 
 
 def gaussian(squared: Array, *, bandwidth: Array | float) -> Array:
-    """Return the Gaussian kernel `exp(-squared / bandwidth)` of squared distances."""
+    """Return the Gaussian kernel `exp(-squared / bandwidth)` of squared distances.
+
+    Args:
+        squared: of any shape.
+        bandwidth: in the same unit, > 0; of a shape that broadcasts.
+
+    Returns:
+        Numbers between 0 and 1, of that shape.
+    """
     return jnp.exp(-squared / bandwidth)
 
 

@@ -170,7 +170,11 @@ class Layout:
     devices: int | None = None
 
     def local(self) -> Sequence[jax.Device]:
-        """Return this process's devices that are used."""
+        """Return this process's devices that are used.
+
+        Raises:
+            ValueError: if there are fewer than asked for, or several processes are to use some of theirs, or `sharded`.
+        """
         have = jax.local_devices()
         if self.devices is not None and not 1 <= self.devices <= len(have):
             raise ValueError(
@@ -182,7 +186,11 @@ class Layout:
         return chosen
 
     def total(self) -> int:
-        """Return the number of devices over all processes."""
+        """Return the number of devices over all processes.
+
+        Raises:
+            ValueError: as `local` does.
+        """
         return len(self.local()) * jax.process_count()
 
     def map_seeds(self, program: Program, *arguments: PyTree) -> PyTree:
@@ -190,7 +198,11 @@ class Layout:
         return (self.seeds or batched)(program, *arguments)
 
     def spread(self, program: Program) -> Program:
-        """Compile a program for all devices; it consumes its first argument."""
+        """Compile a program for all devices; it consumes its first argument.
+
+        Raises:
+            ValueError: as `local` does.
+        """
         return self.transform(program, self.local())
 
     def place(self, tree: PyTree) -> PyTree:

@@ -130,7 +130,11 @@ class Contrast(abc.ABC):
         return Contrasted(self._judging.init(critic), self._generating.init(params, variables))
 
     def step(self, key: Key[Array, ""], state: Contrasted, x: Float[Array, "b ..."]) -> tuple[Contrasted, Metrics]:
-        """Descend `n_critic` times with the critic, each time on its share of the rows, then with the generator."""
+        """Descend `n_critic` times with the critic, each time on its share of the rows, then with the generator.
+
+        Raises:
+            ValueError: if `n_critic` does not divide the rows on a device.
+        """
         key_critic, key_generator = jax.random.split(key)
         shares = dealt(x, self.n_critic)
         made = state.generator

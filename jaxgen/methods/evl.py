@@ -177,6 +177,9 @@ class EVL:
 
         Returns:
             Samples `[n, ...]` and their log-weights `[n]`.
+
+        Raises:
+            ValueError: if the model was made for inputs.
         """
         samples, log_weights = self.guess_given(key, state, jnp.zeros((1, 0)), n)
         return Guesses(samples[0], log_weights[0])
@@ -239,6 +242,9 @@ class EVL:
 
         Returns:
             Samples `[n, ...]` and their log-weights `[n]`.
+
+        Raises:
+            ValueError: if the model was made for inputs.
         """
         guesses = self.guess(key, state, n)
         bare = dataclasses.replace(self, bandwidth=0.0)  # the law is about the guesses that the training saw
@@ -288,6 +294,9 @@ class EVL:
 
         Returns:
             Draws `[n, ...]`.
+
+        Raises:
+            ValueError: if the model was made for inputs.
         """
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
@@ -304,6 +313,9 @@ class EVL:
 
         Returns:
             Draws `[b, n, ...]`.
+
+        Raises:
+            ValueError: if the inputs are of another width.
         """
         key_guess, key_pick = jax.random.split(key)
         samples, log_weights = self.guess_given(key_guess, state, given, max(self.oversampling * n, _FEWEST))

@@ -27,12 +27,29 @@ class Adversaries(NamedTuple):
 
 
 def every_layer(params: Params) -> PyTree:
-    """Unroll the whole discriminator."""
+    """Unroll the whole discriminator.
+
+    Args:
+        params: of the discriminator.
+
+    Returns:
+        True for each of its leaves.
+    """
     return jax.tree.map(lambda leaf: True, params)
 
 
 def last_layer(params: Params) -> PyTree:
-    """Unroll the last layer alone, which is what the extreme value paper's code does, for want of an argument."""
+    """Unroll the last layer alone, which is what the extreme value paper's code does, for want of an argument.
+
+    Args:
+        params: of a dense discriminator, `Dense_0` and so on.
+
+    Returns:
+        For each of its leaves whether it is of the last layer.
+
+    Raises:
+        ValueError: if there are other layers.
+    """
     names = list(params["params"])
     if not all(name.startswith("Dense_") for name in names):
         raise ValueError(

@@ -21,12 +21,27 @@ def shuffled_rows(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "
     """Shuffle the rows of noise, as the released code does, so that rows and noise are drawn apart.
 
     A shuffle leaves one row in place on average, and of one row it leaves all: give each device's update many.
+
+    Args:
+        key: of the shuffle.
+        z: noise `[n, k]`.
+
+    Returns:
+        The same numbers in another order, `[n, k]`.
     """
     return jax.random.permutation(key, z)
 
 
 def shuffled_columns(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Shuffle every dimension by itself, as algorithm 1 has it: the same law where dimensions are independent."""
+    """Shuffle every dimension by itself, as algorithm 1 has it: the same law where dimensions are independent.
+
+    Args:
+        key: of the shuffle.
+        z: noise `[n, k]`.
+
+    Returns:
+        The same numbers in another order, `[n, k]`.
+    """
     return jax.random.permutation(key, z, independent=True)
 
 

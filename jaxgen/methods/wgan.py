@@ -13,7 +13,16 @@ __all__ = ["WGANGP", "on_lines", "within_boxes"]
 
 
 def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-    """Draw a point on the line from each row to a sample: one weight for each row, as WGAN-GP does."""
+    """Draw a point on the line from each row to a sample: one weight for each row, as WGAN-GP does.
+
+    Args:
+        key: of the draws.
+        x: rows `[n, ...]`.
+        made: samples, of the same shape.
+
+    Returns:
+        Points, of the same shape.
+    """
     weight = jax.random.uniform(key, (x.shape[0], *(1,) * (x.ndim - 1)))
     return made + weight * (x - made)
 
@@ -22,6 +31,14 @@ def within_boxes(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Arra
     """Draw a point in the box between each row and a sample: one weight for each number.
 
     The baseline in the released code of the maximum entropy generators does so, and it is another method.
+
+    Args:
+        key: of the draws.
+        x: rows `[n, ...]`.
+        made: samples, of the same shape.
+
+    Returns:
+        Points, of the same shape.
     """
     return made + jax.random.uniform(key, x.shape) * (x - made)
 

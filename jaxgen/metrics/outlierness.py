@@ -51,16 +51,22 @@ def typicality(nats: ArrayLike, training: ArrayLike) -> np.ndarray:
 
     Args:
         nats: negative log-likelihoods, `[n]`, in any unit.
-        training: those of training or held out rows, in the same.
+        training: those of training or held out rows, `[m]`, in the same.
 
     Returns:
         Distance from the mean of `training`, `[n]`.
+
+    Raises:
+        ValueError: if they are no vectors, or `training` is empty.
 
     References:
         Nalisnick, Matsukawa, Teh and Lakshminarayanan, Detecting out-of-distribution inputs to deep generative models
         using typicality (2019), equation 5, for one row.
     """
-    return np.abs(np.asarray(nats, np.float64) - np.mean(np.asarray(training, np.float64)))
+    nats, training = np.asarray(nats, np.float64), np.asarray(training, np.float64)
+    if nats.ndim != 1 or training.ndim != 1 or not len(training):
+        raise ValueError(f"typicality got {nats.shape} and {training.shape}; give [n] and [m], m of 1 at least.")
+    return np.abs(nats - np.mean(training))
 
 
 def waic(nats: ArrayLike) -> np.ndarray:

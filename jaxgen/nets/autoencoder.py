@@ -109,7 +109,11 @@ class DoublingDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to `[..., *shape]`: log-odds, or what a sigmoid makes means of."""
+        """Map rows `[..., k]` to `[..., *shape]`: log-odds, or what a sigmoid makes means of.
+
+        Raises:
+            ValueError: if the images' sides do not halve as often as the pixels double.
+        """
         height, width = (side // 2 ** (len(self.widths) - 1) for side in self.shape[:2])
         if (height * 2 ** (len(self.widths) - 1), width * 2 ** (len(self.widths) - 1)) != tuple(self.shape[:2]):
             raise ValueError(f"images of {tuple(self.shape[:2])} do not halve {len(self.widths) - 1} times.")

@@ -27,11 +27,19 @@ class AdditiveCoupling(nn.Module):
     flip: bool = False
 
     def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows `[..., *row]` go, and 0, the logarithm of the volume's growth."""
+        """Return where rows `[..., *row]` go, and 0, the logarithm of the volume's growth.
+
+        Raises:
+            ValueError: if the last axis cannot be halved.
+        """
         return self._along(x, given, lambda moving, made: (moving + made, jnp.zeros(())))
 
     def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows came from, and 0."""
+        """Return where rows came from, and 0.
+
+        Raises:
+            ValueError: if the last axis cannot be halved.
+        """
         return self._along(z, given, lambda moving, made: (moving - made, jnp.zeros(())))
 
     @nn.compact
@@ -57,7 +65,11 @@ class AffineCoupling(nn.Module):
     clamp: float = 2.0
 
     def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows `[..., *row]` go, and the logarithm of the volume's growth, `[...]`."""
+        """Return where rows `[..., *row]` go, and the logarithm of the volume's growth, `[...]`.
+
+        Raises:
+            ValueError: if the last axis cannot be halved.
+        """
 
         def move(moving: Array, made: Array) -> Moved:
             log_scale, shift = self._scale_and_shift(made)
@@ -66,7 +78,11 @@ class AffineCoupling(nn.Module):
         return self._along(x, given, move)
 
     def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`."""
+        """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`.
+
+        Raises:
+            ValueError: if the last axis cannot be halved.
+        """
 
         def move(moving: Array, made: Array) -> Moved:
             log_scale, shift = self._scale_and_shift(made)

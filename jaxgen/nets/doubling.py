@@ -34,7 +34,11 @@ class ConvGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to images `[..., *shape]`."""
+        """Map rows `[..., k]` to images `[..., *shape]`.
+
+        Raises:
+            ValueError: if the images are larger than so many blocks make.
+        """
         (height, width, channels), side = self.shape, 2 ** len(self.widths)
         if max(height, width) > side:
             raise ValueError(f"{len(self.widths)} blocks make {side} pixels, not {max(height, width)}; add widths.")

@@ -91,7 +91,11 @@ class SpaceToDepth(nn.Module):
     """
 
     def __call__(self, x: Float[Array, "... h w c"], given: Condition = None) -> Moved:
-        """Return images `[..., h / 2, w / 2, 4 c]`, and 0."""
+        """Return images `[..., h / 2, w / 2, 4 c]`, and 0.
+
+        Raises:
+            ValueError: if a side is odd.
+        """
         *lead, height, width, features = x.shape
         if height % 2 or width % 2:
             raise ValueError(f"images of {height} x {width} pixels cannot be halved; give even sides.")

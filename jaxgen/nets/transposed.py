@@ -95,7 +95,11 @@ class TransposedGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to images `[..., *shape]`."""
+        """Map rows `[..., k]` to images `[..., *shape]`.
+
+        Raises:
+            ValueError: if there are not as many widths as convolutions.
+        """
         if len(self.widths) != len(self.layers):
             raise ValueError(f"{len(self.layers)} convolutions need as many widths and got {len(self.widths)}.")
         sides = sides_of(self.shape, [stride for _, stride in self.layers])

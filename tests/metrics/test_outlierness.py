@@ -23,6 +23,9 @@ def test_numbers_and_bytes_and_colours_are_packed_alike():
 
 def test_typicality_is_the_distance_from_the_mean():
     np.testing.assert_allclose(metrics.typicality([1.0, 3.0, 9.0], [2.0, 4.0]), [2, 0, 6])
+    for nats, training in (([1.0], []), ([[1.0]], [1.0]), ([1.0], [[1.0]])):
+        with pytest.raises(ValueError, match=r"give \[n\] and \[m\]"):
+            metrics.typicality(nats, training)
 
 
 def test_waic_is_mean_and_variance_over_models():
