@@ -33,9 +33,9 @@ class Size:
     """
 
     depth: int = 4
-    features: int = 32
-    steps: int = 1_500
-    deep_steps: int = 1_000
+    features: int = 16
+    steps: int = 800
+    deep_steps: int = 600
     archetypes: int = 10
     rate: float = 1e-3
 

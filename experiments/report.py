@@ -26,7 +26,7 @@ __all__ = [
     "tiled",
 ]
 
-PANELS = 4  # in a line of a figure of images
+PANELS = 4  # in a line of a figure of images, at the most
 
 
 def mean_and_deviation(values: np.ndarray, digits: int) -> str:
@@ -157,8 +157,8 @@ def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> N
         shown: bytes `[n, h, w, c]` by title.
         across: images in a line.
     """
-    columns = min(len(shown), PANELS)
-    with figure(path, -(-len(shown) // columns), columns, size=4) as axes:
+    lines = -(-len(shown) // PANELS)
+    with figure(path, lines, -(-len(shown) // lines), size=4) as axes:
         for axis in axes.flat:
             axis.axis("off")
         for axis, (title, images) in zip(axes.flat, shown.items(), strict=False):
