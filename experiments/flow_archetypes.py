@@ -1,6 +1,6 @@
 """Archetypes of pictures: of a flow's latent vectors, and deep ones: Bungert (2021), figures 4.5 to 4.12.
 
-    python -m experiments.flow_archetypes                         # five seeds, small flows: 40 minutes on a core
+    python -m experiments.flow_archetypes                         # five seeds, small flows: 45 minutes on a core
     python -m experiments.flow_archetypes --out experiments/results   # the table and the figures there
     python -m experiments.flow_archetypes --size.features 64 --size.steps 20000 --size.deep-steps 10000   # for a GPU
     python -m experiments.flow_archetypes --quick                 # minutes

@@ -128,6 +128,10 @@ def _rows(terms: Array) -> Array:
 def check_floating(name: str, x: Array) -> None:
     """Check that rows are floating-point numbers: bytes would wrap around in silence.
 
+    Args:
+        name: of what asks.
+        x: rows `[n, ...]`.
+
     Raises:
         TypeError: if they are not.
     """

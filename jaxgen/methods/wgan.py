@@ -30,15 +30,8 @@ def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "
 def within_boxes(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
     """Draw a point in the box between each row and a sample: one weight for each number.
 
-    The baseline in the released code of the maximum entropy generators does so, and it is another method.
-
-    Args:
-        key: of the draws.
-        x: rows `[n, ...]`.
-        made: samples, of the same shape.
-
-    Returns:
-        Points, of the same shape.
+    The baseline in the released code of the maximum entropy generators does so, and it is another method. Arguments and
+    what is returned are those of `on_lines`.
     """
     return made + jax.random.uniform(key, x.shape) * (x - made)
 
