@@ -25,7 +25,7 @@ from jaxgen.config import Config
 from jaxgen.data.tables import Arrays
 from jaxgen.description import describe, rebuild, unnamed
 from jaxgen.directory import recover, replacing
-from jaxgen.methods.parts import check_hashable
+from jaxgen.methods.checks import check_hashable
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.parallel import Layout
 from jaxgen.result import Result, load

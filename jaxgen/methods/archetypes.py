@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxgen import parallel, simplex
 from jaxgen.kernels import product, squared_distances
-from jaxgen.methods.parts import floating
+from jaxgen.methods.checks import floating
 from jaxgen.simplex import Solver, frank_wolfe
 from jaxgen.types import Array, Float, Key, Metrics, PyTree
 

@@ -10,7 +10,8 @@ import numpy as np
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.parts import check_labels, filled, floating, is_label
+from jaxgen.methods.checks import check_labels, floating, is_label
+from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen.methods.parts import floating
+from jaxgen.methods.checks import floating
 from jaxgen.types import Array, PyTree
 
 __all__ = ["beside", "check_given", "parted", "parted_specs"]

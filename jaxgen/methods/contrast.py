@@ -13,7 +13,8 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained, adversarial_adam
 from jaxgen.loop import iterate
-from jaxgen.methods.parts import applied, check_judge, check_table, filled
+from jaxgen.methods.checks import check_judge, check_table
+from jaxgen.methods.parts import applied, filled
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["Contrast", "Contrasted", "dealt", "default_networks"]

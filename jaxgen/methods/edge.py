@@ -9,8 +9,9 @@ import numpy as np
 
 from jaxgen import samplers
 from jaxgen.descent import Trained
+from jaxgen.methods.checks import check_hashable
 from jaxgen.methods.flow import Flow
-from jaxgen.methods.parts import check_hashable, filled
+from jaxgen.methods.parts import filled
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["latent_outliers"]

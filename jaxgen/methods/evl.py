@@ -12,8 +12,9 @@ import optax
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.loop import keys
+from jaxgen.methods.checks import check_judge
 from jaxgen.methods.conditioning import beside, check_given, parted, parted_specs
-from jaxgen.methods.parts import check_judge, filled
+from jaxgen.methods.parts import filled
 from jaxgen.methods.schemes import Own, Pool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree

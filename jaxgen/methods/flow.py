@@ -14,7 +14,8 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.losses.likelihood import check_floating
-from jaxgen.methods.parts import check_labels, check_range, filled, floating, is_label
+from jaxgen.methods.checks import check_labels, check_range, floating, is_label
+from jaxgen.methods.parts import filled
 from jaxgen.nets.outputs import outputs
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 

@@ -12,7 +12,8 @@ import optax
 from jaxgen import losses, parallel
 from jaxgen.descent import Descent, Schedule, Trained, torch_rmsprop
 from jaxgen.loop import iterate
-from jaxgen.methods.parts import check_judge, check_table, filled
+from jaxgen.methods.checks import check_judge, check_table
+from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 

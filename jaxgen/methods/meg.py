@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import losses, samplers
+from jaxgen.methods.checks import check_judge
 from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
 from jaxgen.methods.latent_chain import LatentChain
-from jaxgen.methods.parts import check_judge, filled
+from jaxgen.methods.parts import filled
 from jaxgen.samplers.latent import LogDensity
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 

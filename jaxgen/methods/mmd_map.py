@@ -12,7 +12,8 @@ import optax
 
 from jaxgen import losses
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.parts import filled, floating
+from jaxgen.methods.checks import floating
+from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 

@@ -12,9 +12,10 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.methods.checks import check_range, floating
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
-from jaxgen.methods.parts import applied, check_range, filled, floating
+from jaxgen.methods.parts import applied, filled
 from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 

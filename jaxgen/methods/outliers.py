@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen.methods.checks import check_judge, floating
 from jaxgen.methods.classifier import default_classifier
-from jaxgen.methods.parts import check_judge, filled, floating
+from jaxgen.methods.parts import filled
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["OutlierDiscriminator"]
