@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.decomposition import KernelPCA
 from sklearn.ensemble import IsolationForest
@@ -14,6 +13,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
 
 from experiments import report
+from experiments.batched import in_parts
 from jaxgen import data, metrics
 
 __all__ = ["COLUMNS", "DETECTORS", "MEASURES", "PCA_ROWS", "SCORES", "SVM_ROWS", "Detector", "judged", "scores"]
@@ -45,8 +45,7 @@ def scores(method: Any, state: Any, x: np.ndarray, at_once: int) -> dict[str, np
     Returns:
         Each of the method's scores, `[n]`.
     """
-    parts = [_scored(method, state, jnp.asarray(x[at : at + at_once])) for at in range(0, len(x), at_once)]
-    return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
+    return in_parts(_scored, method, state, x, at_once)
 
 
 @functools.partial(jax.jit, static_argnums=0)  # one program for a method, however often it is asked

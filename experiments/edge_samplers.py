@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import toy_laws
-from jaxgen import methods, samplers
+from jaxgen import methods, samplers, simplex
 
 __all__ = ["SAMPLERS", "Flows", "Sampler"]
 
@@ -55,8 +55,7 @@ def _thin(tail: float) -> Callable[..., jax.Array]:
 
 
 def _wide(deviation: float) -> Callable[..., jax.Array]:
-    """Return norms of normal rows of a deviation, whose directions are uniform."""
-    return lambda key, n, dimensions: deviation * jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
+    return lambda key, n, dimensions: deviation * samplers.chi_radii(key, n, dimensions=dimensions)
 
 
 def _spread(key: jax.Array, n: int, *, dimensions: int) -> jax.Array:
@@ -88,7 +87,7 @@ def _corners(key: jax.Array, flows: Flows, law: toy_laws.Law, n: int) -> np.ndar
     corners = hull.init(key_start, z)
     for sweep in range(20):
         corners, _ = _swept(hull, jax.random.fold_in(key_start, sweep), corners, z)
-    weights = jax.random.dirichlet(key_mix, jnp.full(7, 0.3), (n,))
+    weights = simplex.weights(key_mix, n, count=7, concentration=0.3)
     middle = corners.archetypes.mean(0)[None]
     return np.asarray(flow.decode(state, middle + 1.5 * (weights @ corners.archetypes - middle)))
 

@@ -64,8 +64,7 @@ def classical(flow: Any, state: Any, x: np.ndarray, count: int, sweeps: int, see
     Returns:
         The method, its state, and the share of the latent vectors' variance that it explains.
     """
-    encode = jax.jit(lambda rows: flow.encode(state, data.fractions(rows)))
-    z = jnp.concatenate([encode(jnp.asarray(x[at : at + 100])) for at in range(0, len(x), 100)])
+    z = jnp.asarray(picture_flows.encoded((flow, state), x))
     hull = methods.Archetypes(count, steps=100).sized(jax.ShapeDtypeStruct(z.shape[1:], z.dtype))
     corners, found = hull.init(jax.random.key(seed), z), {"explained": jnp.nan}
     step = jax.jit(hull.step)
@@ -108,13 +107,12 @@ class Found:
     mixtures: dict[float, dict[str, np.ndarray]]
 
 
-def found(experiment: Experiment, name: str, seed: int, sweeps: int) -> Found:
-    """Train on a set, analyse its latent vectors, and draw mixtures."""
-    print(f"{name}, seed {seed}", flush=True)
-    models = picture_flows.trained(experiment.size, SETS[name], seed, experiment.runs / name)
+def found(experiment: Experiment, name: str, seed: int, sweeps: int, *, train: bool = True) -> Found:
+    """Train on a set or leave networks untrained, analyse its latent vectors, and draw mixtures."""
+    print(f"{name}, {'trained' if train else 'untrained'}, seed {seed}", flush=True)
+    models = picture_flows.trained(experiment.size, SETS[name], seed, experiment.runs / name, train=train)
     (x,) = SETS[name].tables()
     some = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:LATENTS]])
-    some = some[: len(some) // 100 * 100]
     hull, corners, explained = classical(*models.flow, some, experiment.size.archetypes, sweeps, seed)
     mixtures = {alpha: drawn(models, hull, corners, seed, alpha) for alpha in CONCENTRATIONS}
     return Found(models, corners, explained, mixtures)
@@ -143,7 +141,9 @@ def run(experiment: Experiment) -> report.Table:
             if seed == experiment.first:
                 pictured(experiment.out / f"flow_archetypes-{name}.png", one.models, one.corners, one.mixtures)
             if name == "digits" and classifier is not None:
-                for title, images in _judged(one, seed).items():
+                unlearned = found(experiment, name, seed, sweeps, train=False)
+                control = {f"untrained: {title}": images for title, images in _drawn(unlearned, seed).items()}
+                for title, images in (_real(seed) | _drawn(one, seed) | control).items():
                     cells.setdefault(title, []).append(seen(classifier, images, SETS[name].labels()))
     rows = [report.Row.of(title, each, COLUMNS) for title, each in cells.items()]
     means = {name: float(np.mean(each["explained"])) for name, each in details.items()}
@@ -163,14 +163,16 @@ def run(experiment: Experiment) -> report.Table:
     return table
 
 
-def _judged(one: Found, seed: int) -> dict[str, np.ndarray]:
-    """Return what the classifier looks at, by title."""
+def _real(seed: int) -> dict[str, np.ndarray]:
+    """Return what the classifier looks at that no network drew, by title."""
     digits = judge.pixels(TEST, np.random.default_rng(seed).permutation(len(TEST.labels()))[:2_000])
-    listed = {
-        "test digits (floor)": digits,
-        "noise (chance)": np.random.default_rng(seed).uniform(size=digits.shape),
-        "flow's samples": picture_flows.shelled(jax.random.key(seed), one.models, 500, None),
-    }
+    noise = np.random.default_rng(seed).uniform(size=digits.shape)
+    return {"test digits (floor)": digits, "noise (chance)": noise}
+
+
+def _drawn(one: Found, seed: int) -> dict[str, np.ndarray]:
+    """Return what networks drew for the classifier, by title."""
+    listed = {"flow's samples": picture_flows.shelled(jax.random.key(seed), one.models, 500, None)}
     for alpha, kinds in one.mixtures.items():
         listed |= {f"{kind}, concentration {alpha:g}": images for kind, images in kinds.items()}
     return listed

@@ -2,7 +2,6 @@
 
 import functools
 import pathlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,11 +10,14 @@ import numpy as np
 
 import jaxgen
 from experiments import trials
+from experiments.batched import in_parts
 from jaxgen import data, methods
 from jaxgen.descent import Cosine
 from jaxgen.description import describe
 
-__all__ = ["Judge", "classes", "frequencies", "in_parts", "log_probabilities", "pixels", "train"]
+__all__ = ["Judge", "classes", "frequencies", "log_probabilities", "pixels", "train"]
+
+ROWS = 512  # images that are judged together
 
 
 class Judge(NamedTuple):
@@ -26,28 +28,7 @@ class Judge(NamedTuple):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithm of each class's probability, `[n, classes]`, for images `[n, h, w, c]`."""
-        return in_parts(log_probabilities, self.result.config.method, self.result.of(0), images)
-
-
-def in_parts(program: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 512) -> np.ndarray:
-    """Apply a compiled program to some rows at a time, always as many, so that one program does.
-
-    Args:
-        program: `program(method, state, rows) -> [len(rows), ...]`.
-        method: of what is applied.
-        state: of one seed.
-        x: rows `[n, ...]`.
-        at_once: rows of a part.
-
-    Returns:
-        What it makes of all rows, `[n, ...]`.
-    """
-    found = []
-    for at in range(0, len(x), at_once):
-        part = x[at : at + at_once]
-        whole = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
-        found.append(np.asarray(program(method, state, jnp.asarray(whole)))[: len(part)])
-    return np.concatenate(found)
+        return np.asarray(in_parts(log_probabilities, self.result.config.method, self.result.of(0), images, ROWS))
 
 
 @functools.partial(jax.jit, static_argnums=0)

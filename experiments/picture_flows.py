@@ -12,11 +12,13 @@ import numpy as np
 
 import jaxgen
 from experiments import trials
-from experiments.judge import in_parts
-from jaxgen import data, descent, methods, nets, samplers
+from experiments.batched import in_parts
+from jaxgen import data, descent, methods, nets, samplers, simplex
 from jaxgen.description import describe
 
-__all__ = ["Faces", "Models", "Size", "beyond", "shelled", "trained"]
+__all__ = ["Faces", "Models", "Size", "beyond", "encoded", "shelled", "trained"]
+
+ROWS = 512  # images that are encoded together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,8 +72,8 @@ class Models(NamedTuple):
     seconds: float | None  # that both trained
 
 
-def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: int = 100) -> Models:
-    """Train both on images, or load them where they are kept.
+def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: int = 100, train: bool = True) -> Models:
+    """Train both on images, load them where they are kept, or leave them as they are drawn.
 
     Args:
         size: of the networks.
@@ -79,6 +81,7 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
         seed: of both.
         runs: where they are kept.
         batch: images in a step.
+        train: whether they learn; if not, they are the control of those that do.
 
     Returns:
         The models.
@@ -95,17 +98,23 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
             method, images, steps=steps, batch_size=batch, every=trials.segment(steps, 10), seed=seed
         )
         name = f"{type(method).__name__}-{seed}"
-        result, time = trials.timed(config, trials.place(runs, name, {"config": describe(config)}))
-        found.append((result.config.method, result.of(0)))
+        where = trials.place(runs, name, {"config": describe(config)})
+        made, state, time = trials.networks(config, where, train=train)
+        found.append((made, state))
         seconds += time.get("seconds", np.nan)
     flow: Any = found[0]
     some = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:5_000]])
-    law = samplers.whitening(jnp.asarray(in_parts(_encoded, flow[0], flow[1], some)), ridge=1e-3)
-    return Models(flow, found[1], law, seconds)  # type: ignore[arg-type]
+    law = samplers.whitening(jnp.asarray(encoded(flow, some)), ridge=1e-3)
+    return Models(flow, found[1], law, seconds)
+
+
+def encoded(flow: tuple[methods.Flow, Any], x: np.ndarray) -> np.ndarray:
+    """Return a flow's latent vectors `[n, d]` of images `[n, h, w, c]`, in bytes or between 0 and 1."""
+    return np.asarray(in_parts(_encode, *flow, x, ROWS))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encoded(method: Any, state: Any, x: Any) -> Any:
+def _encode(method: Any, state: Any, x: Any) -> Any:
     return method.encode(state, data.fractions(x))
 
 
@@ -122,14 +131,10 @@ def shelled(key: jax.Array, models: Models, n: int, radii: Callable[..., jax.Arr
         Images `[n, h, w, c]`, cut to lie between 0 and 1.
     """
     flow, state = models.flow
-    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii or _norms, law=models.law)
+    radii = radii or samplers.chi_radii
+    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii, law=models.law)
     parts = [np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)]
     return np.clip(np.concatenate(parts), 0, 1)
-
-
-def _norms(key: jax.Array, n: int, *, dimensions: int) -> jax.Array:
-    """Draw the norms of a standard normal law, whose directions are uniform."""
-    return jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
 
 
 def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stretch: float) -> np.ndarray:
@@ -149,7 +154,7 @@ def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stre
 
     @jax.jit
     def draw(key: jax.Array) -> jax.Array:
-        weights = jax.random.dirichlet(key, jnp.full(deep.count, concentration), (500,))
+        weights = simplex.weights(key, 500, count=deep.count, concentration=concentration)
         middle = 1 / deep.count
         return jnp.clip(deep.mixture(state, middle + stretch * (weights - middle)), 0, 1)
 

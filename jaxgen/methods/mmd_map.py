@@ -124,15 +124,20 @@ class MMDMap:
         return dataclasses.replace(self, network=network)
 
     def check(self, source: PyTree, target: PyTree) -> None:
-        """Refuse a target whose rows are so often equal that the median of their distances is no bandwidth.
+        """Refuse a target among whose own rows the bandwidth is not positive.
 
         Raises:
-            ValueError: if more than half of all pairs are equal, and the bandwidth is a median.
+            ValueError: if the median of their distances, or what the function makes of one half of them and the other,
+                is none, as where more than half of all pairs are equal.
         """
-        median = self.bandwidth is None or self.bandwidth is pooled_median
-        if median and not losses.median_bandwidth(jnp.asarray(target[:1_000])) > 0:
+        rows = jnp.asarray(target[:1_000])
+        bandwidth = self._first_bandwidth(rows)
+        if callable(self.bandwidth):
+            bandwidth = self.bandwidth(rows[::2], rows[1::2], axis_name=None)
+        if not bandwidth > 0:
             raise ValueError(
-                "more than half of the target's pairs of rows are equal; give a bandwidth that is no median."
+                f"the bandwidth among the target's own rows is {float(bandwidth):g}, as where most of them are equal; "
+                "give one that is positive there, such as a number."
             )
 
     def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> Mapped:

@@ -11,7 +11,7 @@ from jaxgen.samplers.ensemble import Chains
 from jaxgen.samplers.latent import latent_log_density, tilted_log_density
 from jaxgen.samplers.mala import MALA, Move, Place
 from jaxgen.samplers.rejection import effective_sample_size, reject, resample
-from jaxgen.samplers.shell import Whitening, bungert_radii, chi_radius, extreme_radii, shell, whitening
+from jaxgen.samplers.shell import Whitening, bungert_radii, chi_radii, chi_radius, extreme_radii, shell, whitening
 
 __all__ = [
     "MALA",
@@ -22,6 +22,7 @@ __all__ = [
     "Warming",
     "Whitening",
     "bungert_radii",
+    "chi_radii",
     "chi_radius",
     "effective_sample_size",
     "extreme_radii",

@@ -12,6 +12,7 @@ from jaxgen.types import Array, Float, Key
 __all__ = [
     "Whitening",
     "bungert_radii",
+    "chi_radii",
     "chi_radius",
     "extreme_radii",
     "shell",
@@ -72,6 +73,22 @@ def chi_radius(tail: float, *, dimensions: int) -> float:
     if not 0 < tail < 1 or dimensions < 1:
         raise ValueError(f"tail is {tail} in {dimensions} dimensions; give a share between 0 and 1, and 1 or more.")
     return float(stats.chi.isf(tail, dimensions))
+
+
+def chi_radii(key: Key[Array, ""], n: int, *, dimensions: int) -> Float[Array, " n"]:
+    """Draw radii as the norms of a standard normal law's rows are, by the chi law.
+
+    On a `shell` they make the whole law again; times a number above 1, a wider one.
+
+    Args:
+        key: of the draws.
+        n: how many radii.
+        dimensions: d.
+
+    Returns:
+        Radii `[n]`.
+    """
+    return jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
 
 
 def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | float) -> Float[Array, " n"]:

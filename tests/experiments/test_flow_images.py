@@ -12,6 +12,7 @@ import pytest
 
 import jaxgen
 from experiments import flow_archetypes, flow_images, judge, picture_flows, trials
+from experiments.batched import in_parts
 from jaxgen import data, methods, samplers
 
 SIZE = picture_flows.Size(depth=1, features=4, steps=5, deep_steps=5, archetypes=3)
@@ -37,7 +38,7 @@ def test_shells_are_where_their_radii_are():
     found = models()
     flow, state = found.flow
     (x,) = data.Digits().tables()
-    z = judge.in_parts(picture_flows._encoded, flow, state, x[:600])
+    z = picture_flows.encoded((flow, state), x[:600])
     assert z.shape == (600, 64)
     distances = np.linalg.norm(np.asarray(found.law.standard(jnp.asarray(z))), axis=1)
     # The root of 64 dimensions, less those of pixels that are always black.
@@ -56,8 +57,8 @@ def test_shells_are_where_their_radii_are():
 def test_parts_are_the_whole():
     found = models()
     (x,) = data.Digits().tables()
-    whole = judge.in_parts(picture_flows._encoded, *found.flow, x[:30])
-    np.testing.assert_allclose(whole, judge.in_parts(picture_flows._encoded, *found.flow, x[:30], 7), atol=1e-4)
+    whole = picture_flows.encoded(found.flow, x[:30])
+    np.testing.assert_allclose(whole, in_parts(picture_flows._encode, *found.flow, x[:30], 7), atol=1e-4)
 
 
 def test_mixtures_and_what_lies_beyond():
@@ -121,11 +122,11 @@ def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_p
     monkeypatch.setattr(flow_archetypes, "TEST", data.Digits())
     monkeypatch.setattr(judge, "train", lambda *arguments: Sure(None, 1.0))
     made = models()
-    monkeypatch.setattr(picture_flows, "trained", lambda *arguments: made)
+    monkeypatch.setattr(picture_flows, "trained", lambda *arguments, train=True: made)
     monkeypatch.setattr(flow_archetypes, "CONCENTRATIONS", (1.0,))
     monkeypatch.setattr(flow_archetypes, "SWEEPS", 2)
     table = flow_archetypes.run(flow_archetypes.Experiment(seeds=2, size=SIZE, runs=tmp_path, out=tmp_path))
-    assert [len(row.values["sure"]) for row in table.rows] == [2] * 5
+    assert [len(row.values["sure"]) for row in table.rows] == [2] * 8
     for name in ("digits", "faces"):
         assert (tmp_path / f"flow_archetypes-{name}.png").stat().st_size > 5_000
 

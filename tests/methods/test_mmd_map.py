@@ -120,11 +120,15 @@ def test_fields_without_a_meaning_are_told(fields, told):
         methods.MMDMap(**fields).sized(*SPECS)
 
 
-@pytest.mark.parametrize("median", [None, methods.pooled_median])
-def test_a_target_whose_rows_are_mostly_equal_wants_a_bandwidth(median):
+def median_from_zero(mapped, target, *, axis_name):
+    return jnp.median(jnp.abs(target))
+
+
+@pytest.mark.parametrize("bandwidth", [None, methods.pooled_median, median_from_zero])
+def test_a_target_whose_rows_are_mostly_equal_wants_a_number_for_bandwidth(bandwidth):
     equal = np.repeat(np.float32([[0, 0, 0], [1, 1, 1]]), [9, 1], 0)
-    with pytest.raises(ValueError, match="give a bandwidth"):
-        methods.MMDMap(bandwidth=median).check(SOURCE, equal)
+    with pytest.raises(ValueError, match="the bandwidth among the target's own rows is 0"):
+        methods.MMDMap(bandwidth=bandwidth).check(SOURCE, equal)
     methods.MMDMap(bandwidth=1.0).check(SOURCE, equal)
     methods.MMDMap().check(SOURCE, np.asarray(TARGET))
 

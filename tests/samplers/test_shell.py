@@ -34,6 +34,13 @@ def test_extremes_are_the_largest_of_so_many(dimensions, tolerance):
     )  # 0.014: what 20,000 draws of the same law stay below, 999 times of 1,000
 
 
+def test_a_shell_of_chi_radii_is_the_whole_law():
+    radii = samplers.chi_radii(jax.random.key(1), 20_000, dimensions=5)
+    assert stats.kstest(radii, stats.chi(5).cdf).pvalue > 1e-3
+    x = samplers.shell(jax.random.key(2), 20_000, dimensions=5, radius=radii)
+    assert all(stats.kstest(x[:, i], stats.norm.cdf).pvalue > 1e-3 / 5 for i in range(5))
+
+
 def test_no_radius_is_below_nothing():
     assert samplers.extreme_radii(jax.random.key(0), 1_000, dimensions=1, draws=2).min() >= 0
 
