@@ -69,7 +69,7 @@ class Models(NamedTuple):
     flow: tuple[methods.Flow, Any]
     deep: tuple[methods.DeepArchetypes, Any]
     law: samplers.Whitening
-    seconds: float | None  # that both trained
+    seconds: float | None  # that both trained; None where one was cut off, or kept from before
 
 
 def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: int = 100, train: bool = True) -> Models:
@@ -87,7 +87,8 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
         The models.
     """
     (x,) = images.tables()
-    found, seconds = [], 0.0
+    found: list[tuple[Any, Any]] = []
+    times: list[float] = []
     deep = methods.DeepArchetypes(
         size.archetypes,
         size.flow(x.shape[1:], size.deep_steps),
@@ -101,11 +102,11 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
         where = trials.place(runs, name, {"config": describe(config)})
         made, state, time = trials.networks(config, where, train=train)
         found.append((made, state))
-        seconds += time.get("seconds", np.nan)
+        times += [time["seconds"]] if "seconds" in time else []
     flow: Any = found[0]
     some = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:5_000]])
     law = samplers.whitening(jnp.asarray(encoded(flow, some)), ridge=1e-3)
-    return Models(flow, found[1], law, seconds)
+    return Models(flow, found[1], law, sum(times) if len(times) == len(found) else None)
 
 
 def encoded(flow: tuple[methods.Flow, Any], x: np.ndarray) -> np.ndarray:
