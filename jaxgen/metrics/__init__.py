@@ -12,7 +12,8 @@ from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, dete
 from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
 from jaxgen.metrics.outlierness import complexity, typicality, waic
-from jaxgen.metrics.two_sample import TwoSample, mmd2_variance, permutation_test, sliced_wasserstein
+from jaxgen.metrics.two_sample import TwoSample, mmd2_variance, permutation_test
+from jaxgen.metrics.wasserstein import sliced_wasserstein
 
 __all__ = [
     "Coverage",

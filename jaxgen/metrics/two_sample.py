@@ -1,4 +1,4 @@
-"""Whether two samples have one law: a permutation test, and how far apart they are on lines through the space."""
+"""Whether two samples have one law: a permutation test by the kernels' maximum mean discrepancy."""
 
 import dataclasses
 import functools
@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxgen.kernels import ROWS, counts, gaussian, products
+from jaxgen.kernels import ROWS, gaussian, products
 from jaxgen.medians import median_squared_distance
+from jaxgen.metrics.samples import paired
 
-__all__ = ["TwoSample", "mmd2_variance", "permutation_test", "sliced_wasserstein"]
+__all__ = ["TwoSample", "mmd2_variance", "permutation_test"]
 
 # Differences this small between statistics of order one are rounding, and count as none.
 _ROUNDING = 1e-6
@@ -91,7 +92,7 @@ def permutation_test(
         Biggs, Schrab and Gretton, MMD-FUSE: learning and combining kernels for two-sample testing without data
         splitting (2023), section 4; Phipson and Smyth, Permutation p-values should never be zero (2010).
     """
-    x, y = _samples(x, y)
+    x, y = paired(x, y, least=2)
     if permutations < 1:
         raise ValueError(f"there are {permutations} permutations; make it one at least, such as 999.")
     n, m = len(x), len(y)
@@ -151,7 +152,7 @@ def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = 
         Serfling, Approximation theorems of mathematical statistics (1980), section 5.5.1; Sutherland et al., Generative
         models and model criticism via optimized maximum mean discrepancy (2017), section 2.
     """
-    x, y = _samples(x, y)
+    x, y = paired(x, y, least=2)
     if not bandwidth > 0:
         raise ValueError(f"bandwidth is {bandwidth}; make it positive.")
     n, m = len(x), len(y)
@@ -161,42 +162,6 @@ def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = 
     contributed_x = 2 * (own_x / (n - 1) - cross_x / m)
     contributed_y = 2 * (own_y / (m - 1) - cross_y / n)
     return float(contributed_x.var(ddof=1) / n + contributed_y.var(ddof=1) / m)
-
-
-def sliced_wasserstein(
-    x: ArrayLike, y: ArrayLike, *, projections: int = 200, order: float = 2.0, seed: int = 0
-) -> float:
-    """Measure how far apart two samples are: the mean Wasserstein distance of their projections upon lines.
-
-    Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        projections: directions, drawn uniformly; in one dimension one is all there are.
-        order: p, >= 1.
-        seed: of the directions.
-
-    Returns:
-        The p-th root of the mean over directions of the p-th power of the distance, in units of the data.
-
-    Raises:
-        ValueError: if there are no rows of either, widths differ, a number is not finite, or order or projections are
-            below 1.
-
-    References:
-        Bonneel, Rabin, Peyre and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015), section 3.
-    """
-    x, y = _samples(x, y, least=1)
-    if order < 1 or projections < 1:
-        raise ValueError(f"order is {order} and projections {projections}; make both 1 or more.")
-    directions = np.random.default_rng(seed).normal(size=(x.shape[1], projections if x.shape[1] > 1 else 1))
-    directions /= np.linalg.norm(directions, axis=0)
-    a, b = (np.sort(rows @ directions, 0) for rows in (x, y))
-    # Quantile functions are steps, between all of whose ends both are constant.
-    ends = np.union1d(np.arange(1, len(x)) / len(x), np.arange(1, len(y)) / len(y))
-    ends = np.concatenate([[0.0], ends, [1.0]])
-    middles, widths = (ends[1:] + ends[:-1]) / 2, np.diff(ends)
-    one, other = (rows[(middles * len(rows)).astype(np.int64)] for rows in (a, b))
-    return float((widths @ np.abs(one - other) ** order).mean() ** (1 / order))
 
 
 @jax.jit
@@ -224,12 +189,3 @@ def _row_sums(x: jax.Array, y: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
         return products(kernel, rows, columns, ones, first=first, chunk=chunk)[:, 0]
 
     return sums(x, x, 0), sums(x, y, None), sums(y, y, 0), sums(y, x, None)
-
-
-def _samples(x: ArrayLike, y: ArrayLike, *, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    counts(x, y, least=least)
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        bad = int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())
-        raise ValueError(f"{bad[0]} and {bad[1]} numbers of the samples are not finite; mend or leave out their rows.")
-    return x, y

@@ -10,14 +10,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgen.nets.matrix_convolution import (
+    Pair,
+    by_adding,
+    by_folding,
+    by_product,
+    extents,
+    output_lengths,
+    thin_gradient,
+)
 from jaxgen.types import Array, Float
 
 __all__ = ["convolve"]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 _ONES = (1, 1)
-
-Pair = tuple[int, int]
 
 
 def convolve(
@@ -74,7 +81,7 @@ def convolve(
         )
     strides, spread, dilation = (tuple(pair or _ONES) for pair in (window_strides, lhs_dilation, rhs_dilation))
     if isinstance(padding, str):
-        padding = lax.padtype_to_pads(lhs.shape[1:3], _extents(rhs.shape[:2], dilation), strides, padding)
+        padding = lax.padtype_to_pads(lhs.shape[1:3], extents(rhs.shape[:2], dilation), strides, padding)
     pads = tuple((int(before), int(after)) for before, after in padding)
     return _convolve(lhs, rhs, strides, pads, spread, dilation, precision)
 
@@ -85,14 +92,16 @@ def _convolve(x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, d
         # Products of numbers that each way forms, up to what both have in common.
         phased = math.prod(
             -(-length // step) * -(-size // step) * step
-            for length, size, step in zip(_lengths(x, kernel, pads, spread), kernel.shape[:2], spread, strict=True)
+            for length, size, step in zip(
+                output_lengths(x, kernel, pads, spread), kernel.shape[:2], spread, strict=True
+            )
         )
         fold = _is_small(x, kernel) and math.prod(x.shape[1:3]) * math.prod(kernel.shape[:2]) <= phased
-        return (_by_folding if fold else _by_phases)(x, kernel, pads, spread, precision)
+        return (by_folding if fold else _by_phases)(x, kernel, pads, spread, precision)
     if _is_small(x, kernel):
-        return _by_product(x, kernel, strides, pads, spread, dilation, precision)
+        return by_product(x, kernel, strides, pads, spread, dilation, precision)
     if strides == dilation == _ONES and _is_thin(kernel) and _is_precise(x):
-        return _by_adding(x, kernel, pads, precision)
+        return by_adding(x, kernel, pads, precision)
     return lax.conv_general_dilated(x, kernel, strides, pads, spread, dilation, _LAYOUT, precision=precision)
 
 
@@ -121,14 +130,6 @@ def _is_precise(x: Array) -> bool:
     return x.dtype in (jnp.float32, jnp.float64)
 
 
-def _lengths(x: Array, kernel: Array, pads: Any, spread: Pair) -> tuple[int, ...]:
-    """Return height and width of a convolution of stride 1."""
-    return tuple(
-        max(0, (n - 1) * step + before + after - size + 2)
-        for n, step, (before, after), size in zip(x.shape[1:3], spread, pads, kernel.shape[:2], strict=True)
-    )
-
-
 def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any) -> Array:
     """Convolve an image whose pixels lie apart without multiplying the zeros between them.
 
@@ -136,7 +137,7 @@ def _by_phases(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any)
     phases is a convolution of the image as it is with a share of the kernel, and the outputs are laid out in turn.
     """
     rows = x.shape[1:3]
-    lengths = _lengths(x, kernel, pads, spread)
+    lengths = output_lengths(x, kernel, pads, spread)
     turns = tuple(-(-length // step) for length, step in zip(lengths, spread, strict=True))
     axes = [
         [_phase(phase, n, step, before, size, length) for phase in range(step)]
@@ -168,78 +169,6 @@ def _phase(phase: int, n: int, step: int, before: int, size: int, length: int) -
     return first, (ahead, made - 1 + taps - n - ahead), made
 
 
-def _by_product(
-    x: Array, kernel: Array, strides: Pair, pads: Any, spread: Pair, dilation: Pair, precision: Any
-) -> Array:
-    """Convolve as one matrix product over what each output sees."""
-    zeros = [(0, 0, 0), *((*pad, step - 1) for pad, step in zip(pads, spread, strict=True)), (0, 0, 0)]
-    x = lax.pad(x, jnp.zeros((), x.dtype), zeros)
-    reach = _extents(kernel.shape[:2], dilation)
-    rows, columns = ((n - far) // step + 1 for n, far, step in zip(x.shape[1:3], reach, strides, strict=True))
-    at = lambda first, length, step: slice(first, first + (length - 1) * step + 1, step)
-    seen = [
-        x[:, at(i * dilation[0], rows, strides[0]), at(j * dilation[1], columns, strides[1])]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
-    ]
-    matrix = kernel.reshape(-1, kernel.shape[3])
-    return jnp.matmul(jnp.concatenate(seen, -1), matrix, precision=precision)
-
-
-def _by_adding(x: Array, kernel: Array, pads: Any, precision: Any) -> Array:
-    """Convolve as one matrix product of every pixel with every entry of the kernel, added up at each output."""
-    (rows, columns), (height, width) = kernel.shape[:2], _lengths(x, kernel, pads, _ONES)
-    products = jnp.tensordot(x, kernel, (3, 2), precision=precision)  # [n, h, w, rows, columns, outputs]
-    around = [(0, 0, 0), *((*pad, 0) for pad in pads), *[(0, 0, 0)] * 3]
-    products = lax.pad(products, jnp.zeros((), x.dtype), around)
-    shares = [products[:, i : i + height, j : j + width, i, j] for i in range(rows) for j in range(columns)]
-    return functools.reduce(jnp.add, shares)
-
-
-def _thin_gradient(x: Array, kernel: Array, g: Array, pads: Any, precision: Any) -> Array:
-    """Return the gradient at such a kernel as one matrix product of the pixels with the outputs that each is seen by.
-
-    Pixel `i` is seen by output `i + pad - k` through the entry `k`.
-    """
-    (height, width), (rows, columns) = x.shape[1:3], kernel.shape[:2]
-    around = [
-        (size - 1 - before, n + before - made, 0)
-        for n, size, (before, _), made in zip(x.shape[1:3], kernel.shape[:2], pads, g.shape[1:3], strict=True)
-    ]
-    g = lax.pad(g, jnp.zeros((), g.dtype), [(0, 0, 0), *around, (0, 0, 0)])
-    seen = [
-        g[:, rows - 1 - i : rows - 1 - i + height, columns - 1 - j : columns - 1 - j + width]
-        for i in range(rows)
-        for j in range(columns)
-    ]
-    summed = jnp.tensordot(x, jnp.stack(seen, 3), ((0, 1, 2), (0, 1, 2)), precision=precision)
-    return summed.reshape(x.shape[3], *kernel.shape[:2], g.shape[3]).transpose(1, 2, 0, 3)
-
-
-def _by_folding(x: Array, kernel: Array, pads: Any, spread: Pair, precision: Any) -> Array:
-    """Convolve an image whose pixels lie apart as one matrix product: each pixel's window, added up where they overlap.
-
-    Pixel `i` adds the entry `k` of the kernel to output `s i + pad - k`.
-    """
-    (h, w), (rows, columns), (s0, s1), outputs = x.shape[1:3], kernel.shape[:2], spread, kernel.shape[3]
-    windows = jnp.tensordot(x, kernel, (3, 2), precision=precision)  # [n, h, w, rows, columns, outputs]
-    turns = (h + (rows - 1) // s0, w + (columns - 1) // s1)
-    # Every phase of the stride has a plane of its own, so that what is added lies side by side.
-    whole = jnp.zeros((x.shape[0], turns[0], s0, turns[1], s1, outputs), windows.dtype)
-    for i in range(rows):
-        for j in range(columns):
-            (q0, r0), (q1, r1) = divmod(rows - 1 - i, s0), divmod(columns - 1 - j, s1)
-            at = (0, q0, r0, q1, r1, 0)
-            window = windows[:, :, None, :, None, i, j]
-            there = lax.dynamic_slice(whole, at, window.shape)
-            whole = lax.dynamic_update_slice(whole, there + window, at)
-    whole = whole.reshape(x.shape[0], turns[0] * s0, turns[1] * s1, outputs)
-    lows = [before - (size - 1) for size, (before, _) in zip((rows, columns), pads, strict=True)]
-    lengths = _lengths(x, kernel, pads, spread)
-    cut = [(low, length - low - n, 0) for low, length, n in zip(lows, lengths, whole.shape[1:3], strict=True)]
-    return lax.pad(whole, jnp.zeros((), whole.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
-
-
 def _forward(x: Array, kernel: Array, *how: Any) -> tuple[Array, tuple[Array, Array]]:
     return _convolve(x, kernel, *how), (x, kernel)
 
@@ -254,7 +183,7 @@ def _backward(
     """
     x, kernel = kept
     image, window, output = (
-        _extents(shape, apart)
+        extents(shape, apart)
         for shape, apart in ((x.shape[1:3], spread), (kernel.shape[:2], dilation), (g.shape[1:3], strides))
     )
     of_x, of_kernel = [], []
@@ -268,7 +197,7 @@ def _backward(
     gradient_x = _convolve(g, turned, spread, tuple(of_x), strides, dilation, precision)
     thin = strides == spread == dilation == _ONES and _is_thin(kernel) and not _is_small(x, kernel)
     if thin and _is_precise(x):
-        return gradient_x, _thin_gradient(x, kernel, g, pads, precision)
+        return gradient_x, thin_gradient(x, kernel, g, pads, precision)
     shares = []
     for first, last in itertools.pairwise(_parts(g)):
         part = x[first:last].transpose(3, 1, 2, 0), g[first:last].transpose(1, 2, 0, 3)
@@ -289,8 +218,3 @@ def _parts(g: Array) -> list[int]:
     images, pixels = g.shape[0], math.prod(g.shape[1:3])
     count = min(8, images // 8) if pixels >= 32 and _is_precise(g) else 1
     return [0, *(images * part // count // 8 * 8 for part in range(1, count)), images]
-
-
-def _extents(lengths: Sequence[int], apart: Sequence[int]) -> tuple[int, ...]:
-    """How far axes reach whose entries lie so far apart."""
-    return tuple((length - 1) * step + 1 for length, step in zip(lengths, apart, strict=True))

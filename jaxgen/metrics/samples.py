@@ -1,0 +1,27 @@
+"""Two samples that are compared."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxgen.kernels import counts
+
+__all__ = ["paired"]
+
+
+def paired(x: ArrayLike, y: ArrayLike, *, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return two samples `[n, d]` and `[m, d]` in double precision.
+
+    Args:
+        x: one sample.
+        y: the other.
+        least: rows that each has at the least.
+
+    Raises:
+        ValueError: if there are fewer of either, they are no matrices of one width, or a number is not finite.
+    """
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    counts(x, y, least=least)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        bad = int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())
+        raise ValueError(f"{bad[0]} and {bad[1]} numbers of the samples are not finite; mend or leave out their rows.")
+    return x, y
