@@ -19,9 +19,10 @@ __all__ = ["chains", "digits", "plane"]
 
 def plane(quick: bool) -> list[Contender]:
     """The paper's step in the plane: five updates of the energy and one of the generator, 256 rows each."""
-    width, rows, steps = (16, 8, 2) if quick else (512, 256, 3)
+    width, rows, steps = (16, 8, 2) if quick else (512, 256, 10)
     drawn = nets.dense_adversaries(2, generator=(width,) * 3, energy=(width,) * 3)
-    x = data.TwentyFiveGaussians(n=100_000, test_n=1).tables()[0]
+    # As many rows as a run sees: the order of more would be made for these few steps, and `train` uses it for hundreds.
+    x = data.TwentyFiveGaussians(n=steps * 5 * rows, test_n=1).tables()[0]
 
     def make() -> Any:
         from torch import nn
