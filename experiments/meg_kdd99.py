@@ -1,7 +1,7 @@
 """Table 3 of Kumar et al., Maximum entropy generators for energy-based models (2019): anomalies of KDD99.
 
     python -m experiments.meg_kdd99                                  # one seed of all protocols
-    python -m experiments.meg_kdd99 --seeds 5 --out experiments/results   # the table there, `distinct` on one
+    python -m experiments.meg_kdd99 --seeds 5 --out experiments/results   # the tables there
     python -m experiments.meg_kdd99 --quick                          # a minute
 
 Attacks are the inliers and normal connections the anomalies. The released protocol leaves the columns at their raw
@@ -126,8 +126,8 @@ def baseline(experiment: Experiment, name: str, detector: str, seed: int) -> dic
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and judge every cell, print the table, and write it with its figure."""
+def run(experiment: Experiment) -> list[report.Table]:
+    """Train and judge every cell, and print and write a table and a figure for each protocol."""
     if unknown := set(experiment.protocols) - set(connections.PROTOCOLS):
         raise SystemExit(f"there are no protocols {sorted(unknown)}; choose from {', '.join(connections.PROTOCOLS)}.")
     if experiment.quick:
@@ -135,61 +135,59 @@ def run(experiment: Experiment) -> report.Table:
         experiment = dataclasses.replace(
             experiment, protocols=("distinct",), seeds=1, epochs=min(experiment.epochs, 2), runs=runs, out=runs
         )
+    return [tabulated(experiment, name) for name in experiment.protocols]
+
+
+def tabulated(experiment: Experiment, name: str) -> report.Table:
+    """Train and judge every cell of a protocol, print its table, and write it with its figure."""
+    protocol = connections.PROTOCOLS[name]
+    training = connections.TRAININGS[protocol.training]
+    cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "MEG, untrained": []}
     seeds = range(experiment.first, experiment.first + experiment.seeds)
-    rows, curves = [], {}
-    for name in experiment.protocols:
-        protocol = connections.PROTOCOLS[name]
-        cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "MEG, untrained": []}
-        for seed in seeds:
-            print(f"{protocol.title}, seed {seed}", flush=True)
-            cells["MEG"].append(trained(experiment, protocol.training, seed))
-            cells["MEG, untrained"].append(control(experiment, protocol.training, seed))
-        for title, made in cells.items():
-            for score, told in anomalies.SCORES.items():
-                judged = " (judged by)" if score == protocol.judged and title == "MEG" else ""
-                paper = connections.PUBLISHED if judged and name == "released" else {}
-                line, found = f"{protocol.title}: {title}, {told}{judged}", [cell[name][score] for cell in made]
-                rows.append(report.Row.of(line, found, anomalies.COLUMNS, paper))
-        for detector, kind in anomalies.DETECTORS.items():
-            print(f"{protocol.title}, {kind.title}", flush=True)
-            made = [baseline(experiment, name, detector, seed) for seed in seeds]
-            judged_alike = [cell[detector] for cell in made]
-            rows.append(report.Row.of(f"{protocol.title}: {kind.title}", judged_alike, anomalies.COLUMNS))
-        curves[name] = [{key: cell[key] for key in ("curve", "energy_gap", "seconds")} for cell in cells["MEG"]]
+    for seed in seeds:
+        print(f"{protocol.title}, seed {seed}", flush=True)
+        cells["MEG"].append(trained(experiment, protocol.training, seed))
+        cells["MEG, untrained"].append(control(experiment, protocol.training, seed))
+    rows = []
+    for title, made in cells.items():
+        for score, told in anomalies.SCORES.items():
+            judged = " (judged by)" if score == protocol.judged and title == "MEG" else ""
+            paper = connections.PUBLISHED if judged and name == "released" else {}
+            found = [cell[name][score] for cell in made]
+            rows.append(report.Row.of(f"{title}, {told}{judged}", found, anomalies.COLUMNS, paper))
+    for detector, kind in anomalies.DETECTORS.items():
+        print(f"{protocol.title}, {kind.title}", flush=True)
+        judged_alike = [baseline(experiment, name, detector, seed)[detector] for seed in seeds]
+        rows.append(report.Row.of(kind.title, judged_alike, anomalies.COLUMNS))
+    config = connections.configure(training, experiment.first, experiment.epochs)
     remarks = (
-        f"MEG: the mean of {LAST} looks after the last epochs. The bound flags every anomaly first: recall stays below "
-        "1, or precision, where the nominal share is not the true one. The one-class SVM and kernel PCA learn from "
-        f"{anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at random, the others from all. By which "
-        f"score each protocol is judged was fixed before; lambda is {connections.SCALED_PENALTY:g} on scaled rows, "
-        "chosen with labels on another split of the same connections, and 100 on raw ones, as released."
+        f"MEG: {config.steps // config.every} epochs, and the mean of {LAST} looks after the last of them. The bound "
+        "flags every anomaly first: recall stays below 1, or precision, where the nominal share is not the true one. "
+        f"The one-class SVM and kernel PCA learn from {anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at "
+        "random, the others from all. By which score the protocol is judged was fixed before; lambda is "
+        f"{training.penalty:g}, {training.chosen}."
     )
-    table = report.Table("meg_kdd99", TITLE, anomalies.COLUMNS, rows, [remarks])
+    table = report.Table(f"meg_kdd99_{name}", f"{TITLE}: {protocol.title}", anomalies.COLUMNS, rows, [remarks])
     print(f"\n{table}\n")
-    trainings = {connections.PROTOCOLS[name].training for name in experiment.protocols}
-    configs = {
-        name: describe(connections.configure(connections.TRAININGS[name], experiment.first, experiment.epochs))
-        for name in sorted(trainings)
-    }
-    table.write(experiment.out, {"configs": configs, "curves": curves})
-    draw(experiment.out / "meg_kdd99.png", curves)
-    print(f"written: {experiment.out / 'meg_kdd99'}.{{json,md,png}}")
+    runs = [{key: cell[key] for key in ("curve", "energy_gap", "seconds")} for cell in cells["MEG"]]
+    table.write(experiment.out, {"config": describe(config), "runs": runs})
+    draw(experiment.out / f"{table.name}.png", name, runs)
+    print(f"written: {experiment.out / table.name}.{{json,md,png}}")
     return table
 
 
-def draw(path: pathlib.Path, curves: dict[str, list[dict[str, Any]]]) -> None:
-    """Draw F1 by both scores against epochs, and the energy gap, for each protocol and seed."""
-    with report.figure(path, 2, len(curves)) as axes:
-        for column, (name, runs) in enumerate(curves.items()):
-            for run in runs:
-                steps = np.array([at["step"] for at in run["curve"]])
-                for place, score in enumerate(anomalies.SCORES):
-                    label = anomalies.SCORES[score] if run is runs[0] else None
-                    f1 = [at[name][score]["f1"] for at in run["curve"]]
-                    axes[0, column].plot(steps, f1, color=f"C{place}", label=label)
-                axes[1, column].plot(steps, run["energy_gap"], color="grey")
-            axes[0, column].set(title=connections.PROTOCOLS[name].title, ylabel="F1", ylim=(0, 1))
-            axes[1, column].set(xlabel="steps", ylabel="energy of data less that of samples")
+def draw(path: pathlib.Path, name: str, runs: list[dict[str, Any]]) -> None:
+    """Draw F1 by both scores against steps, and the energy gap, for each seed."""
+    with report.figure(path, 1, 2) as axes:
+        for run in runs:
+            steps = np.array([at["step"] for at in run["curve"]])
+            for place, score in enumerate(anomalies.SCORES):
+                label = anomalies.SCORES[score] if run is runs[0] else None
+                axes[0, 0].plot(steps, [at[name][score]["f1"] for at in run["curve"]], color=f"C{place}", label=label)
+            axes[0, 1].plot(steps, run["energy_gap"], color="grey")
+        axes[0, 0].set(title=connections.PROTOCOLS[name].title, xlabel="steps", ylabel="F1", ylim=(0, 1))
         axes[0, 0].legend(fontsize="small")
+        axes[0, 1].set(xlabel="steps", ylabel="energy of data less that of samples")
 
 
 if __name__ == "__main__":

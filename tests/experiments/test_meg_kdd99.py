@@ -22,16 +22,16 @@ def small(monkeypatch):
 
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = meg_kdd99.Experiment(("released",), epochs=3, runs=tmp_path, out=tmp_path)
-    table = meg_kdd99.run(experiment)
+    (table,) = meg_kdd99.run(experiment)
     assert len(table.rows) == 2 * len(anomalies.SCORES) + len(anomalies.DETECTORS)
-    assert [row.title for row in table.rows if row.paper] == ["as released, raw: MEG, norm of the gradient (judged by)"]
-    values = {row.title.removeprefix("as released, raw: "): row.values for row in table.rows}
+    assert [row.title for row in table.rows if row.paper] == ["MEG, norm of the gradient (judged by)"]
+    values = {row.title: row.values for row in table.rows}
     assert values["isolation forest"]["auroc"][0] > 0.99
     assert values["every anomaly first (bound)"]["auroc"] == [1.0]
-    curve = json.loads((tmp_path / "meg_kdd99.json").read_text())["curves"]["released"][0]["curve"]
+    curve = json.loads((tmp_path / "meg_kdd99_released.json").read_text())["runs"][0]["curve"]
     assert [at["step"] for at in curve] == [2 * 7, 3 * 7]
     assert values["MEG, energy"]["f1"][0] == np.mean([at["released"]["energy"]["f1"] for at in curve])
-    assert (tmp_path / "meg_kdd99.png").stat().st_size > 10_000
+    assert (tmp_path / "meg_kdd99_released.png").stat().st_size > 10_000
     monkeypatch.setattr(meg_kdd99, "scored", None)  # again: nothing is computed a second time
     kept = meg_kdd99.trained(experiment, "raw", 0)
     assert kept["released"]["energy"]["f1"] == values["MEG, energy"]["f1"][0]
