@@ -38,7 +38,7 @@ class Experiment:
     """How many seeds of the training; the split is the same for all, as in the paper."""
     first: int = 0
     """The first of them."""
-    epochs: int = 124
+    epochs: int = 54
     """Most epochs of a training."""
     quick: bool = False
     """A minute: one seed, the rows without repetition, two epochs."""

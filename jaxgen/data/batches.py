@@ -37,10 +37,13 @@ def plan(
     epochs, places = steps // per_epoch, steps % per_epoch
     if not shuffle:
         return places[:, None] * rows + jnp.arange(rows)[None]
-    touched = (length - 2) // per_epoch + 2  # so many epochs can `length` steps meet, wherever they start
+    used = per_epoch * rows
+    # So many epochs can `length` steps meet, wherever they start; the last of them is sorted only where they do.
+    touched = (length - 2) // per_epoch + 2
+    permuted = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[:used]
+    unseen = lambda epoch: jnp.zeros(used, jax.eval_shape(permuted, epoch).dtype)
     order = jax.lax.map(
-        lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[: per_epoch * rows],
-        epochs[0] + jnp.arange(touched),
+        lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unseen, epoch), epochs[0] + jnp.arange(touched)
     )
     return order.reshape(touched, per_epoch, rows)[epochs - epochs[0], places]
 
