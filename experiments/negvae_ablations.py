@@ -1,6 +1,6 @@
 """What the parts of negative sampling do: Tables 4 and 5 of Csiszarik, Benko and Varga (2019), and what they leave out.
 
-    python -m experiments.negvae_ablations                      # 600 steps each: over an hour on one CPU core
+    python -m experiments.negvae_ablations                      # 600 steps each: an hour and a half on one CPU core
     python -m experiments.negvae_ablations --seeds 5 --paper --out experiments/results     # meant for a GPU
     python -m experiments.negvae_ablations --quick --parts adversary       # one part, a few steps each
 
