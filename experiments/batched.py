@@ -10,7 +10,7 @@ import numpy as np
 __all__ = ["in_parts"]
 
 
-def in_parts(program: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int) -> Any:
+def in_parts(program: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 512) -> Any:
     """Apply a compiled program to some rows at a time, always as many, so that one program does.
 
     Args:

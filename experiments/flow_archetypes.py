@@ -1,6 +1,6 @@
 """Archetypes of pictures: of a flow's latent vectors, and deep ones: Bungert (2021), figures 4.5 to 4.12.
 
-    python -m experiments.flow_archetypes                         # five seeds, small flows: 45 minutes on a core
+    python -m experiments.flow_archetypes                         # five seeds, small flows: an hour on a core
     python -m experiments.flow_archetypes --out experiments/results   # the table and the figures there
     python -m experiments.flow_archetypes --size.features 64 --size.steps 20000 --size.deep-steps 10000   # for a GPU
     python -m experiments.flow_archetypes --quick                 # minutes
@@ -8,7 +8,8 @@
 On the digits and on the Olivetti faces (the thesis has faces of FERG, which cannot be had) a flow is trained; the
 classical analysis finds archetypes of its latent vectors; and a second flow is trained together with the maps that make
 its latent vectors mixtures of a simplex' corners. Pictures show archetypes, the travel from one to the next, and draws
-whose weights are nearer and nearer to the corners. How digits look to a classifier says what becomes of them there.
+whose weights are nearer and nearer to the corners. How digits look to a classifier says what becomes of them there,
+and untrained networks, whose latent vectors are pixels turned about, what of it is the training's.
 """
 
 import dataclasses

@@ -23,7 +23,7 @@ import numpy as np
 import tyro
 
 import jaxgen
-from experiments import anomalies, judge, picture_flows, report, trials
+from experiments import anomalies, picture_flows, report, trials
 from experiments.batched import in_parts
 from experiments.judge import log_probabilities, pixels
 from jaxgen import data, descent, methods, metrics, samplers
@@ -148,7 +148,7 @@ def classified(method: Any, state: Any) -> dict[str, float]:
     found: dict[str, float] = {}
     doubts = {}
     for name in SETS:
-        p = np.exp(in_parts(log_probabilities, method, state, looked(name), judge.ROWS).astype(np.float64))
+        p = np.exp(in_parts(log_probabilities, method, state, looked(name)).astype(np.float64))
         doubts[name], found[f"confidence {name}"] = 1 - p.max(1), float(p.max(1).mean())
         if name == "test":
             labels = SETS["test"].labels()

@@ -17,8 +17,6 @@ from jaxgen.description import describe
 
 __all__ = ["Judge", "classes", "frequencies", "log_probabilities", "pixels", "train"]
 
-ROWS = 512  # images that are judged together
-
 
 class Judge(NamedTuple):
     """A trained classifier of images."""
@@ -28,7 +26,7 @@ class Judge(NamedTuple):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the logarithm of each class's probability, `[n, classes]`, for images `[n, h, w, c]`."""
-        return np.asarray(in_parts(log_probabilities, self.result.config.method, self.result.of(0), images, ROWS))
+        return np.asarray(in_parts(log_probabilities, self.result.config.method, self.result.of(0), images))
 
 
 @functools.partial(jax.jit, static_argnums=0)

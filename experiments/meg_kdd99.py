@@ -33,7 +33,7 @@ class Experiment:
     """Which protocols, how many seeds, how long."""
 
     protocols: tuple[str, ...] = tuple(connections.PROTOCOLS)
-    """Blocks of the table."""
+    """Each has a table and a figure."""
     seeds: int = 1
     """How many seeds of the training; the split is the same for all, as in the paper."""
     first: int = 0
@@ -45,7 +45,7 @@ class Experiment:
     runs: pathlib.Path = pathlib.Path("runs/meg_kdd99")
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_kdd99")
-    """Where the table and the figure go."""
+    """Where the tables and figures go."""
 
 
 def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
@@ -165,11 +165,18 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         "flags every anomaly first: recall stays below 1, or precision, where the nominal share is not the true one. "
         f"The one-class SVM and kernel PCA learn from {anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at "
         "random, the others from all. By which score the protocol is judged was fixed before; lambda is "
-        f"{training.penalty:g}, {training.chosen}."
+        f"{training.penalty:g}; {training.chosen}."
     )
     table = report.Table(f"meg_kdd99_{name}", f"{TITLE}: {protocol.title}", anomalies.COLUMNS, rows, [remarks])
     print(f"\n{table}\n")
-    runs = [{key: cell[key] for key in ("curve", "energy_gap", "seconds")} for cell in cells["MEG"]]
+    runs = [
+        {
+            "curve": [{"step": at["step"], name: at[name]} for at in cell["curve"]],
+            "energy_gap": cell["energy_gap"],
+            "seconds": cell["seconds"],
+        }
+        for cell in cells["MEG"]
+    ]
     table.write(experiment.out, {"config": describe(config), "runs": runs})
     draw(experiment.out / f"{table.name}.png", name, runs)
     print(f"written: {experiment.out / table.name}.{{json,md,png}}")

@@ -18,8 +18,6 @@ from jaxgen.description import describe
 
 __all__ = ["Faces", "Models", "Size", "beyond", "encoded", "shelled", "trained"]
 
-ROWS = 512  # images that are encoded together
-
 
 @dataclasses.dataclass(frozen=True)
 class Size:
@@ -111,7 +109,7 @@ def trained(size: Size, images: Any, seed: int, runs: pathlib.Path, *, batch: in
 
 def encoded(flow: tuple[methods.Flow, Any], x: np.ndarray) -> np.ndarray:
     """Return a flow's latent vectors `[n, d]` of images `[n, h, w, c]`, in bytes or between 0 and 1."""
-    return np.asarray(in_parts(_encode, *flow, x, ROWS))
+    return np.asarray(in_parts(_encode, *flow, x))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -41,7 +41,7 @@ def plan(
     # So many epochs can `length` steps meet, wherever they start; the last of them is sorted only where they do.
     touched = (length - 2) // per_epoch + 2
     permuted = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[:used]
-    unseen = lambda epoch: jnp.zeros(used, jax.eval_shape(permuted, epoch).dtype)
+    unseen = lambda epoch: jnp.arange(used)
     order = jax.lax.map(
         lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unseen, epoch), epochs[0] + jnp.arange(touched)
     )

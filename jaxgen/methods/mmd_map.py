@@ -128,16 +128,18 @@ class MMDMap:
 
         Raises:
             ValueError: if the median of their distances, or what the function makes of one half of them and the other,
-                is none, as where more than half of all pairs are equal.
+                is not positive.
         """
         rows = jnp.asarray(target[:1_000])
-        bandwidth = self._first_bandwidth(rows)
         if callable(self.bandwidth):
-            bandwidth = self.bandwidth(rows[::2], rows[1::2], axis_name=None)
+            half = len(rows) // 2
+            bandwidth = self.bandwidth(rows[:half], rows[half : 2 * half], axis_name=None)
+        else:
+            bandwidth = self._first_bandwidth(rows)
         if not bandwidth > 0:
             raise ValueError(
-                f"the bandwidth among the target's own rows is {float(bandwidth):g}, as where most of them are equal; "
-                "give one that is positive there, such as a number."
+                f"the bandwidth among the target's own rows is {float(bandwidth):g}; give one that is positive there, "
+                "such as a number: a median is 0 where more than half of all pairs are equal."
             )
 
     def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> Mapped:

@@ -5,16 +5,19 @@ from numpy.typing import ArrayLike
 
 from jaxgen.kernels import counts
 
-__all__ = ["paired"]
+__all__ = ["two_samples"]
 
 
-def paired(x: ArrayLike, y: ArrayLike, *, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return two samples `[n, d]` and `[m, d]` in double precision.
+def two_samples(x: ArrayLike, y: ArrayLike, *, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check two samples that are to be compared.
 
     Args:
-        x: one sample.
-        y: the other.
+        x: one sample, `[n, d]`.
+        y: the other, `[m, d]`.
         least: rows that each has at the least.
+
+    Returns:
+        Both in double precision, `[n, d]` and `[m, d]`.
 
     Raises:
         ValueError: if there are fewer of either, they are no matrices of one width, or a number is not finite.

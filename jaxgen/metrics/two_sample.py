@@ -11,7 +11,7 @@ from scipy import special
 
 from jaxgen.kernels import ROWS, gaussian, products
 from jaxgen.medians import median_squared_distance
-from jaxgen.metrics.samples import paired
+from jaxgen.metrics.samples import two_samples
 
 __all__ = ["TwoSample", "mmd2_variance", "permutation_test"]
 
@@ -92,7 +92,7 @@ def permutation_test(
         Biggs, Schrab and Gretton, MMD-FUSE: learning and combining kernels for two-sample testing without data
         splitting (2023), section 4; Phipson and Smyth, Permutation p-values should never be zero (2010).
     """
-    x, y = paired(x, y, least=2)
+    x, y = two_samples(x, y, least=2)
     if permutations < 1:
         raise ValueError(f"there are {permutations} permutations; make it one at least, such as 999.")
     n, m = len(x), len(y)
@@ -152,7 +152,7 @@ def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = 
         Serfling, Approximation theorems of mathematical statistics (1980), section 5.5.1; Sutherland et al., Generative
         models and model criticism via optimized maximum mean discrepancy (2017), section 2.
     """
-    x, y = paired(x, y, least=2)
+    x, y = two_samples(x, y, least=2)
     if not bandwidth > 0:
         raise ValueError(f"bandwidth is {bandwidth}; make it positive.")
     n, m = len(x), len(y)

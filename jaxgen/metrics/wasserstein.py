@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgen.metrics.samples import paired
+from jaxgen.metrics.samples import two_samples
 
 __all__ = ["sliced_wasserstein"]
 
@@ -30,7 +30,7 @@ def sliced_wasserstein(
     References:
         Bonneel, Rabin, Peyre and Pfister, Sliced and Radon Wasserstein barycenters of measures (2015), section 3.
     """
-    x, y = paired(x, y, least=1)
+    x, y = two_samples(x, y, least=1)
     if order < 1 or projections < 1:
         raise ValueError(f"order is {order} and projections {projections}; make both 1 or more.")
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], projections if x.shape[1] > 1 else 1))

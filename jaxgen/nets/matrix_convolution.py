@@ -1,4 +1,7 @@
-"""Convolutions as matrix products, where XLA's CPU backend has no fast way of its own."""
+"""Convolutions as matrix products, where XLA's CPU backend has no fast way of its own.
+
+Images are `[n, h, w, channels]`, kernels `[rows, columns, channels, features]`, and results `[n, ..., features]`.
+"""
 
 import functools
 from collections.abc import Sequence
@@ -33,7 +36,7 @@ def by_product(
 
 
 def by_adding(x: Array, kernel: Array, pads: Any, precision: Any) -> Array:
-    """Convolve as one matrix product of every pixel with every entry of the kernel, added up at each output."""
+    """Convolve with stride 1 as one matrix product of every pixel with every entry of the kernel, added up."""
     (rows, columns), (height, width) = kernel.shape[:2], output_lengths(x, kernel, pads, (1, 1))
     products = jnp.tensordot(x, kernel, (3, 2), precision=precision)  # [n, h, w, rows, columns, outputs]
     around = [(0, 0, 0), *((*pad, 0) for pad in pads), *[(0, 0, 0)] * 3]
@@ -43,7 +46,7 @@ def by_adding(x: Array, kernel: Array, pads: Any, precision: Any) -> Array:
 
 
 def thin_gradient(x: Array, kernel: Array, g: Array, pads: Any, precision: Any) -> Array:
-    """Return the gradient at such a kernel as one matrix product of the pixels with the outputs that each is seen by.
+    """Return a kernel's gradient, with stride 1, as one matrix product of the pixels with the outputs that see them.
 
     Pixel `i` is seen by output `i + pad - k` through the entry `k`.
     """

@@ -37,6 +37,17 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert kept["released"]["energy"]["f1"] == values["MEG, energy"]["f1"][0]
 
 
+def test_protocols_with_one_training_have_a_table_each(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(anomalies, "DETECTORS", {"chance": anomalies.DETECTORS["chance"]})
+    experiment = meg_kdd99.Experiment(("scaled", "later"), epochs=2, runs=tmp_path, out=tmp_path)
+    tables = meg_kdd99.run(experiment)
+    assert [table.name for table in tables] == ["meg_kdd99_scaled", "meg_kdd99_later"]
+    assert len([*tmp_path.glob("scaled-0-*.curve")]) == 1
+    for table in tables:
+        look = json.loads((tmp_path / f"{table.name}.json").read_text())["runs"][0]["curve"][0]
+        assert set(look) == {"step", table.name.removeprefix("meg_kdd99_")}
+
+
 def test_the_released_protocol_is_what_papers_say(small):
     protocol = connections.PROTOCOLS["released"]
     config = connections.configure(connections.TRAININGS[protocol.training], 0, 54)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments import negvae_ablations, negvae_color, negvae_grayscale, negvae_negatives, strangers
+from experiments import (
+    negvae_ablations,
+    negvae_color,
+    negvae_grayscale,
+    negvae_negatives,
+    strangers,
+    strangers_report,
+)
 from jaxgen import data, methods, nets
 
 
@@ -77,6 +84,17 @@ def test_a_bank_is_drawn_once(monkeypatch, tmp_path):
     assert shifted.place(tmp_path, 1) == paid.place(tmp_path, 1)  # the same training, whatever fields were left open
     assert len({asked.place(tmp_path, 1) for asked in (paid, unpaid, banked)}) == 3
     assert np.abs(banked.config(2).data.datasets[1].tables()[0] - bank.tables()[0]).max() > 0
+
+
+def test_each_part_has_a_table(monkeypatch, tmp_path):
+    told = {}
+    monkeypatch.setattr(
+        strangers_report, "tabulated", lambda name, title, models, experiment, remarks: told.update({name: remarks})
+    )
+    negvae_ablations.run(negvae_ablations.Experiment(parts=("reconstructed", "colour"), steps=30, out=tmp_path))
+    assert list(told) == ["negvae_ablations_reconstructed", "negvae_ablations_colour"]
+    assert told["negvae_ablations_reconstructed"][0].startswith("Trained 30 steps of 50 images")
+    assert told["negvae_ablations_colour"] == ["10 steps of 50 images."]
 
 
 def test_unknown_parts_are_told():

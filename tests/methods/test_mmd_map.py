@@ -131,6 +131,8 @@ def test_a_target_whose_rows_are_mostly_equal_wants_a_number_for_bandwidth(bandw
         methods.MMDMap(bandwidth=bandwidth).check(SOURCE, equal)
     methods.MMDMap(bandwidth=1.0).check(SOURCE, equal)
     methods.MMDMap().check(SOURCE, np.asarray(TARGET))
+    row_by_row = lambda mapped, target, *, axis_name: jnp.mean((mapped - target) ** 2)
+    methods.MMDMap(bandwidth=row_by_row).check(SOURCE, np.asarray(TARGET)[:9])
 
 
 def test_it_wants_two_tables_of_vectors():
