@@ -145,8 +145,8 @@ def control(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
     return trials.remembered(where.with_suffix(".json"), identity, compute)
 
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and judge every cell, print the table, and write it."""
+def run(experiment: Experiment) -> list[report.Table]:
+    """Train and judge every cell, and print and write a table for each protocol."""
     for asked, known in ((experiment.digits, range(10)), (experiment.protocols, PROTOCOLS)):
         if unknown := set(asked) - set(known):
             told = ", ".join(map(str, known))
@@ -157,45 +157,45 @@ def run(experiment: Experiment) -> report.Table:
         experiment = dataclasses.replace(
             experiment, digits=digits, seeds=1, steps=steps, paper=False, runs=runs, out=runs
         )
+    return [tabulated(experiment, name) for name in experiment.protocols]
+
+
+def tabulated(experiment: Experiment, name: str) -> report.Table:
+    """Train and judge every cell of a protocol, print its table, and write it."""
     seeds = range(experiment.first, experiment.first + experiment.seeds)
-    rows, configs = [], {}
-    for name in experiment.protocols:
-        title = PROTOCOLS[name].title
-        over: dict[str, list[list[dict[str, float]]]] = {}
-        for digit in experiment.digits:
-            cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "untrained": []}
-            for seed in seeds:
-                print(f"{title}, without {digit}, seed {seed}", flush=True)
-                cells["MEG"].append(trained(experiment, name, digit, seed))
-                cells["untrained"].append(control(experiment, name, digit, seed))
-            for model, made in cells.items():
-                for score, told in anomalies.SCORES.items():
-                    paper = (
-                        {"auprc": PUBLISHED[digit]}
-                        if (model, name) == ("MEG", "released") and digit in PUBLISHED
-                        else {}
-                    )
-                    judged = [cell[score] for cell in made]
-                    over.setdefault(f"{model}, {told}", []).append(judged)
-                    rows.append(report.Row.of(f"{title}, without {digit}: {model}, {told}", judged, COLUMNS, paper))
-        for told, every in over.items():
-            mean = [
-                {c.name: float(np.mean([judged[place][c.name] for judged in every])) for c in COLUMNS}
-                for place in range(len(seeds))
-            ]
-            rows.append(report.Row.of(f"{title}, mean of the digits: {told}", mean, COLUMNS))
-        configs[name] = describe(configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first))
+    rows: list[report.Row] = []
+    over: dict[str, list[list[dict[str, float]]]] = {}
+    for digit in experiment.digits:
+        cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "untrained": []}
+        for seed in seeds:
+            print(f"{PROTOCOLS[name].title}, without {digit}, seed {seed}", flush=True)
+            cells["MEG"].append(trained(experiment, name, digit, seed))
+            cells["untrained"].append(control(experiment, name, digit, seed))
+        for model, made in cells.items():
+            for score, told in anomalies.SCORES.items():
+                printed = (model, name) == ("MEG", "released") and digit in PUBLISHED
+                paper = {"auprc": PUBLISHED[digit]} if printed else {}
+                judged = [cell[score] for cell in made]
+                over.setdefault(f"{model}, {told}", []).append(judged)
+                rows.append(report.Row.of(f"without {digit}: {model}, {told}", judged, COLUMNS, paper))
+    for told, every in over.items():
+        mean = [
+            {c.name: float(np.mean([judged[place][c.name] for judged in every])) for c in COLUMNS}
+            for place in range(len(seeds))
+        ]
+        rows.append(report.Row.of(f"mean of the digits: {told}", mean, COLUMNS))
     size = energies.PAPER if experiment.paper else experiment
-    steps = configure(experiment, PROTOCOLS[experiment.protocols[0]], experiment.digits[0], experiment.first).steps
+    config = configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first)
     remark = (
-        f"Networks {size.width} wide, trained {steps:,} steps at a rate of {size.rate:g} (the paper's: 512, 55 epochs "
-        "and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which differs where "
-        "scores are equal."
+        f"Networks {size.width} wide, trained {config.steps:,} steps at a rate of {size.rate:g} (the paper's: 512, "
+        "55 epochs and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which "
+        "differs where scores are equal."
     )
-    table = report.Table("meg_mnist_anomaly", TITLE, COLUMNS, rows, [remark])
+    title = f"{TITLE}, {PROTOCOLS[name].title}"
+    table = report.Table(f"meg_mnist_anomaly_{name}", title, COLUMNS, rows, [remark])
     print(f"\n{table}\n")
-    table.write(experiment.out, {"configs": configs})
-    print(f"written: {experiment.out / 'meg_mnist_anomaly'}.{{json,md}}")
+    table.write(experiment.out, {"config": describe(config)})
+    print(f"written: {experiment.out / table.name}.{{json,md}}")
     return table
 
 
