@@ -51,7 +51,8 @@ def test_every_cell_is_judged_and_written(small, tmp_path, monkeypatch):
     assert [row.paper for row in table.rows if row.paper] == [{"auprc": 0.281}] * 2
     for row in table.rows:
         np.testing.assert_allclose(row.values["above"], np.subtract(row.values["auprc"], row.values["share"]))
-    assert json.loads((tmp_path / "meg_mnist_anomaly_released.json").read_text())["config"]
+    written = json.loads((tmp_path / "meg_mnist_anomaly_released.json").read_text())["config"]["fields"]
+    assert (written["steps"], written["data"]["fields"]["leaking"]) == (4, True)
     assert table.rows[0].values == table.rows[4].values  # the mean of one digit
     monkeypatch.setattr(meg_mnist_anomaly, "scored", None)  # again: nothing is computed a second time
     again = meg_mnist_anomaly.trained(experiment, "released", 1, 0)

@@ -28,7 +28,9 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
     assert 0 < values["chains among the data"]["acceptance"][0] <= 1
     assert (tmp_path / "quick" / "meg_toy_eight.png").stat().st_size > 10_000
-    assert json.loads((tmp_path / "quick" / "meg_toy_eight.json").read_text())["config"]
+    written = json.loads((tmp_path / "quick" / "meg_toy_eight.json").read_text())["config"]["fields"]
+    told = (tmp_path / "quick" / "meg_toy_eight.md").read_text()
+    assert f"8 steps with lambda {written['method']['fields']['penalty']:g}." in told
     monkeypatch.setattr(planes, "measured", None)  # again: nothing is computed a second time
     experiment = dataclasses.replace(experiment, runs=tmp_path / "quick")
     assert meg_toy.trained(experiment, "eight", 0)["generator"]["kl"] == values["the generator"]["kl"][0]
@@ -39,6 +41,12 @@ def test_the_paper_s_size_is_what_papers_say():
     assert (config.steps, config.batch_size, config.method.learning_rate) == (100_000, 5 * 256, 1e-4)
     assert (config.method.n_critic, config.method.penalty, config.method.latent_dim) == (5, 0.1, 2)
     assert config.method.critic.widths == (512, 512, 512, 1)
+
+
+@pytest.mark.parametrize("name", meg_toy.TOYS)
+def test_every_toy_has_a_penalty_of_its_own(name):
+    penalty = meg_toy.configure(meg_toy.Experiment(), name, 0).method.penalty
+    assert 0 < penalty < meg_toy.configure(meg_toy.Experiment(paper=True), name, 0).method.penalty
 
 
 def test_unknown_data_are_told():
