@@ -74,15 +74,15 @@ def trained(config: jaxgen.Config) -> Ready:
     """Make ready what `train` does between two looks: `config.every` steps in one compiled program."""
     tables = config.data.tables()
     config = training._resolved(config, row_specs(tables))
-    placed = config.layout.place(tables)
-    state = config.layout.place(training._initial(config, tables))
+    placed, roots = config.layout.place(tables), training._roots(config)
+    state = config.layout.place(training._initial(config, roots, tables))
     segment = jax.jit(config.layout.spread(training._segment(config)), donate_argnums=0)
-    seeds, done = np.zeros(config.seeds, np.int32), 0
-    program, found = costs.compiled(segment, state, seeds, seeds, placed, np.int32(done))
+    done = 0
+    program, found = costs.compiled(segment, state, roots, np.zeros(config.seeds, np.int32), placed, np.int32(done))
 
     def run() -> None:
         nonlocal state, done
-        state, _ = training._advance(config, program, state, placed, done)
+        state, _ = training._advance(config, program, state, roots, placed, done)
         done += config.every
 
     return Ready(run, found)

@@ -20,7 +20,7 @@ from jaxgen.data.tables import checked, fingerprint, row_specs
 from jaxgen.loop import iterate, keys
 from jaxgen.progress import Progress
 from jaxgen.result import Result, description, state_template, warn_of_unnamed
-from jaxgen.types import Array, Int, Key, Method, Metrics, PyTree, State
+from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
 __all__ = ["train"]
 
@@ -63,7 +63,7 @@ def train(
         config.method.check(*tables)
     devices = config.layout.total()
     digest = None if checkpoint_dir is None else fingerprint(tables)
-    start, state = 0, None
+    start, state, roots = 0, None, _roots(config)
     history: History = {}
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
@@ -74,13 +74,13 @@ def train(
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)
-        state = config.layout.place(_initial(config, tables) if state is None else state)
+        state = config.layout.place(_initial(config, roots, tables) if state is None else state)
         segment = config.layout.spread(_segment(config))
         history = {name: _room(metric, config.steps) for name, metric in history.items()}
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         asked = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.every):
-            state, news = _advance(config, segment, state, placed, done)
+            state, news = _advance(config, segment, state, roots, placed, done)
             reached = done + config.every
             for name, metric in news.items():
                 history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
@@ -123,9 +123,14 @@ def _seeds(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
     return parallel.serial if parallel.convolves(program) else parallel.batched
 
 
-def _keys(config: Config, seed: Int[Array, ""]) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
+def _roots(config: Config) -> np.ndarray:
+    """Return the data of each seed's key, which programs are given: so they do not change with `config.seed`."""
+    return np.asarray(jax.random.key_data(keys(jax.random.key(config.seed), config.seeds)))  # [seeds, words]
+
+
+def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
     """Return a seed's keys: for the start, for the choice of rows, for the steps."""
-    init, rows, steps = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), seed), 3)
+    init, rows, steps = jax.random.split(jax.random.wrap_key_data(root), 3)
     return init, rows, steps
 
 
@@ -139,18 +144,18 @@ def _rows(config: Config, key: Key[Array, ""], tables: tuple[PyTree, ...], start
     ]
 
 
-def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
+def _initial(config: Config, roots: np.ndarray, tables: tuple[PyTree, ...]) -> State:
     """Return the states of all seeds before the first step."""
 
-    def init(tables: tuple[PyTree, ...], seed: Int[Array, ""]) -> State:
-        key, key_rows, _ = _keys(config, seed)
+    def init(tables: tuple[PyTree, ...], root: Array) -> State:
+        key, key_rows, _ = _keys(root)
         first = [rows[0] for rows in _rows(config, key_rows, tables, 0, 1)]
         return config.method.init(key, *map(take, tables, first))
 
     # One after another: a batched QR factorisation, as orthogonal kernels need, can wait for ever in JAX 0.10 on two
     # cores; and so a seed starts from the same bits however many there are.
-    seeds = jnp.arange(config.seeds)
-    return jax.jit(lambda tables: parallel.serial(lambda seed: init(tables, seed), seeds))(tables)
+    seeds = lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots)
+    return jax.jit(seeds)(tables, roots)
 
 
 def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
@@ -158,8 +163,8 @@ def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
     axis = parallel.AXIS
     method: Method = dataclasses.replace(config.method, axis_name=axis)  # type: ignore[type-var]
 
-    def one(tables: tuple[PyTree, ...], start: Array, state: State, seed: Array, retry: Array) -> Any:
-        _, key_rows, key = _keys(config, seed)
+    def one(tables: tuple[PyTree, ...], start: Array, state: State, root: Array, retry: Array) -> Any:
+        _, key_rows, key = _keys(root)
         # Noise is a device's own, and another one at each retry; the choice of rows is neither.
         key = parallel.fold(jax.random.fold_in(key, retry), axis)
         shares = [parallel.slice_of(r, axis) for r in _rows(config, key_rows, tables, start, config.every)]
@@ -168,9 +173,9 @@ def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
         good = _finite((last, metrics))
         return jax.tree.map(lambda new, old: jnp.where(good, new, old), last, state), metrics, good
 
-    def program(states: State, seeds: Array, retries: Array, tables: tuple[PyTree, ...], start: Array) -> Any:
-        run = lambda state, seed, retry: one(tables, start, state, seed, retry)
-        return config.layout.map_seeds(run, states, seeds, retries)
+    def program(states: State, roots: Array, retries: Array, tables: tuple[PyTree, ...], start: Array) -> Any:
+        run = lambda state, root, retry: one(tables, start, state, root, retry)
+        return config.layout.map_seeds(run, states, roots, retries)
 
     return program
 
@@ -184,19 +189,18 @@ def _finite(tree: PyTree) -> Array:
 
 
 def _advance(
-    config: Config, segment: Callable[..., Any], state: State, tables: tuple[PyTree, ...], done: int
+    config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise."""
-    seeds = np.arange(config.seeds, dtype=np.int32)
     start = np.int32(done)
-    state, metrics, good = segment(state, seeds, np.zeros_like(seeds), tables, start)
+    state, metrics, good = segment(state, roots, np.zeros(config.seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.seeds, config.every), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
-            lone, metrics, good = segment(lone, seeds[at], np.full(1, retry, np.int32), tables, start)
+            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry

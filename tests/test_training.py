@@ -163,6 +163,28 @@ def test_watch_sees_every_segment_and_may_keep_what_it_sees():
         np.testing.assert_array_equal(a, b)
 
 
+def test_another_root_seed_compiles_nothing():
+    """Seeds are given to the programs, not built into them: five runs of one model are compiled once."""
+    rate = random.SystemRandom().uniform(1e-3, 2e-3)  # one that no earlier run has left in the cache
+    config = tiny.config(tiny.evl(learning_rate=rate))
+    first = jaxgen.train(dataclasses.replace(config, seed=1), progress=False)
+    missed = []
+
+    def listen(event, **_):
+        if event == "/jax/compilation_cache/cache_misses":
+            missed.append(event)
+
+    jax.monitoring.register_event_listener(listen)
+    try:
+        second = jaxgen.train(dataclasses.replace(config, seed=2), progress=False)
+        assert missed == []
+        jaxgen.train(dataclasses.replace(config, steps=2 * config.steps, every=2 * config.every), progress=False)
+        assert missed  # the listener hears what is compiled
+    finally:
+        jax.monitoring.unregister_event_listener(listen)
+    assert np.all(first.history["loss"] != second.history["loss"])
+
+
 def test_progress_shows_steps_speed_and_loss(capsys):
     jaxgen.train(tiny.config(tiny.evl()))
     shown = capsys.readouterr().err
