@@ -105,7 +105,6 @@ def run(experiment: Experiment) -> report.Table:
     ]
     summary = tabular_report.summary(found, meant)
     table = report.Table("anomaly_tabular", TITLE, tabular_report.COLUMNS, summary, remarks)
-    print(f"\n{table}\n")
     table.write(experiment.out, {"named": NAMED, "sets": list(meant), "cells": found})
     for measure in ("auroc", "auprc"):
         columns, rows = tabular_report.lines(found, measure)
@@ -113,7 +112,6 @@ def run(experiment: Experiment) -> report.Table:
         print(f"{by_set}\n")
         by_set.write(experiment.out, {})
     tabular_report.draw(experiment.out / "anomaly_tabular.png", found)
-    print(f"written: {experiment.out / 'anomaly_tabular'}*.{{json,md,png}}")
     return table
 
 

@@ -92,9 +92,7 @@ def run(experiment: Experiment) -> report.Table:
     ]
     versions = {name: metadata.version(name) for name in LIBRARIES if _has(name)}
     table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "aim")
-    print(f"\n{table}\n")
     table.write(experiment.out, {"versions": versions, "races": details})
-    print(f"written: {experiment.out / 'benchmark'}.{{json,md}}")
     return table
 
 

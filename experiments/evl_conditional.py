@@ -211,12 +211,10 @@ def run(experiment: Experiment) -> report.Table:
         values = {c.name: [at[c.name] for at in cells if c.name in at] for c in COLUMNS}
         rows.append(report.Row(f"{PROBLEMS[name].title}: {MODELS[model].title}", values))
     table = report.Table("evl_conditional", TITLE, COLUMNS, rows, ["The paper has no such table."])
-    print(f"\n{table}\n")
     configs = {f"{name} {model}": configure(experiment, name, model, 1) for name, model in found}
     trained = {title: describe(config) for title, config in configs.items() if config}
     table.write(experiment.out, {"steps": experiment.steps, "configs": trained})
     draw(experiment, experiment.out / "evl_conditional.png", found)
-    print(f"written: {experiment.out / 'evl_conditional'}.{{json,md,png}}")
     return table
 
 

@@ -125,7 +125,6 @@ def run(experiment: Experiment) -> report.Table:
     remarks = ["Spread: root mean squared distance of the guesses from their mean, over that of the test points."]
     name = "evl_contraction_paper" if experiment.paper else "evl_contraction"
     table = report.Table(name, f"The paper's protocol: {told}", COLUMNS, rows, remarks)
-    print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / f"{name}.png", curves)
     return table

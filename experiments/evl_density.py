@@ -90,7 +90,6 @@ def run(experiment: Experiment) -> report.Table:
     exact = {cell: density_cells.exact(experiment.runs, cell) for cell in resolved}
     optima = {cell: exponent for cell, exponent in exact.items() if exponent is not None}
     table = density_report.tabulate(experiment, found, optima)
-    print(f"\n{table}\n")
     configs = {cell.name: describe(density_cells.config(cell, experiment.steps, experiment.seeds)) for cell in wanted}
     everything = {
         cell.name: [{k: v for k, v in seed.items() if k != "shares"} for seed in kept["seeds"]]
@@ -99,7 +98,6 @@ def run(experiment: Experiment) -> report.Table:
     table.write(experiment.out, {"steps": experiment.steps, "configs": configs, "cells": everything})
     if "law" in experiment.cells:
         density_report.draw(experiment.out / "evl_density.png", experiment, found, optima)
-    print(f"written: {experiment.out / 'evl_density'}.{{json,md,png}}")
     return table
 
 

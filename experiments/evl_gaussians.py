@@ -162,12 +162,10 @@ def run(experiment: Experiment) -> Found:
     experiment.out.mkdir(parents=True, exist_ok=True)
     for points in experiment.points:
         table = tabulate(experiment, found, points)
-        print(f"\n{table}\n")
         first = make(experiment.seeds[0], points, experiment.dimensions[0], experiment.gaussians[0])
         configs = baselines.configs(experiment.models, MODELS, experiment, first)
         table.write(experiment.out, {"steps": experiment.steps, "configs": configs})
     draw(experiment, experiment.out / "evl_gaussians.png", found)
-    print(f"written: {experiment.out / 'evl_gaussians_*'}.{{json,md}}, {experiment.out / 'evl_gaussians.png'}")
     return found
 
 

@@ -169,7 +169,6 @@ def run(experiment: Experiment) -> tuple[Table, Table | None]:
                 found.setdefault(name, {}).setdefault(row, []).append(measure(experiment, row, name, seed))
         images_report.draw(experiment.out / f"evl_images_{name}.png", name, found[name])
     nearest = images_report.nearest(experiment, found)
-    print(f"\n{nearest}\n")
     configs = {
         f"{name} {row}": describe(configure(experiment, row, name, experiment.first))
         for name, kinds in found.items()
@@ -179,9 +178,7 @@ def run(experiment: Experiment) -> tuple[Table, Table | None]:
     nearest.write(experiment.out, {"targets": images.TARGETS, "configs": configs})
     digits = images_report.digits(experiment, {name: rows for name, rows in found.items() if images.SETS[name].digits})
     if digits:
-        print(f"{digits}\n")
         digits.write(experiment.out, {"draws": images_report.DRAWS, "configs": configs})
-    print(f"written: {experiment.out}/evl_images*.{{json,md,png}}")
     return nearest, digits
 
 

@@ -100,7 +100,6 @@ def run(experiment: Experiment) -> report.Table:
     remark = f"Widths: {told}. Where nothing is resident, the step was compiled only."
     title = "Memory of a step: 50 images of MNIST and a pool of guesses"
     table = report.Table("evl_memory", title, COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
     configs = {network: describe(config(network, experiment.guesses[0], experiment.chunk)) for network in WIDTHS}
     table.write(experiment.out, {"chunk": experiment.chunk, "configs": configs})
     return table

@@ -147,12 +147,10 @@ def run(experiment: Experiment) -> report.Table:
         "The floor is what as many plain draws score; weighed or widened guesses may score below it.",
     ]
     table = report.Table("evl_swiss_roll", TITLE, COLUMNS, rows, [" ".join(remarks)])
-    print(f"\n{table}\n")
     curves = {name: [cell["curve"] for cell in cells if cell.get("curve")] for name, cells in found.items()}
     configs = baselines.configs(found, MODELS, experiment, data.SwissRoll(seed=experiment.first))
     table.write(experiment.out, {"steps": experiment.steps, "configs": configs, "curves": curves})
     draw(experiment.out / "evl_swiss_roll.png", found, curves)
-    print(f"written: {experiment.out / 'evl_swiss_roll'}.{{json,md,png}}")
     return table
 
 

@@ -158,9 +158,7 @@ def run(experiment: Experiment) -> report.Table:
         + "The thesis' classifier has 0.997, 0.844 and 0.638 of the drawn classes right for 7, 1 and 0.3.",
     ]
     table = report.Table("flow_archetypes", "How mixtures of archetypes look to a classifier", COLUMNS, rows, remarks)
-    print(f"\n{table}\n")
     table.write(experiment.out, {"size": dataclasses.asdict(size), "found": details})
-    print(f"written: {experiment.out / 'flow_archetypes'}.{{json,md,png}}")
     return table
 
 

@@ -247,12 +247,10 @@ def run(experiment: Experiment) -> tuple[report.Table, report.Table]:
         report.Table("flow_images_confidence", "A classifier's confidence", CONFIDENCE, confident, [remark]),
     )
     for table in tables:
-        print(f"\n{table}\n")
         table.write(experiment.out, {"size": dataclasses.asdict(size)})
     shown = {SOURCES.get(source, "flow's samples"): cells[source][0]["drawn"] for source in cells}
     pictures = {title: np.round(255 * np.array(images)) for title, images in shown.items()}
     report.pictures(experiment.out / "flow_images.png", pictures)
-    print(f"written: {experiment.out / 'flow_images'}.{{json,md,png}}")
     return tables
 
 

@@ -156,20 +156,17 @@ def written(experiment: Any, title: str, cells: Cells) -> report.Table:
         *claims(cells),
     ]
     table = report.Table("flow_outliers", title, COLUMNS, rows, remarks)
-    print(f"\n{table}\n")
     details = {"steps": [experiment.steps, experiment.judging], "depth": experiment.depth}
     details |= {"first": experiment.first, "seeds": experiment.seeds}
     table.write(experiment.out, details)
     quality = report.Table(
         "flow_outliers_flows", "The flows behind the outliers", FLOWS, flows, ["The aim: 0.05 nats and 1e-5."]
     )
-    print(f"{quality}\n")
     quality.write(experiment.out, details)
     for name, law in cells.items():
         file = experiment.out / f"flow_outliers-{name.replace(' ', '-')}.png"
         draw(file, name, law, experiment.samplers)
         draw_flows(file.with_name(file.name.replace("-", "_flows-", 1)), law["pictures"][0])
-    print(f"written: {experiment.out / 'flow_outliers'}.{{json,md}}")
     return table
 
 

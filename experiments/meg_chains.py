@@ -178,9 +178,7 @@ def run(experiment: Experiment) -> report.Table:
         "energies, pooled over the chains."
     )
     table = report.Table("meg_chains", TITLE, COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs})
-    print(f"written: {experiment.out / 'meg_chains'}*.{{json,md,png}}")
     return table
 
 

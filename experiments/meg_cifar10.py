@@ -233,11 +233,9 @@ def run(experiment: Experiment) -> report.Table:
         "images against 50,000."
     )
     table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
     configs = {model: describe(configure(experiment, model, experiment.first)) for model in experiment.models}
     table.write(experiment.out, {"configs": configs, "extractor": told})
     report.pictures(experiment.out / "meg_cifar10.png", pictures)
-    print(f"written: {experiment.out / 'meg_cifar10'}.{{json,md,png}}")
     return table
 
 

@@ -168,7 +168,6 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         f"{training.penalty:g}; {training.chosen}."
     )
     table = report.Table(f"meg_kdd99_{name}", f"{TITLE}: {protocol.title}", anomalies.COLUMNS, rows, [remarks])
-    print(f"\n{table}\n")
     runs = [
         {
             "curve": [{"step": at["step"], name: at[name]} for at in cell["curve"]],
@@ -179,7 +178,6 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     ]
     table.write(experiment.out, {"config": describe(config), "runs": runs})
     draw(experiment.out / f"{table.name}.png", name, runs)
-    print(f"written: {experiment.out / table.name}.{{json,md,png}}")
     return table
 
 

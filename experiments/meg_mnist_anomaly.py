@@ -193,9 +193,7 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     )
     title = f"{TITLE}, {PROTOCOLS[name].title}"
     table = report.Table(f"meg_mnist_anomaly_{name}", title, COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
     table.write(experiment.out, {"config": describe(config)})
-    print(f"written: {experiment.out / table.name}.{{json,md}}")
     return table
 
 

@@ -160,10 +160,8 @@ def run(experiment: Experiment) -> report.Table:
     accuracy = _judge(experiment).accuracy
     remark = f"Of {experiment.size().told()}. The classifier has {accuracy:.2%} of the test digits right."
     table = report.Table("meg_stacked_mnist", TITLE, COLUMNS, rows, [remark])
-    print(f"\n{table}\n")
     table.write(experiment.out, {"configs": configs, "accuracy": accuracy})
     report.pictures(experiment.out / "meg_stacked_mnist.png", pictures)
-    print(f"written: {experiment.out / 'meg_stacked_mnist'}.{{json,md,png}}")
     return table
 
 

@@ -164,14 +164,12 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         f"size. Trained {config.steps:,} steps with lambda {_penalty(experiment, name):g}."
     )
     table = report.Table(f"meg_toy_{name}", f"{TITLE}: {TOYS[name].title}", COLUMNS, rows, [remarks])
-    print(f"\n{table}\n")
     details = [
         {"history": cell["history"], "inverse_temperature": cell["fitted"]["inverse_temperature"]}
         for cell in cells["trained"]
     ]
     table.write(experiment.out, {"config": describe(config), "trained": details})
     draw(experiment.out / f"{table.name}.png", {**cells["trained"][0], "floor": cells["floor"][0]})
-    print(f"written: {experiment.out / table.name}.{{json,md,png}}")
     return table
 
 

@@ -88,7 +88,6 @@ def run(experiment: Experiment) -> report.Table:
         "time nearly all is the sort for the median."
     )
     table = report.Table("mmd_cost", title, COLUMNS, rows, [remark], "runs")
-    print(f"\n{table}\n")
     table.write(experiment.out, {})
     with report.figure(experiment.out / "mmd_cost.png", 1, 2) as axes:
         for axis, (name, told) in zip(axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True):
@@ -97,7 +96,6 @@ def run(experiment: Experiment) -> report.Table:
                 axis.loglog(*zip(*known, strict=True), marker="o", label=way)
             axis.set(title=name, xlabel="points of each sample", ylabel=told)
         axes[0, 0].legend(fontsize="small")
-    print(f"written: {experiment.out / 'mmd_cost'}.{{json,md,png}}")
     return table
 
 

@@ -217,12 +217,10 @@ def run(experiment: Experiment) -> report.Table:
         "0.0287, a discrepancy of each coordinate alone.",
     ]
     table = report.Table("mmd_maps", TITLE, COLUMNS, rows, remarks)
-    print(f"\n{table}\n")
     # Of a single bandwidth; the working ones descend on five.
     curves = {f"{name} {variant}": cell["curve"] for (name, variant), cell in first.items() if variant != "working"}
     table.write(experiment.out, {"configs": configs, "curves": curves})
     draw(experiment.out / "mmd_maps.png", experiment.tasks, seeds, first)
-    print(f"written: {experiment.out / 'mmd_maps'}.{{json,md,png}}")
     return table
 
 

@@ -154,9 +154,7 @@ def run(experiment: Experiment) -> report.Table:
         f"standard error is at most {0.5 / experiment.draws**0.5:.3f}."
     )
     table = report.Table("mmd_power", TITLE, COLUMNS, rows, [remark], "runs")
-    print(f"\n{table}\n")
     table.write(experiment.out, {})
-    print(f"written: {experiment.out / 'mmd_power'}.{{json,md}}")
     return table
 
 

@@ -126,11 +126,9 @@ def run(experiment: Experiment) -> report.Table:
         f"{experiment.epochs} epochs. The floor of the share that is rejected is 0.05.",
     ]
     table = report.Table("mmd_regularisation", TITLE, COLUMNS, rows, remarks)
-    print(f"\n{table}\n")
     configs = {name: describe(configure(experiment, name, experiment.first)) for name in experiment.penalties}
     table.write(experiment.out, {"configs": configs})
     draw(experiment.out / "mmd_regularisation.png", first)
-    print(f"written: {experiment.out / 'mmd_regularisation'}.{{json,md,png}}")
     return table
 
 

@@ -118,7 +118,7 @@ class Table:
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
     def write(self, folder: pathlib.Path, details: Mapping[str, Any]) -> None:
-        """Write `NAME.json`, with every seed's numbers, and `NAME.md`.
+        """Print the table, and write `NAME.json`, with every seed's numbers, and `NAME.md`.
 
         Args:
             folder: where to; made if it is not there.
@@ -131,6 +131,7 @@ class Table:
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
         told = ", ".join(f"{name} {value}" for name, value in where.items())
         (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {told}.\n")
+        print(f"\n{self}\n\nwritten: {folder / self.name}.{{json,md}}")
 
     def _line(self, row: Row) -> list[str]:
         cells = [row.title]
@@ -186,5 +187,6 @@ def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) ->
         yield axes
         path.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(path, dpi=120)
+        print(f"written: {path}")
     finally:
         plt.close(drawn)

@@ -134,14 +134,12 @@ def tabulated(
         *remarks,
     ]
     table = report.Table(name, title, COLUMNS, rows, [" ".join(remarks)])
-    print(f"\n{table}\n")
     table.write(experiment.out, {"cells": kept, "configs": configs})
     pictures = {drawing: lines for drawing, lines in pictures.items() if lines}
     for drawing, lines in pictures.items():
         stranger = next(iter(lines[0].strangers))
         path = experiment.out / f"{name}-{drawing}.png"
         strangers_pictures.drawn(path, lines, stranger, experiment.runs, min(500, experiment.count()), experiment.first)
-    print(f"written: {experiment.out / name}.{{json,md}}, and {len(pictures)} pictures")
     return table
 
 
