@@ -14,6 +14,7 @@ from experiments import baselines, costs
 from jaxgen import data, methods, nets, training
 from jaxgen.data.tables import row_specs
 from jaxgen.descent import torch_rmsprop
+from jaxgen.programs import programs, roots
 
 __all__ = [
     "Contender",
@@ -74,15 +75,15 @@ def trained(config: jaxgen.Config) -> Ready:
     """Make ready what `train` does between two looks: `config.every` steps in one compiled program."""
     tables = config.data.tables()
     config = training._resolved(config, row_specs(tables))
-    placed, roots = config.layout.place(tables), training._roots(config)
-    state = config.layout.place(training._initial(config, roots, tables))
-    segment = jax.jit(config.layout.spread(training._segment(config)), donate_argnums=0)
+    (begin, several), keyed = programs(config), roots(config)
+    placed, state = config.layout.place(tables), config.layout.place(begin(tables, keyed))
+    segment = jax.jit(several, donate_argnums=0)
     done = 0
-    program, found = costs.compiled(segment, state, roots, np.zeros(config.seeds, np.int32), placed, np.int32(done))
+    program, found = costs.compiled(segment, state, keyed, np.zeros(config.seeds, np.int32), placed, np.int32(done))
 
     def run() -> None:
         nonlocal state, done
-        state, _ = training._advance(config, program, state, roots, placed, done)
+        state, _ = training._advance(config, program, state, keyed, placed, done)
         done += config.every
 
     return Ready(run, found)

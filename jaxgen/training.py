@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import parallel
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
-from jaxgen.data.batches import plan, take
 from jaxgen.data.tables import checked, fingerprint, row_specs
-from jaxgen.loop import iterate, keys
+from jaxgen.programs import arrangement, programs, roots
 from jaxgen.progress import Progress
 from jaxgen.result import Result, description, state_template, warn_of_unnamed
-from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
+from jaxgen.types import PyTree, State
 
 __all__ = ["train"]
 
@@ -63,7 +61,8 @@ def train(
         config.method.check(*tables)
     devices = config.layout.total()
     digest = None if checkpoint_dir is None else fingerprint(tables)
-    start, state, roots = 0, None, _roots(config)
+    start, state, keyed = 0, None, roots(config)
+    begin, segment = programs(config)
     history: History = {}
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
@@ -74,13 +73,12 @@ def train(
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)
-        state = config.layout.place(_initial(config, roots, tables) if state is None else state)
-        segment = config.layout.spread(_segment(config))
+        state = config.layout.place(begin(tables, keyed) if state is None else state)
         history = {name: _room(metric, config.steps) for name, metric in history.items()}
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         asked = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.every):
-            state, news = _advance(config, segment, state, roots, placed, done)
+            state, news = _advance(config, segment, state, keyed, placed, done)
             reached = done + config.every
             for name, metric in news.items():
                 history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
@@ -106,101 +104,24 @@ def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
         )
     config = dataclasses.replace(config, method=config.method.sized(*rows))
     if config.layout.seeds is None:
-        layout = dataclasses.replace(config.layout, seeds=_seeds(config, rows))
+        layout = dataclasses.replace(config.layout, seeds=arrangement(config, rows))
         config = dataclasses.replace(config, layout=layout)
     return config
 
 
-def _seeds(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
-    """Choose how seeds run: one after another where there is one, and for convolutions on a CPU; else at once."""
-    if config.seeds == 1:
-        return parallel.serial
-    if jax.default_backend() != "cpu":
-        return parallel.batched
-    state = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), state_template(config, rows))
-    batch = jax.tree.map(lambda row: jax.ShapeDtypeStruct((config.batch_size, *row.shape), row.dtype), rows)
-    program = jax.make_jaxpr(config.method.step)(jax.random.key(0), state, *batch)
-    return parallel.serial if parallel.convolves(program) else parallel.batched
-
-
-def _roots(config: Config) -> np.ndarray:
-    """Return the data of each seed's key, which programs are given: so they do not change with `config.seed`."""
-    return np.asarray(jax.random.key_data(keys(jax.random.key(config.seed), config.seeds)))  # [seeds, words]
-
-
-def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
-    """Return a seed's keys: for the start, for the choice of rows, for the steps."""
-    init, rows, steps = jax.random.split(jax.random.wrap_key_data(root), 3)
-    return init, rows, steps
-
-
-def _rows(config: Config, key: Key[Array, ""], tables: tuple[PyTree, ...], start: Any, length: int) -> list[Array]:
-    """Plan the minibatches of each table, `[length, batch]`; equal on all devices."""
-    sizes = [jax.tree.leaves(table)[0].shape[0] for table in tables]
-    table_keys = keys(key, len(sizes))
-    return [
-        plan(table_keys[number], size, config.batch_size, start, length, shuffle=config.shuffle)
-        for number, size in enumerate(sizes)
-    ]
-
-
-def _initial(config: Config, roots: np.ndarray, tables: tuple[PyTree, ...]) -> State:
-    """Return the states of all seeds before the first step."""
-
-    def init(tables: tuple[PyTree, ...], root: Array) -> State:
-        key, key_rows, _ = _keys(root)
-        first = [rows[0] for rows in _rows(config, key_rows, tables, 0, 1)]
-        return config.method.init(key, *map(take, tables, first))
-
-    # One after another: a batched QR factorisation, as orthogonal kernels need, can wait for ever in JAX 0.10 on two
-    # cores; and so a seed starts from the same bits however many there are.
-    seeds = lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots)
-    return jax.jit(seeds)(tables, roots)
-
-
-def _segment(config: Config) -> Callable[..., tuple[State, Metrics, Array]]:
-    """Return the program of one segment, as it runs on each device: `config.every` steps of some seeds."""
-    axis = parallel.AXIS
-    method: Method = dataclasses.replace(config.method, axis_name=axis)  # type: ignore[type-var]
-
-    def one(tables: tuple[PyTree, ...], start: Array, state: State, root: Array, retry: Array) -> Any:
-        _, key_rows, key = _keys(root)
-        # Noise is a device's own, and another one at each retry; the choice of rows is neither.
-        key = parallel.fold(jax.random.fold_in(key, retry), axis)
-        shares = [parallel.slice_of(r, axis) for r in _rows(config, key_rows, tables, start, config.every)]
-        step = lambda key, state, *rows: method.step(key, state, *map(take, tables, rows))
-        last, metrics = iterate(step, key, state, *shares, start=start)
-        good = _finite((last, metrics))
-        return jax.tree.map(lambda new, old: jnp.where(good, new, old), last, state), metrics, good
-
-    def program(states: State, roots: Array, retries: Array, tables: tuple[PyTree, ...], start: Array) -> Any:
-        run = lambda state, root, retry: one(tables, start, state, root, retry)
-        return config.layout.map_seeds(run, states, roots, retries)
-
-    return program
-
-
-def _finite(tree: PyTree) -> Array:
-    """Tell whether every floating-point number of a pytree is finite."""
-    # By a sum of nothings, which any of them spoils: XLA takes twice as long to compile a conjunction, and on a CPU the
-    # largest of 4,096 numbers or more does not see what is no number.
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in leaves])))
-
-
 def _advance(
-    config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
+    config: Config, segment: Callable[..., Any], state: State, keyed: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise."""
     start = np.int32(done)
-    state, metrics, good = segment(state, roots, np.zeros(config.seeds, np.int32), tables, start)
+    state, metrics, good = segment(state, keyed, np.zeros(config.seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.seeds, config.every), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
-            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
+            lone, metrics, good = segment(lone, keyed[at], np.full(1, retry, np.int32), tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry

@@ -40,11 +40,10 @@ def roll() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Drop compiled programs before they exhaust what a process may map into its memory, 65,530 pieces on Linux."""
+    from experiments import trials
+
     yield
-    maps = pathlib.Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
-        jax.clear_caches()
+    trials.few_programs()
 
 
 @pytest.fixture

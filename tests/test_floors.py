@@ -16,7 +16,7 @@ FLOORS = [
     ["losses", "samplers", "metrics"],
     ["descent", "nets", "data", "description"],
     ["methods", "checkpoint", "config", "directory", "estimators"],
-    ["progress", "result"],
+    ["programs", "progress", "result"],
     ["training"],
     ["detector"],
 ]

@@ -13,14 +13,13 @@ import sys
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data, methods, nets, training
+from jaxgen import data, methods, nets
 from jaxgen.parallel import Layout
 
 HERE = pathlib.Path(__file__).parent
@@ -163,28 +162,6 @@ def test_watch_sees_every_segment_and_may_keep_what_it_sees():
         np.testing.assert_array_equal(a, b)
 
 
-def test_another_root_seed_compiles_nothing():
-    """Seeds are given to the programs, not built into them: five runs of one model are compiled once."""
-    rate = random.SystemRandom().uniform(1e-3, 2e-3)  # one that no earlier run has left in the cache
-    config = tiny.config(tiny.evl(learning_rate=rate))
-    first = jaxgen.train(dataclasses.replace(config, seed=1), progress=False)
-    missed = []
-
-    def listen(event, **_):
-        if event == "/jax/compilation_cache/cache_misses":
-            missed.append(event)
-
-    jax.monitoring.register_event_listener(listen)
-    try:
-        second = jaxgen.train(dataclasses.replace(config, seed=2), progress=False)
-        assert missed == []
-        jaxgen.train(dataclasses.replace(config, steps=2 * config.steps, every=2 * config.every), progress=False)
-        assert missed  # the listener hears what is compiled
-    finally:
-        jax.monitoring.unregister_event_listener(listen)
-    assert np.all(first.history["loss"] != second.history["loss"])
-
-
 def test_progress_shows_steps_speed_and_loss(capsys):
     jaxgen.train(tiny.config(tiny.evl()))
     shown = capsys.readouterr().err
@@ -219,14 +196,6 @@ def test_a_number_that_never_is_finite_raises_with_step_seed_and_metric(state, t
     place = float(jaxgen.train(config, progress=False).state.place[2])
     with pytest.raises(FloatingPointError, match=f"{told}, and was not finite in any of 3 retries either; lower"):
         jaxgen.train(dataclasses.replace(config, method=tiny.Faulty(place=place, state=state)), progress=False)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
-def test_one_number_that_is_not_finite_is_found_among_many(bad):
-    leaves = {"a": jnp.ones((3, 50)), "b": jnp.ones((7,), jnp.bfloat16).at[5].set(bad), "c": jnp.zeros((0, 2))}
-    large = jnp.ones((100, 100)).at[70, 3].set(bad)  # of which XLA's largest may not be the one that is no number
-    for tree in ((leaves, jnp.arange(3)), large, jnp.full((64, 64), bad)):
-        assert bool(jax.jit(training._finite)(tree)) == np.isfinite(bad)
 
 
 def test_a_diverging_network_is_told():
