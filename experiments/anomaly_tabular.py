@@ -109,7 +109,6 @@ def run(experiment: Experiment) -> report.Table:
     for measure in ("auroc", "auprc"):
         columns, rows = tabular_report.lines(found, measure)
         by_set = report.Table(f"anomaly_tabular_{measure}", f"{TITLE}: {measure.upper()}", columns, rows)
-        print(f"{by_set}\n")
         by_set.write(experiment.out, {})
     tabular_report.draw(experiment.out / "anomaly_tabular.png", found)
     return table

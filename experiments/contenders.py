@@ -14,7 +14,7 @@ from experiments import baselines, costs
 from jaxgen import data, methods, nets, training
 from jaxgen.data.tables import row_specs
 from jaxgen.descent import torch_rmsprop
-from jaxgen.programs import programs, roots
+from jaxgen.programs import programs, root_keys
 
 __all__ = [
     "Contender",
@@ -75,15 +75,15 @@ def trained(config: jaxgen.Config) -> Ready:
     """Make ready what `train` does between two looks: `config.every` steps in one compiled program."""
     tables = config.data.tables()
     config = training._resolved(config, row_specs(tables))
-    (begin, several), keyed = programs(config), roots(config)
-    placed, state = config.layout.place(tables), config.layout.place(begin(tables, keyed))
-    segment = jax.jit(several, donate_argnums=0)
+    compiled, roots = programs(config), root_keys(config)
+    placed, state = config.layout.place(tables), config.layout.place(compiled.start(tables, roots))
+    segment = jax.jit(compiled.segment, donate_argnums=0)
     done = 0
-    program, found = costs.compiled(segment, state, keyed, np.zeros(config.seeds, np.int32), placed, np.int32(done))
+    program, found = costs.compiled(segment, state, roots, np.zeros(config.seeds, np.int32), placed, np.int32(done))
 
     def run() -> None:
         nonlocal state, done
-        state, _ = training._advance(config, program, state, keyed, placed, done)
+        state, _ = training._advance(config, program, state, roots, placed, done)
         done += config.every
 
     return Ready(run, found)

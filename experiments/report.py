@@ -124,6 +124,7 @@ class Table:
             folder: where to; made if it is not there.
             details: what else belongs to the JSON, such as configs.
         """
+        print(f"\n{self}\n")
         folder.mkdir(parents=True, exist_ok=True)
         where = trials.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]
@@ -131,7 +132,7 @@ class Table:
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
         told = ", ".join(f"{name} {value}" for name, value in where.items())
         (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {told}.\n")
-        print(f"\n{self}\n\nwritten: {folder / self.name}.{{json,md}}")
+        print(f"written: {folder / self.name}.{{json,md}}")
 
     def _line(self, row: Row) -> list[str]:
         cells = [row.title]

@@ -21,7 +21,6 @@ from jaxgen.data.tables import checked, row_specs
 
 __all__ = [
     "Followed",
-    "few_programs",
     "followed",
     "machine",
     "networks",
@@ -31,8 +30,6 @@ __all__ = [
     "timed",
     "untrained",
 ]
-
-PIECES = 20_000  # of memory, above which programs are dropped
 
 
 class Followed(NamedTuple):
@@ -69,16 +66,9 @@ def remembered(
             if kept["identity"] == identity:
                 return kept["cell"]
     cell = json.loads(json.dumps(compute(), default=float))
-    few_programs()
+    jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
     _write(file, json.dumps({"identity": identity, "cell": cell}))
     return cell
-
-
-def few_programs() -> None:
-    """Drop compiled programs before they exhaust what a process may map into its memory, 65,530 pieces on Linux."""
-    maps = pathlib.Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > PIECES:
-        jax.clear_caches()
 
 
 def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:

@@ -13,14 +13,14 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.config import Config
 from jaxgen.data.batches import plan, take
-from jaxgen.description import describe
+from jaxgen.description import describe, unnamed
 from jaxgen.loop import iterate, keys
 from jaxgen.parallel import Layout
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
-__all__ = ["Programs", "arrangement", "finite", "programs", "roots"]
+__all__ = ["Programs", "arrangement", "finite", "programs", "root_keys"]
 
-KEPT = 8  # configs whose programs are not compiled a second time
+KEPT = 8  # pairs of programs that are not made a second time
 
 
 class Programs(NamedTuple):
@@ -40,8 +40,9 @@ class Programs(NamedTuple):
 def programs(config: Config) -> Programs:
     """Return the programs of a config whose method is sized and whose layout says how seeds run.
 
-    Seeds, data and the number of steps are arguments: a config that differs in these alone has the same programs, which
-    are then not compiled again.
+    A config that differs only in its root seed, its steps and the values of its data has the same programs, which are
+    then neither traced nor compiled again. They are kept where everything in the method and the layout is found by its
+    name, and imported functions and classes are taken to stay what they are.
 
     Args:
         config: what is trained.
@@ -49,7 +50,9 @@ def programs(config: Config) -> Programs:
     Returns:
         The programs.
     """
-    return _kept(_programs, config, config.layout, config.every, config.shuffle)
+    # JAX's own caches do not tell apart what generates its numbers.
+    generator = str(jax.random.key_impl(jax.random.key(0)))
+    return _kept(_programs, config, config.every, config.shuffle, generator)
 
 
 def arrangement(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
@@ -70,23 +73,36 @@ def arrangement(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTre
     return parallel.serial if _kept(_convolves, config, structure, *leaves) else parallel.batched
 
 
-def roots(config: Config) -> np.ndarray:
+def root_keys(config: Config) -> np.ndarray:
     """Return the data of each seed's key, `[seeds, words]`."""
-    return np.asarray(jax.random.key_data(keys(jax.random.key(config.seed), config.seeds)))
+    root = jax.random.key(config.seed)
+    # One by one: of some generators a batch of keys is another one.
+    return np.stack([jax.random.key_data(jax.random.fold_in(root, seed)) for seed in range(config.seeds)])
 
 
 def _kept(make: Any, config: Config, *others: Any) -> Any:
-    """Return what was made of an equal method before, where it has a hash."""
-    try:
-        hash(config.method)
-    except TypeError:
+    """Return what was made of an equal method and layout before, where they say all of themselves."""
+    method, layout = config.method, config.layout
+    described = [describe(method), describe(layout)]
+    # What is equal may yet be another number, as 2 is to 2.0 and to np.float32(2).
+    words = json.dumps(described, sort_keys=True) + repr(method)
+    if unnamed(described) or '"array"' in words or not _hashes((method, layout)):
         make = make.__wrapped__
-    # The words tell apart what is equal and yet another number, as 2 and 2.0.
-    return make(config.method, json.dumps(describe(config.method), sort_keys=True), config.batch_size, *others)
+    return make(method, layout, words, config.batch_size, *others)
+
+
+def _hashes(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _convolves(method: Method, words: str, batch_size: int, structure: Any, *leaves: jax.ShapeDtypeStruct) -> bool:
+def _convolves(
+    method: Method, layout: Layout, words: str, batch_size: int, structure: Any, *leaves: jax.ShapeDtypeStruct
+) -> bool:
     sizes = [jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype) for leaf in leaves]
     batch = jax.tree.unflatten(structure, sizes)
     state = jax.eval_shape(method.init, jax.random.key(0), *batch)
@@ -94,7 +110,9 @@ def _convolves(method: Method, words: str, batch_size: int, structure: Any, *lea
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _programs(method: Method, words: str, batch_size: int, layout: Layout, every: int, shuffle: bool) -> Programs:
+def _programs(
+    method: Method, layout: Layout, words: str, batch_size: int, every: int, shuffle: bool, generator: str
+) -> Programs:
     axis = parallel.AXIS
 
     def chosen(key: Key[Array, ""], tables: tuple[PyTree, ...], first: Any, length: int) -> list[Array]:

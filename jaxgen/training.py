@@ -15,7 +15,7 @@ from jaxgen import parallel
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
 from jaxgen.data.tables import checked, fingerprint, row_specs
-from jaxgen.programs import arrangement, programs, roots
+from jaxgen.programs import arrangement, programs, root_keys
 from jaxgen.progress import Progress
 from jaxgen.result import Result, description, state_template, warn_of_unnamed
 from jaxgen.types import PyTree, State
@@ -61,8 +61,8 @@ def train(
         config.method.check(*tables)
     devices = config.layout.total()
     digest = None if checkpoint_dir is None else fingerprint(tables)
-    start, state, keyed = 0, None, roots(config)
-    begin, segment = programs(config)
+    start, state = 0, None
+    compiled, roots = programs(config), root_keys(config)
     history: History = {}
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
@@ -73,12 +73,12 @@ def train(
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)
-        state = config.layout.place(begin(tables, keyed) if state is None else state)
+        state = config.layout.place(compiled.start(tables, roots) if state is None else state)
         history = {name: _room(metric, config.steps) for name, metric in history.items()}
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         asked = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.every):
-            state, news = _advance(config, segment, state, keyed, placed, done)
+            state, news = _advance(config, compiled.segment, state, roots, placed, done)
             reached = done + config.every
             for name, metric in news.items():
                 history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
@@ -110,18 +110,18 @@ def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
 
 
 def _advance(
-    config: Config, segment: Callable[..., Any], state: State, keyed: np.ndarray, tables: tuple[PyTree, ...], done: int
+    config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise."""
     start = np.int32(done)
-    state, metrics, good = segment(state, keyed, np.zeros(config.seeds, np.int32), tables, start)
+    state, metrics, good = segment(state, roots, np.zeros(config.seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.seeds, config.every), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
-            lone, metrics, good = segment(lone, keyed[at], np.full(1, retry, np.int32), tables, start)
+            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry

@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import tiny
 
 import jaxgen
 from jaxgen import data
+from jaxgen import programs as programs_module
 from jaxgen.parallel import Layout
 from jaxgen.programs import KEPT, finite, programs
 
@@ -21,7 +23,7 @@ TRACED = []
 class Watched(tiny.Faulty):
     """Notes when it is traced; its power changes nothing."""
 
-    power: float = 2.0
+    power: Any = 2.0
 
     def step(self, key, state, x):
         TRACED.append(self.power)
@@ -39,16 +41,23 @@ def train(method, **changes):
     return result, len(TRACED)
 
 
-def test_a_second_run_traces_nothing():
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    programs_module._programs.cache_clear()
+    programs_module._convolves.cache_clear()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_second_run_traces_nothing(seeds):
     """Whatever its root seed, its number of steps, and the numbers in its data."""
-    first, traced = train(Watched(power=3.0))
+    first, traced = train(Watched(), seeds=seeds)
     assert traced > 0
     (x,) = tiny.config(Watched()).data.tables()
-    other, traced = train(Watched(power=3.0), seed=5, steps=2 * first.steps, data=data.Arrays(2 * x))
+    other, traced = train(Watched(), seeds=seeds, seed=5, steps=2 * first.steps, data=data.Arrays(2 * x))
     assert traced == 0
-    assert other.history["draw"].shape == (2, 2 * first.steps)
+    assert other.history["draw"].shape == (seeds, 2 * first.steps)
     assert not np.isin(first.history["draw"], other.history["draw"]).any()
-    again, traced = train(Watched(power=3.0))
+    again, traced = train(Watched(), seeds=seeds)
     assert traced == 0
     np.testing.assert_array_equal(again.history["draw"], first.history["draw"])
 
@@ -56,6 +65,7 @@ def test_a_second_run_traces_nothing():
 OTHERS = {
     "another number": (Watched(power=5.0), {}),
     "an equal number of another kind": (Watched(power=4), {}),
+    "an equal number of NumPy's": (Watched(power=np.float32(4)), {}),
     "another minibatch": (Watched(power=4.0), {"batch_size": 10}),
     "another segment": (Watched(power=4.0), {"every": 2}),
     "another order": (Watched(power=4.0), {"shuffle": False}),
@@ -65,15 +75,33 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_differs_is_traced_apart(name):
-    train(Watched(power=4.0))
+    assert train(Watched(power=4.0), seeds=1)[1] > 0
     method, changes = OTHERS[name]
-    assert train(method, **changes)[1] > 0
+    assert train(method, seeds=1, **changes)[1] > 0
 
 
-def test_a_method_without_a_hash_is_traced_every_time():
-    config = tiny.config(Unhashable())
-    assert programs(config) is not programs(config)
-    results = [train(Unhashable()) for _ in range(2)]
+def test_another_generator_is_traced_apart():
+    _, traced = train(Watched(), seeds=1)
+    assert traced > 0
+    with jax.default_prng_impl("rbg"):
+        rbg, traced = train(Watched(), seeds=1)
+        assert traced > 0
+    with jax.default_prng_impl("unsafe_rbg"):  # whose keys have as many words
+        unsafe, traced = train(Watched(), seeds=1)
+        assert traced > 0
+    assert not np.isin(rbg.history["draw"], unsafe.history["draw"]).any()
+
+
+FORGOTTEN = {
+    "without a hash": Unhashable(),
+    "with an array": Watched(power=np.ones(2)),
+    "of a function without a name": Watched(power=lambda: 2.0),
+}
+
+
+@pytest.mark.parametrize("name", FORGOTTEN)
+def test_what_may_change_under_its_name_is_traced_every_time(name):
+    results = [train(FORGOTTEN[name], seeds=1) for _ in range(2)]
     assert all(traced > 0 for _, traced in results)
     np.testing.assert_array_equal(*(result.history["draw"] for result, _ in results))
 
@@ -81,15 +109,16 @@ def test_a_method_without_a_hash_is_traced_every_time():
 def test_so_many_are_kept():
     configs = [tiny.config(Watched(power=10.0 + number)) for number in range(KEPT + 1)]
     kept = [programs(config) for config in configs]
-    assert programs(configs[-1]) is kept[-1]
+    assert all(programs(config) is known for config, known in zip(configs[1:], kept[1:], strict=True))
     assert programs(configs[0]) is not kept[0]
 
 
-def test_another_root_seed_compiles_nothing():
-    """Seeds are given to the programs, not built into them: five runs of one model are compiled once."""
+def test_another_process_finds_other_root_seeds_compiled():
+    """Seeds are given to the programs, not built into them: the persistent cache knows the program of five runs."""
     rate = random.SystemRandom().uniform(1e-3, 2e-3)  # one that no earlier run has left in the cache
     config = tiny.config(tiny.evl(learning_rate=rate))
     first = jaxgen.train(dataclasses.replace(config, seed=1), progress=False)
+    jax.clear_caches()  # as in another process
     missed = []
 
     def listen(event, **_):

@@ -1,7 +1,6 @@
 """Cells are computed once for each identity; controls and timings are those of the configuration."""
 
 import json
-import pathlib
 import time
 
 import chex
@@ -29,16 +28,6 @@ def test_a_cell_is_computed_once_for_each_identity(tmp_path):
     file.write_text("{")
     trials.remembered(file, {"seed": (1, 3)}, compute)
     assert len(calls) == 3
-
-
-@pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="a process's maps are Linux's")
-@pytest.mark.parametrize(("pieces", "dropped"), [(0, 1), (10**6, 0)])
-def test_programs_are_dropped_where_there_are_too_many(monkeypatch, pieces, dropped):
-    drops = []
-    monkeypatch.setattr(trials, "PIECES", pieces)
-    monkeypatch.setattr(trials.jax, "clear_caches", lambda: drops.append(1))
-    trials.few_programs()
-    assert len(drops) == dropped
 
 
 def test_cells_of_another_identity_lie_elsewhere(tmp_path):
