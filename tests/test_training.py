@@ -139,9 +139,8 @@ def test_two_processes_train_one_model_save_and_resume(tmp_path):
 def test_a_finished_run_is_returned_as_it_was(tmp_path):
     config = tiny.config(tiny.evl())
     first = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
-    begun, looks = time.perf_counter(), []
+    looks = []
     again = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, watch=lambda *seen: looks.append(seen))
-    assert time.perf_counter() - begun < 5
     assert looks == []
     for a, b in zip(
         jax.tree.leaves((first.state, first.history)), jax.tree.leaves((again.state, again.history)), strict=True

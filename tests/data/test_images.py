@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -45,10 +44,8 @@ def test_digits_are_embedded():
     np.testing.assert_array_equal(np.unique(data.Digits().labels()), np.arange(10))
 
 
-def test_a_cache_is_enough_by_itself_and_maps_in_milliseconds(cached):
-    begun = time.perf_counter()
+def test_a_cache_is_enough_by_itself_and_is_mapped_not_read(cached):
     (x,), labels = data.Images("mnist").tables(), data.Images("mnist").labels()
-    assert time.perf_counter() - begun < 0.05
     assert isinstance(x, np.memmap)
     np.testing.assert_array_equal(x, cached["image"])
     np.testing.assert_array_equal(labels, cached["label"])

@@ -20,7 +20,7 @@ ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
 
 def loss_of(method, seed=1):
     state = method.init(jax.random.key(0), X)
-    return jax.value_and_grad(lambda p: method.loss(jax.random.key(seed), p, {}, X)[0])(state.params)
+    return jax.jit(jax.value_and_grad(lambda p: method.loss(jax.random.key(seed), p, {}, X)[0]))(state.params)
 
 
 @pytest.mark.parametrize("head", [None, nets.MLP((4, 1))], ids=["shared trunk", "head of its own"])
@@ -66,9 +66,10 @@ def test_chunks_of_own_guesses_are_a_mean_of_smaller_minibatches():
         state = jax.tree.map(lambda leaf: leaf.astype(x.dtype), whole.init(jax.random.key(0), x))
         keys = [jax.random.fold_in(jax.random.key(1), i) for i in range(4)]
         loss = lambda params, key, part: whole.loss(key, params, {}, part)[0]
-        gradients = [jax.grad(loss)(state.params, *at) for at in zip(keys, jnp.split(x, 4), strict=True)]
+        gradient = jax.jit(jax.grad(loss))
+        gradients = [gradient(state.params, *at) for at in zip(keys, jnp.split(x, 4), strict=True)]
         mean = jax.tree.map(lambda *g: sum(g) / 4, *gradients)
-        after = chunked.step(jax.random.key(1), state, x)[0].params
+        after = jax.jit(chunked.step)(jax.random.key(1), state, x)[0].params
         for p, q, g in zip(*map(jax.tree.leaves, (state.params, after, mean)), strict=True):
             np.testing.assert_allclose(p - q, g, rtol=0, atol=1e-10)
 

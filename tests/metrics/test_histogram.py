@@ -71,10 +71,10 @@ def test_the_paper_s_own_numbers_come_out_of_its_own_data(components, d, n, kl, 
 
 def test_four_dimensions_take_well_under_a_second():
     x = np.random.default_rng(0).normal(size=(400_000, 4)).astype(np.float32)
-    begun = time.perf_counter()
+    begun = time.process_time()  # of this process alone: whatever else the machine does does not count
     counts = metrics.Grid()(x)
     metrics.kl_divergence(counts, counts[::-1])
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert counts.shape == (160_000,)
 
 
