@@ -113,6 +113,17 @@ def test_so_many_are_kept():
     assert programs(configs[0]) is not kept[0]
 
 
+@pytest.fixture
+def kept_whatever_it_took():
+    """Write every program into the persistent cache: how long one took to compile must not decide what is found."""
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.clear_caches()  # what was compiled before was perhaps not written
+    yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+
+
+@pytest.mark.usefixtures("kept_whatever_it_took")
 def test_another_process_finds_other_root_seeds_compiled():
     """Seeds are given to the programs, not built into them: the persistent cache knows the program of five runs."""
     rate = random.SystemRandom().uniform(1e-3, 2e-3)  # one that no earlier run has left in the cache
