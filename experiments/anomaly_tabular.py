@@ -36,7 +36,7 @@ class Experiment:
     sets: tuple[str, ...] = adbench.JUDGED
     """Names of files."""
     seeds: int = 5
-    """How many seeds, of split and training alike."""
+    """How many seeds, of the split and of the order of columns; networks are drawn from one root."""
     first: int = 0
     """The first of them; those from 100 on were for choosing settings."""
     steps: int = 2_000
