@@ -35,7 +35,7 @@ COLUMNS = [
     report.Column("rhat", "R-hat of the energy", 2),
     report.Column("start", "energy at the start", 2),
     report.Column("end", "energy at the end", 2),
-    report.Column("data", "energy of the data", 2),
+    report.Column("data", "energy of training images", 2),
 ]
 STEP_SIZE, BETA, STEPS, WARM = 0.01, 0.1, 100, 200
 LARGEST = 1.0  # step size: a density that is flat accepts any
@@ -69,6 +69,7 @@ def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
 
 
 def walk(
+    key: Any,
     log_density: Callable[[Any], samplers.latent.LogDensity],
     look: Callable[[Any, Any], Any],
     state: Any,
@@ -79,6 +80,7 @@ def walk(
     """Walk from starts `[n, ...]`.
 
     Args:
+        key: of the proposals.
         log_density: from the state of networks to the log-density of one place.
         look: from that state and places `[n, ...]` to images `[n, h, w, c]` and energies `[n]`.
         state: of the networks.
@@ -109,7 +111,7 @@ def walk(
         images, energy = jnp.concatenate([first[None, :SHOWN], images]), jnp.concatenate([begun[None], energy])
         return size, jnp.mean(acceptance), images[::EVERY], energy
 
-    size, acceptance, images, energy = (np.asarray(part) for part in run(jax.random.key(0), state))
+    size, acceptance, images, energy = (np.asarray(part) for part in run(key, state))
     chains = energy[1:].T.astype(np.float64)
     return {
         "step_size": float(size),
@@ -132,7 +134,8 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
 
     def compute() -> dict[str, Any]:
         method, state, cell = trials.networks(config, where, train=train)
-        z = jax.random.normal(jax.random.key(seed), (CHAINS, method.latent_dim))
+        key_start, key_walk = jax.random.split(jax.random.key(seed))
+        z = jax.random.normal(key_start, (CHAINS, method.latent_dim))
         shown = lambda state, x: (energies.pixels(x), method.energy(state, x))
         decoded = lambda state, z: shown(state, method.decode(state, z))
         places = {
@@ -142,7 +145,7 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
         found: dict[str, Any] = {}
         for adapt in (False, True):
             for space, given in places.items():
-                found[f"{space} {'adapted' if adapt else 'published'}"] = walk(*given, adapt=adapt)
+                found[f"{space} {'adapted' if adapt else 'published'}"] = walk(key_walk, *given, adapt=adapt)
         some = jnp.asarray(SETS[name][1].tables()[0][:400])
         known = float(jnp.mean(method.energy(state, data.fractions(some))))
         return {**cell, "walks": {row: {**walked, "data": known} for row, walked in found.items()}}

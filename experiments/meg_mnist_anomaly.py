@@ -118,6 +118,8 @@ def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[st
     """Train and judge: the mean of the last looks."""
     config = configure(experiment, PROTOCOLS[name], digit, seed)
     looks = 10 if experiment.paper else experiment.looks
+    if looks > config.steps // config.every:
+        raise SystemExit(f"there are {config.steps // config.every} looks and not {looks}; ask for fewer.")
     identity = {"config": describe(config), "looks": looks, "images": trials.counted(config.data)}
     where = trials.place(experiment.runs, f"{name}-{digit}-{seed}", describe(config))
 

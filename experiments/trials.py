@@ -159,7 +159,7 @@ def timed(config: jaxgen.Config, checkpoint_dir: pathlib.Path) -> tuple[jaxgen.R
 
 
 def networks(config: jaxgen.Config, checkpoint_dir: pathlib.Path, *, train: bool) -> tuple[Any, Any, dict[str, Any]]:
-    """Return networks that are trained, or as they were drawn, which is their control.
+    """Return networks that are trained, or drawn by the same law, which is their control.
 
     Args:
         config: what is trained.
@@ -179,7 +179,7 @@ def networks(config: jaxgen.Config, checkpoint_dir: pathlib.Path, *, train: bool
 
 
 def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
-    """Return the method as its data size it, and networks freshly drawn from the seed: the control of trained ones."""
+    """Return the method as its data size it, and other networks drawn as it draws them: the control of trained ones."""
     tables = checked(config.data.tables(), config.batch_size)
     method: Any = config.method.sized(*row_specs(tables))
     rows = jax.tree.map(lambda leaf: data.fractions(jnp.asarray(leaf[: config.batch_size])), tables)

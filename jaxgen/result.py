@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
-from jaxgen.data.batches import fractions
+from jaxgen.data.batches import fractions, is_signed
 from jaxgen.description import describe, rebuild, unnamed
 from jaxgen.directory import recover, replacing
 from jaxgen.loop import keys
@@ -33,6 +33,8 @@ class Result:
         rows: shape and dtype of one row of each table.
         tables: SHA-256 of the training data, or None where it was not taken.
         devices: how many it was trained on, over all processes; this machine may have fewer.
+        signed: whether the images it learned from were bytes with a sign, as those of `data.Signed`; None where they
+            were no bytes.
     """
 
     config: Config
@@ -41,6 +43,7 @@ class Result:
     rows: tuple[PyTree, ...]
     tables: str | None = None
     devices: int = 1
+    signed: bool | None = None
 
     @property
     def steps(self) -> int:
@@ -76,14 +79,18 @@ class Result:
         """Score rows by every model; higher is more out of distribution.
 
         Args:
-            x: rows `[n, ...]`; bytes are taken as fractions, as in training.
+            x: rows `[n, ...]`; bytes are taken as fractions, as in training: between -1 and 1 if they have a sign.
 
         Returns:
             Scores by name, `[seeds, n]`.
 
         Raises:
             TypeError: if the method has no scores.
+            ValueError: if it learned from bytes with a sign and these have none, or the other way round.
         """
+        if None not in (self.signed, given := is_signed(x)) and given != self.signed:
+            told = "between -1 and 1; wrap the images in data.Signed" if self.signed else "between 0 and 1; unwrap them"
+            raise ValueError(f"rows are {'int8' if given else 'uint8'}, and the method learned from bytes {told}.")
         return self._scores(self.state, x)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -103,7 +110,7 @@ class Result:
         """
         target = pathlib.Path(path).expanduser().absolute()
         with replacing(target, mark="description.json", kind="result") as fresh:
-            written = description(self.config, self.rows, self.tables, self.devices)
+            written = description(self.config, self.rows, self.tables, self.devices, self.signed)
             warn_of_unnamed(written, "so `load` will ask for the config; keep it")
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.describe(written)
@@ -156,10 +163,13 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
             config = dataclasses.replace(config, method=config.method.sized(*rows))
             checkpoints.compare({**found, "config": describe(config)})
         state, history = checkpoints.restore(step, state_template(config, rows))
-    return Result(config, jax.tree.map(jnp.asarray, state), history, rows, found["tables"], found["devices"])
+    others = found["tables"], found["devices"], found.get("signed")
+    return Result(config, jax.tree.map(jnp.asarray, state), history, rows, *others)
 
 
-def description(config: Config, rows: tuple[PyTree, ...], tables: str | None, devices: int) -> dict[str, Any]:
+def description(
+    config: Config, rows: tuple[PyTree, ...], tables: str | None, devices: int, signed: bool | None
+) -> dict[str, Any]:
     """Return what identifies a run, in JSON's own types; the versions are for the reader and not compared."""
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     return {
@@ -167,6 +177,7 @@ def description(config: Config, rows: tuple[PyTree, ...], tables: str | None, de
         "rows": [describe(row, "row") for row in rows],
         "tables": tables,
         "devices": devices,
+        "signed": signed,
         "versions": versions,
     }
 

@@ -14,6 +14,7 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.checkpoint import Checkpoints, History
 from jaxgen.config import Config
+from jaxgen.data.batches import is_signed
 from jaxgen.data.tables import checked, fingerprint, row_specs
 from jaxgen.programs import arrangement, programs, root_keys
 from jaxgen.progress import Progress
@@ -60,14 +61,14 @@ def train(
     if hasattr(config.method, "check"):
         config.method.check(*tables)
     devices = config.layout.total()
-    digest = None if checkpoint_dir is None else fingerprint(tables)
+    digest, signed = None if checkpoint_dir is None else fingerprint(tables), is_signed(tables)
     start, state = 0, None
     compiled, roots = programs(config), root_keys(config)
     history: History = {}
     with contextlib.ExitStack() as stack:
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
         if checkpoints:
-            written = description(config, rows, digest, devices)
+            written = description(config, rows, digest, devices, signed)
             warn_of_unnamed(written, "so a checkpoint cannot tell if it changes")
             checkpoints.describe(written)
             if start := checkpoints.latest() or 0:
@@ -87,10 +88,10 @@ def train(
                 checkpoints.save(reached, state, news)
             if watch:
                 seen = {name: metric[:, :reached].copy() for name, metric in history.items()}
-                watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest, devices))
+                watch(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest, devices, signed))
             if checkpoints and parallel.any_process(asked.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
-    return Result(config, parallel.first(state), history, rows, digest, devices)
+    return Result(config, parallel.first(state), history, rows, digest, devices, signed)
 
 
 def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:

@@ -10,6 +10,7 @@ import sys
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -39,6 +40,34 @@ def test_one_seed_is_the_method_s_own_state(result):
 def test_verbs_that_a_method_lacks_are_told(result):
     with pytest.raises(TypeError, match="EVL has no `scores`"):
         result.scores(X)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bright(tiny.Mean):
+    """Scores images by how bright they are."""
+
+    def init(self, key, x):
+        return super().init(key, x.reshape(len(x), -1))
+
+    def step(self, key, state, x):
+        return super().step(key, state, x.reshape(len(x), -1))
+
+    def scores(self, state, x):
+        return {"bright": jnp.mean(x, (1, 2, 3))}
+
+
+def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
+    """The same image is 0.2 in bytes without a sign and -0.6 in bytes with one: scores of both cannot be compared."""
+    plain = np.full((8, 2, 2, 1), 51, np.uint8)
+    signed = (plain ^ 128).view(np.int8)
+    for rows, other, told, bright in ((plain, signed, "0 and 1; unwrap", 0.2), (signed, plain, "data.Signed", -0.6)):
+        result = jaxgen.train(dataclasses.replace(tiny.config(Bright()), data=data.Arrays(rows)), progress=False)
+        result.save(tmp_path / "run")
+        for known in (result, jaxgen.load(tmp_path / "run")):
+            np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
+            np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
+            with pytest.raises(ValueError, match=told):
+                known.scores(other)
 
 
 def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):

@@ -11,7 +11,16 @@ from jaxgen.data.batches import fractions
 from jaxgen.nets import output_shape
 from jaxgen.types import PyTree
 
-__all__ = ["check_hashable", "check_judge", "check_labels", "check_range", "check_table", "floating", "is_label"]
+__all__ = [
+    "check_hashable",
+    "check_judge",
+    "check_labels",
+    "check_range",
+    "check_table",
+    "check_weights",
+    "floating",
+    "is_label",
+]
 
 
 def floating(*rows: Any) -> bool:
@@ -65,6 +74,20 @@ def check_range(x: np.ndarray, given: str) -> None:
     low, high = np.ravel(fractions(jnp.asarray(ends)))
     if not (low >= 0 and high <= 1):
         raise ValueError(f"rows are {low:g} to {high:g}, and {given} is for numbers within 0 and 1; scale them.")
+
+
+def check_weights(**weights: float) -> None:
+    """Check that no weight of a loss turns it round, or makes it no number.
+
+    Args:
+        **weights: by the names of their fields.
+
+    Raises:
+        ValueError: if one is negative or not finite.
+    """
+    for name, weight in weights.items():
+        if not 0 <= weight < np.inf:
+            raise ValueError(f"{name} is {weight}; make it a finite number, 0 at least.")
 
 
 def check_judge(called: str, network: nn.Module, *rows: jax.ShapeDtypeStruct, gives: str) -> None:

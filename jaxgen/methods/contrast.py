@@ -13,7 +13,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained, adversarial_adam
 from jaxgen.loop import iterate
-from jaxgen.methods.checks import check_judge, check_table
+from jaxgen.methods.checks import check_judge, check_table, check_weights
 from jaxgen.methods.parts import applied, filled
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -105,12 +105,14 @@ class Contrast(abc.ABC):
 
         Raises:
             TypeError: if the data are not one table of floating-point rows.
-            ValueError: if there are no default networks for such rows, or the networks do not fit them.
+            ValueError: if there are no default networks for such rows, the networks do not fit them, or a number is out
+                of range.
         """
         check_table(self, rows)
         shape = rows[0].shape
         if self.n_critic < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(f"n_critic is {self.n_critic} and latent_dim {self.latent_dim}; make both 1 at least.")
+        check_weights(penalty=self.penalty)
         latent_dim = self.latent_dim or (min(shape[0], 32) if len(shape) == 1 else 128)
         critic = self.critic or default_networks(shape, latent_dim).energy
         generator = self.generator or default_networks(shape, latent_dim).generator

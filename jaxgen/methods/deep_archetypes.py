@@ -12,6 +12,7 @@ import optax
 from jaxgen import parallel, simplex
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.losses import flow_nll
+from jaxgen.methods.checks import check_weights
 from jaxgen.methods.flow import Flow
 from jaxgen.methods.parts import filled
 from jaxgen.nets import uniform
@@ -88,6 +89,7 @@ class DeepArchetypes:
                 f"count is {self.count}, concentration {self.concentration} and the flow's classes "
                 f"{self.flow.classes}; make them 2 at the least, positive, and 0."
             )
+        check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
         return dataclasses.replace(self, flow=self.flow.sized(*rows))
 
     def check(self, table: np.ndarray) -> None:

@@ -12,7 +12,7 @@ import optax
 from jaxgen import losses, samplers
 from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.loop import keys
-from jaxgen.methods.checks import check_judge
+from jaxgen.methods.checks import check_judge, check_weights
 from jaxgen.methods.conditioning import beside, check_given, parted, parted_specs
 from jaxgen.methods.parts import filled
 from jaxgen.methods.schemes import Own, Pool
@@ -97,6 +97,7 @@ class EVL:
                 f"latent_dim is {self.latent_dim}, power {self.power}, bandwidth {self.bandwidth} and oversampling "
                 f"{self.oversampling}; make them 1 at least, positive, 0 at least and 1 at least."
             )
+        check_weights(distance_weight=self.distance_weight, probability_weight=self.probability_weight)
         if given and isinstance(self.scheme, Pool):
             raise ValueError("a pool cannot be shared by targets of different inputs; give scheme=Own(...).")
         if self.generator is None and len(shape) != 1:

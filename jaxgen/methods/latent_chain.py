@@ -38,6 +38,15 @@ class LatentChain:
     density: Callable[[Energy, Generator], LogDensity] = samplers.latent_log_density
     process: Callable[..., Process] = samplers.MALA
 
+    def __post_init__(self) -> None:
+        """Check the number of steps.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}; make it 1 at least, or leave the chain out.")
+
     def __call__(
         self, key: Key[Array, ""], energy: Energy, generate: Generator, z: Float[Array, "n k"]
     ) -> tuple[Float[Array, "n k"], Float[Array, " n"]]:

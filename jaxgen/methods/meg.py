@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import losses, samplers
-from jaxgen.methods.checks import check_judge
+from jaxgen.methods.checks import check_judge, check_weights
 from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
 from jaxgen.methods.latent_chain import LatentChain
 from jaxgen.methods.parts import filled
@@ -21,7 +21,7 @@ __all__ = ["MEG", "shuffled_columns", "shuffled_rows"]
 def shuffled_rows(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "n k"]:
     """Shuffle the rows of noise, as the released code does, so that rows and noise are drawn apart.
 
-    A shuffle leaves one row in place on average, and of one row it leaves all: give each device's update many.
+    A shuffle leaves one row in place on average: give each device's update many.
 
     Args:
         key: of the shuffle.
@@ -80,8 +80,10 @@ class MEG(Contrast):
 
         Raises:
             TypeError: if the data are not one table of floating-point rows.
-            ValueError: if there are no default networks for such rows, or the networks do not fit them.
+            ValueError: if there are no default networks for such rows, the networks do not fit them, or a number is out
+                of range.
         """
+        check_weights(entropy=self.entropy)
         sized = super().sized(*rows)
         shape, latent_dim = rows[0].shape, filled(sized, sized.latent_dim)
         statistic = self.statistic or default_networks(shape, latent_dim).statistic
@@ -102,7 +104,15 @@ class MEG(Contrast):
         Returns:
             The loss; `mutual_information`, as estimated, in nats; and the variables with this batch's statistics in
             them.
+
+        Raises:
+            ValueError: if there is one sample, whose noise cannot be told from itself.
         """
+        if rows < 2:
+            raise ValueError(
+                f"an update of the generator has {rows} row on each device, and noise is shuffled among rows; make "
+                "batch_size at least 2 * n_critic for each device."
+            )
         key_noise, key_marginal = jax.random.split(key)
         z = self._noise(key_noise, rows)
         made, variables = self._made(params, variables, z)

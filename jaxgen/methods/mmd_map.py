@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import losses
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.checks import floating
+from jaxgen.methods.checks import check_weights, floating
 from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, output_shape
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -106,6 +106,7 @@ class MMDMap:
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
             raise ValueError(f"bandwidth is {self.bandwidth}; make it positive, or None for the target's median.")
+        check_weights(weight=self.weight, l1=self.l1, l2=self.l2)
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
                 f"scales are {self.scales}; give positive multiples of the bandwidth, such as (0.5, 1, 2)."

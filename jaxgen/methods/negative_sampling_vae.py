@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.checks import check_range, floating
+from jaxgen.methods.checks import check_range, check_weights, floating
 from jaxgen.methods.negatives import Negatives
 from jaxgen.methods.noise import Bernoulli, Noise
 from jaxgen.methods.parts import applied, filled
@@ -52,8 +52,8 @@ class NegativeSamplingVAE:
     Log-variances are kept between -10 and 10: beyond, the exponential of some overflows far from the data, where a
     likelihood is asked for most. A gradient that would lead one back is kept.
 
-    Batch normalisation sees the data and the negatives apart in training, each by their own statistics, and in scores
-    both by the running ones, so that what told them apart may be lost.
+    Batch normalisation sees the data and the negatives apart in training, each by their own statistics in every pass of
+    both networks, and in scores both by the running ones, so that what told them apart may be lost.
 
     Attributes:
         encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the paper's for 28 x 28 and 32 x 32,
@@ -92,7 +92,8 @@ class NegativeSamplingVAE:
 
         Raises:
             TypeError: if the data are not tables of floating-point rows, as many as the negatives need.
-            ValueError: if there are no default networks for such rows, or the networks do not fit them.
+            ValueError: if there are no default networks for such rows, the networks do not fit them, or a number is out
+                of range.
         """
         wanted = 1 + (self.negatives.tables if self.negatives else 0)
         if len(rows) != wanted or not floating(*rows) or len({row.shape for row in rows}) != 1:
@@ -103,6 +104,7 @@ class NegativeSamplingVAE:
         shape = rows[0].shape
         if self.importance < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(f"importance is {self.importance} and latent_dim {self.latent_dim}; make both 1 at least.")
+        check_weights(negative_weight=self.negative_weight, reconstructed=self.reconstructed, shift=self.shift or 0.0)
         latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
         encoder, decoder, coloured = self.encoder, self.decoder, shape[:2] == (32, 32)
         if encoder is None or decoder is None:
@@ -125,7 +127,7 @@ class NegativeSamplingVAE:
         return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, shift=shift)
 
     def check(self, *tables: np.ndarray) -> None:
-        """Check that the rows of all tables lie within 0 and 1 where the noise model needs it.
+        """Check that the rows of all tables lie within 0 and 1 where the noise model or the negatives need it.
 
         Args:
             *tables: whole tables, `[n, ...]`.
@@ -133,8 +135,11 @@ class NegativeSamplingVAE:
         Raises:
             ValueError: if they do not.
         """
-        for table in tables if self.noise.within else ():
-            check_range(np.asarray(table), f"{type(self.noise).__name__} noise")
+        asking = [f"{type(self.noise).__name__} noise"] if self.noise.within else []
+        if self.negatives is not None and self.negatives.within:
+            asking.append(type(self.negatives).__name__)
+        for table in tables if asking else ():
+            check_range(np.asarray(table), asking[0])
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> Autoencoded:
         """Return freshly drawn networks."""
@@ -156,7 +161,8 @@ class NegativeSamplingVAE:
         noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
         negatives = None
         if self.negatives is not None:
-            generate = lambda: self.decode(state, prior)
+            made = (state.decoder.params, state.decoder.variables)
+            generate = lambda: self.noise.mean(self._made(*made, prior)[0])
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
         drawn = Drawn(x, noise, prior, negatives, other)
         fixed = (state.decoder.params, state.decoder.variables)
@@ -182,7 +188,7 @@ class NegativeSamplingVAE:
             The loss; in nats, `kl` and `reconstruction`, whose sum is the negative ELBO, `bpd`, the same in bits for
             each dimension, `negative_kl`, from the negatives' prior; and the variables.
         """
-        posterior, variables = self._posterior(params, variables, drawn.rows, train=True)
+        posterior, variables = self._posterior(params, variables, drawn.rows)
         kl = jnp.mean(losses.gaussian_kl(*posterior))
         reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.at(drawn.noise))
         bound = kl + reconstruction
@@ -190,7 +196,7 @@ class NegativeSamplingVAE:
         found = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
         if drawn.negatives is None:
             return bound, (found, variables)
-        posterior, variables = self._posterior(params, variables, drawn.negatives, train=True)
+        posterior, variables = self._posterior(params, variables, drawn.negatives)
         away = jnp.mean(losses.negative_prior_kl(*posterior, shift=filled(self, self.shift)))
         value = bound + self.negative_weight * away
         if self.reconstructed:
@@ -220,15 +226,15 @@ class NegativeSamplingVAE:
             The loss; `generated_kl`, the divergence of samples' latent laws from the prior in nats, where the decoder
             pays for it; and the variables.
         """
-        encoded = lambda rows, noise: self._posterior(*before, rows, train=True)[0].at(noise)
+        encoded = lambda rows, noise: self._posterior(*before, rows)[0].at(noise)
         given = (params, variables)
-        value, variables = self._reconstruction(given, drawn.rows, encoded(drawn.rows, drawn.noise), train=True)
+        value, variables = self._reconstruction(given, drawn.rows, encoded(drawn.rows, drawn.noise))
         if drawn.negatives is not None and self.reconstructed:
             z = encoded(drawn.negatives, drawn.other)
-            value += self.reconstructed * self._reconstruction((params, variables), drawn.negatives, z)[0]
+            value += self.reconstructed * self._reconstruction(given, drawn.negatives, z)[0]
         if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, variables)
-        samples = self.noise.mean(self._made(params, variables, drawn.prior)[0])
+        samples = self.noise.mean(self._made(*given, drawn.prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, variables)
 
@@ -247,11 +253,11 @@ class NegativeSamplingVAE:
 
     def decode(self, state: Autoencoded, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the means `[n, ...]` of the laws that latent vectors `[n, k]` make."""
-        return self.noise.mean(self._made(state.decoder.params, state.decoder.variables, z)[0])
+        return self.noise.mean(self._made(state.decoder.params, state.decoder.variables, z, train=False)[0])
 
     def encode(self, state: Autoencoded, x: Float[Array, "n ..."]) -> Posterior:
         """Return the laws of rows' latent vectors."""
-        return self._posterior(state.encoder.params, state.encoder.variables, x)[0]
+        return self._posterior(state.encoder.params, state.encoder.variables, x, train=False)[0]
 
     def scores(self, state: Autoencoded, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
@@ -304,6 +310,7 @@ class NegativeSamplingVAE:
             Xiao, Yan and Amit, Likelihood regret (2020), section 4.
         """
         _, likelihood, posterior, noise = self._looked(state, x)
+        key = jax.random.fold_in(key, 2)  # `_looked` has the first two of a key that may be the caller's
         return regret(key, likelihood, posterior, noise, steps=steps, learning_rate=learning_rate)
 
     def _looked(
@@ -314,26 +321,24 @@ class NegativeSamplingVAE:
         x = jax.vmap(lambda row: self.noise.observed(key_rows, row[None])[0])(x)  # all with the same noise
 
         def likelihood(z: Array) -> Array:
-            made, _ = self._made(state.decoder.params, state.decoder.variables, z)
+            made, _ = self._made(state.decoder.params, state.decoder.variables, z, train=False)
             return self.noise.log_likelihood(state.decoder.params["noise"], x, made)
 
         draws = jax.random.normal(key_latent, (self.importance, filled(self, self.latent_dim)))
         return x, likelihood, self.encode(state, x), draws
 
-    def _reconstruction(
-        self, decoder: tuple[Params, PyTree], x: Array, z: Array, *, train: bool = False
-    ) -> tuple[Array, PyTree]:
-        made, variables = self._made(*decoder, z, train=train)
+    def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:
+        made, variables = self._made(*decoder, z)
         return -jnp.mean(self.noise.log_likelihood(decoder[0]["noise"], x, made)), variables
 
     def _posterior(
-        self, params: Params, variables: PyTree, x: Array, *, train: bool = False
+        self, params: Params, variables: PyTree, x: Array, *, train: bool = True
     ) -> tuple[Posterior, PyTree]:
         made, variables = applied(filled(self, self.encoder), params, variables, x, train=train)
         mean, log_variance = jnp.split(made, 2, -1)
         return Posterior(mean, bounded(log_variance)), variables
 
-    def _made(self, params: Params, variables: PyTree, z: Array, *, train: bool = False) -> tuple[Array, PyTree]:
+    def _made(self, params: Params, variables: PyTree, z: Array, *, train: bool = True) -> tuple[Array, PyTree]:
         return applied(filled(self, self.decoder), params["decoder"], variables, z, train=train)
 
     @property

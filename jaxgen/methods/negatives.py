@@ -21,6 +21,7 @@ class Negatives(Protocol):
     Attributes:
         tables: how many tables it needs beside the data's.
         adversarial: weight of what the decoder pays for samples that the encoder tells from data.
+        within: whether it makes rows between 0 and 1, which the data's must then be too.
     """
 
     @property
@@ -30,6 +31,11 @@ class Negatives(Protocol):
 
     @property
     def adversarial(self) -> float:
+        """See above."""
+        ...
+
+    @property
+    def within(self) -> bool:
         """See above."""
         ...
 
@@ -54,6 +60,7 @@ class Auxiliary:
 
     tables: ClassVar[int] = 1
     adversarial: ClassVar[float] = 0.0
+    within: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return the rows of the second table."""
@@ -71,6 +78,7 @@ class Noisy:
     scale: float = 0.25
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
+    within: ClassVar[bool] = True
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noisy rows."""
@@ -83,6 +91,7 @@ class Uniform:
 
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
+    within: ClassVar[bool] = True
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noise."""
@@ -100,6 +109,7 @@ class Generated:
 
     adversarial: float = 1.0
     tables: ClassVar[int] = 0
+    within: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return samples."""

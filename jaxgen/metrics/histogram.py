@@ -39,7 +39,7 @@ class Grid:
             Shares `[bins ** d]`, which sum to 1.
 
         Raises:
-            ValueError: if `x` is no matrix, holds a number that is not finite, or weighs nothing.
+            ValueError: if `x` is no matrix or holds a number that is not finite, or a weight is negative, or all are 0.
         """
         points = np.asarray(x, np.float64)
         if points.ndim != 2 or points.size == 0 or not np.isfinite(points).all():
@@ -47,6 +47,8 @@ class Grid:
         scaled = np.clip((points - self.low) * (self.bins / (self.high - self.low)), 0, self.bins - 1)
         cells = np.ravel_multi_index(tuple(scaled.astype(np.int64).T), (self.bins,) * points.shape[1])
         masses = None if weights is None else np.asarray(weights, np.float64)
+        if masses is not None and masses.min() < 0:
+            raise ValueError(f"the least weight is {masses.min()}; give none below 0.")
         counts = np.bincount(cells, masses, self.bins ** points.shape[1]).astype(np.float64)
         if not counts.sum() > 0:
             raise ValueError(f"the weights of {len(points)} points sum to {counts.sum()}; give some that are positive.")

@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def test_a_walk_on_a_normal_density_adapts_and_goes_downhill(monkeypatch):
     energy = lambda x: 0.5 * jnp.sum(x**2)
     look = lambda _, x: (jnp.clip(x, 0, 1).reshape(-1, 2, 2, 1), 0.5 * jnp.sum(x**2, -1))
     start = jnp.full((64, 4), 5.0)
-    found = meg_chains.walk(lambda _: lambda x: -energy(x), look, {}, start, adapt=True)
+    found = meg_chains.walk(jax.random.key(0), lambda _: lambda x: -energy(x), look, {}, start, adapt=True)
     assert found["start"] == 50
     assert abs(found["end"] - 2) < 0.8  # the mean of half a chi-square of four degrees; its error is 0.18
     assert abs(found["acceptance"] - 0.574) < 0.06

@@ -29,14 +29,15 @@ def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
     table = meg_cifar10.run(experiment)
     values = {row.title: row.values for row in table.rows}
     assert list(values) == [
-        "other training images (floor)",
+        "test images (floor)",
+        "other training images",
         "noise (chance)",
         "untrained",
         "MEG",
         "MEG, five latent steps",
     ]
-    assert values["other training images (floor)"]["frechet"][0] < values["untrained"]["frechet"][0]
-    assert values["other training images (floor)"]["frechet"][0] < values["noise (chance)"]["frechet"][0]
+    assert values["test images (floor)"]["frechet"][0] < values["untrained"]["frechet"][0]
+    assert values["other training images"]["frechet"][0] < values["noise (chance)"]["frechet"][0]
     assert 0 < values["MEG, five latent steps"]["acceptance"][0] <= 1
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
     assert "tiny:looked" in table.remarks[0]

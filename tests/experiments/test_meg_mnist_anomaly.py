@@ -68,6 +68,11 @@ def test_the_paper_s_size_is_what_papers_say(small):
     assert (config.every, config.steps) == (4 * 1615 // 5 // 320, 55 * (4 * 1615 // 5 // 320))
 
 
+def test_more_looks_than_there_are_are_refused(small):
+    with pytest.raises(SystemExit, match="there are 4 looks and not 9; ask for fewer"):
+        meg_mnist_anomaly.run(meg_mnist_anomaly.Experiment((1,), ("released",), steps=4, looks=9))
+
+
 def test_unknown_names_are_told():
     with pytest.raises(SystemExit, match="choose from 0, 1"):
         meg_mnist_anomaly.run(meg_mnist_anomaly.Experiment((10,)))

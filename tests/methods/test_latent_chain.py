@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxgen import methods, samplers
 
@@ -28,6 +29,11 @@ def test_the_published_density_is_the_default_and_beta_flattens_it():
     walk = jax.jit(lambda key, z: chain(key, lambda x: 0.5 * jnp.sum(x**2), lambda z: z, z))
     end, _ = walk(jax.random.key(1), start)
     np.testing.assert_allclose(end.var(), 5, atol=4 * 5 * np.sqrt(2 / 2000))
+
+
+def test_a_chain_without_steps_is_refused():
+    with pytest.raises(ValueError, match="steps is 0; make it 1 at least"):
+        methods.LatentChain(0)
 
 
 def test_each_row_walks_by_itself():

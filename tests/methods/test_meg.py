@@ -132,7 +132,7 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
     """Each device with its rows and its key, by hand; the mutual information is that of all devices' scores."""
     method = dataclasses.replace(tiny.METHODS[name], optimiser=optax.sgd, learning_rate=0.1)
     state = start(method)
-    device_keys, shares = keys(jax.random.key(1), 4), X.reshape(4, 2, 3)
+    device_keys, shares = keys(jax.random.key(1), 4), jnp.concatenate([X, 0.5 * X]).reshape(4, 4, 3)
     spread = dataclasses.replace(method, axis_name="devices")
     step = jax.pmap(lambda key, rows: spread.step(key, state, rows), axis_name="devices")
     (found, seen) = step(device_keys, shares)
@@ -141,10 +141,11 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
     mean = lambda trees: jax.tree.map(lambda *leaves: sum(leaves) / 4, *trees)
     descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, slope)
     judge = jax.jit(jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, variables)[0]))
-    for t, hand in enumerate(shares.swapaxes(0, 1)):
+    for t in range(2):
+        hand = shares[:, t::2]  # `[device, row, column]`
         inner = [jax.random.fold_in(pair[0], t) for pair in pairs]
-        critic = descend(critic, mean([judge(critic, inner[i], hand[i : i + 1]) for i in range(4)]))
-    make = lambda params, key: method.generator_loss(key, params, variables, critic, 1)
+        critic = descend(critic, mean([judge(critic, inner[i], hand[i]) for i in range(4)]))
+    make = lambda params, key: method.generator_loss(key, params, variables, critic, 2)
     make = jax.jit(jax.grad(make, has_aux=True))
     slopes, extras = zip(*[make(params, pair[1]) for pair in pairs], strict=True)
     assert all((np.asarray(leaf) == np.asarray(leaf)[:1]).all() for leaf in jax.tree.leaves(found))
@@ -273,6 +274,8 @@ def test_what_does_not_fit_is_told():
         methods.MEG().sized(jax.ShapeDtypeStruct((5, 5, 1), jnp.float32))
     with pytest.raises(ValueError, match="8 rows on a device cannot be dealt to 3 updates"):
         tiny.meg(n_critic=3).step(jax.random.key(0), start(tiny.meg()), X)
+    with pytest.raises(ValueError, match="an update of the generator has 1 row on each device"):
+        tiny.meg(n_critic=4).step(jax.random.key(0), start(tiny.meg()), X[:4])
 
 
 def test_scores_are_energy_and_slope():

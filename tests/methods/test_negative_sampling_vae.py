@@ -13,6 +13,7 @@ from scipy import special, stats
 
 import jaxgen
 from jaxgen import data, losses, methods, metrics, nets
+from jaxgen.methods.negative_sampling_vae import Drawn
 from jaxgen.methods.posterior import bounded
 
 RATE = 0.01
@@ -207,6 +208,30 @@ def test_images_train_with_running_statistics_and_a_spectral_norm():
     )
     np.testing.assert_allclose(whole["bpd"][:1], alone["bpd"], rtol=1e-5)
     assert result.sample(jax.random.key(0), 3).shape == (1, 3, 8, 8, 1)
+
+
+def test_every_pass_of_a_step_sees_its_own_batch():
+    """Encoder and decoder meet the same reconstruction of rows and of negatives, which running statistics would not."""
+    method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.Auxiliary(), reconstructed=0.5)
+    x, state = started(method)
+    noise, other = jax.random.normal(jax.random.key(4), (2, 6, 2))
+    (encoder, decoder) = ((part.params, part.variables) for part in state)
+
+    @jax.jit
+    def paid(x):
+        drawn = Drawn(x, noise, noise, 1 - x, other)
+        apart, (found, _) = method.encoder_loss(jax.random.key(0), *encoder, drawn, decoder)
+        away = found["kl"] + method.negative_weight * found["negative_kl"]
+        return apart - away, method.decoder_loss(jax.random.key(0), *decoder, drawn, encoder, encoder)[0]
+
+    np.testing.assert_allclose(*paid(x), rtol=1e-5)
+
+
+def test_negatives_between_0_and_1_are_for_such_rows():
+    method = vae(noise=methods.Gaussian(), negatives=methods.Noisy())
+    method.check(np.float32([[0.0, 0.5, 1.0]]))
+    with pytest.raises(ValueError, match=r"rows are -1 to 2, and Noisy is for numbers within 0 and 1"):
+        method.check(np.float32([[-1.0, 0.5, 2.0]]))
 
 
 def test_what_is_left_open_is_filled_in_as_in_the_paper():

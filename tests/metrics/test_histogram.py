@@ -85,6 +85,8 @@ def test_points_that_cannot_be_counted_raise(x):
 
 
 def test_what_else_raises():
+    with pytest.raises(ValueError, match=r"the least weight is -1\.0"):
+        metrics.Grid(2, 0.0, 1.0)([[0.1], [0.9], [0.9]], [-1, 1, 1])
     with pytest.raises(ValueError, match="sum to 0"):
         metrics.Grid()(np.zeros((3, 2)), np.zeros(3))
     for measure in (metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support):

@@ -1,0 +1,29 @@
+"""What methods refuse of themselves: a weight that turns a loss round, or makes it no number, is named."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from jaxgen import methods
+
+ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
+WEIGHTED = {
+    "EVL": (methods.EVL, ["distance_weight", "probability_weight"], [ROW]),
+    "MEG": (tiny.meg, ["penalty", "entropy"], [ROW]),
+    "WGANGP": (methods.WGANGP, ["penalty"], [ROW]),
+    "MMDMap": (methods.MMDMap, ["weight", "l1", "l2"], [ROW, ROW]),
+    "DeepArchetypes": (methods.DeepArchetypes, ["likelihood", "archetype", "reconstruction"], [ROW]),
+    "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "reconstructed", "shift"], [ROW]),
+}
+
+
+@pytest.mark.parametrize("wrong", [-1.0, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name, (_, fields, _) in WEIGHTED.items() for field in fields]
+)
+def test_weights_are_finite_and_not_negative(name, field, wrong):
+    make, _, rows = WEIGHTED[name]
+    with pytest.raises(ValueError, match=f"{field} is {wrong}; make it a finite number, 0 at least"):
+        make(**{field: wrong}).sized(*rows)
