@@ -15,7 +15,7 @@ LATENT, BATCH = 32, 256  # of the networks, of a step
 SCALED_PENALTY = 1000.0
 TUNED = (
     "it and the epochs were chosen with labels on another split of the same connections, which shares half of the "
-    "normal test rows and some of the anomalies"
+    "inliers of the test and some of its anomalies"
 )
 
 

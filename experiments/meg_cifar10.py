@@ -233,8 +233,8 @@ def run(experiment: Experiment) -> report.Table:
     remark = (
         f"Judged by {told}, {experiment.judged():,} images against {len(TRAIN.labels()) // 2:,} training images; "
         f"{experiment.size().told()}. A judge that was trained here knows the training images better than any others, "
-        "so the floor is what test images have. The paper's numbers are those of another judge and of 50,000 images "
-        "against 50,000."
+        f"so the floor is what {min(len(TEST.labels()), experiment.judged()):,} test images have. The paper's numbers "
+        "are those of another judge and of 50,000 images against 50,000."
     )
     table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
     configs = {model: describe(configure(experiment, model, experiment.first)) for model in experiment.models}

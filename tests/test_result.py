@@ -66,8 +66,9 @@ def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
         for known in (result, jaxgen.load(tmp_path / "run")):
             np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
             np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
-            with pytest.raises(ValueError, match=told):
-                known.scores(other)
+            for wrong in (other, other.reshape(8, 4)):
+                with pytest.raises(ValueError, match=told):
+                    known.scores(wrong)
 
 
 def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):

@@ -1,7 +1,5 @@
 """Which rows a step sees."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
@@ -67,20 +65,15 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
 
 def fractions(leaf: Array) -> Array:
     """Return rows as a step sees them: `take`'s rule for bytes."""
-    sign = _sign(leaf)
-    if sign is None:
-        return leaf
-    return (2 * leaf.astype(jnp.float32) + 1) / 255 if sign else leaf.astype(jnp.float32) / 255
+    if leaf.dtype == jnp.uint8 and leaf.ndim > 1:
+        return leaf.astype(jnp.float32) / 255
+    if leaf.dtype == jnp.int8 and leaf.ndim > 2:
+        return (2 * leaf.astype(jnp.float32) + 1) / 255
+    return leaf
 
 
 def is_signed(tables: PyTree) -> bool | None:
-    """Return whether images among the leaves `[n, ...]` are bytes with a sign; None where none are bytes, or both."""
-    kinds = {_sign(leaf) for leaf in jax.tree.leaves(tables) if hasattr(leaf, "dtype")} - {None}
+    """Return whether the bytes among the leaves `[n, ...]`, but for labels, have a sign; None if none or some have."""
+    rows = [leaf for leaf in jax.tree.leaves(tables) if getattr(leaf, "ndim", 0) > 1]
+    kinds = {leaf.dtype == jnp.int8 for leaf in rows if leaf.dtype in (jnp.int8, jnp.uint8)}
     return kinds.pop() if len(kinds) == 1 else None
-
-
-def _sign(leaf: Any) -> bool | None:
-    """Tell whether the bytes of an array have a sign; None where it holds others, or labels."""
-    if leaf.dtype == jnp.uint8 and leaf.ndim > 1:
-        return False
-    return True if leaf.dtype == jnp.int8 and leaf.ndim > 2 else None

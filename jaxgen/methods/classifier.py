@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.checks import check_labels, floating, is_label
+from jaxgen.methods.checks import check_labels, check_weights, floating, is_label
 from jaxgen.methods.parts import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
@@ -58,8 +58,7 @@ class Classifier:
             ValueError: if `unsure` is negative, there is no default network for such rows, or the network does not make
                 a logit a class.
         """
-        if self.unsure < 0:
-            raise ValueError(f"unsure is {self.unsure}; make it 0, or positive where there is a table of outliers.")
+        check_weights(unsure=self.unsure)
         if len(rows) != 1 + bool(self.unsure) or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
             wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.unsure else "")
             raise TypeError(

@@ -29,8 +29,11 @@ def shuffled_rows(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "
 
     Returns:
         The same numbers in another order, `[n, k]`.
+
+    Raises:
+        ValueError: if there is one row, whose noise would stand for itself.
     """
-    return jax.random.permutation(key, z)
+    return jax.random.permutation(key, _several(z))
 
 
 def shuffled_columns(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array, "n k"]:
@@ -42,8 +45,21 @@ def shuffled_columns(key: Key[Array, ""], z: Float[Array, "n k"]) -> Float[Array
 
     Returns:
         The same numbers in another order, `[n, k]`.
+
+    Raises:
+        ValueError: if there is one row, whose noise would stand for itself.
     """
-    return jax.random.permutation(key, z, independent=True)
+    return jax.random.permutation(key, _several(z), independent=True)
+
+
+def _several(z: Array) -> Array:
+    """Return noise of two rows or more as it is."""
+    if len(z) < 2:
+        raise ValueError(
+            "the noise of one row cannot be shuffled; make the rows of a batch, shared among n_critic updates and all "
+            "devices, 2 at least for each."
+        )
+    return z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +120,7 @@ class MEG(Contrast):
         Returns:
             The loss; `mutual_information`, as estimated, in nats; and the variables with this batch's statistics in
             them.
-
-        Raises:
-            ValueError: if there is one sample, whose noise cannot be told from itself.
         """
-        if rows < 2:
-            raise ValueError(
-                f"an update of the generator has {rows} row on each device, and noise is shuffled among rows; make "
-                "batch_size at least 2 * n_critic for each device."
-            )
         key_noise, key_marginal = jax.random.split(key)
         z = self._noise(key_noise, rows)
         made, variables = self._made(params, variables, z)

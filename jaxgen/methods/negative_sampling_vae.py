@@ -104,7 +104,10 @@ class NegativeSamplingVAE:
         shape = rows[0].shape
         if self.importance < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(f"importance is {self.importance} and latent_dim {self.latent_dim}; make both 1 at least.")
-        check_weights(negative_weight=self.negative_weight, reconstructed=self.reconstructed, shift=self.shift or 0.0)
+        adversarial = self.negatives.adversarial if self.negatives else 0.0
+        check_weights(negative_weight=self.negative_weight, reconstructed=self.reconstructed, adversarial=adversarial)
+        if not np.isfinite(self.shift or 0.0):
+            raise ValueError(f"shift is {self.shift}; make it a finite number, or None for the paper's.")
         latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
         encoder, decoder, coloured = self.encoder, self.decoder, shape[:2] == (32, 32)
         if encoder is None or decoder is None:

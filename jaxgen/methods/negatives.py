@@ -21,7 +21,7 @@ class Negatives(Protocol):
     Attributes:
         tables: how many tables it needs beside the data's.
         adversarial: weight of what the decoder pays for samples that the encoder tells from data.
-        within: whether it makes rows between 0 and 1, which the data's must then be too.
+        within: whether it would cut rows beyond 0 and 1, so that the data must lie there.
     """
 
     @property
@@ -87,11 +87,11 @@ class Noisy:
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Bytes drawn evenly, as fractions of 255."""
+    """Bytes drawn evenly, as fractions of 255: of rows mostly between 0 and 1 they fill the range."""
 
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
-    within: ClassVar[bool] = True
+    within: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noise."""

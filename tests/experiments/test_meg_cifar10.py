@@ -12,10 +12,20 @@ from experiments import energies, extractors, meg_cifar10
 from jaxgen import data
 
 
+class Others:
+    """Digits with which no images are compared."""
+
+    def tables(self):
+        return (data.Digits().tables()[0][1500:],)
+
+    def labels(self):
+        return data.Digits().labels()[1500:]
+
+
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(energies, "networks", tiny.adversaries)
-    for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits()}.items():
+    for name, value in {"TRAIN": data.Digits(), "TEST": Others()}.items():
         monkeypatch.setattr(meg_cifar10, name, value)
     monkeypatch.setattr(energies, "BLOCK", 50)
     extractors.find.cache_clear()

@@ -9,13 +9,15 @@ import tiny
 from jaxgen import methods
 
 ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
+LABEL = jax.ShapeDtypeStruct((), jnp.int32)
 WEIGHTED = {
     "EVL": (methods.EVL, ["distance_weight", "probability_weight"], [ROW]),
     "MEG": (tiny.meg, ["penalty", "entropy"], [ROW]),
     "WGANGP": (methods.WGANGP, ["penalty"], [ROW]),
     "MMDMap": (methods.MMDMap, ["weight", "l1", "l2"], [ROW, ROW]),
+    "Classifier": (methods.Classifier, ["unsure"], [(ROW, LABEL)]),
     "DeepArchetypes": (methods.DeepArchetypes, ["likelihood", "archetype", "reconstruction"], [ROW]),
-    "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "reconstructed", "shift"], [ROW]),
+    "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "reconstructed"], [ROW]),
 }
 
 

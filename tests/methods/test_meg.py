@@ -274,7 +274,7 @@ def test_what_does_not_fit_is_told():
         methods.MEG().sized(jax.ShapeDtypeStruct((5, 5, 1), jnp.float32))
     with pytest.raises(ValueError, match="8 rows on a device cannot be dealt to 3 updates"):
         tiny.meg(n_critic=3).step(jax.random.key(0), start(tiny.meg()), X)
-    with pytest.raises(ValueError, match="an update of the generator has 1 row on each device"):
+    with pytest.raises(ValueError, match="the noise of one row cannot be shuffled"):
         tiny.meg(n_critic=4).step(jax.random.key(0), start(tiny.meg()), X[:4])
 
 

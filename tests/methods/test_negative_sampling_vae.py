@@ -12,7 +12,8 @@ import tiny
 from scipy import special, stats
 
 import jaxgen
-from jaxgen import data, losses, methods, metrics, nets
+from jaxgen import data, loop, losses, methods, metrics, nets
+from jaxgen.methods import negative_sampling_vae
 from jaxgen.methods.negative_sampling_vae import Drawn
 from jaxgen.methods.posterior import bounded
 
@@ -227,9 +228,57 @@ def test_every_pass_of_a_step_sees_its_own_batch():
     np.testing.assert_allclose(*paid(x), rtol=1e-5)
 
 
+def test_samples_are_made_and_judged_by_their_own_batch():
+    """As negatives of the encoder and as what the decoder pays for, by the networks' own `apply` in training."""
+    method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.Generated(0.3), learning_rate=0.0)
+    x, state = started(method)
+    before = jax.tree.map(jnp.copy, state)
+    apply = lambda network, params, part, x: network.apply(
+        {"params": params, **part.variables}, x, mutable=["batch_stats"]
+    )[0]
+    prior = jax.random.normal(jax.random.split(jax.random.key(3), 6)[2], (6, 2))
+    samples = jax.nn.sigmoid(apply(method.decoder, state.decoder.params["decoder"], state.decoder, prior))
+    after, found = method.step(jax.random.key(3), state, x)
+    mean, log_variance = jnp.split(apply(method.encoder, before.encoder.params, after.encoder, samples), 2, -1)
+    np.testing.assert_allclose(found["generated_kl"], losses.gaussian_kl(mean, log_variance).mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        found["negative_kl"], losses.negative_prior_kl(mean, log_variance, shift=8.0).mean(), rtol=1e-5
+    )
+
+
+def test_a_climb_and_its_measure_draw_apart(monkeypatch):
+    """Whatever the caller's key: also the one that scores have for themselves."""
+    seen = []
+
+    def looked(key, likelihood, posterior, noise, **others):
+        seen.append((key, noise))
+        return jnp.zeros(len(posterior.mean))
+
+    monkeypatch.setattr(negative_sampling_vae, "regret", looked)
+    method = vae()
+    x, state = started(method)
+    method.regret(jax.random.key(0), state, x)
+    ((key, noise),) = seen
+    climb = jax.vmap(lambda key: jax.random.normal(key, noise.shape[1:]))(loop.keys(key, 100))
+    assert np.abs(climb[:, None] - noise[None]).max(-1).min() > 1e-3
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_prior_s_place_is_finite(wrong):
+    with pytest.raises(ValueError, match=f"shift is {wrong}; make it a finite number"):
+        vae(shift=wrong).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
+    assert vae(shift=-8.0).sized(jax.ShapeDtypeStruct((3,), jnp.float32)).shift == -8  # the mirror image of 8
+
+
+def test_what_the_decoder_pays_is_no_reward():
+    with pytest.raises(ValueError, match=r"adversarial is -1\.0; make it a finite number, 0 at least"):
+        vae(negatives=methods.Generated(-1.0)).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
+
+
 def test_negatives_between_0_and_1_are_for_such_rows():
     method = vae(noise=methods.Gaussian(), negatives=methods.Noisy())
     method.check(np.float32([[0.0, 0.5, 1.0]]))
+    vae(noise=methods.Gaussian(), negatives=methods.Uniform()).check(np.float32([[-0.1, 0.5, 1.1]]))  # fills a range
     with pytest.raises(ValueError, match=r"rows are -1 to 2, and Noisy is for numbers within 0 and 1"):
         method.check(np.float32([[-1.0, 0.5, 2.0]]))
 
