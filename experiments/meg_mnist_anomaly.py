@@ -60,26 +60,22 @@ PROTOCOLS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(energies.Experiment):
     """Which digits and protocols, how many seeds, how large."""
 
     digits: tuple[int, ...] = tuple(range(10))
     """Held out, one at a time."""
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
     """Blocks of the table."""
-    seeds: int = 1
+    seeds: int = dataclasses.field(default=1, kw_only=True)
     """How many seeds of the training; the split is the same for all, as in the paper."""
-    first: int = 0
-    """The first of them."""
-    width: int = 16
+    width: int = dataclasses.field(default=16, kw_only=True)
     """Features of the smallest images; the paper has 512."""
-    steps: int = 400
+    steps: int = dataclasses.field(default=400, kw_only=True)
     """Of five updates of the energy and one of the generator; the paper has 55 epochs, about 8,600 of them."""
-    rate: float = 1e-3
-    """Learning rate; the paper has 1e-4, at which small networks learn too slowly."""
     looks: int = 1
     """At the end of the training, over which scores are judged and averaged; the paper has ten."""
-    paper: bool = False
+    paper: bool = dataclasses.field(default=False, kw_only=True)
     """The paper's width, epochs, learning rate and looks."""
     quick: bool = False
     """Two minutes: one seed, one digit, 20 steps."""
@@ -97,10 +93,10 @@ def connections(protocol: Protocol, digit: int) -> HeldOut:
 def configure(experiment: Experiment, protocol: Protocol, digit: int, seed: int) -> jaxgen.Config:
     """Return what is trained, which the paper's size looks at after every epoch."""
     images, shape = connections(protocol, digit), connections(protocol, digit).shape()
-    size = energies.Size(experiment.width, experiment.steps, experiment.rate)
+    size = experiment.size()
     epoch = images.count() // (5 * size.rows)
     if experiment.paper:
-        size = dataclasses.replace(energies.PAPER, steps=EPOCHS * epoch)
+        size = dataclasses.replace(size, steps=EPOCHS * epoch)
     config = energies.configure(protocol.variant, images, shape, seed, size, penalty=protocol.penalty)
     return dataclasses.replace(config, every=epoch) if experiment.paper else config
 
@@ -186,7 +182,7 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
             for place in range(len(seeds))
         ]
         rows.append(report.Row.of(f"mean of the digits: {told}", mean, COLUMNS))
-    size = energies.PAPER if experiment.paper else experiment
+    size = experiment.size()
     config = configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first)
     remark = (
         f"Networks {size.width} wide, trained {config.steps:,} steps at a rate of {size.rate:g} (the paper's: 512, "
