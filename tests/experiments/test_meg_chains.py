@@ -18,21 +18,30 @@ def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
     for name, value in {"STEPS": 20, "WARM": 5, "CHAINS": 8}.items():
         monkeypatch.setattr(meg_chains, name, value)
     experiment = meg_chains.Experiment(steps=4, quick=True, runs=tmp_path)
-    table = meg_chains.run(experiment)
+    (table,) = meg_chains.run(experiment)
     assert [row.title for row in table.rows[:2]] == [
-        "digits: latent space, step size published",
-        "digits: among the images, step size published",
+        "latent space, step size published",
+        "among the images, step size published",
     ]
     assert len(table.rows) == 2 * 4
     for row in table.rows:
-        assert np.isfinite([row.values[name][0] for name in ("acceptance", "start", "end", "data")]).all()
+        assert np.isfinite([row.values[name][0] for name in ("acceptance", "start", "end")]).all()
     starts = [row.values["start"][0] for row in table.rows[:4]]
     np.testing.assert_allclose(starts, starts[0], rtol=1e-4)  # from the same noise
     assert table.rows[0].values["step_size"] == [pytest.approx(0.01)]
     assert (tmp_path / "quick" / "meg_chains_mnist.png").stat().st_size > 10_000
-    assert "mnist" in json.loads((tmp_path / "quick" / "meg_chains.json").read_text())["configs"]
+    assert json.loads((tmp_path / "quick" / "meg_chains_mnist.json").read_text())["config"]["fields"]["steps"] == 4
     monkeypatch.setattr(meg_chains, "walk", None)  # again: nothing is computed a second time
-    assert meg_chains.run(experiment).rows == table.rows
+    assert meg_chains.run(experiment)[0].rows == table.rows
+
+
+def test_energies_are_told_above_the_data_s():
+    assert meg_chains.above({"start": 5.0, "end": 2.0, "data": 3.0, "ess": 1.0}) == {
+        "start": 2.0,
+        "end": -1.0,
+        "data": 3.0,
+        "ess": 1.0,
+    }
 
 
 def test_a_walk_on_a_normal_density_adapts_and_goes_downhill(monkeypatch):
