@@ -8,7 +8,7 @@
 From the same noise one chain walks in the generator's latent space and one among the images themselves, 100 steps each.
 The figure shows both; the table says how often proposals were accepted, how many independent draws the energies along
 the way are worth, and where the energy went. The published step size and inverse temperature stand beside a step size
-that was adapted to acceptance 0.574, of at most 1: a flat density accepts any step. An energy has no zero of its own, so
+that was adapted to acceptance 0.574, of at most 1: a flat density accepts any step. An energy has no zero of its own:
 the table has the chains' less the mean of 400 training images.
 """
 
@@ -182,7 +182,7 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         f"{CHAINS} chains at inverse temperature {BETA}; {experiment.size().told()}. ESS is that of one chain's 100 "
         "energies, pooled over the chains."
     )
-    table = report.Table(f"meg_chains_{name}", f"{TITLE}: {title}", COLUMNS, rows, [remark])
+    table = report.Table(f"meg_chains_{name}", f"{TITLE}, {title}", COLUMNS, rows, [remark])
     table.write(experiment.out, {"config": describe(configure(experiment, name, experiment.first))})
     return table
 
