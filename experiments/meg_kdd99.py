@@ -25,7 +25,7 @@ from jaxgen import methods
 from jaxgen.description import describe
 
 TITLE = "Table 3: KDD99, at the threshold that flags the anomalies' nominal share"
-LAST, ROWS = 10, 8192  # looks whose mean is reported; rows that are scored at a time
+LAST, ROWS = 10, 8192  # looks whose mean is reported, at the most; rows that are scored at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,11 @@ class Experiment:
     """Where cells and checkpoints are kept."""
     out: pathlib.Path = pathlib.Path("runs/meg_kdd99")
     """Where the tables and figures go."""
+
+
+def looks(epochs: int) -> int:
+    """Return of how many looks, one after each of the last epochs, the mean is reported: half of a short training's."""
+    return min(LAST, -(-epochs // 2))
 
 
 def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
@@ -72,15 +77,17 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
         The means by protocol, score and measure; the `curve` of the looks; `energy_gap` at each; and the `seconds`.
     """
     config = connections.configure(connections.TRAININGS[name], seed, experiment.epochs)
-    identity = {"config": describe(config), "last": LAST, **_tests(name)}
+    identity = {"config": describe(config), "last": looks(config.steps // config.every), **_tests(name)}
     where = trials.place(experiment.runs, f"{name}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
         epochs = config.steps // config.every
-        steps = [epoch * config.every for epoch in range(1, epochs + 1) if epoch > epochs - LAST or epoch % 5 == 0]
+        steps = [
+            epoch * config.every for epoch in range(1, epochs + 1) if epoch > epochs - looks(epochs) or epoch % 5 == 0
+        ]
         look = lambda result: scored(result.config.method, result.of(0), name)
         run = trials.followed(config, steps, look, checkpoint_dir=where, kept=where.with_suffix(".curve"))
-        last = run.curve[-min(LAST, epochs) :]
+        last = run.curve[-looks(epochs) :]
         mean = lambda *path: float(np.mean([functools.reduce(lambda at, key: at[key], path, look) for look in last]))
         means = {
             protocol: {
@@ -160,12 +167,13 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         judged_alike = [baseline(experiment, name, detector, seed)[detector] for seed in seeds]
         rows.append(report.Row.of(kind.title, judged_alike, anomalies.COLUMNS))
     config = connections.configure(training, experiment.first, experiment.epochs)
+    epochs = config.steps // config.every
     remarks = (
-        f"MEG: {config.steps // config.every} epochs, and the mean of {LAST} looks after the last of them. The bound "
+        f"MEG: {epochs} epochs, and the mean of {looks(epochs)} looks, one after each of the last. The bound "
         "flags every anomaly first: recall stays below 1, or precision, where the nominal share is not the true one. "
         f"The one-class SVM and kernel PCA learn from {anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at "
         "random, the others from all. By which score the protocol is judged was fixed before; lambda is "
-        f"{training.penalty:g}; {training.chosen}."
+        f"{training.penalty:g}; {training.chosen}{protocol.seen}."
     )
     table = report.Table(f"meg_kdd99_{name}", f"{TITLE}: {protocol.title}", anomalies.COLUMNS, rows, [remarks])
     runs = [

@@ -29,6 +29,8 @@ class KDD99:
         contamination: at most this share of the test rows are anomalies, of which too many are dropped.
         every_anomaly: whether the test rows hold the normal connections of both halves, and not of their own alone.
         split: seed of the split.
+        validation: whether both halves are of the training half alone, halved in its own order: rows to choose settings
+            on, none of which the split's test has unless it takes every anomaly.
     """
 
     scaled: bool = True
@@ -36,6 +38,7 @@ class KDD99:
     contamination: float = 0.2
     every_anomaly: bool = False
     split: int = 42
+    validation: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.contamination <= 1:
@@ -65,7 +68,9 @@ class KDD99:
 
     def _halves(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         order = np.random.RandomState(self.split).permutation(count)
-        return order[: count // 2], order[count // 2 :]
+        if self.validation:
+            order = order[: count // 2]
+        return order[: len(order) // 2], order[len(order) // 2 :]
 
     def _in_units(self, rows: np.ndarray) -> np.ndarray:
         if not self.scaled:

@@ -73,6 +73,20 @@ def test_a_split_follows_its_seed(made):
     assert same.shape != other.shape or not np.array_equal(same, other)
 
 
+@pytest.mark.parametrize("every_anomaly", [False, True])
+def test_rows_of_a_validation_are_none_of_the_test(made, every_anomaly):
+    whole = lambda rows: {row.tobytes() for row in rows}
+    settings = {"scaled": False, "distinct": True, "contamination": 1.0}
+    chosen = data.KDD99(**settings, validation=True, every_anomaly=every_anomaly)
+    kind = data.KDD99(**settings)
+    (x,), (held, anomalous) = chosen.tables(), chosen.test()
+    assert not (whole(x) | whole(held)) & whole(kind.test()[0])
+    assert whole(x) | whole(held[~anomalous]) == whole(kind.tables()[0])
+    assert not whole(x) & whole(held)
+    drawn = made.sum() / 2 / (2 if every_anomaly else 4)  # of the distinct ones
+    assert abs(anomalous.sum() - drawn) < 40
+
+
 def test_a_share_that_is_none_is_told():
     with pytest.raises(ValueError, match=r"contamination is 1.5; make it a share"):
         data.KDD99(contamination=1.5)
