@@ -105,7 +105,7 @@ CANDIDATES = {
     ],
     "distinct": [
         Training(data.KDD99(distinct=True), penalty, epochs, TUNED, 5e-5)
-        for penalty, epochs in itertools.product((300.0, 1000.0, 3000.0), (6, 12, 24))
+        for penalty, epochs in [*itertools.product((300.0, 1000.0, 3000.0), (6, 12, 24)), (1000.0, 48)]
     ],
 }
 PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}

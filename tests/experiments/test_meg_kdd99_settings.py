@@ -21,15 +21,18 @@ def small(monkeypatch):
 
 
 def test_every_setting_is_judged_by_rows_of_the_training_half_and_the_best_is_told(small, tmp_path, monkeypatch):
-    settings = [connections.Training(data.KDD99(), penalty, 1, "", 5e-5) for penalty in (1.0, 100.0)]
+    settings = [connections.Training(data.KDD99(), penalty, 1, "", 5e-5) for penalty in (1.0, 100.0, 1.0)]
     monkeypatch.setattr(connections, "CANDIDATES", {"scaled": settings})
     experiment = meg_kdd99_settings.Experiment(("scaled",), seeds=1, runs=tmp_path, out=tmp_path)
     (table,) = meg_kdd99_settings.run(experiment)
-    means = [np.mean(row.values["f1"]) for row in table.rows]
-    assert [len(row.values["f1"]) for row in table.rows] == [1, 1]
-    assert f"Best by mean F1: {table.rows[int(np.argmax(means))].title}." in table.remarks[0]
+    values = [row.values["f1"] for row in table.rows]
+    assert sorted(map(len, values)) == [1, 2, 2]
+    first = [seeds[0] for seeds in values]
+    assert min(first) in [seeds[0] for seeds in values if len(seeds) == 1]
+    best = max((np.mean(seeds), row.title) for seeds, row in zip(values, table.rows, strict=True) if len(seeds) == 2)
+    assert f"Taken: {best[1]}, the better by mean F1" in table.remarks[0]
     written = json.loads((tmp_path / "meg_kdd99_settings_scaled.json").read_text())
-    assert [made["fields"]["penalty"] for made in written["settings"]] == [1.0, 100.0]
+    assert [made["fields"]["penalty"] for made in written["settings"]] == [1.0, 100.0, 1.0]
     monkeypatch.setattr(meg_kdd99_settings.jaxgen, "train", None)  # again: nothing is computed a second time
     assert meg_kdd99_settings.run(experiment)[0] == table
 
