@@ -48,9 +48,9 @@ class Experiment:
     """Where the tables and figures go."""
 
 
-def looks(epochs: int) -> int:
-    """Return of how many looks, one after each of the last epochs, the mean is reported: half of a short training's."""
-    return min(LAST, -(-epochs // 2))
+def looks(training: connections.Training, epochs: int) -> int:
+    """Return of how many looks, one after each of the last epochs, the mean is reported: where rates fall, of one."""
+    return 1 if training.falling is not None else min(LAST, epochs)
 
 
 def scored(method: methods.MEG, state: Any, training: str) -> dict[str, Any]:
@@ -77,18 +77,18 @@ def trained(experiment: Experiment, name: str, seed: int) -> dict[str, Any]:
         The means by protocol, score and measure; the `curve` of the looks; `energy_gap` at each; and the `seconds`.
     """
     config = connections.configure(connections.TRAININGS[name], seed, experiment.epochs)
-    identity = {"config": describe(config), "last": looks(config.steps // config.every), **_tests(name)}
+    epochs = config.steps // config.every
+    last = looks(connections.TRAININGS[name], epochs)
+    identity = {"config": describe(config), "last": last, **_tests(name)}
     where = trials.place(experiment.runs, f"{name}-{seed}", describe(config))
 
     def compute() -> dict[str, Any]:
-        epochs = config.steps // config.every
-        steps = [
-            epoch * config.every for epoch in range(1, epochs + 1) if epoch > epochs - looks(epochs) or epoch % 5 == 0
-        ]
+        between = max(1, epochs // LAST)
+        steps = [epoch * config.every for epoch in range(1, epochs + 1) if epoch > epochs - last or not epoch % between]
         look = lambda result: scored(result.config.method, result.of(0), name)
         run = trials.followed(config, steps, look, checkpoint_dir=where, kept=where.with_suffix(".curve"))
-        last = run.curve[-looks(epochs) :]
-        mean = lambda *path: float(np.mean([functools.reduce(lambda at, key: at[key], path, look) for look in last]))
+        taken = run.curve[-last:]
+        mean = lambda *path: float(np.mean([functools.reduce(lambda at, key: at[key], path, look) for look in taken]))
         means = {
             protocol: {
                 score: {measure: mean(protocol, score, measure) for measure in anomalies.MEASURES}
@@ -168,8 +168,10 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
         rows.append(report.Row.of(kind.title, judged_alike, anomalies.COLUMNS))
     config = connections.configure(training, experiment.first, experiment.epochs)
     epochs = config.steps // config.every
+    last = looks(training, epochs)
+    judged_after = "the look after the last" if last == 1 else f"the mean of {last} looks, one after each of the last"
     remarks = (
-        f"MEG: {epochs} epochs, and the mean of {looks(epochs)} looks, one after each of the last. The bound "
+        f"MEG: {epochs} epochs, and {judged_after}. The bound "
         "flags every anomaly first: recall stays below 1, or precision, where the nominal share is not the true one. "
         f"The one-class SVM and kernel PCA learn from {anomalies.SVM_ROWS:,} and {anomalies.PCA_ROWS:,} rows drawn at "
         "random, the others from all. By which score the protocol is judged was fixed before; lambda is "

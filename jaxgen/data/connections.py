@@ -29,8 +29,9 @@ class KDD99:
         contamination: at most this share of the test rows are anomalies, of which too many are dropped.
         every_anomaly: whether the test rows hold the normal connections of both halves, and not of their own alone.
         split: seed of the split.
-        validation: whether both halves are of the training half alone, halved in its own order: rows to choose settings
-            on, none of which the split's test has unless it takes every anomaly.
+        validation: whether rows to choose settings on are taken in the place of the test's: of the training half the
+            first half is to learn from, and the second to judge on. No row of these is the test's, but for the normal
+            connections where it takes those of both halves; repetitions of them are, unless rows are distinct.
     """
 
     scaled: bool = True

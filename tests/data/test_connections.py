@@ -49,13 +49,15 @@ def test_anomalies_are_at_most_their_share(made):
     assert 0.1 < all_there.mean() < 0.3
 
 
-def test_scaled_columns_span_the_training_rows_alone(made):
-    (x,), (test, _) = data.KDD99().tables(), data.KDD99().test()
+@pytest.mark.parametrize("validation", [False, True])
+def test_scaled_columns_span_the_training_rows_alone(made, validation):
+    kind = data.KDD99(validation=validation)
+    (x,), (test, _) = kind.tables(), kind.test()
     assert x.min() == 0
     np.testing.assert_array_equal(np.delete(x.max(0), 3), 1)  # the fourth of the numbers is constant
     assert x[:, 3].max() == 0
     assert test.shape[1] == x.shape[1]
-    (raw,) = data.KDD99(scaled=False).tables()
+    (raw,) = data.KDD99(scaled=False, validation=validation).tables()
     assert raw.max() > 1e7
     np.testing.assert_allclose(x[:, 0], (raw[:, 0] - raw[:, 0].min()) / np.ptp(raw[:, 0]), rtol=1e-6)
 
