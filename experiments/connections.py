@@ -12,6 +12,7 @@ __all__ = [
     "FLAGGED",
     "PROTOCOLS",
     "PUBLISHED",
+    "ROWS",
     "TRAININGS",
     "Protocol",
     "Training",
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 LATENT, BATCH = 32, 256  # of the networks, of a step
-FLAGGED = 0.2  # share of the test rows
+FLAGGED, ROWS = 0.2, 8192  # share of the test rows; rows that are scored at a time
 TUNED = (
     "were chosen with labels on rows held out of the training half, among settings about those that had been found on "
     "another split, which shares rows with the test"

@@ -23,7 +23,6 @@ from experiments import anomalies, connections, report, trials
 from jaxgen.description import describe
 
 TITLE = "Settings of KDD99, by the energy on rows held out of the training half"
-ROWS = 8192  # rows that are scored at a time
 COLUMNS = [column for column in anomalies.COLUMNS if column.name in ("f1", "auroc", "auprc")]
 
 
@@ -56,7 +55,7 @@ def judged(experiment: Experiment, name: str, training: connections.Training, se
     def compute() -> dict[str, Any]:
         result = jaxgen.train(config)
         rows, anomalous = training.connections.test()
-        scores = anomalies.scores(result.config.method, result.of(0), rows, ROWS)
+        scores = anomalies.scores(result.config.method, result.of(0), rows, connections.ROWS)
         return anomalies.judged(scores["energy"], anomalous, connections.FLAGGED)
 
     return trials.remembered(where.with_suffix(".json"), identity, compute)

@@ -6,21 +6,10 @@ import numpy as np
 import pytest
 
 from experiments import anomalies, connections, meg_kdd99
-from jaxgen import data
 
 
-@pytest.fixture
-def small(monkeypatch):
-    generator = np.random.default_rng(0)
-    x, attack = generator.standard_normal((1200, 6)).astype(np.float32), generator.uniform(size=1200) < 0.8
-    x[~attack] += 8
-    monkeypatch.setattr(data.connections, "_connections", lambda distinct: (x, attack))
-    monkeypatch.setattr(connections, "BATCH", 64)
-    for name, value in {"ROWS": 100, "LAST": 2}.items():
-        monkeypatch.setattr(meg_kdd99, name, value)
-
-
-def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
+def test_every_cell_is_measured_written_and_drawn(few_connections, tmp_path, monkeypatch):
+    monkeypatch.setattr(meg_kdd99, "LAST", 2)
     experiment = meg_kdd99.Experiment(("released",), epochs=3, runs=tmp_path, out=tmp_path)
     (table,) = meg_kdd99.run(experiment)
     assert len(table.rows) == 2 * len(anomalies.SCORES) + len(anomalies.DETECTORS)
@@ -37,7 +26,7 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     assert kept["released"]["energy"]["f1"] == values["MEG, energy"]["f1"][0]
 
 
-def test_protocols_with_one_training_have_a_table_each(small, tmp_path, monkeypatch):
+def test_protocols_with_one_training_have_a_table_each(few_connections, tmp_path, monkeypatch):
     monkeypatch.setattr(anomalies, "DETECTORS", {"chance": anomalies.DETECTORS["chance"]})
     experiment = meg_kdd99.Experiment(("scaled", "later"), epochs=2, runs=tmp_path, out=tmp_path)
     tables = meg_kdd99.run(experiment)
@@ -48,7 +37,7 @@ def test_protocols_with_one_training_have_a_table_each(small, tmp_path, monkeypa
         assert set(look) == {"step", table.name.removeprefix("meg_kdd99_")}
 
 
-def test_the_released_protocol_is_what_papers_say(small):
+def test_the_released_protocol_is_what_papers_say(few_connections):
     protocol = connections.PROTOCOLS["released"]
     config = connections.configure(connections.TRAININGS[protocol.training], 0, 54)
     assert (protocol.connections.scaled, protocol.judged, protocol.flagged) == (False, "score_norm", 0.2)
