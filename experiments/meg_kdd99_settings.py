@@ -1,6 +1,6 @@
 """Settings of the scaled trainings of `meg_kdd99`, chosen on rows held out of the training half.
 
-    python -m experiments.meg_kdd99_settings --out experiments/results   # the tables there: ninety minutes on one core
+    python -m experiments.meg_kdd99_settings --out experiments/results   # the tables there: an hour on one core
     python -m experiments.meg_kdd99_settings --quick                     # a minute
 
 The training half of the split is halved in turn. Energies learn from the attacks of one half, and are judged with the
