@@ -74,7 +74,7 @@ class Contender:
 def trained(config: jaxgen.Config) -> Ready:
     """Make ready what `train` does between two looks: `config.every` steps in one compiled program."""
     tables = config.data.tables()
-    config = training._resolved(config, row_specs(tables))
+    config = training.resolved(config, row_specs(tables))
     compiled, roots = programs(config), root_keys(config)
     placed, state = config.layout.place(tables), config.layout.place(compiled.start(tables, roots))
     segment = jax.jit(compiled.segment, donate_argnums=0)
@@ -83,7 +83,7 @@ def trained(config: jaxgen.Config) -> Ready:
 
     def run() -> None:
         nonlocal state, done
-        state, _ = training._advance(config, program, state, roots, placed, done)
+        state, _ = training.advance(config, program, state, roots, placed, done)
         done += config.every
 
     return Ready(run, found)

@@ -57,7 +57,7 @@ def train(
     """
     tables = checked(config.data.tables(), config.batch_size)
     rows = row_specs(tables)
-    config = _resolved(config, rows)
+    config = resolved(config, rows)
     if hasattr(config.method, "check"):
         config.method.check(*tables)
     devices = config.layout.total()
@@ -79,7 +79,7 @@ def train(
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         asked = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.every):
-            state, news = _advance(config, compiled.segment, state, roots, placed, done)
+            state, news = advance(config, compiled.segment, state, roots, placed, done)
             reached = done + config.every
             for name, metric in news.items():
                 history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
@@ -94,7 +94,7 @@ def train(
     return Result(config, parallel.first(state), history, rows, digest, devices, signed)
 
 
-def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
+def resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
     """Fill in what the config leaves open, and check what can be checked before anything runs."""
     devices = config.layout.total()
     if config.batch_size % devices:
@@ -110,10 +110,14 @@ def _resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
     return config
 
 
-def _advance(
+def advance(
     config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
-    """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise."""
+    """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise.
+
+    The config is what `resolved` returned, the segment its program's, compiled or not; the state is given up for the
+    one `config.every` steps on, which comes with the metrics of these steps, `[seeds, every]` each.
+    """
     start = np.int32(done)
     state, metrics, good = segment(state, roots, np.zeros(config.seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}

@@ -71,10 +71,10 @@ def test_convolutions_are_found_at_any_depth():
 def test_seeds_are_laid_out_by_what_is_computed():
     import tiny
 
-    from jaxgen.training import _resolved
+    from jaxgen.training import resolved
 
     rows = (jax.ShapeDtypeStruct((3,), jnp.float32),)
     one = tiny.config(tiny.METHODS["evl pool"], seeds=1)
-    assert _resolved(one, rows).layout.seeds is parallel.serial
-    assert _resolved(tiny.config(tiny.METHODS["evl pool"]), rows).layout.seeds is parallel.batched
+    assert resolved(one, rows).layout.seeds is parallel.serial
+    assert resolved(tiny.config(tiny.METHODS["evl pool"]), rows).layout.seeds is parallel.batched
     assert jaxgen.Layout is Layout
