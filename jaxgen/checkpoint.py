@@ -53,27 +53,35 @@ class Checkpoints:
             raise PermissionError(f"{self.path} cannot be written ({error}); choose another directory.") from error
         parallel.barrier("jaxgen described a run")
         self.compare(description)
+        found = self.description()
+        if jax.process_index() == 0 and _steps(found) != _steps(description):
+            self._replace(file, json.dumps(found | {"config": description["config"]}, indent=1).encode())
 
     def compare(self, description: dict[str, Any]) -> None:
-        """Check that the run kept here is the one described; how it was laid out may differ.
+        """Check that the run kept here is the one described; its layout may differ, and how many steps are to come.
 
         Args:
             description: JSON's own types.
 
         Raises:
-            ValueError: if another run is kept here.
+            ValueError: if another run is kept here, or more steps of it than are asked for.
 
         Warns:
             UserWarning: if it was begun on another number of devices.
         """
         found = self.description()
         for part in ("config", "rows", "tables"):
-            there, here = _without_layout(found.get(part)), _without_layout(description[part])
+            there, here = _lasting(found.get(part)), _lasting(description[part])
             if there != here:
                 raise ValueError(
                     f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(there, here)}; "
                     "choose another directory, or delete this one."
                 )
+        if _steps(found) != (steps := _steps(description)) and (self.latest() or 0) > steps:
+            raise ValueError(
+                f"{self.path} holds {self.latest()} steps of this run, more than the {steps} that are asked for; "
+                "ask for as many, or choose another directory."
+            )
         if found.get("devices") != description["devices"]:
             told = f"{self.path} was begun on {found.get('devices')} devices and goes on with {description['devices']}"
             warnings.warn(f"{told}: its noise will be another.", stacklevel=4)
@@ -199,11 +207,19 @@ class Checkpoints:
         scratch.replace(file)
 
 
-def _without_layout(content: Any) -> Any:
-    """Leave out of a config's description its layout, of which only the devices, described apart, change the noise."""
+def _lasting(content: Any) -> Any:
+    """Leave out of a config's description what may differ in a run that goes on: no step depends on how many follow.
+
+    Of the layout only the devices, described apart, change the noise.
+    """
     if isinstance(content, dict) and "layout" in content.get("fields", {}):
-        return content | {"fields": {name: field for name, field in content["fields"].items() if name != "layout"}}
+        kept = {name: field for name, field in content["fields"].items() if name not in ("layout", "steps")}
+        return content | {"fields": kept}
     return content
+
+
+def _steps(description: dict[str, Any]) -> int:
+    return description["config"]["fields"]["steps"]
 
 
 def _difference(found: Any, given: Any, where: str = "") -> str:

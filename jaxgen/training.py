@@ -40,7 +40,8 @@ def train(
     Args:
         config: what is trained, on what, for how long.
         checkpoint_dir: where to save after every `config.every` steps, and from where to go on if a run was cut off:
-            on the same devices and versions it ends in the same bytes. SIGTERM then saves and leaves.
+            on the same devices and versions it ends in the same bytes. A config with more `steps` goes on as well.
+            SIGTERM then saves and leaves.
         progress: whether to show a bar.
         watch: called as `watch(step, result)` after every `config.every` steps, with the result so far.
 

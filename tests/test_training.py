@@ -277,6 +277,19 @@ def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
         jaxgen.train(table, checkpoint_dir=tmp_path / "table", progress=False)
 
 
+def test_a_run_goes_on_where_more_steps_are_asked_for(tmp_path):
+    run = lambda steps, place: jaxgen.train(tiny.config(tiny.evl(), steps=steps), checkpoint_dir=place, progress=False)
+    run(6, tmp_path / "run")
+    longer, straight = run(12, tmp_path / "run"), run(12, tmp_path / "straight")
+    for a, b in zip(jax.tree.leaves(longer.state), jax.tree.leaves(straight.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, metric in straight.history.items():
+        np.testing.assert_array_equal(longer.history[name], metric)
+    assert jaxgen.load(tmp_path / "run").config.steps == 12  # that the run is longer stands there
+    with pytest.raises(ValueError, match="holds 12 steps of this run, more than the 9 that are asked for; ask for as"):
+        run(9, tmp_path / "run")
+
+
 def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "run", pathlib.Path("/proc/jaxgen")):
