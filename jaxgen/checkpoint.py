@@ -12,6 +12,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgen import parallel
+from jaxgen.description import unnamed
 from jaxgen.types import State
 
 __all__ = ["Checkpoints", "History"]
@@ -32,14 +33,14 @@ class Checkpoints:
         self._manager: Any = None
 
     def describe(self, description: dict[str, Any]) -> None:
-        """Write what the run is, or check that the run found here is the same one.
+        """Write what the run is, or check that the run found here is the same one, and note how long it is to be.
 
         Args:
             description: JSON's own types.
 
         Raises:
             PermissionError: if the directory cannot be written.
-            ValueError: if another run is kept here.
+            ValueError: if another run is kept here, or more steps of it than are asked for.
         """
         file = self.path / "description.json"
         try:
@@ -53,8 +54,7 @@ class Checkpoints:
             raise PermissionError(f"{self.path} cannot be written ({error}); choose another directory.") from error
         parallel.barrier("jaxgen described a run")
         self.compare(description)
-        found = self.description()
-        if jax.process_index() == 0 and _steps(found) != _steps(description):
+        if jax.process_index() == 0 and (found := self.description())["config"] != description["config"]:
             self._replace(file, json.dumps(found | {"config": description["config"]}, indent=1).encode())
 
     def compare(self, description: dict[str, Any]) -> None:
@@ -77,7 +77,8 @@ class Checkpoints:
                     f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(there, here)}; "
                     "choose another directory, or delete this one."
                 )
-        if _steps(found) != (steps := _steps(description)) and (self.latest() or 0) > steps:
+        steps = description["config"]["fields"]["steps"]
+        if (self.latest() or 0) > steps:
             raise ValueError(
                 f"{self.path} holds {self.latest()} steps of this run, more than the {steps} that are asked for; "
                 "ask for as many, or choose another directory."
@@ -208,18 +209,15 @@ class Checkpoints:
 
 
 def _lasting(content: Any) -> Any:
-    """Leave out of a config's description what may differ in a run that goes on: no step depends on how many follow.
+    """Leave out of a config's description what may differ in a run that goes on.
 
-    Of the layout only the devices, described apart, change the noise.
+    Of the layout only the devices, described apart, change the noise. No step depends on how many follow, unless by
+    something that has no name, such as a schedule that knows how long the run is.
     """
     if isinstance(content, dict) and "layout" in content.get("fields", {}):
-        kept = {name: field for name, field in content["fields"].items() if name not in ("layout", "steps")}
-        return content | {"fields": kept}
+        free = ("layout",) if unnamed(content) else ("layout", "steps")
+        return content | {"fields": {name: field for name, field in content["fields"].items() if name not in free}}
     return content
-
-
-def _steps(description: dict[str, Any]) -> int:
-    return description["config"]["fields"]["steps"]
 
 
 def _difference(found: Any, given: Any, where: str = "") -> str:

@@ -141,7 +141,7 @@ def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Resul
 
     Args:
         path: where `Result.save` wrote, or a run's `checkpoint_dir`.
-        config: the config, where it cannot be written down.
+        config: the config, where it cannot be written down; its steps may be more than were taken.
 
     Returns:
         The result; arrays within its config are known by their digest only.

@@ -21,7 +21,7 @@ from jaxgen.progress import Progress
 from jaxgen.result import Result, description, state_template, warn_of_unnamed
 from jaxgen.types import PyTree, State
 
-__all__ = ["train"]
+__all__ = ["advance", "resolved", "train"]
 
 RETRIES = 3  # of a segment in which a number was not finite
 
@@ -40,8 +40,8 @@ def train(
     Args:
         config: what is trained, on what, for how long.
         checkpoint_dir: where to save after every `config.every` steps, and from where to go on if a run was cut off:
-            on the same devices and versions it ends in the same bytes. A config with more `steps` goes on as well.
-            SIGTERM then saves and leaves.
+            on the same devices and versions it ends in the same bytes. A run that is over goes on where `steps` is
+            raised, if all of its config is found by name. SIGTERM then saves and leaves.
         progress: whether to show a bar.
         watch: called as `watch(step, result)` after every `config.every` steps, with the result so far.
 
@@ -50,7 +50,8 @@ def train(
 
     Raises:
         FloatingPointError: if a number is not finite, and not so again in each of three retries.
-        ValueError: if data, batch, devices and method do not fit together, or a checkpoint is not this config's.
+        ValueError: if data, batch, devices and method do not fit together, or a checkpoint is not this config's,
+            or has more steps.
         TypeError: if the data are no numbers, or not what the method learns from.
         PermissionError: if `checkpoint_dir` cannot be written, OSError if a save fails.
         FileNotFoundError: if a dataset is not there.
@@ -116,8 +117,8 @@ def advance(
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise.
 
-    The config is what `resolved` returned, the segment its program's, compiled or not; the state is given up for the
-    one `config.every` steps on, which comes with the metrics of these steps, `[seeds, every]` each.
+    The config is what `resolved` returned, the segment that of `programs(config)`, compiled or not; the state is given
+    up for the one `config.every` steps on, which comes with the metrics of these steps, `[seeds, every]` each.
     """
     start = np.int32(done)
     state, metrics, good = segment(state, roots, np.zeros(config.seeds, np.int32), tables, start)

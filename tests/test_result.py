@@ -115,11 +115,9 @@ def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
     loaded = jaxgen.load(tmp_path / "run", config=config)
     np.testing.assert_array_equal(loaded.history["loss"], result.history["loss"])
     other = tiny.config(tiny.evl(latent_dim=5))
-    for changed in (other, dataclasses.replace(config, seeds=1)):
+    for changed in (other, dataclasses.replace(config, seeds=1), dataclasses.replace(config, steps=3)):
         with pytest.raises(ValueError, match="another run: its config differs"):
             jaxgen.load(tmp_path / "run", config=changed)
-    with pytest.raises(ValueError, match="holds 6 steps of this run, more than the 3"):
-        jaxgen.load(tmp_path / "run", config=dataclasses.replace(config, steps=3))
 
 
 SCRIPT = """

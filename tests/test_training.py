@@ -290,6 +290,17 @@ def test_a_run_goes_on_where_more_steps_are_asked_for(tmp_path):
         run(9, tmp_path / "run")
 
 
+@pytest.mark.filterwarnings("ignore:config.method.learning_rate cannot be found:UserWarning")
+def test_a_schedule_that_may_know_the_steps_makes_a_longer_run_another(tmp_path):
+    rate = lambda steps: optax.cosine_decay_schedule(0.01, steps)  # described alike whatever the steps
+    run = lambda steps: jaxgen.train(
+        tiny.config(tiny.evl(learning_rate=rate(steps)), steps=steps), checkpoint_dir=tmp_path, progress=False
+    )
+    run(6)
+    with pytest.raises(ValueError, match=r"another run: its config differs in steps \(6 there, 12 here\)"):
+        run(12)
+
+
 def test_a_directory_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "run", pathlib.Path("/proc/jaxgen")):
