@@ -1,5 +1,6 @@
 """How kernels and biases are drawn: functions that have a name, so that a config can say which."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -54,12 +55,11 @@ def uniform(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Ar
 
 def uniform_bias(fan_in: int) -> Initialiser:
     """Return what draws biases uniformly over +- 1 / sqrt(fan-in) of their layer, as PyTorch does by default."""
-    bound = fan_in**-0.5
+    return functools.partial(_within, fan_in**-0.5)
 
-    def draw(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-        return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return draw
+def _within(bound: float, key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
 def uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
