@@ -44,9 +44,11 @@ def test_the_paper_s_size_is_what_papers_say():
 
 
 @pytest.mark.parametrize("name", meg_toy.TOYS)
-def test_every_toy_has_a_penalty_of_its_own(name):
-    penalty = meg_toy.configure(meg_toy.Experiment(), name, 0).method.penalty
-    assert 0 < penalty < meg_toy.configure(meg_toy.Experiment(paper=True), name, 0).method.penalty
+def test_every_toy_has_a_penalty_and_steps_of_its_own(name):
+    ours, paper = (meg_toy.configure(meg_toy.Experiment(paper=paper), name, 0) for paper in (False, True))
+    assert 0 < ours.method.penalty < paper.method.penalty
+    assert 0 < ours.steps == ours.method.learning_rate.steps < paper.steps
+    assert meg_toy.configure(meg_toy.Experiment(steps=8), name, 0).steps == 8
 
 
 def test_unknown_data_are_told():

@@ -8,6 +8,7 @@ import tiny
 
 from experiments import negvae_color, strangers
 from jaxgen import data, methods, nets
+from jaxgen.descent import Cosine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ def test_it_is_measured_written_and_drawn(tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(module, name, value)
     experiment = negvae_color.Experiment(
-        inliers=("svhn",), sources=("none",), steps=2, tested=20, quick=True, runs=tmp_path
+        inliers=("svhn",), sources=("none",), steps=2, rate=1e-3, tested=20, quick=True, runs=tmp_path
     )
     table = negvae_color.run(experiment)
     assert [row.title for row in table.rows] == [
@@ -39,6 +40,8 @@ def test_it_is_measured_written_and_drawn(tmp_path, monkeypatch):
         "SVHN, bernoulli, no negatives / its mirror image",
     ]
     (remark,) = table.remarks
+    assert "Trained 2 steps" in remark
+    assert "at a rate that falls from 0.001 (the paper's: 0.0001). Images" in remark
     assert "20 test images of each set, 15 of its mirror image, 15 of SVHN;" in remark
     assert "its two sets have 30 images in common" in remark
     assert {path.name for path in (tmp_path / "quick").glob("negvae_color*")} == {
@@ -69,6 +72,12 @@ def test_who_has_seen_a_set_is_not_asked_about_it():
 def test_the_paper_s_length():
     of = lambda source: negvae_color.configure(negvae_color.Experiment(paper=True), "svhn", "gaussian", source, 1)
     assert (of("none").steps, of("adversarial").steps) == (100_000, 300_000)
+
+
+def test_the_rate_falls_where_one_is_given():
+    of = lambda **choices: negvae_color.configure(negvae_color.Experiment(**choices), "cifar10", "bernoulli", "none", 1)
+    assert of().method.learning_rate == of(paper=True).method.learning_rate == 1e-4
+    assert of(rate=1e-3, steps=8).method.learning_rate == Cosine(1e-3, 8)
 
 
 def test_unknown_choices_are_told():
