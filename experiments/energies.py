@@ -131,7 +131,7 @@ def networks(shape: tuple[int, ...], width: int) -> nets.Adversaries:
 def draws(method: Any, state: Any, count: int, *, seed: int = 0) -> Iterator[np.ndarray]:
     """Draw images from the generator, blocks `[at most 500, h, w, c]` between 0 and 1."""
     draw = jax.jit(lambda key, state: pixels(method.sample(key, state, BLOCK)))
-    for at, key in enumerate(keys(jax.random.key(seed), -(-count // BLOCK))):
+    for at, key in enumerate(keys(trials.fresh_key(seed), -(-count // BLOCK))):
         yield np.asarray(draw(key, state))[: count - at * BLOCK]
 
 

@@ -134,7 +134,7 @@ def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> di
 
     def compute() -> dict[str, Any]:
         method, state, cell = trials.networks(config, where, train=train)
-        key_start, key_walk = jax.random.split(jax.random.key(seed))
+        key_start, key_walk = jax.random.split(trials.fresh_key(seed))
         z = jax.random.normal(key_start, (CHAINS, method.latent_dim))
         shown = lambda state, x: (energies.pixels(x), method.energy(state, x))
         decoded = lambda state, z: shown(state, method.decode(state, z))

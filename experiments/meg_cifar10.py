@@ -170,7 +170,7 @@ def walks(method: methods.MEG, state: Any, count: int, acceptance: list[float], 
         z, accepted = CHAIN(jax.random.fold_in(key, 1), lambda x: -log_density(x), decode, z)
         return energies.pixels(decode(z)), jnp.mean(accepted)
 
-    for at, key in enumerate(keys(jax.random.key(seed), -(-count // energies.BLOCK))):
+    for at, key in enumerate(keys(trials.fresh_key(seed), -(-count // energies.BLOCK))):
         images, accepted = walk(key, state)
         acceptance.append(float(accepted))
         yield np.asarray(images)[: count - at * energies.BLOCK]

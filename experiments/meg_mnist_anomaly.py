@@ -33,7 +33,7 @@ COLUMNS = [
 ]
 PUBLISHED = {1: 0.281, 4: 0.401, 5: 0.402, 7: 0.290, 9: 0.342}
 ROWS = 500  # scored at a time
-EPOCHS = 55  # of the paper's protocol, of which the last ten looks are averaged
+EPOCHS = 54  # the paper's last look of ten, which are averaged, is before the last of its 55
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +187,7 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     remark = (
         f"Networks {size.width} wide, trained {config.steps:,} steps at a rate of {size.rate:g} (the paper's: 512, "
         "55 epochs and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which "
-        "differs where scores are equal."
+        "differs little where no scores are equal."
     )
     title = f"{TITLE}, {PROTOCOLS[name].title}"
     table = report.Table(f"meg_mnist_anomaly_{name}", title, COLUMNS, rows, [remark])

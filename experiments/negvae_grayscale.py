@@ -9,7 +9,8 @@ negatives. The letters stand as TensorFlow Datasets has them, transposed, as in 
 all 88,800 are learned from, where the paper draws 60,000 anew for every epoch.
 The paper's two scores are the bits for each dimension and the divergence of the latent law from the prior. Of the
 others, `likelihood regret` of a model without negatives is named beforehand as the best that needs none: of all it told
-KMNIST best from Fashion-MNIST, a pair of no other table (seed 100: 0.92; bits less complexity 0.78, bits 0.69).
+KMNIST best from Fashion-MNIST, a pair that the paper does not ask (seed 100: 0.92; bits less complexity 0.78, bits
+0.69).
 """
 
 import dataclasses

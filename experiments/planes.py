@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
-from experiments import peaks
+from experiments import peaks, trials
 from jaxgen import methods, metrics, samplers
-from jaxgen.loop import iterate
+from jaxgen.loop import iterate, keys
 
 __all__ = ["measured", "samples", "sizes", "walked"]
 
@@ -38,7 +38,7 @@ def chains(
 
 def walked(method: methods.MEG, state: Any, law: peaks.Peaks, seed: int, inverse: float) -> dict[str, Any]:
     """Measure chains on the energy times an inverse temperature, from the generator's noise or from its samples."""
-    key_noise, key = jax.random.split(jax.random.key(seed))
+    _, key_noise, key = keys(trials.fresh_key(seed), 3)  # the first is spent in `measured`
     decode = jax.jit(method.decode)
     z = jax.random.normal(key_noise, (CHAINS, 2))
     found = {}
@@ -55,7 +55,7 @@ def walked(method: methods.MEG, state: Any, law: peaks.Peaks, seed: int, inverse
 def measured(method: methods.MEG, state: Any, law: peaks.Peaks, seed: int) -> dict[str, Any]:
     """Measure the generator and the energy of one seed."""
     draw = jax.jit(method.sample, static_argnums=2)
-    found = {"generator": samples(law, np.asarray(draw(jax.random.key(seed), state, DRAWS)))}
+    found = {"generator": samples(law, np.asarray(draw(keys(trials.fresh_key(seed), 1)[0], state, DRAWS)))}
     log_density = -_energies(method, state)
     x = law.toy(n=100_000, test_n=1, seed=seed).tables()[0]
     counts = FINE(x)

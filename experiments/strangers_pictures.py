@@ -4,11 +4,10 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import anomalies, report, strangers
+from experiments import anomalies, report, strangers, trials
 from jaxgen import data
 
 __all__ = ["drawn"]
@@ -33,7 +32,7 @@ def drawn(
         for line, asked in zip(axes, models, strict=True):
             method, state, _ = strangers.model(asked, runs, seed)
             own, other = (strangers.tested(images, count) for images in (asked.inlier, asked.strangers[stranger]))
-            samples = np.asarray(method.sample(jax.random.key(seed), state, ACROSS * ACROSS))
+            samples = np.asarray(method.sample(trials.fresh_key(seed), state, ACROSS * ACROSS))
             _tile(line[0], samples, f"{asked.title}\nsamples")
             _tile(line[1], _reconstructed(method, state, own), "inliers, and what is made of them")
             _tile(line[2], _reconstructed(method, state, other), f"{stranger}, and what is made of it")

@@ -22,6 +22,7 @@ from jaxgen.data.tables import checked, row_specs
 __all__ = [
     "Followed",
     "followed",
+    "fresh_key",
     "machine",
     "networks",
     "place",
@@ -184,6 +185,14 @@ def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
     method: Any = config.method.sized(*row_specs(tables))
     rows = jax.tree.map(lambda leaf: data.fractions(jnp.asarray(leaf[: config.batch_size])), tables)
     return method, method.init(jax.random.key(config.seed), *rows)
+
+
+def fresh_key(seed: int) -> jax.Array:
+    """Return a key to measure with what a seed trained: none that the training spends.
+
+    The keys of a training are those that `jax.random.key(seed)` is folded into with small numbers.
+    """
+    return jax.random.fold_in(jax.random.key(seed), 1 << 20)
 
 
 def _write(file: pathlib.Path, text: str) -> None:

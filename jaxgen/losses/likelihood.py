@@ -122,7 +122,7 @@ def bits_per_dimension(nats: Float[Array, "..."], dimensions: int) -> Float[Arra
 
 
 def _rows(terms: Array) -> Array:
-    return jnp.sum(terms.reshape(terms.shape[0], -1), -1)
+    return jnp.sum(terms, tuple(range(1, terms.ndim)))
 
 
 def check_floating(name: str, x: Array) -> None:

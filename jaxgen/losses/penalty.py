@@ -110,7 +110,7 @@ def _slopes(field: Field, x: Array) -> Array:
 
 
 def _mean_over_pixels(values: Array) -> Array:
-    return jnp.mean(values.reshape(values.shape[0], -1), -1)
+    return jnp.mean(values, tuple(range(1, values.ndim)))
 
 
 def _root(squared: Array) -> Array:

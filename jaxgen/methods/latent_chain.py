@@ -27,9 +27,9 @@ class LatentChain:
             which reports an `acceptance`.
 
     References:
-        Kumar et al., Maximum entropy generators for energy-based models (2019), section 4. Its title's claim is that
-        such chains make the negatives of the training; the released code trains without any, and draws its best images
-        with five steps, a step size of 0.01 and beta 0.2.
+        Kumar et al., Maximum entropy generators for energy-based models (2019), section 4. Its abstract's claim is
+        that such chains make the negatives of the training; the released code trains without any, and draws its best
+        images with five steps, a step size of 0.01 and beta 0.2.
     """
 
     steps: int = 5

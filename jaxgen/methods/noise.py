@@ -70,7 +70,7 @@ class Gaussian:
     """Each pixel is normal about a mean between 0 and 1, a sigmoid of what the decoder gives.
 
     Attributes:
-        log_scale: logarithm of the deviation; the papers' 0 is four times as wide as the pixels' whole range.
+        log_scale: logarithm of the deviation; the papers' 0 is as wide as the pixels' whole range.
         learned: whether it is only where learning starts.
     """
 

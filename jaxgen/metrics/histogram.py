@@ -50,8 +50,10 @@ class Grid:
         if masses is not None and masses.min() < 0:
             raise ValueError(f"the least weight is {masses.min()}; give none below 0.")
         counts = np.bincount(cells, masses, self.bins ** points.shape[1]).astype(np.float64)
-        if not counts.sum() > 0:
-            raise ValueError(f"the weights of {len(points)} points sum to {counts.sum()}; give some that are positive.")
+        if not 0 < counts.sum() < np.inf:
+            raise ValueError(
+                f"the weights of {len(points)} points sum to {counts.sum()}; give finite ones, some of them positive."
+            )
         return counts / counts.sum()
 
 

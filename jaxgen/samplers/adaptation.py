@@ -1,6 +1,7 @@
 """A step size found while warming up."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,6 +60,12 @@ class Adapted:
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
             raise ValueError(f"target is {self.target}; make it a probability between 0 and 1, such as 0.574.")
+        if not 0.5 < self.forgetting <= 1:
+            raise ValueError(f"forgetting is {self.forgetting}; make it above 0.5 and at most 1, such as 0.75.")
+        if not 0 < self.pace < math.inf:
+            raise ValueError(f"pace is {self.pace}; make it positive and finite, such as 20.")
+        if not 0 <= self.delay < math.inf:
+            raise ValueError(f"delay is {self.delay}; make it finite and not negative, such as 10.")
 
     def init(self, position: PyTree) -> Warming:
         """Return the state before the first step, from what the process itself starts from."""

@@ -34,7 +34,8 @@ def reject(key: Key[Array, ""], log_weights: Float[Array, " n"]) -> Array:
         log_weights: logarithms of the weights up to a common constant, `[n]`.
 
     Returns:
-        True where a guess is kept, `[n]`; the heaviest always is.
+        True where a guess is kept, `[n]`; the heaviest always is. Where a weight is infinite or not a number, or all
+        are zero, none is: those are for the caller to exclude, as compiled code cannot raise.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), section III.

@@ -137,11 +137,14 @@ def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int |
         (2 a) and L = ((s - 1) m)^2.
 
     Raises:
-        ValueError: if the factor is so small that it stands for fewer than two draws.
+        ValueError: if there are no dimensions, or the factor is infinite, or so small that it stands for fewer than two
+            draws.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), section 3.1.1, and its code.
     """
+    if dimensions < 1 or not factor < math.inf:
+        raise ValueError(f"factor is {factor} in {dimensions} dimensions; give a finite one, and a dimension or more.")
     mean = math.sqrt(dimensions)
     log_draws = ((factor - 1) * mean) ** 2
     if not (factor > 1 and log_draws >= math.log(2)):

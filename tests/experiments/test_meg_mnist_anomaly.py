@@ -65,7 +65,7 @@ def test_the_paper_s_size_is_what_papers_say(small):
         meg_mnist_anomaly.Experiment(paper=True), meg_mnist_anomaly.PROTOCOLS["released"], 1, 0
     )
     assert (config.batch_size, config.method.n_critic, config.method.penalty) == (320, 5, 100.0)
-    assert (config.every, config.steps) == (4 * 1615 // 5 // 320, 55 * (4 * 1615 // 5 // 320))
+    assert (config.every, config.steps) == (4 * 1615 // 5 // 320, 54 * (4 * 1615 // 5 // 320))
 
 
 def test_more_looks_than_there_are_are_refused(small):

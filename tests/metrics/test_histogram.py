@@ -89,6 +89,8 @@ def test_what_else_raises():
         metrics.Grid(2, 0.0, 1.0)([[0.1], [0.9], [0.9]], [-1, 1, 1])
     with pytest.raises(ValueError, match="sum to 0"):
         metrics.Grid()(np.zeros((3, 2)), np.zeros(3))
+    with pytest.raises(ValueError, match="sum to inf; give finite ones"):
+        metrics.Grid()(np.zeros((3, 2)), np.array([1, np.inf, 1]))
     for measure in (metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support):
         with pytest.raises(ValueError, match="not of one grid"):
             inspect.unwrap(measure)(np.ones(2) / 2, np.ones(3) / 3)  # without the tests' own check of annotations

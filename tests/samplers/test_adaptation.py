@@ -100,3 +100,10 @@ def test_before_the_first_step_the_start_is_kept():
 def test_a_target_that_is_no_probability_is_refused(target):
     with pytest.raises(ValueError, match=f"target is {target}; make it a probability"):
         samplers.Adapted(lambda size: samplers.MALA(normal, size), target=target)
+
+
+@pytest.mark.parametrize("wrong", [{"forgetting": 0.5}, {"pace": 0.0}, {"pace": np.inf}, {"delay": -1.0}])
+def test_numbers_by_which_no_step_size_settles_are_refused(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        samplers.Adapted(lambda size: samplers.MALA(normal, size), **wrong)

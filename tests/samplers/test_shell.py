@@ -97,5 +97,8 @@ def test_bad_numbers_are_refused():
     for dimensions, factor in ((2, 1.5), (2, 1.0), (784, 1.01)):  # 0.5, 0 and 0.08 are logarithms of fewer than two
         with pytest.raises(ValueError, match="fewer than two draws"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
+    for dimensions, factor in ((0, 3.0), (2, np.inf)):
+        with pytest.raises(ValueError, match="give a finite one, and a dimension or more"):
+            samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
     with pytest.raises(ValueError, match="no covariance"):
         samplers.whitening(jnp.ones((1, 2)))
