@@ -76,7 +76,7 @@ class Experiment(energies.Experiment):
     looks: int = 1
     """At the end of the training, over which scores are judged and averaged; the paper has ten."""
     paper: bool = dataclasses.field(default=False, kw_only=True)
-    """The paper's width, epochs, learning rate and looks."""
+    """The paper's width, epochs up to its last look, learning rate and looks."""
     quick: bool = False
     """Two minutes: one seed, one digit, 20 steps."""
     runs: pathlib.Path = pathlib.Path("runs/meg_mnist_anomaly")

@@ -137,7 +137,7 @@ def run(experiment: Experiment) -> list[report.Table]:
         raise SystemExit(f"there are no toys {sorted(unknown)}; choose from {', '.join(TOYS)}.")
     if experiment.quick:
         runs = experiment.runs / "quick"
-        steps = 400 if experiment.steps is None else min(experiment.steps, 400)
+        steps = min(experiment.steps or 400, 400)
         experiment = dataclasses.replace(
             experiment, toys=("eight",), seeds=1, steps=steps, paper=False, runs=runs, out=runs
         )
@@ -168,7 +168,11 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     )
     table = report.Table(f"meg_toy_{name}", f"{TITLE}: {TOYS[name].title}", COLUMNS, rows, [remarks])
     details = [
-        {"history": cell["history"], "inverse_temperature": cell["fitted"]["inverse_temperature"]}
+        {
+            "history": cell["history"],
+            "seconds": cell.get("seconds"),
+            "inverse_temperature": cell["fitted"]["inverse_temperature"],
+        }
         for cell in cells["trained"]
     ]
     table.write(experiment.out, {"config": describe(config), "trained": details})

@@ -190,7 +190,7 @@ def untrained(config: jaxgen.Config) -> tuple[Any, Any]:
 def fresh_key(seed: int) -> jax.Array:
     """Return a key to measure with what a seed trained: none that the training spends.
 
-    The keys of a training are those that `jax.random.key(seed)` is folded into with small numbers.
+    The training's descend from that key, folded with its seeds' numbers from 0 on (`programs.root_keys`).
     """
     return jax.random.fold_in(jax.random.key(seed), 1 << 20)
 

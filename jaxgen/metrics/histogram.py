@@ -39,7 +39,8 @@ class Grid:
             Shares `[bins ** d]`, which sum to 1.
 
         Raises:
-            ValueError: if `x` is no matrix or holds a number that is not finite, or a weight is negative, or all are 0.
+            ValueError: if `x` is no matrix or holds a number that is not finite, or a weight is negative or
+                not finite, or all are 0.
         """
         points = np.asarray(x, np.float64)
         if points.ndim != 2 or points.size == 0 or not np.isfinite(points).all():

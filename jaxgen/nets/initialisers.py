@@ -55,11 +55,8 @@ def uniform(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Ar
 
 def uniform_bias(fan_in: int) -> Initialiser:
     """Return what draws biases uniformly over +- 1 / sqrt(fan-in) of their layer, as PyTorch does by default."""
-    return functools.partial(_within, fan_in**-0.5)
-
-
-def _within(bound: float, key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
+    bound = fan_in**-0.5
+    return functools.partial(jax.random.uniform, minval=-bound, maxval=bound)
 
 
 def uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:

@@ -107,14 +107,14 @@ def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | 
         Radii `[n]`, none below 0.
 
     Raises:
-        ValueError: if there are not two draws at least, or there is no dimension.
+        ValueError: if there are not two draws at least, or infinitely many, or there is no dimension.
 
     References:
         Embrechts, Kluppelberg and Mikosch, Modelling extremal events (1997), example 3.3.28; Bungert, Master's thesis
         (Heidelberg, 2021), section 3.1.1.
     """
-    if not draws >= 2:
-        raise ValueError(f"draws is {draws}; the largest among 2 at the least is drawn.")
+    if not 2 <= draws < math.inf:
+        raise ValueError(f"draws is {draws}; give a finite number, 2 at the least, among which the largest is drawn.")
     location = chi_radius(1 / draws, dimensions=dimensions)
     scale = 1 / (draws * float(stats.chi.pdf(location, dimensions)))
     return jnp.maximum(location + scale * jax.random.gumbel(key, (n,)), 0.0)

@@ -44,11 +44,18 @@ def test_the_paper_s_size_is_what_papers_say():
 
 
 @pytest.mark.parametrize("name", meg_toy.TOYS)
-def test_every_toy_has_a_penalty_and_steps_of_its_own(name):
+def test_every_toy_is_trained_as_was_chosen_for_it(name):
     ours, paper = (meg_toy.configure(meg_toy.Experiment(paper=paper), name, 0) for paper in (False, True))
+    assert (ours.steps, ours.method.penalty) == (meg_toy.STEPS[name], meg_toy.PENALTIES[name])
     assert 0 < ours.method.penalty < paper.method.penalty
     assert 0 < ours.steps == ours.method.learning_rate.steps < paper.steps
     assert meg_toy.configure(meg_toy.Experiment(steps=8), name, 0).steps == 8
+
+
+@pytest.mark.parametrize(("steps", "taken"), [(None, 400), (8, 8), (500, 400)])
+def test_a_quick_run_is_short(monkeypatch, steps, taken):
+    monkeypatch.setattr(meg_toy, "tabulated", lambda experiment, name: (name, experiment.seeds, experiment.steps))
+    assert meg_toy.run(meg_toy.Experiment(steps=steps, seeds=3, quick=True)) == [("eight", 1, taken)]
 
 
 def test_unknown_data_are_told():

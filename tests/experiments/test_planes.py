@@ -38,6 +38,7 @@ def test_energies_stand_in_the_order_of_the_grid(monkeypatch):
     energies = planes._energies(Known(), 0)
     assert energies[planes.FINE(x).argmax()] == pytest.approx(Known.energy(0, x)[0])
     assert energies.reshape(4, 4)[0, 2] == pytest.approx(Known.energy(0, x)[0])
+    assert planes.FINE(planes._drawn(np.random.default_rng(0), np.eye(16)[2]))[2] == 1
 
 
 def test_chains_walk_at_the_inverse_temperature(monkeypatch):

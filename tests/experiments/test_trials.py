@@ -11,6 +11,7 @@ import tiny
 
 import jaxgen
 from experiments import trials
+from jaxgen import programs
 
 
 def test_a_cell_is_computed_once_for_each_identity(tmp_path):
@@ -40,6 +41,14 @@ def test_cells_of_another_identity_lie_elsewhere(tmp_path):
 def test_segments_divide_the_steps():
     assert [trials.segment(steps) for steps in (20, 40, 7, 30_000)] == [1, 2, 1, 1500]
     assert trials.segment(100, 3) == 50  # a third does not divide
+
+
+def test_what_is_measured_has_no_key_of_the_training_s():
+    config = tiny.config(tiny.evl(), seed=3, seeds=5)
+    spent = [*programs.root_keys(config), jax.random.key_data(jax.random.key(3))]
+    fresh = jax.random.key_data(trials.fresh_key(3))
+    assert not any((key == fresh).all() for key in spent)
+    assert (jax.random.key_data(trials.fresh_key(4)) != fresh).any()
 
 
 def test_the_control_is_a_network_of_the_same_kind_that_saw_no_step():

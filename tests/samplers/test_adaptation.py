@@ -102,8 +102,12 @@ def test_a_target_that_is_no_probability_is_refused(target):
         samplers.Adapted(lambda size: samplers.MALA(normal, size), target=target)
 
 
-@pytest.mark.parametrize("wrong", [{"forgetting": 0.5}, {"pace": 0.0}, {"pace": np.inf}, {"delay": -1.0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"forgetting": 0.5}, {"forgetting": 1.5}, {"pace": 0.0}, {"pace": np.inf}, {"delay": -1.0}, {"delay": np.inf}],
+)
 def test_numbers_by_which_no_step_size_settles_are_refused(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
         samplers.Adapted(lambda size: samplers.MALA(normal, size), **wrong)
+    samplers.Adapted(lambda size: samplers.MALA(normal, size), forgetting=1.0, delay=0.0)

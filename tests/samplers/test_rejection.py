@@ -27,6 +27,11 @@ def test_rejection_keeps_in_proportion_to_weight():
     assert kept[:, 1].all()  # the heaviest always stays
 
 
+@pytest.mark.parametrize("wrong", [[jnp.nan, 0.0], [jnp.inf, 0.0], [-jnp.inf, -jnp.inf]])
+def test_rejection_keeps_nothing_where_weights_are_none(wrong):
+    assert not samplers.reject(jax.random.key(0), jnp.array(wrong)).any()
+
+
 def test_resampling_draws_in_proportion_to_weight():
     n = 40_000
     drawn = samplers.resample(jax.random.key(1), jnp.log(jnp.float32(WEIGHTS)) + 100, n)

@@ -92,8 +92,9 @@ def test_bad_numbers_are_refused():
         samplers.shell(key, 3, dimensions=2, radius=jnp.ones(2))
     with pytest.raises(ValueError, match="tail is 0"):
         samplers.chi_radius(0.0, dimensions=2)
-    with pytest.raises(ValueError, match="draws is 1"):
-        samplers.extreme_radii(key, 3, dimensions=2, draws=1)
+    for draws in (1, np.inf):
+        with pytest.raises(ValueError, match=f"draws is {draws}; give a finite number, 2 at the least"):
+            samplers.extreme_radii(key, 3, dimensions=2, draws=draws)
     for dimensions, factor in ((2, 1.5), (2, 1.0), (784, 1.01)):  # 0.5, 0 and 0.08 are logarithms of fewer than two
         with pytest.raises(ValueError, match="fewer than two draws"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
