@@ -6,7 +6,8 @@
 
 The paper's auxiliary images are ImageNet's at 32 by 32; here they are CIFAR-100's, from the collection that CIFAR-10 is
 from and so nearer to it. Models of CIFAR-10 that were never shown those are asked about them too, and all models about
-their own test images in a mirror.
+their own test images in a mirror and about images they were trained on: who tells these from test images has learned
+them by heart.
 """
 
 import dataclasses
@@ -61,6 +62,7 @@ def models(experiment: Experiment) -> Iterator[strangers.Asked]:
         if (inlier, noise) not in PUBLISHED:
             continue
         test = data.Images(SETS[inlier], "test")
+        train = data.Images(SETS[inlier])
         other = "svhn" if inlier == "cifar10" else "cifar10"
         asked = {TITLES[other]: data.Images(SETS[other], "test")}
         if source != "auxiliary" and inlier == "cifar10":  # SVHN's are kept for `negvae_ablations`
@@ -72,8 +74,8 @@ def models(experiment: Experiment) -> Iterator[strangers.Asked]:
             f"{inlier}-{noise}-{source}",
             functools.partial(configure, experiment, inlier, noise, source),
             test,
-            data.Images(SETS[inlier]),
-            {**asked, "its mirror image": strangers.Turned(test, strangers.mirrored)},
+            train,
+            {**asked, "its mirror image": strangers.Turned(test, strangers.mirrored), "its training images": train},
             {TITLES[other]: {name: number for name, number in zip(("bpd", "kl"), printed, strict=False) if number}},
             train=source != "untrained",
         )

@@ -38,11 +38,12 @@ def test_it_is_measured_written_and_drawn(tmp_path, monkeypatch):
     assert [row.title for row in table.rows] == [
         "SVHN, bernoulli, no negatives / CIFAR-10",
         "SVHN, bernoulli, no negatives / its mirror image",
+        "SVHN, bernoulli, no negatives / its training images",
     ]
     (remark,) = table.remarks
     assert "Trained 2 steps" in remark
     assert "at a rate that falls from 0.001 (the paper's: 0.0001). Images" in remark
-    assert "20 test images of each set, 15 of its mirror image, 15 of SVHN;" in remark
+    assert "20 test images of each set, 15 of its mirror image, 15 of its training images, 15 of SVHN;" in remark
     assert "its two sets have 30 images in common" in remark
     assert {path.name for path in (tmp_path / "quick").glob("negvae_color*")} == {
         "negvae_color.json",
@@ -66,6 +67,7 @@ def test_who_has_seen_a_set_is_not_asked_about_it():
         assert ("CIFAR-100" in asked.strangers) == (seen == (data.Images("cifar10"),))
         assert "its mirror image" in asked.strangers
         assert asked.known in seen
+        assert asked.strangers["its training images"] == asked.known
         assert isinstance(asked.config(1).method.negatives, methods.Auxiliary) == (len(seen) == 2)
 
 
