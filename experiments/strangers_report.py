@@ -84,9 +84,10 @@ class Experiment:
 
     def size(self) -> str:
         """Return a sentence on how much was trained."""
-        epochs = f"{self.length() / EPOCH:.2g} epochs (the paper: 100)"
+        epochs = self.length() / EPOCH
+        told = f"{epochs:.2g} epoch{'s' * (epochs != 1)} (the paper: 100)"
         width = f"its decoder's last hidden layer {self.features()} wide (the paper's {strangers.WIDTH})"
-        return f"Trained {self.length():,} steps of 50 images, {epochs}, on 28 by 28 {width}."
+        return f"Trained {self.length():,} steps of 50 images, {told}, on 28 by 28 {width}."
 
 
 def tabulated(
