@@ -10,6 +10,7 @@ from jaxgen.types import Array, Float
 __all__ = [
     "bernoulli_log_likelihood",
     "bits_per_dimension",
+    "check_floating",
     "discretised_gaussian_log_likelihood",
     "gaussian_log_likelihood",
 ]
@@ -125,18 +126,22 @@ def _rows(terms: Array) -> Array:
     return jnp.sum(terms, tuple(range(1, terms.ndim)))
 
 
-def check_floating(name: str, x: Array) -> None:
-    """Check that rows are floating-point numbers: bytes would wrap around in silence.
+def check_floating(name: str, x: Array) -> Array:
+    """Return rows as they are if they are floating-point numbers: bytes would wrap around in silence.
 
     Args:
         name: of what asks.
         x: rows `[n, ...]`.
+
+    Returns:
+        The rows `[n, ...]`.
 
     Raises:
         TypeError: if they are not.
     """
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name} got rows of {x.dtype}; give fractions, as data.fractions(x) makes of bytes.")
+    return x
 
 
 def _check(name: str, x: Array, made: Array) -> None:

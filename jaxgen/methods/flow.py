@@ -169,7 +169,7 @@ class Flow:
         Raises:
             TypeError: if the rows are no floating-point numbers: `data.fractions` makes such of bytes.
         """
-        check_floating("Flow", x)
+        x = check_floating("Flow", x)
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
     def restored(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:

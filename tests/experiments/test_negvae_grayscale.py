@@ -90,3 +90,8 @@ def test_images_are_turned():
 def test_unknown_sets_are_told():
     with pytest.raises(SystemExit, match="there are only the sets fashion"):
         negvae_grayscale.run(negvae_grayscale.Experiment(inliers=("cifar10",)))
+
+
+@pytest.mark.parametrize(("steps", "told"), [(600, "0.5 epochs"), (1_200, "1 epoch "), (3_600, "3 epochs")])
+def test_epochs_are_counted(steps, told):
+    assert told in negvae_grayscale.Experiment(steps=steps).size()
