@@ -4,16 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxgen.config import Config
     from jaxgen.detector import Detector
     from jaxgen.parallel import Layout
-    from jaxgen.result import Result, load
-    from jaxgen.training import train
+    from jaxgen.training.config import Config
+    from jaxgen.training.loop import train
+    from jaxgen.training.result import Result, load
 
 __all__ = ["Config", "Detector", "Layout", "Result", "load", "train"]
 
 # Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
-_HOMES = {
+_LAZY_ATTRIBUTES = {
     "Config": "config",
     "Detector": "detector",
     "Layout": "parallel",
@@ -21,16 +21,16 @@ _HOMES = {
     "load": "result",
     "train": "training",
 }
-_ROOMS = ("data", "descent", "losses", "methods", "metrics", "nets", "samplers")
+_SUBMODULES = ("data", "descent", "losses", "methods", "metrics", "nets", "samplers")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"jaxgen.{_HOMES[name]}"), name)
-    if name in _ROOMS:
+    if name in _LAZY_ATTRIBUTES:
+        return getattr(importlib.import_module(f"jaxgen.{_LAZY_ATTRIBUTES[name]}"), name)
+    if name in _SUBMODULES:
         return importlib.import_module(f"jaxgen.{name}")
     raise AttributeError(f"module 'jaxgen' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_ROOMS]
+    return [*__all__, *_SUBMODULES]

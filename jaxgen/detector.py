@@ -20,16 +20,17 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxgen import estimators, methods
-from jaxgen.config import Config
-from jaxgen.data.tables import Arrays
-from jaxgen.description import describe, rebuild, unnamed
-from jaxgen.directory import recover, replacing
-from jaxgen.methods.checks import check_hashable
+from jaxgen import methods
+from jaxgen.data.datasets import Arrays
+from jaxgen.methods._checks import check_hashable
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.parallel import Layout
-from jaxgen.result import Result, load
-from jaxgen.training import train
+from jaxgen.serialization import sklearn_json
+from jaxgen.serialization.atomic import recover, replacing
+from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.training.config import Config
+from jaxgen.training.loop import train
+from jaxgen.training.result import Result, load
 from jaxgen.types import Array, Float, Method, State
 
 __all__ = ["Detector"]
@@ -43,7 +44,7 @@ class Detector(OutlierMixin, BaseEstimator):
     """Learns what rows are like, and tells which others are unlike them at a rate of false alarms that is chosen.
 
     A share of the rows is held out of training and of scaling. A row is called an outlier where its conformal p-value
-    among these is at most `level`; a new row of the same law then is so with at most that probability, whatever the
+    among these is at most `alpha`; a new row of the same law then is so with at most that probability, whatever the
     method and however well it has learned. Rows the detector was fitted on are not new to it.
 
     Attributes:
@@ -52,8 +53,8 @@ class Detector(OutlierMixin, BaseEstimator):
         steps: of training; rounded up to a multiple of their number between two looks from outside, 500 at most.
         batch_size: rows of a minibatch; as many as there are where these are fewer, and a multiple of `n_critic` for a
             method that has one.
-        calibration: share of the rows that is held out.
-        level: the rate of false alarms.
+        calibration_fraction: share of the rows that is held out.
+        alpha: the rate of false alarms.
         scaler: an unfitted scikit-learn transformer, fitted to the rows trained on. None leaves out columns in which
             these rows are all equal, and brings the others to mean 0 and deviation 1.
         random_state: a whole number, for results that can be had again; a `RandomState`; or None.
@@ -71,8 +72,8 @@ class Detector(OutlierMixin, BaseEstimator):
     score_name: str | None
     steps: int
     batch_size: int
-    calibration: float
-    level: float
+    calibration_fraction: float
+    alpha: float
     scaler: Any
     random_state: int | np.random.RandomState | None
 
@@ -84,8 +85,8 @@ class Detector(OutlierMixin, BaseEstimator):
         score_name: str | None = None,
         steps: int = 2_000,
         batch_size: int = 256,
-        calibration: float = 0.2,
-        level: float = 0.1,
+        calibration_fraction: float = 0.2,
+        alpha: float = 0.1,
         scaler: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -93,8 +94,8 @@ class Detector(OutlierMixin, BaseEstimator):
         self.score_name = score_name
         self.steps = steps
         self.batch_size = batch_size
-        self.calibration = calibration
-        self.level = level
+        self.calibration_fraction = calibration_fraction
+        self.alpha = alpha
         self.scaler = scaler
         self.random_state = random_state
 
@@ -123,16 +124,16 @@ class Detector(OutlierMixin, BaseEstimator):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
         chance = check_random_state(self.random_state)
-        learned, held_out = train_test_split(X, test_size=self.calibration, random_state=chance)
+        learned, held_out = train_test_split(X, test_size=self.calibration_fraction, random_state=chance)
         if not np.ptp(learned, axis=0).any():
             raise ValueError(f"the {len(learned)} rows to train on are all equal; give rows that differ.")
         # The rows held out are strangers to the scaler as well: otherwise they were not like new ones.
         self.scaler_ = (_standard() if self.scaler is None else clone(self.scaler)).fit(learned)
         result = train(self._config(self._scaled(learned), int(chance.randint(2**31 - 1))), progress=False)
-        absent = dataclasses.replace(result.config, data=rebuild(describe(result.config.data)))
+        absent = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
         self.result_ = dataclasses.replace(result, config=absent)  # without the rows, which nothing needs any more
         self.calibration_ = self._scores(held_out)
-        threshold = _threshold(self.calibration_, self.level)
+        threshold = _threshold(self.calibration_, self.alpha)
         if threshold == MOST:
             bad = int(np.sum(self.calibration_ == MOST))
             raise ValueError(
@@ -143,7 +144,7 @@ class Detector(OutlierMixin, BaseEstimator):
         if np.isinf(threshold):
             warnings.warn(
                 f"{len(held_out)} rows held out make no p-value below 1 / {len(held_out) + 1}, so that there is no "
-                f"alarm at level={self.level}; give more rows, or hold out a larger share by `calibration`.",
+                f"alarm at level={self.alpha}; give more rows, or hold out a larger share by `calibration`.",
                 stacklevel=2,
             )
         return self
@@ -172,7 +173,7 @@ class Detector(OutlierMixin, BaseEstimator):
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return -1 for rows whose p-value is at most `level` and 1 for others, `[n]`; raises as `score_samples`."""
+        """Return -1 for rows whose p-value is at most `alpha` and 1 for others, `[n]`; raises as `score_samples`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> np.ndarray:
@@ -182,7 +183,7 @@ class Detector(OutlierMixin, BaseEstimator):
             X: rows `[n, d]`, none of them fitted on.
 
         Returns:
-            Numbers `[n]` of at least 1 / (rows held out + 1). `metrics.discoveries` takes them.
+            Numbers `[n]` of at least 1 / (rows held out + 1). `metrics.benjamini_hochberg` takes them.
 
         Raises:
             ValueError: as `score_samples` does, and NotFittedError too.
@@ -208,7 +209,7 @@ class Detector(OutlierMixin, BaseEstimator):
         state = {name: value for name, value in self.__getstate__().items() if name != "result_"}
         with replacing(target, mark="detector.json", kind="detector") as fresh:
             self.result_.save(fresh / "model")
-            estimators.write(fresh, "detector", state)
+            sklearn_json.write(fresh, "detector", state)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Detector":
@@ -231,7 +232,7 @@ class Detector(OutlierMixin, BaseEstimator):
         if not (target / "detector.json").is_file():
             raise FileNotFoundError(f"{target} holds no detector of jaxgen; give the directory that one was saved to.")
         detector = cls()
-        detector.__setstate__({**estimators.read(target, "detector"), "result_": load(target / "model")})
+        detector.__setstate__({**sklearn_json.read(target, "detector"), "result_": load(target / "model")})
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
@@ -271,11 +272,11 @@ class Detector(OutlierMixin, BaseEstimator):
         segments = -(-self.steps // EVERY)
         every = -(-self.steps // segments)
         config = Config(
-            method.sized(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)),
+            method.resolve(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)),
             Arrays(rows),
             steps=every * segments,
             batch_size=size,
-            every=every,
+            steps_per_call=every,
             seed=seed,
             layout=Layout(devices=1),
         )
@@ -313,10 +314,10 @@ def _check_name(name: str, config: Config, rows: np.ndarray) -> None:
         raise ValueError(f"{type(method).__name__} has no score {name!r}; choose one of {names}.")
 
 
-def _threshold(calibration: np.ndarray, level: float) -> float:
-    """Return the score above which p-values are at most `level`, inf where there is none."""
+def _threshold(calibration: np.ndarray, alpha: float) -> float:
+    """Return the score above which p-values are at most `alpha`, inf where there is none."""
     smallest = np.arange(1, len(calibration) + 1) / (len(calibration) + 1)  # p-values, as they are computed
-    alarms = int(np.searchsorted(smallest, level, side="right"))
+    alarms = int(np.searchsorted(smallest, alpha, side="right"))
     return float(np.sort(calibration)[-alarms]) if alarms else np.inf
 
 
@@ -326,9 +327,9 @@ def _standard() -> Any:
 
 def _portable(value: Any) -> Any:
     """Describe a method or config where everything in it has a name, else return it."""
-    described = describe(value)
-    return value if unnamed(described) else described
+    described = to_json(value)
+    return value if unnamed_fields(described) else described
 
 
 def _found(value: Any) -> Any:
-    return rebuild(value) if isinstance(value, dict) else value
+    return from_json(value) if isinstance(value, dict) else value

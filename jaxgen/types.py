@@ -42,11 +42,11 @@ class Method(Protocol):
         """Name of the axis over devices: a field, None when the method is used alone."""
         ...
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Method":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Method":
         """Return the method with every network and width left open filled in.
 
         Args:
-            *rows: the shape and dtype of one row of each table.
+            *row_specs: the shape and dtype of one row of each table.
 
         Returns:
             A method whose `init` and `step` can be called.

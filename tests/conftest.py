@@ -10,7 +10,7 @@ SETTINGS = {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "4",
     "NPROC": "16",
-    # Most of a test's time is compilation. What depends on XLA's optimisations asks for them: `optimised`.
+    # Most of a test's time is compilation. What depends on XLA's optimisations asks for them: `optimized`.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxgen-xla-{}.{}".format(*sys.version_info)),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -48,7 +48,7 @@ def few_programs():
 
 
 @pytest.fixture
-def optimised():
+def optimized():
     """Compile as the user does."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)

@@ -49,13 +49,13 @@ def detector(method: Any = Norms(), **changes: Any) -> jaxgen.Detector:
 
 
 # Two steps of the least method: what is checked is what stands around it. In 10 rows, half of them can raise an alarm.
-@parametrize_with_checks([detector(calibration=0.5, level=0.2)])
+@parametrize_with_checks([detector(calibration_fraction=0.5, alpha=0.2)])
 def test_scikit_learn_s_contract(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize(("rows", "level"), [(95, 0.1), (40, 0.25)])
-def test_false_alarms_are_as_many_as_chosen(rows, level, monkeypatch):
+def test_false_alarms_are_as_many_as_chosen(rows, alpha, monkeypatch):
     """Over sets held out, the alarms among new rows follow a beta-binomial law, whose mean share is the level or less.
 
     A method's model that learns nothing is trained once, as compiling it is all there is to wait for.
@@ -64,23 +64,23 @@ def test_false_alarms_are_as_many_as_chosen(rows, level, monkeypatch):
     monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
     chance, fits, new = np.random.default_rng(1), 300, 500
     draw = lambda n: chance.standard_t(3, size=(n, 2))
-    alarms = [np.sum(detector(level=level).fit(draw(rows)).predict(draw(new)) == -1) for _ in range(fits)]
+    alarms = [np.sum(detector(alpha=alpha).fit(draw(rows)).predict(draw(new)) == -1) for _ in range(fits)]
     held_out = {95: 19, 40: 8}[rows]
     allowed = {95: 2, 40: 2}[rows]  # the whole p-values at most the level: 1/20 and 2/20, 1/9 and 2/9
     law = stats.betabinom(new, allowed, held_out + 1 - allowed)
-    assert law.mean() / new <= level + 1e-9
+    assert law.mean() / new <= alpha + 1e-9
     assert abs(np.mean(alarms) - law.mean()) < 4 * law.std() / np.sqrt(fits)
     assert stats.kstest(alarms, law.cdf).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("grain", [0.0, 0.5, 3.0, 1e9])
 @pytest.mark.parametrize("level", [0.05, 0.1, 1 / 3, 0.9])
-def test_an_alarm_is_a_small_p_value_even_where_scores_are_equal(grain, level):
-    fitted = detector(Norms(grain=grain), level=level).fit(X)
+def test_an_alarm_is_a_small_p_value_even_where_scores_are_equal(grain, alpha):
+    fitted = detector(Norms(grain=grain), alpha=alpha).fit(X)
     x = np.concatenate([X, NEW, FAR])
     p_values = fitted.p_values(x)
-    np.testing.assert_array_equal(fitted.predict(x) == -1, p_values <= level)
-    np.testing.assert_array_equal(fitted.decision_function(x) < 0, p_values <= level)
+    np.testing.assert_array_equal(fitted.predict(x) == -1, p_values <= alpha)
+    np.testing.assert_array_equal(fitted.decision_function(x) < 0, p_values <= alpha)
     counted = [(1 + np.sum(fitted.calibration_ >= -score)) / 41 for score in fitted.score_samples(x)]
     np.testing.assert_allclose(p_values, counted, rtol=1e-12)
 
@@ -112,7 +112,7 @@ def test_one_random_state_makes_one_detector():
 
 def test_few_rows_make_small_batches_and_odd_steps_are_rounded_up():
     config = detector(batch_size=256, steps=1_009).fit(X).result_.config
-    assert (config.batch_size, config.steps, config.every) == (160, 1_011, 337)
+    assert (config.batch_size, config.steps, config.steps_per_call) == (160, 1_011, 337)
     rows = np.ones((23, 3), np.float32)
     assert detector(tiny.meg(n_critic=5), batch_size=256)._config(rows, 0).batch_size == 20
 
@@ -206,7 +206,7 @@ def test_saving_replaces_a_detector_and_never_harms_what_is_none(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:.*cannot be found by its name")
 def test_what_has_no_name_is_not_saved(tmp_path):
-    method = dataclasses.replace(tiny.meg(critic=nn.Dense(1), generator=nn.Dense(3)), optimiser=lambda r: optax.sgd(r))
+    method = dataclasses.replace(tiny.meg(critic=nn.Dense(1), generator=nn.Dense(3)), optimizer=lambda r: optax.sgd(r))
     fitted = detector(method, steps=1).fit(X)
     with pytest.raises(ValueError, match=r"method.optimiser is neither plain data nor found by its name"):
         fitted.save(tmp_path / "detector")
@@ -215,7 +215,7 @@ def test_what_has_no_name_is_not_saved(tmp_path):
 
 
 def test_a_clone_shares_its_frozen_method():
-    fitted = detector(tiny.meg(), scaler=StandardScaler()).set_params(level=0.3)
+    fitted = detector(tiny.meg(), scaler=StandardScaler()).set_params(alpha=0.3)
     other = clone(fitted)
     assert other.method is fitted.method
     assert other.scaler is not fitted.scaler
@@ -251,4 +251,4 @@ def test_a_level_out_of_reach_is_told_and_raises_no_alarm():
         fitted = detector().fit(X[:20])
     np.testing.assert_array_equal(fitted.predict(NEW + 1e6), 1)
     np.testing.assert_allclose(fitted.p_values(FAR), 1 / 5)
-    assert np.all(detector(level=0.2).fit(X[:20]).predict(FAR) == -1)
+    assert np.all(detector(alpha=0.2).fit(X[:20]).predict(FAR) == -1)

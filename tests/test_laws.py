@@ -13,8 +13,8 @@ import tiny
 import jaxgen
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
-from jaxgen.loop import keys
 from jaxgen.parallel import Layout
+from jaxgen.scan import keys
 
 SERIAL = Layout(seeds=parallel.serial, devices=1)
 BATCHED = Layout(seeds=parallel.batched, devices=1)
@@ -36,7 +36,7 @@ def ran(name):
 
 @METHODS
 def test_a_run_in_pieces_is_the_whole_run(name):
-    whole = train(tiny.config(tiny.METHODS[name], every=6))
+    whole = train(tiny.config(tiny.METHODS[name], steps_per_call=6))
     pieces = ran(name)
     chex.assert_trees_all_equal(whole.state, pieces.state)
     chex.assert_trees_all_equal(whole.history, pieces.history)
@@ -51,7 +51,7 @@ def test_a_run_in_pieces_is_the_whole_run(name):
     ids=lambda value: {SERIAL: "serial", BATCHED: "batched"}.get(value, value),
 )
 def test_a_seed_does_not_depend_on_the_others(name, layout):
-    alone = train(tiny.config(tiny.METHODS[name], seeds=1, layout=layout))
+    alone = train(tiny.config(tiny.METHODS[name], num_seeds=1, layout=layout))
     among = ran(name) if layout is BATCHED else train(tiny.config(tiny.METHODS[name], layout=layout))
     first = jax.tree.map(lambda leaf: leaf[:1], (among.state, among.history))
     same = chex.assert_trees_all_equal if layout is SERIAL else CLOSE
@@ -78,7 +78,7 @@ FALLING = [name for name in tiny.METHODS if name not in ALIKE and name.startswit
 
 @pytest.mark.parametrize("name", FALLING)
 def test_the_loss_falls(name):
-    config = tiny.config(tiny.METHODS[name], steps=400, every=400, batch_size=32, seeds=1)
+    config = tiny.config(tiny.METHODS[name], steps=400, steps_per_call=400, batch_size=32, num_seeds=1)
     metric, fallen = next(law for start, law in tiny.FALLS.items() if name.startswith(start))
     values = train(config).history[metric][0]
     assert fallen(values[:10].mean(), values[-50:].mean())
@@ -100,8 +100,8 @@ def test_four_devices_descend_the_mean_of_four_single_gradients(name):
     """Step for step by hand: each device has its rows and its folded key; with SGD, which hides no wrong scale."""
     method = {"mean": tiny.Mean(), **tiny.METHODS}[name]
     if name != "mean":
-        method = dataclasses.replace(method, optimiser=tiny.METHODS["evl sgd"].optimiser, learning_rate=0.01)
-    config = tiny.config(method, seeds=1, layout=Layout(devices=4))
+        method = dataclasses.replace(method, optimizer=tiny.METHODS["evl sgd"].optimizer, learning_rate=0.01)
+    config = tiny.config(method, num_seeds=1, layout=Layout(devices=4))
     result = train(config)
     method, (x,) = result.config.method, config.data.tables()
     key_init, key_rows, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(0), 0), 3)
@@ -112,11 +112,11 @@ def test_four_devices_descend_the_mean_of_four_single_gradients(name):
         for device in range(4):
             key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(key_steps, 0), device), t)
             share = take(jnp.asarray(x), rows[t, 2 * device : 2 * device + 2])
-            gradients.append(jax.grad(lambda p: method.loss(key, p, state.variables, share)[0])(state.params))  # noqa: B023
+            gradients.append(jax.grad(lambda p: method.loss(key, p, state.model_state, share)[0])(state.params))  # noqa: B023
         mean = jax.tree.map(lambda *g: sum(g) / 4, *gradients)
         rate = 0.1 if name == "mean" else 0.01
         state = state._replace(params=jax.tree.map(lambda p, g: p - rate * g, state.params, mean))  # noqa: B023
-    CLOSE(result.of(0).params, state.params)
+    CLOSE(result.state_of(0).params, state.params)
 
 
 @pytest.mark.parametrize("name", ["evl sgd", "evl own in chunks", "vae", "mmd map", "archetypes"])
@@ -147,7 +147,7 @@ def test_one_trace_for_the_whole_run():
             traces.append(self.axis_name)
             return super().step(key, state, x)
 
-    train(tiny.config(Counted(), steps=10, every=1, seeds=1))
+    train(tiny.config(Counted(), steps=10, steps_per_call=1, num_seeds=1))
     assert traces == [parallel.AXIS]
 
 

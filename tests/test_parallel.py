@@ -71,10 +71,10 @@ def test_convolutions_are_found_at_any_depth():
 def test_seeds_are_laid_out_by_what_is_computed():
     import tiny
 
-    from jaxgen.training import resolved
+    from jaxgen.training.loop import resolved
 
     rows = (jax.ShapeDtypeStruct((3,), jnp.float32),)
-    one = tiny.config(tiny.METHODS["evl pool"], seeds=1)
+    one = tiny.config(tiny.METHODS["evl pool"], num_seeds=1)
     assert resolved(one, rows).layout.seeds is parallel.serial
     assert resolved(tiny.config(tiny.METHODS["evl pool"]), rows).layout.seeds is parallel.batched
     assert jaxgen.Layout is Layout

@@ -16,7 +16,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 def test_twelve_lines(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shorter = (
-        BLOCKS[0].replace("5_000", "4").replace("every=500", "every=2").replace("SwissRoll()", "SwissRoll(test_n=1)")
+        BLOCKS[0]
+        .replace("5_000", "4")
+        .replace("steps_per_call=500", "steps_per_call=2")
+        .replace("SwissRoll()", "SwissRoll(test_n=1)")
     )
     names: dict = {}
     exec(shorter, names)
@@ -41,7 +44,10 @@ def test_the_losses_alone():
 def test_many_outcomes_of_one_input():
     rows = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
     names: dict = {"inputs": jnp.asarray(rows[:, :1]), "outcomes": jnp.asarray(rows[:, 1:])}
-    exec("import jax, jaxgen\nfrom jaxgen import data, methods\n" + BLOCKS[2].replace("3_000", "1, every=1"), names)
+    exec(
+        "import jax, jaxgen\nfrom jaxgen import data, methods\n" + BLOCKS[2].replace("3_000", "1, steps_per_call=1"),
+        names,
+    )
     assert names["drawn"].shape == (5, 1000, 2)
 
 
@@ -59,7 +65,7 @@ def test_what_a_model_has_not_seen(capsys):
     rows = lambda n: jnp.asarray(generator.uniform(size=(n, 6)), jnp.float32)
     names: dict = {"x": rows(50), "held_out": rows(20), "strange": rows(10)}
     small = "encoder=nets.MLP((4,)), decoder=nets.MLP((6,)), latent_dim=2, negatives=methods.Generated()"
-    block = BLOCKS[4].replace("negatives=methods.Generated()", small).replace("60_000", "4, every=4")
+    block = BLOCKS[4].replace("negatives=methods.Generated()", small).replace("60_000", "4, steps_per_call=4")
     block = block.replace("batch_size=50", "batch_size=48")
     exec("import jax, jaxgen\nfrom jaxgen import data, methods, metrics, nets\n" + block, names)
     assert "auroc" in capsys.readouterr().out
@@ -69,7 +75,12 @@ def test_what_a_model_has_not_seen(capsys):
 def test_from_one_law_to_another(capsys):
     generator = np.random.default_rng(0)
     rows = lambda d: jnp.asarray(generator.normal(size=(30, d)), jnp.float32)
-    block = BLOCKS[5].replace("4_000", "2, every=2").replace("1_000", "20").replace("Cube(", "Cube(n=50, test_n=1, ")
+    block = (
+        BLOCKS[5]
+        .replace("4_000", "2, steps_per_call=2")
+        .replace("1_000", "20")
+        .replace("Cube(", "Cube(n=50, test_n=1, ")
+    )
     block = block.replace("Normal(", "Normal(n=50, test_n=1, ")
     names: dict = {"source": rows(1), "target": rows(2)}
     exec("import jax, jaxgen, optax\nfrom jaxgen import data, losses, methods, metrics\n" + block, names)
@@ -85,7 +96,7 @@ def test_links_and_pictures_are_there():
 
 def test_ci_runs_the_readme_s_own_command():
     commands = re.findall(r"^python -m pip install .*$", README, re.MULTILINE)
-    assert commands[0] == "python -m pip install -e . && python -m experiments.evl_swiss_roll"
+    assert commands[0] == "python -m pip install -e . && python -m experiments.evl.swiss_roll"
     assert commands[1] == "python -m pip install -e '.[test]' && python -m pytest"
     assert "grep -m1 'python -m pytest' README.md" in (ROOT / ".ci" / "run").read_text()
 
@@ -95,7 +106,7 @@ def test_a_density_and_its_edge(capsys):
     rows = lambda scale: jnp.asarray(scale * generator.normal(size=(60, 2)), jnp.float32)
     names: dict = {"x": rows(1), "held_out": rows(1), "strange": rows(9)}
     flow = "methods.Flow(nets.dense_flow(2, depth=2, widths=(4,)))"
-    block = BLOCKS[6].replace("methods.Flow()", flow).replace("steps=1_000", "steps=2, every=2")
+    block = BLOCKS[6].replace("methods.Flow()", flow).replace("steps=1_000", "steps=2, steps_per_call=2")
     block = block.replace("=500)", "=48)").replace("5_000", "50").replace("=250)", "=48)")
     imports = "import functools, jax, jaxgen\nimport jax.numpy as jnp\n"
     exec(imports + "from jaxgen import data, methods, metrics, nets, samplers\n" + block, names)

@@ -12,7 +12,7 @@ import optax
 
 import jaxgen
 from jaxgen import data, methods, nets
-from jaxgen.descent import Descent, Trained
+from jaxgen.optim import GradientStep, TrainState
 from jaxgen.parallel import Layout
 
 ONE = Layout(devices=1)
@@ -23,7 +23,7 @@ def evl(**changes: Any) -> methods.EVL:
         **{
             "generator": nets.MLP((8, 8, 4)),
             "latent_dim": 3,
-            "scheme": methods.Pool(16),
+            "scheme": methods.SharedPool(16),
             "learning_rate": 3e-3,
             **changes,
         }
@@ -66,10 +66,10 @@ def autoencoder(shape: tuple[int, ...], latent_dim: int, **how: Any) -> nets.Aut
     return nets.Autoencoder(Flat((8, 2 * latent_dim)), Shaped(tuple(shape)))
 
 
-def adversaries(shape: tuple[int, ...], width: int) -> nets.Adversaries:
+def adversaries(shape: tuple[int, ...], width: int) -> nets.MEGNetworks:
     """Dense networks in the place of the paper's for images."""
     statistic = nets.PairNet(nets.MLP((8, 1)), Flat((8, 4)))
-    return nets.Adversaries(Shaped(tuple(shape)), Flat((8, 1)), statistic)
+    return nets.MEGNetworks(Shaped(tuple(shape)), Flat((8, 1)), statistic)
 
 
 def looked(images: Any) -> Any:
@@ -82,9 +82,9 @@ def looked(images: Any) -> Any:
 def meg(**changes: Any) -> methods.MEG:
     return methods.MEG(
         **{
-            "critic": nets.MLP((6, 6, 1), nets.LeakyReLU(0.2), hidden=nets.uniform),
-            "generator": nets.MLP((6, 3), hidden=nets.uniform),
-            "statistic": nets.PairNet(nets.MLP((6, 1), jnp.tanh, hidden=nets.uniform)),
+            "critic": nets.MLP((6, 6, 1), nets.LeakyReLU(0.2), hidden=nets.torch_uniform),
+            "generator": nets.MLP((6, 3), hidden=nets.torch_uniform),
+            "statistic": nets.PairNet(nets.MLP((6, 1), jnp.tanh, hidden=nets.torch_uniform)),
             "latent_dim": 2,
             "n_critic": 2,
             "learning_rate": 1e-3,
@@ -96,41 +96,43 @@ def meg(**changes: Any) -> methods.MEG:
 METHODS = {
     "archetypes": methods.Archetypes(2),
     "evl pool": evl(),
-    "evl chunked pool": evl(scheme=methods.Pool(16, chunk=4)),
-    "evl own": evl(scheme=methods.Own(4), average=None),
-    "evl own in chunks": evl(scheme=methods.Own(4, chunk=2), average=None),
-    "evl head": evl(generator=nets.MLP((8, 3)), head=nets.MLP((4, 1)), scheme=methods.Pool(16, chunk=8)),
+    "evl chunked pool": evl(candidates=methods.SharedPool(16, chunk=4)),
+    "evl own": evl(candidates=methods.PerTarget(4), ema_decay=None),
+    "evl own in chunks": evl(candidates=methods.PerTarget(4, chunk=2), ema_decay=None),
+    "evl head": evl(
+        generator=nets.MLP((8, 3)), weight_network=nets.MLP((4, 1)), candidates=methods.SharedPool(16, chunk=8)
+    ),
     "evl weighted": evl(generator=nets.WeightedGenerator(nets.MLP((8, 8, 3)), nets.MLP((4, 1)))),
-    "evl sgd": evl(optimiser=optax.sgd, learning_rate=0.01),
+    "evl sgd": evl(optimizer=optax.sgd, learning_rate=0.01),
     "mixture density": methods.MixtureDensity(components=3, learning_rate=1e-2),
-    "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, average=0.9),
+    "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, ema_decay=0.9),
     # Not Adam, whose first steps are a gradient over its own size: rounding of small ones would show.
-    "meg": meg(generator=Normed(), chain=methods.LatentChain(2, 0.05), optimiser=optax.sgd),
+    "meg": meg(generator=Normed(), latent_mcmc=methods.LatentMCMC(2, 0.05), optimizer=optax.sgd),
     "vae": methods.NegativeSamplingVAE(
         nets.MLP((6, 4)),
         nets.MLP((6, 3)),
         latent_dim=2,
-        noise=methods.Gaussian(learned=True),
-        negatives=methods.Generated(),
+        observation_model=methods.Gaussian(learned=True),
+        negatives=methods.ModelSamples(),
         shift=2.0,
-        reconstructed=0.5,
-        optimiser=optax.sgd,
+        negative_reconstruction_weight=0.5,
+        optimizer=optax.sgd,
         learning_rate=0.01,
     ),
     "deep archetypes": methods.DeepArchetypes(
-        3, methods.Flow(nets.dense_flow(3, depth=2, widths=(6,))), optimiser=optax.sgd, learning_rate=1e-3
+        3, methods.Flow(nets.dense_flow(3, depth=2, widths=(6,))), optimizer=optax.sgd, learning_rate=1e-3
     ),
-    "flow": methods.Flow(nets.dense_flow(3, depth=2, widths=(6,)), learning_rate=3e-3, average=0.9),
+    "flow": methods.Flow(nets.dense_flow(3, depth=2, widths=(6,)), learning_rate=3e-3, ema_decay=0.9),
     "wgan": methods.WGANGP(nets.MLP((6, 1)), nets.MLP((6, 3)), latent_dim=2, n_critic=2),
 }
 CONDITIONAL = {
-    "evl given": evl(generator=nets.MLP((8, 8, 3)), scheme=methods.Own(4), given=1),
+    "evl given": evl(generator=nets.MLP((8, 8, 3)), candidates=methods.PerTarget(4), condition_dim=1),
     "mixture density given": methods.MixtureDensity(nets.MLP((8, 18)), components=3, learning_rate=1e-2),
-    "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, average=0.9),
+    "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, ema_decay=0.9),
 }
 JUDGES = {  # of inliers and outliers
     "discriminator": methods.OutlierDiscriminator(nets.MLP((8, 1)), learning_rate=1e-2),
-    "unsure classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, unsure=1.0, learning_rate=1e-2),
+    "unsure classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, uniformity_weight=1.0, learning_rate=1e-2),
 }
 METHODS |= CONDITIONAL | JUDGES
 MAPS = {  # of a source to a target
@@ -161,16 +163,16 @@ class Pairs:
 
 
 def config(method: Any, **changes: Any) -> jaxgen.Config:
-    settings = {"steps": 6, "every": 3, "batch_size": 8, "seeds": 2, "layout": ONE}
+    settings = {"steps": 6, "steps_per_call": 3, "batch_size": 8, "num_seeds": 2, "layout": ONE}
     rows: Any = data.SwissRoll(n=100, test_n=1)
     if method in CONDITIONAL.values():
         rows = Pairs(labels=isinstance(method, methods.Classifier))
     if method in JUDGES.values():
         given = Pairs(labels=True) if isinstance(method, methods.Classifier) else rows
         others = data.Normal(n=90, test_n=1, dimensions=3)
-        rows = data.Together((given, others))
+        rows = data.Zip((given, others))
     if isinstance(method, methods.MMDMap):
-        rows = data.Together((data.Normal(n=90, test_n=1), rows))
+        rows = data.Zip((data.Normal(n=90, test_n=1), rows))
     return jaxgen.Config(method, rows, **{**settings, **changes})
 
 
@@ -180,23 +182,23 @@ class Mean:
 
     axis_name: str | None = None
 
-    def sized(self, *rows: Any) -> "Mean":
+    def resolve(self, *row_specs: Any) -> "Mean":
         return self
 
-    def init(self, key: Any, x: Any) -> Trained:
+    def init(self, key: Any, x: Any) -> TrainState:
         return self._descent.init(jnp.zeros(x.shape[1]))
 
-    def step(self, key: Any, state: Trained, x: Any) -> Any:
+    def step(self, key: Any, state: TrainState, x: Any) -> Any:
         return self._descent.step(key, state, x)
 
-    def loss(self, key: Any, params: Any, variables: Any, x: Any) -> Any:
+    def loss(self, key: Any, params: Any, model_state: Any, x: Any) -> Any:
         noise = jax.random.normal(key, x.shape)
         value = 0.5 * jnp.mean(jnp.sum((params[None] - x - noise) ** 2, -1))
-        return value, ({"noise": jnp.mean(noise)}, variables)
+        return value, ({"noise": jnp.mean(noise)}, model_state)
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, optax.sgd(0.1), self.axis_name)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, optax.sgd(0.1), self.axis_name)
 
 
 class Walk(NamedTuple):
@@ -219,7 +221,7 @@ class Faulty:
     state: bool = False
     axis_name: str | None = None
 
-    def sized(self, *rows: Any) -> "Faulty":
+    def resolve(self, *row_specs: Any) -> "Faulty":
         return self
 
     def init(self, key: Any, x: Any) -> Walk:

@@ -1,11 +1,11 @@
 """Data: tables of rows, toys of known law, and image sets."""
 
-from jaxgen.data.batches import fractions, plan, take
-from jaxgen.data.connections import KDD99
-from jaxgen.data.images import Digits, Images, Labelled, Signed
-from jaxgen.data.outcomes import DoublePendulum, NoisyRing, Outcomes
-from jaxgen.data.stacked import StackedMNIST
-from jaxgen.data.tables import Arrays, Dataset, Table, Together
+from jaxgen.data.batches import plan, take, to_float
+from jaxgen.data.conditional_toys import DoublePendulum, NoisyRing, Outcomes
+from jaxgen.data.datasets import Arrays, Dataset, Table, Zip
+from jaxgen.data.images import Digits, Images, Labelled, ScaledToTanh
+from jaxgen.data.kdd99 import KDD99
+from jaxgen.data.stacked_mnist import StackedMNIST
 from jaxgen.data.toy import (
     Checkerboard,
     Cube,
@@ -37,15 +37,15 @@ __all__ = [
     "Normal",
     "PlanarSwissRoll",
     "Rings",
-    "Signed",
+    "ScaledToTanh",
     "StackedMNIST",
     "SwissRoll",
     "Table",
-    "Together",
+    "Zip",
     "Toy",
     "TwentyFiveGaussians",
     "TwoMoons",
-    "fractions",
+    "to_float",
     "plan",
     "take",
 ]

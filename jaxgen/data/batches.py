@@ -60,10 +60,10 @@ def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
         or more, and those with a sign, -128 to 127, between -1 and 1 where they are images, with three axes or more.
         One byte for each row, such as a label, stays what it is.
     """
-    return jax.tree.map(lambda leaf: fractions(leaf[rows]), table)
+    return jax.tree.map(lambda leaf: to_float(leaf[rows]), table)
 
 
-def fractions(leaf: Array) -> Array:
+def to_float(leaf: Array) -> Array:
     """Return rows as a step sees them: `take`'s rule for bytes."""
     if leaf.dtype == jnp.uint8 and leaf.ndim > 1:
         return leaf.astype(jnp.float32) / 255
@@ -72,7 +72,7 @@ def fractions(leaf: Array) -> Array:
     return leaf
 
 
-def is_signed(tables: PyTree) -> bool | None:
+def is_scaled_to_tanh(tables: PyTree) -> bool | None:
     """Return whether the bytes among the leaves `[n, ...]`, but for labels, have a sign; None if none or some have."""
     rows = [leaf for leaf in jax.tree.leaves(tables) if getattr(leaf, "ndim", 0) > 1]
     kinds = {leaf.dtype == jnp.int8 for leaf in rows if leaf.dtype in (jnp.int8, jnp.uint8)}

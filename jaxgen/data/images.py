@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
 from sklearn import datasets
 
-__all__ = ["Digits", "Images", "Labelled", "Signed", "cache_directory"]
+__all__ = ["Digits", "Images", "Labelled", "ScaledToTanh", "cache_directory"]
 
 NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist/letters", "cifar10", "cifar100", "svhn_cropped")
 VERSION = 1  # of the cache's layout; another one is decoded anew
@@ -86,7 +86,7 @@ class Labelled:
 
 
 @dataclasses.dataclass(frozen=True)
-class Signed:
+class ScaledToTanh:
     """An image set between -1 and 1, as generators that end in a hyperbolic tangent make images.
 
     Attributes:

@@ -7,18 +7,12 @@ from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, e
 from jaxgen.losses.likelihood import (
     bernoulli_log_likelihood,
     bits_per_dimension,
-    discretised_gaussian_log_likelihood,
+    discretized_gaussian_log_likelihood,
     gaussian_log_likelihood,
 )
 from jaxgen.losses.mixture import GaussianMixture, mixture_log_density
 from jaxgen.losses.mutual_information import jsd_mutual_information
-from jaxgen.losses.penalty import (
-    Field,
-    gradient_penalty,
-    pixel_gradient_penalty,
-    pixel_score_penalty,
-    score_penalty,
-)
+from jaxgen.losses.penalty import Field, gradient_penalty, pixel_gradient_penalty, pixel_score_penalty, score_penalty
 from jaxgen.losses.relativistic import relativistic_average
 
 __all__ = [
@@ -28,7 +22,7 @@ __all__ = [
     "Generate",
     "bernoulli_log_likelihood",
     "bits_per_dimension",
-    "discretised_gaussian_log_likelihood",
+    "discretized_gaussian_log_likelihood",
     "extreme_value",
     "extreme_value_pool",
     "flow_nll",

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
-from jaxgen.kernels import ROWS, counts, gaussian, gaussian_sum
-from jaxgen.medians import median_squared_distance
+from jaxgen.numerics.kernels import ROWS, counts, gaussian, gaussian_sum
+from jaxgen.numerics.pairwise_median import median_squared_distance
 from jaxgen.types import Array, Float
 
 __all__ = ["median_bandwidth", "mmd2", "mmd2_biased", "mmd2_linear"]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.kernels import squared_distances
-from jaxgen.loop import chunked
+from jaxgen.numerics.kernels import squared_distances
+from jaxgen.scan import chunked
 from jaxgen.types import Array, Float, Int
 
 __all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]

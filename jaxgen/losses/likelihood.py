@@ -11,7 +11,7 @@ __all__ = [
     "bernoulli_log_likelihood",
     "bits_per_dimension",
     "check_floating",
-    "discretised_gaussian_log_likelihood",
+    "discretized_gaussian_log_likelihood",
     "gaussian_log_likelihood",
 ]
 
@@ -58,7 +58,7 @@ def gaussian_log_likelihood(
     return _rows(-0.5 * away**2 - log_scale - 0.5 * math.log(2 * math.pi))
 
 
-def discretised_gaussian_log_likelihood(
+def discretized_gaussian_log_likelihood(
     x: Float[Array, "n ..."],
     mean: Float[Array, "..."],
     *,
@@ -83,7 +83,7 @@ def discretised_gaussian_log_likelihood(
         TypeError: if the rows are no floating-point numbers.
         ValueError: if the shapes differ, or there is one level.
     """
-    _check("discretised_gaussian_log_likelihood", x, mean)
+    _check("discretized_gaussian_log_likelihood", x, mean)
     if levels < 2:
         raise ValueError(f"levels is {levels}; make it 2 at least.")
     half = 0.5 / (levels - 1)

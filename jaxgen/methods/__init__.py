@@ -1,21 +1,21 @@
 """Training methods: each a frozen dataclass that is its own config."""
 
 from jaxgen.methods.archetypes import Archetypes
+from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.methods.classifier import Classifier
 from jaxgen.methods.deep_archetypes import DeepArchetypes
-from jaxgen.methods.edge import latent_outliers
 from jaxgen.methods.evl import EVL
 from jaxgen.methods.flow import Flow
-from jaxgen.methods.gan import RelativisticGAN, every_layer, last_layer
-from jaxgen.methods.latent_chain import LatentChain
+from jaxgen.methods.latent_mcmc import LatentMCMC
+from jaxgen.methods.latent_outliers import latent_outliers
 from jaxgen.methods.meg import MEG, shuffled_columns, shuffled_rows
 from jaxgen.methods.mixture_density import MixtureDensity
-from jaxgen.methods.mmd_map import MMDMap, everything, kernels, pooled_median
+from jaxgen.methods.mmd_map import MMDMap, all_params, pooled_median, weight_matrices
+from jaxgen.methods.negative_samples import Auxiliary, ModelSamples, NoisyData, Uniform
 from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
-from jaxgen.methods.negatives import Auxiliary, Generated, Noisy, Uniform
-from jaxgen.methods.noise import Bernoulli, DequantisedGaussian, DiscretisedGaussian, Gaussian
-from jaxgen.methods.outliers import OutlierDiscriminator
-from jaxgen.methods.schemes import Own, Pool
+from jaxgen.methods.observation_models import Bernoulli, DequantizedGaussian, DiscretizedGaussian, Gaussian
+from jaxgen.methods.outlier_discriminator import OutlierDiscriminator
+from jaxgen.methods.relativistic_gan import RelativisticGAN, every_layer, last_layer
 from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
 
 __all__ = [
@@ -24,27 +24,27 @@ __all__ = [
     "Bernoulli",
     "Classifier",
     "DeepArchetypes",
-    "DequantisedGaussian",
-    "DiscretisedGaussian",
+    "DequantizedGaussian",
+    "DiscretizedGaussian",
     "EVL",
     "Flow",
     "Gaussian",
-    "Generated",
-    "LatentChain",
+    "ModelSamples",
+    "LatentMCMC",
     "MEG",
     "MMDMap",
     "MixtureDensity",
     "NegativeSamplingVAE",
-    "Noisy",
+    "NoisyData",
     "OutlierDiscriminator",
-    "Own",
-    "Pool",
+    "PerTarget",
+    "SharedPool",
     "RelativisticGAN",
     "Uniform",
     "WGANGP",
     "every_layer",
-    "everything",
-    "kernels",
+    "all_params",
+    "weight_matrices",
     "last_layer",
     "latent_outliers",
     "on_lines",

@@ -6,16 +6,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen import parallel, simplex
-from jaxgen.kernels import product, squared_distances
-from jaxgen.methods.checks import floating
-from jaxgen.simplex import Solver, frank_wolfe
+from jaxgen import parallel
+from jaxgen.methods._checks import is_floating
+from jaxgen.numerics import simplex
+from jaxgen.numerics.kernels import product, squared_distances
+from jaxgen.numerics.simplex import Solver, frank_wolfe
 from jaxgen.types import Array, Float, Key, Metrics, PyTree
 
-__all__ = ["Archetypes", "Hull"]
+__all__ = ["Archetypes", "ArchetypesState"]
 
 
-class Hull(NamedTuple):
+class ArchetypesState(NamedTuple):
     """The corners of what is covered."""
 
     archetypes: Array  # [k, d]
@@ -35,7 +36,8 @@ class Archetypes:
         solver: least squares on the simplex, `simplex.frank_wolfe` or `simplex.projected_gradient`; the cost of a good
             answer of the latter grows with the rows that an archetype may be mixed of.
         steps: of the solver, for each weight that is looked for.
-        concentration: of the Dirichlet law of the weights of samples: 1 is uniform, less is nearer to the corners.
+        concentration: of the Dirichlet law of the weights of samples: 1 is torch_uniform, less is nearer to the
+            corners.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -49,16 +51,16 @@ class Archetypes:
     concentration: float = 1.0
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Archetypes":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Archetypes":
         """Return the method itself, which leaves nothing open.
 
         Raises:
             TypeError: if the data are not one table of floating-point vectors.
             ValueError: if a field has no meaning.
         """
-        if len(rows) != 1 or not floating(rows[0]) or len(rows[0].shape) != 1:
+        if len(row_specs) != 1 or not is_floating(row_specs[0]) or len(row_specs[0].shape) != 1:
             raise TypeError(
-                f"Archetypes learns one table of floating-point vectors and got {rows}; give data.Arrays(x)."
+                f"Archetypes learns one table of floating-point vectors and got {row_specs}; give data.Arrays(x)."
             )
         if self.count < 1 or self.steps < 1:
             raise ValueError(f"count is {self.count} and steps {self.steps}; make both whole numbers of 1 at least.")
@@ -66,7 +68,7 @@ class Archetypes:
             raise ValueError(f"concentration is {self.concentration}; make it positive, 1 for uniform weights.")
         return self
 
-    def init(self, key: Key[Array, ""], x: Float[Array, "b d"]) -> Hull:
+    def init(self, key: Key[Array, ""], x: Float[Array, "b d"]) -> ArchetypesState:
         """Return rows of a minibatch that are far from each other: each is drawn by the square of how far it is.
 
         Raises:
@@ -84,9 +86,11 @@ class Archetypes:
         for key in keys[1:]:
             near = jnp.minimum(near, squared_distances(x, chosen[-1][None])[:, 0])
             chosen.append(x[jax.random.categorical(key, jnp.log(near))])
-        return Hull(jnp.stack(chosen))
+        return ArchetypesState(jnp.stack(chosen))
 
-    def step(self, key: Key[Array, ""], state: Hull, x: Float[Array, "b d"]) -> tuple[Hull, Metrics]:
+    def step(
+        self, key: Key[Array, ""], state: ArchetypesState, x: Float[Array, "b d"]
+    ) -> tuple[ArchetypesState, Metrics]:
         """Find the rows' weights, then each archetype in its turn.
 
         With all others held, the squares are least where an archetype has no constraint at one point, and under it at
@@ -124,9 +128,9 @@ class Archetypes:
         loss = jnp.mean(all_squares)
         variance = jnp.mean(jnp.sum((rows - jnp.mean(rows, 0, keepdims=True)) ** 2, -1))
         explained = 1 - loss / jnp.where(variance > 0, variance, 1)
-        return Hull(archetypes), {"loss": loss, "explained": explained}
+        return ArchetypesState(archetypes), {"loss": loss, "explained": explained}
 
-    def weights(self, state: Hull, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
+    def weights(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the weights of the mixture that is nearest to each row.
 
         Args:
@@ -138,11 +142,11 @@ class Archetypes:
         """
         return self.solver(x, state.archetypes, steps=self.steps)
 
-    def reconstruct(self, state: Hull, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def reconstruct(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Return the point of the archetypes' hull that is nearest to each row, `[n, d]`; arguments as of `weights`."""
         return product(self.weights(state, x), state.archetypes)
 
-    def sample(self, key: Key[Array, ""], state: Hull, n: int) -> Float[Array, "n d"]:
+    def sample(self, key: Key[Array, ""], state: ArchetypesState, n: int) -> Float[Array, "n d"]:
         """Draw mixtures of the archetypes, whose weights have a Dirichlet law.
 
         Args:
@@ -156,6 +160,6 @@ class Archetypes:
         weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return product(weights, state.archetypes)
 
-    def scores(self, state: Hull, x: Float[Array, "n d"]) -> dict[str, Array]:
+    def scores(self, state: ArchetypesState, x: Float[Array, "n d"]) -> dict[str, Array]:
         """Return `residual`, the squared distance to the archetypes' hull, `[n]`; arguments as of `weights`."""
         return {"residual": jnp.sum((x - self.reconstruct(state, x)) ** 2, -1)}

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.checks import check_labels, check_weights, floating, is_label
-from jaxgen.methods.parts import filled
+from jaxgen.methods._checks import check_labels, check_weights, is_floating, is_label
+from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Classifier", "Pair", "default_classifier"]
@@ -24,57 +25,62 @@ Pair = tuple[Array, Array]  # rows [b, ...] and their labels [b]
 class Classifier:
     """Tells which class a row belongs to; its table is a pair of rows and labels, such as `data.Labelled`.
 
-    With `unsure` it has a second table, of outliers, and pays for being far from the uniform law on them:
-    `data.Together((data.Arrays((x, labels)), outliers))`.
+    With `uniformity_weight` it has a second table, of outliers, and pays for being far from the uniform law on them:
+    `data.Zip((data.Arrays((x, labels)), outliers))`.
 
     Attributes:
         network: `x [..., *row] -> logits [..., classes]`. None is two convolutions and a dense layer for images, and
             two dense layers of 256 for vectors.
         classes: how many; the labels are 0 to `classes - 1`.
-        unsure: weight of the divergence from the uniform law on outliers; 0 where there are none.
-        optimiser: takes the learning rate.
+        uniformity_weight: weight of the divergence from the uniform law on outliers; 0 where there are none.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
-        average: decay of an exponential average of the weights, which then judges; None keeps none.
+        ema_decay: decay of an exponential average of the weights, which then judges; None keeps none.
         axis_name: the axis over devices, set by `train`.
 
     References:
         Lee, Lee, Lee and Shin, Training confidence-calibrated classifiers for detecting out-of-distribution samples
-        (2018), equation 1; Bungert, Master's thesis (Heidelberg, 2021), section 4.1, for `unsure`.
+        (2018), equation 1; Bungert, Master's thesis (Heidelberg, 2021), section 4.1, for `uniformity_weight`.
     """
 
     network: nn.Module | None = None
     classes: int = 10
-    unsure: float = 0.0
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    uniformity_weight: float = 0.0
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
-    average: float | None = None
+    ema_decay: float | None = None
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Classifier":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Classifier":
         """Fill in the network where it was left open.
 
         Raises:
             TypeError: if the data are not one table of pairs, floating-point rows and whole-numbered labels.
-            ValueError: if `unsure` is negative, there is no default network for such rows, or the network does not make
+            ValueError: if `uniformity_weight` is negative, there is no default network for such rows, or the network
+                does not make
                 a logit a class.
         """
-        check_weights(unsure=self.unsure)
-        if len(rows) != 1 + bool(self.unsure) or not isinstance(rows[0], tuple | list) or len(rows[0]) != 2:
-            wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.unsure else "")
+        check_weights(uniformity_weight=self.uniformity_weight)
+        if (
+            len(row_specs) != 1 + bool(self.uniformity_weight)
+            or not isinstance(row_specs[0], tuple | list)
+            or len(row_specs[0]) != 2
+        ):
+            wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.uniformity_weight else "")
             raise TypeError(
-                f"Classifier with unsure={self.unsure} learns {wanted}; it got {rows}: give data.Labelled, and with "
+                f"Classifier with unsure={self.uniformity_weight} learns {wanted}; it got {row_specs}: give data.Labelled, and with "
                 "it outliers where it is to be unsure of them."
             )
-        row, label = rows[0]
-        if not floating(row) or not is_label(label):
+        row, label = row_specs[0]
+        if not is_floating(row) or not is_label(label):
             raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
-        if self.unsure and (not floating(rows[1]) or rows[1].shape != row.shape):
-            raise TypeError(f"outliers are {rows[1]} and rows {row}; give floating-point rows of one shape.")
-        sized = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
-        makes = output_shape(sized._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
+        if self.uniformity_weight and (not is_floating(row_specs[1]) or row_specs[1].shape != row.shape):
+            raise TypeError(f"outliers are {row_specs[1]} and rows {row}; give floating-point rows of one shape.")
+        method = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
+        makes = output_shape(method._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
         if makes != (2, self.classes):
             raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
-        return sized
+        return method
 
     def check(self, table: tuple[np.ndarray, np.ndarray], *outliers: np.ndarray) -> None:
         """Check that every label is that of a class.
@@ -88,23 +94,23 @@ class Classifier:
         """
         check_labels(table[1], self.classes)
 
-    def init(self, key: Key[Array, ""], rows: Pair, *outliers: Array) -> Trained:
+    def init(self, key: Key[Array, ""], rows: Pair, *outliers: Array) -> TrainState:
         """Return a freshly drawn network."""
         return self._descent.init(self._network.init(key, rows[0][:1]))
 
-    def step(self, key: Key[Array, ""], state: Trained, rows: Pair, *outliers: Array) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: TrainState, rows: Pair, *outliers: Array) -> tuple[TrainState, Metrics]:
         """Descend once on the loss of one minibatch of each table."""
         return self._descent.step(key, state, rows, *outliers)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: Pair, *outliers: Array
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, rows: Pair, *outliers: Array
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the mean cross-entropy, and what outliers add to it.
 
         Args:
             key: unused; the loss draws nothing.
             params: of the network.
-            variables: passed on.
+            model_state: passed on.
             rows: rows `[b, ...]` and their labels `[b]`.
             *outliers: rows `[c, ...]`, where there are any.
 
@@ -119,10 +125,10 @@ class Classifier:
         for strange in outliers:
             log_p = jax.nn.log_softmax(self._network.apply(params, strange))
             found["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
-            value += self.unsure * found["away"]
-        return value, (found, variables)
+            value += self.uniformity_weight * found["away"]
+        return value, (found, model_state)
 
-    def log_probabilities(self, state: Trained, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
+    def log_probabilities(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
         """Return the logarithm of each class's probability.
 
         Args:
@@ -134,11 +140,11 @@ class Classifier:
         """
         return jax.nn.log_softmax(self._network.apply(self._descent.params(state), x))
 
-    def predict(self, state: Trained, x: Float[Array, "n ..."]) -> Int[Array, " n"]:
+    def predict(self, state: TrainState, x: Float[Array, "n ..."]) -> Int[Array, " n"]:
         """Return the most probable class of each row, `[n]`; arguments as of `log_probabilities`."""
         return jnp.argmax(self.log_probabilities(state, x), -1)
 
-    def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
+    def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
 
         Args:
@@ -146,7 +152,7 @@ class Classifier:
             x: rows `[n, ...]`.
 
         Returns:
-            `doubt`, 1 less the largest probability, and `entropy` of the classes in nats, `[n]` each.
+            `one_minus_max_softmax`, 1 less the largest probability, and `entropy` of the classes in nats, `[n]` each.
 
         References:
             Hendrycks and Gimpel, A baseline for detecting misclassified and out-of-distribution examples in neural
@@ -160,8 +166,8 @@ class Classifier:
         return filled(self, self.network)
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
 
 
 def default_classifier(row: tuple[int, ...], classes: int) -> nn.Module:

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen import parallel, simplex
-from jaxgen.descent import Descent, Schedule, Trained
+from jaxgen import parallel
 from jaxgen.losses import flow_nll
-from jaxgen.methods.checks import check_weights
+from jaxgen.methods._checks import check_weights
+from jaxgen.methods._modules import filled
 from jaxgen.methods.flow import Flow
-from jaxgen.methods.parts import filled
-from jaxgen.nets import uniform
+from jaxgen.nets import torch_uniform
+from jaxgen.numerics import simplex
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["DeepArchetypes"]
@@ -28,9 +30,9 @@ class _Simplex(nn.Module):
     dimensions: int
 
     def setup(self) -> None:
-        self.mixing = nn.Dense(self.count, kernel_init=uniform)
-        self.drawing = nn.Dense(self.count, kernel_init=uniform)
-        self.carrying = nn.Dense(self.dimensions, kernel_init=uniform)
+        self.mixing = nn.Dense(self.count, kernel_init=torch_uniform)
+        self.drawing = nn.Dense(self.count, kernel_init=torch_uniform)
+        self.carrying = nn.Dense(self.dimensions, kernel_init=torch_uniform)
 
     def __call__(self, z: Array) -> tuple[Array, Array, Array]:
         """Return weights `[b, k]` over archetypes, logits `[b, k]` over rows, and what is made of the weights."""
@@ -56,8 +58,9 @@ class DeepArchetypes:
         likelihood: weight of the flow's negative log-likelihood, for each dimension.
         archetype: weight of the mean over archetypes of the squared distance between V and B A V.
         reconstruction: weight of the mean squared error of rows, over all their numbers.
-        concentration: of the Dirichlet law of the weights of samples: 1 is uniform, less is nearer to the corners.
-        optimiser: takes the learning rate.
+        concentration: of the Dirichlet law of the weights of samples: 1 is torch_uniform, less is nearer to the
+            corners.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
         axis_name: the axis over devices, set by `train`.
 
@@ -73,11 +76,11 @@ class DeepArchetypes:
     archetype: float = 10.0
     reconstruction: float = 80.0
     concentration: float = 1.0
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "DeepArchetypes":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "DeepArchetypes":
         """Fill in the flow where it was left open.
 
         Raises:
@@ -90,32 +93,32 @@ class DeepArchetypes:
                 f"{self.flow.classes}; make them 2 at the least, positive, and 0."
             )
         check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
-        return dataclasses.replace(self, flow=self.flow.sized(*rows))
+        return dataclasses.replace(self, flow=self.flow.resolve(*row_specs))
 
     def check(self, table: np.ndarray) -> None:
         """Check the whole table as the flow does."""
         self.flow.check(table)
 
-    def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> Trained:
+    def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> TrainState:
         """Return freshly drawn networks."""
         key_flow, key_maps = jax.random.split(key)
         flow = self.flow.init(key_flow, x)
         maps = self._maps.init(key_maps, jnp.zeros((1, self._maps.dimensions)))
         return self._descent.init({"flow": flow.params, "maps": maps})
 
-    def step(self, key: Key[Array, ""], state: Trained, x: Float[Array, "b ..."]) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "b ..."]) -> tuple[TrainState, Metrics]:
         """Descend once on one minibatch."""
         return self._descent.step(key, state, x)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, x: Float[Array, "b ..."]
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, x: Float[Array, "b ..."]
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the weighted sum of likelihood, archetypes and reconstruction.
 
         Args:
             key: of the flow's noise.
             params: of the flow and the three maps.
-            variables: passed on.
+            model_state: passed on.
             x: rows `[b, ...]`; over devices, this one's share: archetypes are mixtures of all devices' rows.
 
         Returns:
@@ -132,25 +135,25 @@ class DeepArchetypes:
         nll = jnp.mean(flow_nll(z, log_det)) / z.shape[-1]
         error = jnp.mean((back - x) ** 2)
         value = self.likelihood * nll + self.archetype * away + self.reconstruction * error
-        return value, ({"nll": nll, "archetypes": away, "reconstruction": error}, variables)
+        return value, ({"nll": nll, "archetypes": away, "reconstruction": error}, model_state)
 
-    def weights(self, state: Trained, x: Float[Array, "n ..."]) -> Float[Array, "n k"]:
+    def weights(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n k"]:
         """Return the weights `[n, k]` over archetypes of rows `[n, ...]`, which sum to 1."""
         params = self._descent.params(state)
         return self._maps.apply(params["maps"], self.flow.forward(params["flow"], self.flow.continuous(x))[0])[0]
 
-    def mixture(self, state: Trained, weights: Float[Array, "n k"]) -> Float[Array, "n ..."]:
+    def mixture(self, state: TrainState, weights: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of weights `[n, k]` over archetypes; those of an archetype are a corner's."""
         params = self._descent.params(state)
         x = self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="carried"))
         return self.flow.restored(x)
 
-    def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
+    def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw mixtures of the archetypes, whose weights have a Dirichlet law, `[n, ...]`."""
         weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return self.flow.on_levels(self.mixture(state, weights))
 
-    def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
+    def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
 
         Args:
@@ -170,5 +173,5 @@ class DeepArchetypes:
         return _Simplex(self.count, filled(self, self.flow.dimensions))
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name)

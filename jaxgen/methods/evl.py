@@ -10,22 +10,23 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, samplers
-from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.loop import keys
-from jaxgen.methods.checks import check_judge, check_weights
-from jaxgen.methods.conditioning import beside, check_given, parted, parted_specs
-from jaxgen.methods.parts import filled
-from jaxgen.methods.schemes import Own, Pool
+from jaxgen.methods._checks import check_scalar_output, check_weights
+from jaxgen.methods._conditioning import check_condition, concatenate_condition, split_condition, split_condition_specs
+from jaxgen.methods._modules import filled
+from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
+from jaxgen.scan import keys
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
-__all__ = ["EVL", "Guesses"]
+__all__ = ["EVL", "WeightedSamples"]
 
 
 _FEWEST = 4096  # guesses to pick from: among few, even the worst of them would be picked
 
 
-class Guesses(NamedTuple):
+class WeightedSamples(NamedTuple):
     """Weighted draws of an extreme value network; with inputs, `n` stands for `b n`."""
 
     samples: Float[Array, "n ..."]
@@ -40,27 +41,27 @@ class EVL:
     their weight follow the distribution of the data.
 
     Rows `[d]` or `[...]` have one distribution; pairs of rows, an input `[k]` and an outcome, a distribution for each
-    input (section III): the networks then see the noise with the input behind it, and each target needs its `Own`
-    guesses. With `Own(1)` and no weight on the cross-entropy this is least squares.
+    input (section III): the networks then see the noise with the input behind it, and each target needs its `PerTarget`
+    guesses. With `PerTarget(1)` and no weight on the cross-entropy this is least squares.
 
     Attributes:
         generator: `z [..., k] -> [..., d + 1]`, the last number being the logit; with a `head`, `-> [..., *row]`.
             None is a dense network of five hidden layers of 256 whose guesses are weighed by where they lie
             (`nets.WeightedGenerator`); `nets.MLP((256,) * 5 + (d + 1,))` is the paper's, whose logit shares the trunk.
-        head: a network of its own for the logit, `z [..., k] -> [..., 1]`; None where the generator makes it.
+        weight_network: a network of its own for the logit, `z [..., k] -> [..., 1]`; None where the generator makes it.
         latent_dim: dimensions of the standard normal noise.
-        scheme: `Own` or `Pool`.
+        candidates: `PerTarget` or `SharedPool`.
         power: exponent of the Euclidean distance.
         distance_weight: weight of the distance, divided by d as in the paper's code (a mean over dimensions).
         probability_weight: weight of the cross-entropy.
-        optimiser: takes the learning rate.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
-        average: decay of an exponential average of the weights, which then makes the samples; None keeps none.
+        ema_decay: decay of an exponential average of the weights, which then makes the samples; None keeps none.
         bandwidth: standard deviation of normal noise on every guess, in the data's units: a guess then stands for a
             narrow Gaussian, as in section IV of the paper, and covers the edge from which a finite pool draws back.
             The loss does not know of it.
         oversampling: guesses made for each draw of `sample`, which makes 4,096 at least.
-        given: width of an input, 0 where there is none; set by `sized`.
+        condition_dim: width of an input, 0 where there is none; set by `resolve`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -68,21 +69,21 @@ class EVL:
     """
 
     generator: nn.Module | None = None
-    head: nn.Module | None = None
+    weight_network: nn.Module | None = None
     latent_dim: int = 16
-    scheme: Own | Pool = dataclasses.field(default_factory=Pool)
+    candidates: PerTarget | SharedPool = dataclasses.field(default_factory=SharedPool)
     power: float = 2.0
     distance_weight: float = 1.0
     probability_weight: float = 1.0
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
-    average: float | None = 0.999
+    ema_decay: float | None = 0.999
     bandwidth: float = 0.0
     oversampling: int = 4
-    given: int = 0
+    condition_dim: int = 0
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "EVL":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "EVL":
         """Fill in the generator where it was left open.
 
         Raises:
@@ -90,7 +91,7 @@ class EVL:
             ValueError: if a dense network cannot make rows of this shape, the networks make others, a pool is to be
                 shared by targets of different inputs, or a number is out of range.
         """
-        given, shape = parted_specs("EVL", rows)
+        given, shape = split_condition_specs("EVL", row_specs)
         # An input alone, without noise, is something to make guesses of.
         if self.latent_dim + given < 1 or not self.power > 0 or self.bandwidth < 0 or self.oversampling < 1:
             raise ValueError(
@@ -98,59 +99,61 @@ class EVL:
                 f"{self.oversampling}; make them 1 at least, positive, 0 at least and 1 at least."
             )
         check_weights(distance_weight=self.distance_weight, probability_weight=self.probability_weight)
-        if given and isinstance(self.scheme, Pool):
-            raise ValueError("a pool cannot be shared by targets of different inputs; give scheme=Own(...).")
+        if given and isinstance(self.candidates, SharedPool):
+            raise ValueError("a pool cannot be shared by targets of different inputs; give candidates=Own(...).")
         if self.generator is None and len(shape) != 1:
             raise ValueError(
-                f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and head=."
+                f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and weight_network=."
             )
-        if isinstance(self.generator, WeightedGenerator) and self.generator.given != given:
+        if isinstance(self.generator, WeightedGenerator) and self.generator.condition_dim != given:
             raise ValueError(
-                f"the generator's weight sees {self.generator.given} columns of an input and the data have {given}; "
-                f"give WeightedGenerator(..., given={given})."
+                f"the generator's weight sees {self.generator.condition_dim} columns of an input and the data have {given}; "
+                f"give WeightedGenerator(..., condition_dim={given})."
             )
-        method = dataclasses.replace(self, given=given)
+        method = dataclasses.replace(self, condition_dim=given)
         if self.generator is None:
             generator = MLP((256,) * 5 + shape)
-            if self.head is None:
+            if self.weight_network is None:
                 generator = WeightedGenerator(generator, MLP((64, 64, 1)), given)
             method = dataclasses.replace(method, generator=generator)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim + given), jnp.float32)
         makes = output_shape(method._generator, noise)
-        if self.head is None and len(shape) != 1:
-            raise ValueError(f"rows are {shape}, to which no logit can be appended; give head=, or flatten them.")
-        wanted = (2, *shape) if self.head else (2, shape[0] + 1)
+        if self.weight_network is None and len(shape) != 1:
+            raise ValueError(
+                f"rows are {shape}, to which no logit can be appended; give weight_network=, or flatten them."
+            )
+        wanted = (2, *shape) if self.weight_network else (2, shape[0] + 1)
         if makes != wanted:
             raise ValueError(
                 f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; its output must be the "
                 "data's shape where there is a head, and one number longer, the logit, where there is none."
             )
-        if self.head:
-            check_judge("head", self.head, noise, gives="logit")
+        if self.weight_network:
+            check_scalar_output("weight_network", self.weight_network, noise, gives="logit")
         return method
 
-    def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
+    def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
         """Return freshly drawn networks."""
-        noise = jnp.zeros((1, self.latent_dim + self.given))
+        noise = jnp.zeros((1, self.latent_dim + self.condition_dim))
         key_generator, key_head = jax.random.split(key)
-        variables = {"generator": self._generator.init(key_generator, noise)}
-        if self.head is not None:
-            variables["head"] = self.head.init(key_head, noise)
-        return self._descent.init(variables)
+        model_state = {"generator": self._generator.init(key_generator, noise)}
+        if self.weight_network is not None:
+            model_state["weight_network"] = self.weight_network.init(key_head, noise)
+        return self._descent.init(model_state)
 
-    def step(self, key: Key[Array, ""], state: Trained, rows: PyTree) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Descend once on the loss of one minibatch."""
         return self._descent.step(key, state, rows)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: PyTree
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, rows: PyTree
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the weighted sum of both parts, and each by itself.
 
         Args:
             key: of the noise.
             params: of generator and head.
-            variables: passed on.
+            model_state: passed on.
             rows: targets `[b, ...]`, or a pair of inputs `[b, k]` and targets.
 
         Returns:
@@ -162,14 +165,14 @@ class EVL:
             return samples.reshape(len(samples), -1), logits
 
         draw = lambda count: jax.random.normal(key, (count, self.latent_dim))
-        given, x = parted(rows)
+        given, x = split_condition(rows)
         targets = x.reshape(len(x), -1)
-        parts = self.scheme(generate, draw, given, targets, self.power)
+        parts = self.candidates(generate, draw, given, targets, self.power)
         distance, surprise = jnp.mean(parts.distance) / targets.shape[1], jnp.mean(parts.cross_entropy)
         value = self.distance_weight * distance + self.probability_weight * surprise
-        return value, ({"distance": distance, "cross_entropy": surprise}, variables)
+        return value, ({"distance": distance, "cross_entropy": surprise}, model_state)
 
-    def guess(self, key: Key[Array, ""], state: Trained, n: int) -> Guesses:
+    def weighted_samples(self, key: Key[Array, ""], state: TrainState, n: int) -> WeightedSamples:
         """Make weighted guesses: the support, and how much of the data is near each.
 
         Args:
@@ -183,10 +186,12 @@ class EVL:
         Raises:
             ValueError: if the model was made for inputs.
         """
-        samples, log_weights = self.guess_given(key, state, jnp.zeros((1, 0)), n)
-        return Guesses(samples[0], log_weights[0])
+        samples, log_weights = self.weighted_samples_given(key, state, jnp.zeros((1, 0)), n)
+        return WeightedSamples(samples[0], log_weights[0])
 
-    def guess_given(self, key: Key[Array, ""], state: Trained, given: Float[Array, "b k"], n: int) -> Guesses:
+    def weighted_samples_given(
+        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
+    ) -> WeightedSamples:
         """Make weighted guesses for each input.
 
         Args:
@@ -201,34 +206,34 @@ class EVL:
         Raises:
             ValueError: if the inputs are of another width.
         """
-        check_given(
-            given, given.shape[1] == self.given, without="guess or sample", within="guess_given or sample_given"
+        check_condition(
+            given, given.shape[1] == self.condition_dim, without="guess or sample", within="guess_given or sample_given"
         )
         noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
-        made = self.decode(state, beside(noise, given))
+        made = self.decode(state, concatenate_condition(noise, given))
         samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), made)
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
-        return Guesses(samples, log_weights)
+        return WeightedSamples(samples, log_weights)
 
-    def decode(self, state: Trained, noise: Float[Array, "n k"]) -> Guesses:
+    def decode(self, state: TrainState, noise: Float[Array, "n k"]) -> WeightedSamples:
         """Return the guess that each row of noise makes, without the bandwidth's noise, and its log-weight.
 
         Where there are inputs they stand behind the noise.
         """
-        return Guesses(*self._generate(self._descent.params(state), noise))
+        return WeightedSamples(*self._generate(self._descent.params(state), noise))
 
-    def closed_form_guess(
+    def closed_form_weighted_samples(
         self,
         key: Key[Array, ""],
-        state: Trained,
+        state: TrainState,
         n: int,
         *,
         dimensions: int | float | None = None,
         pools: int = 32,
         size: int = 512,
-    ) -> Guesses:
-        """Make the same guesses as `guess`, weighed by the density law instead of by what was learned.
+    ) -> WeightedSamples:
+        """Make the same guesses as `weighted_samples`, weighed by the density law instead of by what was learned.
 
         Many guesses settle at a density q that goes as p^(d / (d + r)), so p / q goes as q^(r / d); q is estimated from
         the nearest members of fresh pools. No logit takes part. The law holds for guesses that are dense in the data
@@ -248,21 +253,21 @@ class EVL:
         Raises:
             ValueError: if the model was made for inputs.
         """
-        guesses = self.guess(key, state, n)
+        guesses = self.weighted_samples(key, state, n)
         bare = dataclasses.replace(self, bandwidth=0.0)  # the law is about the guesses that the training saw
-        places = bare.guess(key, state, n).samples.reshape(n, -1)
+        places = bare.weighted_samples(key, state, n).samples.reshape(n, -1)
 
         def distance(key: Key[Array, ""]) -> Array:
-            pool = bare.guess(key, state, size).samples
+            pool = bare.weighted_samples(key, state, size).samples
             return jnp.sqrt(losses.nearest(places, pool.reshape(size, -1))[1])
 
         distances = jax.lax.map(distance, keys(jax.random.fold_in(key, 2), pools)).T
         dimensions = places.shape[1] if dimensions is None else dimensions
         log_density = samplers.nearest_log_density(distances, guesses=size, dimensions=dimensions)
         log_weights = samplers.zador_log_weights(log_density, dimensions=dimensions, power=self.power)
-        return Guesses(guesses.samples, log_weights)
+        return WeightedSamples(guesses.samples, log_weights)
 
-    def log_density(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
+    def log_density(self, state: TrainState, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-density of the guess that each row of noise makes, by change of variables.
 
         Exact where the generator does not fold; where it does, of one sheet alone.
@@ -277,16 +282,18 @@ class EVL:
         Raises:
             ValueError: if noise and data have different dimensions, or the model has inputs.
         """
-        if self.given:
-            raise ValueError(f"this model has inputs of {self.given} columns; the density is that of one without any.")
+        if self.condition_dim:
+            raise ValueError(
+                f"this model has inputs of {self.condition_dim} columns; the density is that of one without any."
+            )
         params = self._descent.params(state)
         return samplers.pushforward_log_density(lambda z: self._generate(params, z[None])[0].reshape(-1), noise)
 
-    def log_weight(self, state: Trained, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
+    def log_weight(self, state: TrainState, noise: Float[Array, "n k"]) -> Float[Array, " n"]:
         """Return the log-weight of the guess that each row of noise makes, up to a common constant."""
         return self.decode(state, noise).log_weights
 
-    def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
+    def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw from the model: guesses picked in proportion to their weight, with replacement.
 
         Args:
@@ -303,7 +310,7 @@ class EVL:
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
     def sample_given(
-        self, key: Key[Array, ""], state: Trained, given: Float[Array, "b k"], n: int
+        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
     ) -> Float[Array, "b n ..."]:
         """Draw for each input: its guesses picked in proportion to their weight, with replacement.
 
@@ -320,7 +327,7 @@ class EVL:
             ValueError: if the inputs are of another width.
         """
         key_guess, key_pick = jax.random.split(key)
-        samples, log_weights = self.guess_given(key_guess, state, given, max(self.oversampling * n, _FEWEST))
+        samples, log_weights = self.weighted_samples_given(key_guess, state, given, max(self.oversampling * n, _FEWEST))
         pick = lambda key, made, weights: made[samplers.resample(key, weights, n)]
         return jax.vmap(pick)(jax.random.split(key_pick, len(given)), samples, log_weights)
 
@@ -329,14 +336,14 @@ class EVL:
         return filled(self, self.generator)
 
     @property
-    def _descent(self) -> Descent:
+    def _descent(self) -> GradientStep:
         # Targets with guesses of their own are independent, so their gradients are a mean over chunks of targets.
-        chunk = self.scheme.chunk if isinstance(self.scheme, Own) else None
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average, chunk)
+        chunk = self.candidates.chunk if isinstance(self.candidates, PerTarget) else None
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay, chunk)
 
     def _generate(self, params: Params, noise: Array) -> tuple[Array, Array]:
         """`[n, k]` -> samples `[n, ...]`, logits `[n]`."""
         made = self._generator.apply(params["generator"], noise)
-        if self.head is None:
+        if self.weight_network is None:
             return made[..., :-1], made[..., -1]
-        return made, self.head.apply(params["head"], noise)[..., 0]
+        return made, self.weight_network.apply(params["weight_network"], noise)[..., 0]

@@ -12,11 +12,12 @@ import numpy as np
 import optax
 
 from jaxgen import losses, nets
-from jaxgen.descent import Descent, Schedule, Trained
 from jaxgen.losses.likelihood import check_floating
-from jaxgen.methods.checks import check_labels, check_range, floating, is_label
-from jaxgen.methods.parts import filled
-from jaxgen.nets.outputs import outputs
+from jaxgen.methods._checks import check_labels, check_range, is_floating, is_label
+from jaxgen.methods._modules import filled
+from jaxgen.nets.shapes import outputs
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 
 __all__ = ["Flow"]
@@ -32,14 +33,14 @@ class Flow:
     Attributes:
         network: invertible, `x [..., *row] -> z [..., d]`, as those that `nets.dense_flow` and `nets.image_flow` make.
             None is one of these two.
-        dimensions: of a latent vector; `sized` sets it to those of a row.
+        dimensions: of a latent vector; `resolve` sets it to those of a row.
         classes: of labels 0 to `classes - 1`; 0 where rows have none.
         levels: of images on a scale of so many between 0 and 1, such as 256, which uniform noise makes continuous; rows
             then are bytes' fractions, and their density has a bound. None leaves rows as they are.
         noise: deviation of normal noise added to rows in training.
-        optimiser: takes the learning rate.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
-        average: decay of an exponential average of the weights, which then is used; None keeps none.
+        ema_decay: decay of an exponential average of the weights, which then is used; None keeps none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -52,12 +53,12 @@ class Flow:
     classes: int = 0
     levels: int | None = None
     noise: float = 0.0
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
-    average: float | None = None
+    ema_decay: float | None = None
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "Flow":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Flow":
         """Fill in the network where it was left open.
 
         Raises:
@@ -65,12 +66,12 @@ class Flow:
             ValueError: if there is no default network for such rows, the network makes no vector of as many numbers as
                 a row has or has running statistics, or a number is out of range.
         """
-        paired = isinstance(rows[0], tuple | list) and len(rows[0]) == 2
-        row, label = rows[0] if paired else (rows[0], None)
-        if len(rows) != 1 or not paired == is_label(label) == (self.classes > 0) or not floating(row):
+        paired = isinstance(row_specs[0], tuple | list) and len(row_specs[0]) == 2
+        row, label = row_specs[0] if paired else (row_specs[0], None)
+        if len(row_specs) != 1 or not paired == is_label(label) == (self.classes > 0) or not is_floating(row):
             wanted = f"pairs of rows and labels below {self.classes}" if self.classes else "rows"
             raise TypeError(
-                f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got {rows}; give "
+                f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got {row_specs}; give "
                 "data.Arrays(x), or data.Labelled and its classes."
             )
         if (self.levels is not None and self.levels < 2) or self.noise < 0:
@@ -107,26 +108,26 @@ class Flow:
         if labels is not None:
             check_labels(labels, self.classes)
 
-    def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
+    def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
         """Return a freshly drawn network, which the first minibatch may scale."""
         key_network, key_noise = jax.random.split(key)
         x, labels = self._parted(rows)
         given = self._condition(labels)
         return self._descent.init(filled(self, self.network).init(key_network, self.noisy(key_noise, x), given))
 
-    def step(self, key: Key[Array, ""], state: Trained, rows: PyTree) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Descend once on the negative log-likelihood of one minibatch."""
         return self._descent.step(key, state, rows)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: PyTree
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, rows: PyTree
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the mean negative log-likelihood.
 
         Args:
             key: of the noise on the rows.
             params: of the network.
-            variables: passed on.
+            model_state: passed on.
             rows: rows `[b, ...]`, and their labels `[b]` where there are classes.
 
         Returns:
@@ -139,7 +140,7 @@ class Flow:
         found = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
             found["bpd"] = self._bits(value)
-        return value, (found, variables)
+        return value, (found, model_state)
 
     def forward(
         self, params: Params, x: Float[Array, "n ..."], given: Float[Array, "n c"] | None = None
@@ -167,7 +168,7 @@ class Flow:
         """Return rows in the middle of their levels, where they have any.
 
         Raises:
-            TypeError: if the rows are no floating-point numbers: `data.fractions` makes such of bytes.
+            TypeError: if the rows are no floating-point numbers: `data.to_float` makes such of bytes.
         """
         x = check_floating("Flow", x)
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
@@ -183,7 +184,7 @@ class Flow:
         return jnp.clip(jnp.round(x * (self.levels - 1)), 0, self.levels - 1) / (self.levels - 1)
 
     def log_prob(
-        self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
+        self, state: TrainState, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, " n"]:
         """Return the logarithm of the density.
 
@@ -207,7 +208,7 @@ class Flow:
         return jax.nn.logsumexp(jax.lax.map(each, jnp.arange(self.classes)), 0) - jnp.log(self.classes)
 
     def encode(
-        self, state: Trained, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
+        self, state: TrainState, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n d"]:
         """Return the latent vectors `[n, d]` of rows `[n, ...]`, with labels `[n]` where there are classes.
 
@@ -218,7 +219,7 @@ class Flow:
         return self.forward(self._descent.params(state), self.continuous(x), self._condition(labels))[0]
 
     def decode(
-        self, state: Trained, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
+        self, state: TrainState, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
     ) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` where there are classes.
 
@@ -227,7 +228,7 @@ class Flow:
         """
         return self.restored(self.backward(self._descent.params(state), z, self._condition(labels)))
 
-    def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n ..."]:
+    def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw rows, of every class as often as of the others.
 
         Args:
@@ -243,7 +244,7 @@ class Flow:
         x = self.decode(state, jax.random.normal(key_latent, (n, filled(self, self.dimensions))), labels)
         return self.on_levels(x)
 
-    def scores(self, state: Trained, x: Float[Array, "n ..."]) -> dict[str, Array]:
+    def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Score rows; higher is more out of distribution.
 
         Args:
@@ -255,7 +256,7 @@ class Flow:
         """
         return {"nll": -self.log_prob(state, x)}
 
-    def bits(self, key: Key[Array, ""], state: Trained, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
+    def bits(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
         """Return bits for each dimension of rows on levels, with noise that makes them continuous.
 
         Args:
@@ -291,5 +292,5 @@ class Flow:
         return losses.bits_per_dimension(nll, dimensions) + math.log2(filled(self, self.levels))
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)

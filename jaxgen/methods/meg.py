@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import losses, samplers
-from jaxgen.methods.checks import check_judge, check_weights
-from jaxgen.methods.contrast import Contrast, Contrasted, Loss, default_networks
-from jaxgen.methods.latent_chain import LatentChain
-from jaxgen.methods.parts import filled
+from jaxgen.methods._checks import check_scalar_output, check_weights
+from jaxgen.methods._modules import filled
+from jaxgen.methods.energy_gan import EnergyGAN, EnergyGANState, Loss, default_networks
+from jaxgen.methods.latent_mcmc import LatentMCMC
 from jaxgen.samplers.latent import LogDensity
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
@@ -63,14 +63,14 @@ def _several(z: Array) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class MEG(Contrast):
+class MEG(EnergyGAN):
     """An energy that learns to tell data from a generator of high entropy.
 
     The critic is the energy. The generator descends on the energy of what it makes, less a lower bound on what its
     samples tell of their noise, which a third network, the statistic, learns to raise; without it the generator would
     collapse upon the lowest energy. This is algorithm 1 with the sign of its L_H mended.
 
-    All attributes that are not listed, and what a step does with a minibatch, are those of `Contrast`.
+    All attributes that are not listed, and what a step does with a minibatch, are those of `EnergyGAN`.
 
     Attributes:
         statistic: `x [..., *row], z [..., k] -> [..., 1]`.
@@ -79,7 +79,8 @@ class MEG(Contrast):
             factor, which Adam does not see.
         marginal: takes a key and noise `[n, k]`, and returns noise that tells nothing of the rows made of the first:
             `shuffled_rows` or `shuffled_columns`.
-        chain: moves the noise of the critic's negatives to where the energy is low; None takes them from the generator
+        latent_mcmc: moves the noise of the critic's negatives to where the energy is low; None takes them from the
+            generator
             as they are, as the released code does.
 
     References:
@@ -89,9 +90,9 @@ class MEG(Contrast):
     statistic: nn.Module | None = None
     entropy: float = 0.5
     marginal: Callable[[Key[Array, ""], Array], Array] = shuffled_rows
-    chain: LatentChain | None = None
+    latent_mcmc: LatentMCMC | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MEG":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MEG":
         """Fill in the networks where they were left open.
 
         Raises:
@@ -100,20 +101,22 @@ class MEG(Contrast):
                 of range.
         """
         check_weights(entropy=self.entropy)
-        sized = super().sized(*rows)
-        shape, latent_dim = rows[0].shape, filled(sized, sized.latent_dim)
+        method = super().resolve(*row_specs)
+        shape, latent_dim = row_specs[0].shape, filled(method, method.latent_dim)
         statistic = self.statistic or default_networks(shape, latent_dim).statistic
         pair = [jax.ShapeDtypeStruct((2, *part), jnp.float32) for part in (shape, (latent_dim,))]
-        check_judge("statistic", statistic, *pair, gives="statistic of a row and its noise")
-        return dataclasses.replace(sized, statistic=statistic)
+        check_scalar_output("statistic", statistic, *pair, gives="statistic of a row and its noise")
+        return dataclasses.replace(method, statistic=statistic)
 
-    def generator_loss(self, key: Key[Array, ""], params: Params, variables: PyTree, critic: Params, rows: int) -> Loss:
+    def generator_loss(
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, critic: Params, rows: int
+    ) -> Loss:
         """Return the mean energy of samples, less the weighted mutual information of samples and noise.
 
         Args:
             key: of the noise and of its shuffling.
             params: of generator and statistic.
-            variables: of the generator.
+            model_state: of the generator.
             critic: parameters of the critic.
             rows: how many samples.
 
@@ -123,15 +126,15 @@ class MEG(Contrast):
         """
         key_noise, key_marginal = jax.random.split(key)
         z = self._noise(key_noise, rows)
-        made, variables = self._made(params, variables, z)
+        made, model_state = self._made(params, model_state, z)
         told = lambda z: filled(self, self.statistic).apply(params["statistic"], made, z)[..., 0]
         strangers = self.marginal(key_marginal, z)
         information = losses.jsd_mutual_information(told(z), told(strangers), axis_name=self.axis_name)
         value = jnp.mean(self._energy(critic, made)) - self.entropy * information
-        return value, ({"mutual_information": information}, variables)
+        return value, ({"mutual_information": information}, model_state)
 
     def sample_by_chain(
-        self, key: Key[Array, ""], state: Contrasted, n: int, *, chain: LatentChain
+        self, key: Key[Array, ""], state: EnergyGANState, n: int, *, chain: LatentMCMC
     ) -> Float[Array, "n ..."]:
         """Draw what the generator makes of noise that a chain has moved to where the energy is low.
 
@@ -139,7 +142,7 @@ class MEG(Contrast):
             key: of the noise and the chains.
             state: of one seed.
             n: how many, a chain to each.
-            chain: how far and by which steps.
+            latent_mcmc: how far and by which steps.
 
         Returns:
             Draws `[n, ...]`.
@@ -150,7 +153,7 @@ class MEG(Contrast):
 
     def latent_log_density(
         self,
-        state: Contrasted,
+        state: EnergyGANState,
         *,
         density: Callable[..., LogDensity] = samplers.latent_log_density,
     ) -> LogDensity:
@@ -165,31 +168,31 @@ class MEG(Contrast):
         """
         return density(*self._of_one_row(state))
 
-    def data_log_density(self, state: Contrasted) -> LogDensity:
+    def data_log_density(self, state: EnergyGANState) -> LogDensity:
         """Return minus the energy as a function of one row to `[]`, for a chain among the data."""
         energy, _ = self._of_one_row(state)
         return lambda x: -energy(x)
 
     def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
-        return energy(x), self.regulariser(energy, x)
+        return energy(x), self.regularizer(energy, x)
 
     def _negatives(
         self, key: Key[Array, ""], critic: Params, generator: Params, statistics: PyTree, rows: int
     ) -> tuple[Array, Metrics]:
-        if self.chain is None:
+        if self.latent_mcmc is None:
             return super()._negatives(key, critic, generator, statistics, rows)
         key_noise, key_chain = jax.random.split(key)
         energy = lambda x: self._energy(jax.lax.stop_gradient(critic), x)
         generate = lambda z: self._decoded(generator, statistics, z)
-        z, acceptance = self.chain(key_chain, energy, generate, self._noise(key_noise, rows))
+        z, acceptance = self.latent_mcmc(key_chain, energy, generate, self._noise(key_noise, rows))
         return generate(z), {"acceptance": jnp.mean(acceptance)}
 
     def _drawn(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         key_generator, key_statistic = jax.random.split(key)
-        params, variables = super()._drawn(key_generator, x)
+        params, model_state = super()._drawn(key_generator, x)
         noise = jnp.zeros((1, filled(self, self.latent_dim)))
-        return params | {"statistic": filled(self, self.statistic).init(key_statistic, x, noise)}, variables
+        return params | {"statistic": filled(self, self.statistic).init(key_statistic, x, noise)}, model_state
 
-    def _of_one_row(self, state: Contrasted) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    def _of_one_row(self, state: EnergyGANState) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """Return energy and generator as functions of one row."""
         return lambda x: self._energy(state.critic.params, x), lambda z: self.decode(state, z)

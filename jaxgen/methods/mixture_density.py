@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses
-from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.conditioning import check_given, parted, parted_specs
+from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
 from jaxgen.nets import MLP, output_shape
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
 __all__ = ["MixtureDensity"]
@@ -28,11 +29,11 @@ class MixtureDensity:
         network: `input [..., k] -> [..., components * (1 + d + d (d + 1) / 2)]`, added to what all inputs share; None
             is a dense network of two hidden layers of 128. Without inputs there is none.
         components: Gaussians.
-        narrowest: least standard deviation of a coordinate given those before it, in the data's units: the likelihood
+        min_scale: least standard deviation of a coordinate given those before it, in the data's units: the likelihood
             of a Gaussian that closes upon a single point would have no bound.
-        optimiser: takes the learning rate.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
-        average: decay of an exponential average of the weights, which is then used; None keeps none.
+        ema_decay: decay of an exponential average of the weights, which is then used; None keeps none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -42,20 +43,20 @@ class MixtureDensity:
 
     network: nn.Module | None = None
     components: int = 10
-    narrowest: float = 1e-3
-    optimiser: Callable[..., optax.GradientTransformation] = optax.adam
+    min_scale: float = 1e-3
+    optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
-    average: float | None = 0.999
+    ema_decay: float | None = 0.999
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
         """Fill in the network where there are inputs and it was left open.
 
         Raises:
             TypeError: if the data are not one table of floating-point vectors, or of pairs of them.
             ValueError: if the outcomes are no vectors, or the network makes another number of parameters.
         """
-        given, shape = parted_specs("MixtureDensity", rows)
+        given, shape = split_condition_specs("MixtureDensity", row_specs)
         if len(shape) != 1:
             raise ValueError(f"MixtureDensity learns vectors; rows are {shape}: flatten them.")
         if not given and self.network is not None:
@@ -72,7 +73,7 @@ class MixtureDensity:
             )
         return dataclasses.replace(self, network=network)
 
-    def init(self, key: Key[Array, ""], rows: PyTree) -> Trained:
+    def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
         """Return components about points of a minibatch, and a freshly drawn network.
 
         Components that begin alike would stay alike: about a row that equals an earlier one a component begins a
@@ -81,13 +82,13 @@ class MixtureDensity:
         Raises:
             ValueError: if there are more components than rows.
         """
-        given, outcome = parted(rows)
+        given, outcome = split_condition(rows)
         if self.components > len(outcome):
             raise ValueError(
                 f"{self.components} components begin about {len(outcome)} rows of a minibatch; use a larger batch_size."
             )
         d = outcome.shape[1]
-        deviation = jnp.std(outcome, 0) + self.narrowest
+        deviation = jnp.std(outcome, 0) + self.min_scale
         width = jnp.log(deviation)
         about = outcome[: self.components]
         alike = jnp.all(about[:, None] == about[None], -1)
@@ -100,29 +101,29 @@ class MixtureDensity:
         network = {} if self.network is None else self.network.init(key, given[:1])
         return self._descent.init({"shared": shared, "network": network})
 
-    def step(self, key: Key[Array, ""], state: Trained, rows: PyTree) -> tuple[Trained, Metrics]:
+    def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Descend once on the negative log-likelihood of one minibatch."""
         return self._descent.step(key, state, rows)
 
     def loss(
-        self, key: Key[Array, ""], params: Params, variables: PyTree, rows: PyTree
+        self, key: Key[Array, ""], params: Params, model_state: PyTree, rows: PyTree
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
         """Return the mean negative log-likelihood in nats.
 
         Args:
             key: unused; the loss draws nothing.
             params: what the components share, and the network's.
-            variables: passed on.
+            model_state: passed on.
             rows: outcomes `[b, d]`, or a pair of inputs `[b, k]` and outcomes.
 
         Returns:
             The loss; no further metrics; and the variables.
         """
-        given, outcome = parted(rows)
+        given, outcome = split_condition(rows)
         mixture = self._mixture(params, given, outcome.shape[1])
-        return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, variables)
+        return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, model_state)
 
-    def mixture(self, state: Trained, given: Float[Array, "b k"]) -> losses.GaussianMixture:
+    def mixture(self, state: TrainState, given: Float[Array, "b k"]) -> losses.GaussianMixture:
         """Return the mixture for each input.
 
         Args:
@@ -135,18 +136,20 @@ class MixtureDensity:
         Raises:
             ValueError: if there are inputs and the model was made for none, or the other way round.
         """
-        check_given(given, (given.shape[1] > 0) == (self.network is not None), without="sample", within="sample_given")
+        check_condition(
+            given, (given.shape[1] > 0) == (self.network is not None), without="sample", within="sample_given"
+        )
         params = self._descent.params(state)
         each = params["shared"].size // self.components
         d = next(d for d in range(1, each) if _numbers(d) == each)
         return self._mixture(params, given, d)
 
-    def log_prob(self, state: Trained, rows: PyTree) -> Float[Array, " b"]:
+    def log_prob(self, state: TrainState, rows: PyTree) -> Float[Array, " b"]:
         """Return the log-density of each row in nats, `[b]`: of an outcome, or of a pair's outcome given its input."""
-        given, outcome = parted(rows)
+        given, outcome = split_condition(rows)
         return losses.mixture_log_density(outcome, self.mixture(state, given))
 
-    def sample(self, key: Key[Array, ""], state: Trained, n: int) -> Float[Array, "n d"]:
+    def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n d"]:
         """Draw from a mixture that depends on no input.
 
         Args:
@@ -163,7 +166,7 @@ class MixtureDensity:
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
     def sample_given(
-        self, key: Key[Array, ""], state: Trained, given: Float[Array, "b k"], n: int
+        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
     ) -> Float[Array, "b n d"]:
         """Draw from the mixture for each input.
 
@@ -194,13 +197,13 @@ class MixtureDensity:
             raw = raw + self.network.apply(params["network"], given)
         raw = raw.reshape(given.shape[0], self.components, -1)
         logits, means, widths, rest = jnp.split(raw, [1, 1 + d, 1 + 2 * d], -1)
-        diagonal = 1 / (self.narrowest + jnp.exp(widths))
+        diagonal = 1 / (self.min_scale + jnp.exp(widths))
         factors = jnp.zeros((*raw.shape[:2], d, d)).at[..., *jnp.diag_indices(d)].set(diagonal)
         return losses.GaussianMixture(logits[..., 0], means, factors.at[..., *jnp.tril_indices(d, -1)].set(rest))
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
 
 
 def _numbers(d: int) -> int:

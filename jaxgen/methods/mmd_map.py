@@ -11,21 +11,22 @@ import numpy as np
 import optax
 
 from jaxgen import losses
-from jaxgen.descent import Descent, Schedule, Trained
-from jaxgen.methods.checks import check_weights, floating
-from jaxgen.methods.parts import filled
+from jaxgen.methods._checks import check_weights, is_floating
+from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, output_shape
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 
-__all__ = ["MMDMap", "Mapped", "everything", "kernels", "pooled_median"]
+__all__ = ["MMDMap", "MMDMapState", "all_params", "weight_matrices", "pooled_median"]
 
 Bandwidth = float | np.floating | Array | Callable[..., Array] | None
 
 
-class Mapped(NamedTuple):
+class MMDMapState(NamedTuple):
     """What is trained, and the bandwidth that the last step had."""
 
-    trained: Trained
+    trained: TrainState
     bandwidth: Array  # []
 
 
@@ -36,12 +37,12 @@ def pooled_median(
     return losses.median_bandwidth(mapped, target, axis_name=axis_name)
 
 
-def kernels(params: Params) -> list[Array]:
+def weight_matrices(params: Params) -> list[Array]:
     """Return what is multiplied with inputs, and not the biases."""
     return [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
 
 
-def everything(params: Params) -> list[Array]:
+def all_params(params: Params) -> list[Array]:
     """Return all parameters."""
     return jax.tree.leaves(params)
 
@@ -50,7 +51,7 @@ def everything(params: Params) -> list[Array]:
 class MMDMap:
     """A network whose outputs for a source's rows have the law of a target's rows.
 
-    It learns from two tables, `data.Together((source, target))`, of which no row belongs to any of the other. The
+    It learns from two tables, `data.Zip((source, target))`, of which no row belongs to any of the other. The
     discrepancy is that of the whole minibatch, over all devices. How narrow its kernel is decides what it sees: with a
     bandwidth well above the target's, a map to the target's middle is nearly as good as the right one.
 
@@ -65,12 +66,12 @@ class MMDMap:
         weight: of the discrepancy in the loss.
         l1: weight of the sum of the parameters' absolute values.
         l2: weight of the sum of their squares.
-        penalised: takes the parameters to the arrays that pay for this: `kernels` or `everything`.
+        regularized_params: takes the parameters to the arrays that pay for this: `weight_matrices` or `all_params`.
         dropout: share of hidden outputs that is dropped in training; the network must have a field `dropout`, as
             `nets.MLP` has.
-        optimiser: takes the learning rate.
+        optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `descent.Cosine`.
-        average: decay of an exponential average of the weights, which is then used; None keeps none.
+        ema_decay: decay of an exponential average of the weights, which is then used; None keeps none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -85,23 +86,23 @@ class MMDMap:
     weight: float = 1.0
     l1: float = 0.0
     l2: float = 0.0
-    penalised: Callable[[Params], list[Array]] = kernels
+    regularized_params: Callable[[Params], list[Array]] = weight_matrices
     dropout: float = 0.0
-    optimiser: Callable[..., optax.GradientTransformation] = optax.sgd
+    optimizer: Callable[..., optax.GradientTransformation] = optax.sgd
     learning_rate: float | Schedule = 0.01
-    average: float | None = None
+    ema_decay: float | None = None
     axis_name: str | None = None
 
-    def sized(self, *rows: PyTree[jax.ShapeDtypeStruct]) -> "MMDMap":
+    def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MMDMap":
         """Fill in the network where it was left open.
 
         Raises:
             TypeError: if the data are not two tables of floating-point vectors.
             ValueError: if a field has no meaning, or the network does not fit the tables.
         """
-        if len(rows) != 2 or not floating(*rows) or not all(len(row.shape) == 1 for row in rows):
+        if len(row_specs) != 2 or not is_floating(*row_specs) or not all(len(row.shape) == 1 for row in row_specs):
             raise TypeError(
-                f"MMDMap learns from two tables of floating-point vectors and got {rows}; give data.Together((source, "
+                f"MMDMap learns from two tables of floating-point vectors and got {row_specs}; give data.Together((source, "
                 "target))."
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
@@ -113,7 +114,7 @@ class MMDMap:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; make it a share, at least 0 and below 1.")
-        k, d = rows[0].shape[0] + self.noise_dim, rows[1].shape[0]
+        k, d = row_specs[0].shape[0] + self.noise_dim, row_specs[1].shape[0]
         network: Any = self.network or MLP((128, 128, d))
         if self.dropout:
             if not hasattr(network, "dropout"):
@@ -143,24 +144,24 @@ class MMDMap:
                 "such as a number: a median is 0 where more than half of all pairs are equal."
             )
 
-    def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> Mapped:
+    def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> MMDMapState:
         """Return a freshly drawn network, and the bandwidth of the first minibatch."""
         key_network, key_noise = jax.random.split(key)
-        variables = filled(self, self.network).init(key_network, self._given(key_noise, source)[:1])
-        return Mapped(self._descent.init(variables["params"]), self._first_bandwidth(target))
+        model_state = filled(self, self.network).init(key_network, self._given(key_noise, source)[:1])
+        return MMDMapState(self._descent.init(model_state["params"]), self._first_bandwidth(target))
 
     def step(
-        self, key: Key[Array, ""], state: Mapped, source: Float[Array, "n k"], target: Float[Array, "m d"]
-    ) -> tuple[Mapped, Metrics]:
+        self, key: Key[Array, ""], state: MMDMapState, source: Float[Array, "n k"], target: Float[Array, "m d"]
+    ) -> tuple[MMDMapState, Metrics]:
         """Descend once on the discrepancy of what is mapped and the target's rows."""
         trained, metrics = self._descent.step(key, state.trained, source, target, state.bandwidth)
-        return Mapped(trained, metrics["bandwidth"]), metrics
+        return MMDMapState(trained, metrics["bandwidth"]), metrics
 
     def loss(
         self,
         key: Key[Array, ""],
         params: Params,
-        variables: PyTree,
+        model_state: PyTree,
         source: Float[Array, "n k"],
         target: Float[Array, "m d"],
         bandwidth: Float[Array, ""],
@@ -170,7 +171,7 @@ class MMDMap:
         Args:
             key: of the noise, and of what is dropped.
             params: of the network.
-            variables: passed on.
+            model_state: passed on.
             source: rows `[n, k]`.
             target: rows `[m, d]`.
             bandwidth: that of the step before, which is kept unless it is to be estimated anew.
@@ -185,10 +186,12 @@ class MMDMap:
             bandwidth = jax.lax.stop_gradient(self.bandwidth(mapped, target, axis_name=self.axis_name))
         bandwidths = bandwidth * jnp.asarray(self.scales)
         discrepancy = jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidths, axis_name=self.axis_name))
-        paid = sum(self.l1 * jnp.sum(jnp.abs(leaf)) + self.l2 * jnp.sum(leaf**2) for leaf in self.penalised(params))
-        return self.weight * discrepancy + paid, ({"mmd2": discrepancy, "bandwidth": bandwidth}, variables)
+        paid = sum(
+            self.l1 * jnp.sum(jnp.abs(leaf)) + self.l2 * jnp.sum(leaf**2) for leaf in self.regularized_params(params)
+        )
+        return self.weight * discrepancy + paid, ({"mmd2": discrepancy, "bandwidth": bandwidth}, model_state)
 
-    def transport(self, key: Key[Array, ""], state: Mapped, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
+    def transport(self, key: Key[Array, ""], state: MMDMapState, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """Carry rows of the source to where the target's are.
 
         Args:
@@ -212,5 +215,5 @@ class MMDMap:
         return jnp.asarray(self.bandwidth, jnp.float32)
 
     @property
-    def _descent(self) -> Descent:
-        return Descent(self.loss, self.optimiser(self.learning_rate), self.axis_name, self.average)
+    def _descent(self) -> GradientStep:
+        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)

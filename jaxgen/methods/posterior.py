@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses
-from jaxgen.loop import iterate
+from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["Posterior", "Weighed", "bounded", "regret", "weighed"]
@@ -111,7 +111,7 @@ def regret(
         Xiao, Yan and Amit, Likelihood regret: an out-of-distribution detection score for variational auto-encoder
         (2020), section 4, with a free law in the place of the encoder's weights.
     """
-    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))  # so that it comes to rest
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))  # so that it comes to rest
 
     def cost(law: Posterior, draw: Array) -> Array:
         # The rows' sum: each has the gradient of its own bound.
@@ -120,9 +120,9 @@ def regret(
     def step(key: Array, state: tuple, *_: Array) -> tuple[tuple, None]:
         law, memory = state
         slope = jax.grad(cost)(law, jax.random.normal(key, noise.shape[1:]))
-        change, memory = optimiser.update(slope, memory, law)
+        change, memory = optimizer.update(slope, memory, law)
         return (optax.apply_updates(law, change), memory), None
 
-    (fitted, _), _ = iterate(step, key, (posterior, optimiser.init(posterior)), length=steps)
+    (fitted, _), _ = iterate(step, key, (posterior, optimizer.init(posterior)), length=steps)
     bound = lambda law: jnp.mean(weighed(likelihood, law, noise).likelihood, 0) - losses.gaussian_kl(*law)
     return bound(fitted) - bound(posterior)

@@ -6,12 +6,12 @@ the device.
 
 from jaxgen.metrics.calibration import calibration_error
 from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
-from jaxgen.metrics.conformal import conformal_p_values, discoveries
+from jaxgen.metrics.conformal import benjamini_hochberg, conformal_p_values
 from jaxgen.metrics.coverage import Coverage, mode_coverage
 from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, detection
 from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
-from jaxgen.metrics.outlierness import complexity, typicality, waic
+from jaxgen.metrics.ood_scores import png_bits_per_dim, typicality, waic
 from jaxgen.metrics.two_sample import TwoSample, mmd2_variance, permutation_test
 from jaxgen.metrics.wasserstein import sliced_wasserstein
 
@@ -28,10 +28,10 @@ __all__ = [
     "bootstrap",
     "bulk_ess",
     "calibration_error",
-    "complexity",
+    "png_bits_per_dim",
     "conformal_p_values",
     "detection",
-    "discoveries",
+    "benjamini_hochberg",
     "fisher_distance",
     "frechet_distance",
     "inception_score",

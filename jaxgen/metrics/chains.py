@@ -25,7 +25,7 @@ def acceptance(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
     """Average the acceptance probabilities of each chain; one that is stuck shows as a zero.
 
     Args:
-        probabilities: `Move.acceptance`, `[chains, draws]`.
+        probabilities: `MALAInfo.acceptance`, `[chains, draws]`.
 
     Returns:
         Means `[chains]`.

@@ -4,14 +4,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-__all__ = ["conformal_p_values", "discoveries"]
+__all__ = ["conformal_p_values", "benjamini_hochberg"]
 
 
 def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
     """Return p-values of the hypothesis that a row is an inlier like those held out for calibration.
 
-    Where it is one, `p <= level` has at most the probability `level`, whatever the model and the score, and exactly
-    that one where no scores are equal and `level * (n + 1)` is a whole number. That holds over new calibration rows
+    Where it is one, `p <= alpha` has at most the probability `alpha`, whatever the model and the score, and exactly
+    that one where no scores are equal and `alpha * (n + 1)` is a whole number. That holds over new calibration rows
     too: for the same ones the share of false alarms is a draw of Beta(a, n + 1 - a), where a is level * (n + 1).
 
     Args:
@@ -42,14 +42,14 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
     return (1 + len(calibration) - below) / (len(calibration) + 1)
 
 
-def discoveries(p_values: ArrayLike, *, level: float = 0.05) -> np.ndarray:
-    """Tell which rows are outliers, so that at most a share `level` of those named is wrong, on average.
+def benjamini_hochberg(p_values: ArrayLike, *, alpha: float = 0.05) -> np.ndarray:
+    """Tell which rows are outliers, so that at most a share `alpha` of those named is wrong, on average.
 
     Conformal p-values of one calibration set lean on each other in the way under which this rule still holds.
 
     Args:
         p_values: `[m]`.
-        level: the false discovery rate.
+        alpha: the false discovery rate.
 
     Returns:
         Whether each row is named, `[m]`.
@@ -64,8 +64,8 @@ def discoveries(p_values: ArrayLike, *, level: float = 0.05) -> np.ndarray:
     p_values = np.asarray(p_values, np.float64)
     if p_values.ndim != 1 or not np.all((p_values >= 0) & (p_values <= 1)):
         raise ValueError(f"p-values are {p_values.shape}, and not all between 0 and 1; give [m] of conformal_p_values.")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; make it a share between 0 and 1, such as 0.05.")
+    if not 0 < alpha < 1:
+        raise ValueError(f"level is {alpha}; make it a share between 0 and 1, such as 0.05.")
     if not len(p_values):
         return np.zeros(0, bool)
-    return stats.false_discovery_control(p_values) <= level * (1 + 1e-12)  # fractions that are equal but for rounding
+    return stats.false_discovery_control(p_values) <= alpha * (1 + 1e-12)  # fractions that are equal but for rounding

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgen.kernels import counts
+from jaxgen.numerics.kernels import counts
 
 __all__ = ["two_samples"]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxgen.kernels import ROWS, gaussian, products
-from jaxgen.medians import median_squared_distance
 from jaxgen.metrics.samples import two_samples
+from jaxgen.numerics.kernels import ROWS, gaussian, products
+from jaxgen.numerics.pairwise_median import median_squared_distance
 
 __all__ = ["TwoSample", "mmd2_variance", "permutation_test"]
 

@@ -1,41 +1,50 @@
 """Networks, in Flax Linen."""
 
 from jaxgen.nets.activations import LeakyReLU
-from jaxgen.nets.adversaries import Adversaries, dense_adversaries, digit_adversaries, photo_adversaries
-from jaxgen.nets.autoencoder import Affine, Autoencoder, ConvDecoder, ConvEncoder, DoublingDecoder, autoencoder
-from jaxgen.nets.conv import ConvNet
-from jaxgen.nets.convolution import convolve
+from jaxgen.nets.bijections import ActNorm, Bijection, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
+from jaxgen.nets.cnn import ConvNet
+from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.nets.coupling import AdditiveCoupling, AffineCoupling
-from jaxgen.nets.doubling import ConvGenerator, convolve_doubled
+from jaxgen.nets.cpu_conv.convolution import convolve
+from jaxgen.nets.dcgan import BatchNorm, TransposedConv, TransposedGenerator
+from jaxgen.nets.discriminators import ConvTrunk, PairNet
 from jaxgen.nets.flows import dense_flow, image_flow
-from jaxgen.nets.initialisers import about_one, broad, glorot, he, normal, orthogonal, uniform, uniform_transposed
-from jaxgen.nets.invertible import ActNorm, Composition, Flatten, Invertible, Permutation, SpaceToDepth, Split
+from jaxgen.nets.initializers import (
+    glorot,
+    he_normal,
+    normal,
+    normal_around_one,
+    normal_var_002,
+    orthogonal,
+    torch_uniform,
+    torch_uniform_transposed,
+)
+from jaxgen.nets.meg_networks import MEGNetworks, dense_meg_networks, digit_meg_networks, photo_meg_networks
 from jaxgen.nets.mlp import MLP
-from jaxgen.nets.outputs import output_shape
-from jaxgen.nets.subnets import ConvSubnet, DenseSubnet
-from jaxgen.nets.transposed import BatchNorm, TransposedConv, TransposedGenerator
-from jaxgen.nets.trunk import ConvTrunk, PairNet
-from jaxgen.nets.weighted import WeightedGenerator
+from jaxgen.nets.shapes import output_shape
+from jaxgen.nets.upsampling_generator import ConvGenerator, convolve_upsampled
+from jaxgen.nets.vae_networks import Affine, Autoencoder, ConvDecoder, ConvEncoder, UpsamplingDecoder, autoencoder
+from jaxgen.nets.weighted_generator import WeightedGenerator
 
 __all__ = [
     "ActNorm",
     "AdditiveCoupling",
-    "Adversaries",
+    "MEGNetworks",
     "Affine",
     "AffineCoupling",
     "Autoencoder",
     "BatchNorm",
-    "Composition",
+    "ComposedBijection",
     "ConvDecoder",
     "ConvEncoder",
     "ConvGenerator",
     "ConvNet",
-    "ConvSubnet",
+    "ConvConditioner",
     "ConvTrunk",
-    "DenseSubnet",
-    "DoublingDecoder",
+    "DenseConditioner",
+    "UpsamplingDecoder",
     "Flatten",
-    "Invertible",
+    "Bijection",
     "LeakyReLU",
     "MLP",
     "PairNet",
@@ -45,21 +54,21 @@ __all__ = [
     "TransposedConv",
     "TransposedGenerator",
     "WeightedGenerator",
-    "about_one",
+    "normal_around_one",
     "autoencoder",
-    "broad",
+    "normal_var_002",
     "convolve",
-    "convolve_doubled",
-    "dense_adversaries",
+    "convolve_upsampled",
+    "dense_meg_networks",
     "dense_flow",
-    "digit_adversaries",
+    "digit_meg_networks",
     "glorot",
-    "he",
+    "he_normal",
     "image_flow",
     "normal",
     "orthogonal",
     "output_shape",
-    "photo_adversaries",
-    "uniform",
-    "uniform_transposed",
+    "photo_meg_networks",
+    "torch_uniform",
+    "torch_uniform_transposed",
 ]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxgen.nets.invertible import Moved
-from jaxgen.nets.subnets import ConvSubnet, DenseSubnet
+from jaxgen.nets.bijections import Moved
+from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.types import Array, Float
 
 __all__ = ["AdditiveCoupling", "AffineCoupling"]
@@ -16,14 +16,14 @@ class AdditiveCoupling(nn.Module):
     """Adds to one half what a network makes of the other: it keeps volumes.
 
     Attributes:
-        subnet: makes the network when told its outputs, for vectors or for images.
+        conditioner: makes the network when told its outputs, for vectors or for images.
         flip: whether the first half of the last axis moves, and not the second.
 
     References:
         Dinh, Krueger and Bengio, NICE (2015), section 3.2; Bungert (2021), equation 2.4.
     """
 
-    subnet: DenseSubnet | ConvSubnet = DenseSubnet()
+    conditioner: DenseConditioner | ConvConditioner = DenseConditioner()
     flip: bool = False
 
     def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
@@ -44,14 +44,14 @@ class AdditiveCoupling(nn.Module):
 
     @nn.compact
     def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.subnet, self.flip, 1, x, given, move)
+        return _moved(self.conditioner, self.flip, 1, x, given, move)
 
 
 class AffineCoupling(nn.Module):
     """Scales one half and adds to it, both by what a network makes of the other.
 
     Attributes:
-        subnet: makes the network when told its outputs, for vectors or for images.
+        conditioner: makes the network when told its outputs, for vectors or for images.
         flip: whether the first half of the last axis moves, and not the second.
         clamp: the logarithm of a scale stays between -clamp and clamp, by a hyperbolic tangent.
 
@@ -60,7 +60,7 @@ class AffineCoupling(nn.Module):
         equations 2.5 and 2.6, whose `s` and `t` take the kept half and make numbers for the moved one.
     """
 
-    subnet: DenseSubnet | ConvSubnet = DenseSubnet()
+    conditioner: DenseConditioner | ConvConditioner = DenseConditioner()
     flip: bool = False
     clamp: float = 2.0
 
@@ -92,18 +92,18 @@ class AffineCoupling(nn.Module):
 
     @nn.compact
     def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.subnet, self.flip, 2, x, given, move)
+        return _moved(self.conditioner, self.flip, 2, x, given, move)
 
     def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
         raw, shift = jnp.split(made, 2, -1)
         return self.clamp * jnp.tanh(raw / self.clamp), shift
 
     def _over_row(self, log_scale: Array) -> Array:
-        return jnp.sum(log_scale, tuple(range(-self.subnet.axes, 0)))
+        return jnp.sum(log_scale, tuple(range(-self.conditioner.axes, 0)))
 
 
 def _moved(
-    subnet: DenseSubnet | ConvSubnet,
+    conditioner: DenseConditioner | ConvConditioner,
     flip: bool,
     numbers: int,
     x: Array,
@@ -113,10 +113,10 @@ def _moved(
     """Move one half of the last axis, by so many numbers for each entry, which the other half decides."""
     size = x.shape[-1]
     if size < 2:
-        raise ValueError(f"a coupling got rows {x.shape[-subnet.axes :]}, of {size} to halve; give it 2 or more.")
+        raise ValueError(f"a coupling got rows {x.shape[-conditioner.axes :]}, of {size} to halve; give it 2 or more.")
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)
-    made = subnet(numbers * moving.shape[-1])(kept if given is None else subnet.given(kept, given))
+    made = conditioner(numbers * moving.shape[-1])(kept if given is None else conditioner.given(kept, given))
     moved, grown = move(moving, made)
     return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown

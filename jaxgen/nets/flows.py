@@ -2,16 +2,16 @@
 
 import flax.linen as nn
 
+from jaxgen.nets.bijections import ActNorm, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
+from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.nets.coupling import AffineCoupling
-from jaxgen.nets.invertible import ActNorm, Composition, Flatten, Permutation, SpaceToDepth, Split
-from jaxgen.nets.subnets import ConvSubnet, DenseSubnet
 
 __all__ = ["dense_flow", "image_flow"]
 
 
 def dense_flow(
     dimensions: int, *, depth: int = 8, widths: tuple[int, ...] = (128, 128), clamp: float = 2.0
-) -> Composition:
+) -> ComposedBijection:
     """Return affine couplings of vectors, which move one half and the other in turn; features are scaled before.
 
     Args:
@@ -30,10 +30,10 @@ def dense_flow(
         raise ValueError(f"a flow got {dimensions} dimensions and {depth} couplings; it needs 2 and 1 at the least.")
     layers: list[nn.Module] = [ActNorm()]
     for place in range(depth):
-        layers.append(AffineCoupling(DenseSubnet(widths), flip=bool(place % 2), clamp=clamp))
+        layers.append(AffineCoupling(DenseConditioner(widths), flip=bool(place % 2), clamp=clamp))
         if dimensions > 2 and place % 2 and place < depth - 1:
             layers.append(Permutation(place))
-    return Composition(tuple(layers))
+    return ComposedBijection(tuple(layers))
 
 
 def image_flow(
@@ -43,7 +43,7 @@ def image_flow(
     features: tuple[int, int] = (64, 64),
     widths: tuple[int, ...] = (256,),
     clamp: float = 1.5,
-) -> Composition:
+) -> ComposedBijection:
     """Return affine couplings of images at a half and at a quarter of their sides, and of what is left as vectors.
 
     At each size the features are put into another order before each coupling. Half the features leave after the first
@@ -72,7 +72,7 @@ def image_flow(
     def convolutional(first: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for seed in range(first, first + depth):
-            coupling = AffineCoupling(ConvSubnet(features), flip=bool(seed % 2), clamp=clamp)
+            coupling = AffineCoupling(ConvConditioner(features), flip=bool(seed % 2), clamp=clamp)
             layers += [ActNorm(axes=3), Permutation(seed), coupling]
         return layers
 
@@ -80,7 +80,9 @@ def image_flow(
     dense = [
         layer
         for seed in (2 * depth, 2 * depth + 1)
-        for layer in (Permutation(seed), AffineCoupling(DenseSubnet(widths), clamp=clamp))
+        for layer in (Permutation(seed), AffineCoupling(DenseConditioner(widths), clamp=clamp))
     ]
-    onward = Composition((SpaceToDepth(), *convolutional(depth), Flatten(last), *dense))
-    return Composition((SpaceToDepth(), *convolutional(0), Split(onward, (height // 2, width // 2, 4 * channels))))
+    onward = ComposedBijection((SpaceToDepth(), *convolutional(depth), Flatten(last), *dense))
+    return ComposedBijection(
+        (SpaceToDepth(), *convolutional(0), Split(onward, (height // 2, width // 2, 4 * channels)))
+    )

@@ -1,25 +1,28 @@
 """Samplers: chains, weights and acceptance, on arrays and densities alone."""
 
-from jaxgen.samplers.adaptation import Adapted, Warming
-from jaxgen.samplers.density_law import (
-    nearest_log_density,
-    pushforward_log_density,
-    zador_exponent,
-    zador_log_weights,
+from jaxgen.samplers.adaptation import DualAveragingState, StepSizeAdaptation
+from jaxgen.samplers.chains import Chains
+from jaxgen.samplers.gaussian_shell import (
+    Whitening,
+    bungert_radii,
+    chi_radii,
+    chi_radius,
+    extreme_radii,
+    shell,
+    whitening,
 )
-from jaxgen.samplers.ensemble import Chains
+from jaxgen.samplers.importance import effective_sample_size, reject, resample
 from jaxgen.samplers.latent import latent_log_density, tilted_log_density
-from jaxgen.samplers.mala import MALA, Move, Place
-from jaxgen.samplers.rejection import effective_sample_size, reject, resample
-from jaxgen.samplers.shell import Whitening, bungert_radii, chi_radii, chi_radius, extreme_radii, shell, whitening
+from jaxgen.samplers.mala import MALA, MALAInfo, MALAState
+from jaxgen.samplers.zador import nearest_log_density, pushforward_log_density, zador_exponent, zador_log_weights
 
 __all__ = [
     "MALA",
-    "Adapted",
+    "StepSizeAdaptation",
     "Chains",
-    "Move",
-    "Place",
-    "Warming",
+    "MALAInfo",
+    "MALAState",
+    "DualAveragingState",
     "Whitening",
     "bungert_radii",
     "chi_radii",

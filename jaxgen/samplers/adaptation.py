@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from jaxgen.types import Any, Array, Float, Int, Key, Process, PyTree, State
 
-__all__ = ["Adapted", "Warming"]
+__all__ = ["StepSizeAdaptation", "DualAveragingState"]
 
 
-class Warming(NamedTuple):
+class DualAveragingState(NamedTuple):
     """Where a process stands, and what is known so far of its step size."""
 
     inner: State  # the process's own
@@ -28,7 +28,7 @@ class Warming(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Adapted:
+class StepSizeAdaptation:
     """A process that adapts its step size until proposals are accepted as often as they should be, as a process.
 
     Around `Chains` one step size is shared and follows the mean acceptance over all of them, which settles within
@@ -40,9 +40,9 @@ class Adapted:
             reports has an `acceptance`.
         step_size: the first; it may be wrong by orders of magnitude.
         target: the acceptance to reach. 0.574 is best for Langevin proposals in many dimensions.
-        pace: the larger, the further one step moves the logarithm of the step size.
-        delay: in steps; damps the first of them.
-        forgetting: between 0.5 and 1; the step size to keep is a mean of the last `n ** forgetting` of n steps.
+        gamma: the larger, the further one step moves the logarithm of the step size.
+        t0: in steps; damps the first of them.
+        kappa: between 0.5 and 1; the step size to keep is a mean of the last `n ** kappa` of n steps.
 
     References:
         Hoffman and Gelman, The No-U-Turn sampler (2014), equation 6, without its pull to larger steps; after Nesterov,
@@ -53,26 +53,26 @@ class Adapted:
     process: Callable[[Any], Process]
     step_size: float | Float[Array, ""] = 0.1
     target: float = 0.574
-    pace: float = 20.0
-    delay: float = 10.0
-    forgetting: float = 0.75
+    gamma: float = 20.0
+    t0: float = 10.0
+    kappa: float = 0.75
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
             raise ValueError(f"target is {self.target}; make it a probability between 0 and 1, such as 0.574.")
-        if not 0.5 < self.forgetting <= 1:
-            raise ValueError(f"forgetting is {self.forgetting}; make it above 0.5 and at most 1, such as 0.75.")
-        if not 0 < self.pace < math.inf:
-            raise ValueError(f"pace is {self.pace}; make it positive and finite, such as 20.")
-        if not 0 <= self.delay < math.inf:
-            raise ValueError(f"delay is {self.delay}; make it finite and not negative, such as 10.")
+        if not 0.5 < self.kappa <= 1:
+            raise ValueError(f"forgetting is {self.kappa}; make it above 0.5 and at most 1, such as 0.75.")
+        if not 0 < self.gamma < math.inf:
+            raise ValueError(f"pace is {self.gamma}; make it positive and finite, such as 20.")
+        if not 0 <= self.t0 < math.inf:
+            raise ValueError(f"delay is {self.t0}; make it finite and not negative, such as 10.")
 
-    def init(self, position: PyTree) -> Warming:
+    def init(self, position: PyTree) -> DualAveragingState:
         """Return the state before the first step, from what the process itself starts from."""
         inner = self.process(self.step_size).init(position)
-        return Warming(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), self._start, self._start)
+        return DualAveragingState(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), self._start, self._start)
 
-    def step(self, key: Key[Array, ""], state: Warming) -> tuple[Warming, Any]:
+    def step(self, key: Key[Array, ""], state: DualAveragingState) -> tuple[DualAveragingState, Any]:
         """Let the process make one step, and correct the next one's size.
 
         Args:
@@ -84,12 +84,12 @@ class Adapted:
         """
         inner, info = self.process(jnp.exp(state.log_step_size)).step(key, state.inner)
         steps = state.steps + 1
-        excess = state.excess + (self.target - jnp.mean(info.acceptance) - state.excess) / (steps + self.delay)
-        log_step_size = self._start - self.pace * jnp.sqrt(steps) * excess
-        log_average = state.log_average + (log_step_size - state.log_average) * steps**-self.forgetting
-        return Warming(inner, steps, excess, log_step_size, log_average), info
+        excess = state.excess + (self.target - jnp.mean(info.acceptance) - state.excess) / (steps + self.t0)
+        log_step_size = self._start - self.gamma * jnp.sqrt(steps) * excess
+        log_average = state.log_average + (log_step_size - state.log_average) * steps**-self.kappa
+        return DualAveragingState(inner, steps, excess, log_step_size, log_average), info
 
-    def frozen(self, state: Warming) -> Process:
+    def frozen(self, state: DualAveragingState) -> Process:
         """Return the process with the step size that was found; `state.inner` is where it goes on.
 
         Raises:

@@ -11,10 +11,10 @@ from jax.flatten_util import ravel_pytree
 
 from jaxgen.types import Array, Float, Key, PyTree
 
-__all__ = ["MALA", "Move", "Place"]
+__all__ = ["MALA", "MALAInfo", "MALAState"]
 
 
-class Place(NamedTuple):
+class MALAState(NamedTuple):
     """Where a chain stands, and what its next step needs."""
 
     position: PyTree
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     score: PyTree  # gradient of the log-density by the position; zero where one of the two was not finite
 
 
-class Move(NamedTuple):
+class MALAInfo(NamedTuple):
     """What became of one proposal."""
 
     acceptance: Float[Array, ""]  # probability with which it was accepted
@@ -62,7 +62,7 @@ class MALA:
             if isinstance(value, int | float) and not 0 < value < math.inf:
                 raise ValueError(f"{name} is {value}; make it positive and finite.")
 
-    def init(self, position: PyTree) -> Place:
+    def init(self, position: PyTree) -> MALAState:
         """Return the state of a chain that starts at a position.
 
         Args:
@@ -74,9 +74,9 @@ class MALA:
         place = self._look(position)
         finite = jnp.all(jnp.isfinite(ravel_pytree((place.log_density, place.score))[0]))
         score = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), place.score)
-        return Place(position, jnp.where(finite, place.log_density, -jnp.inf), score)
+        return MALAState(position, jnp.where(finite, place.log_density, -jnp.inf), score)
 
-    def step(self, key: Key[Array, ""], state: Place) -> tuple[Place, Move]:
+    def step(self, key: Key[Array, ""], state: MALAState) -> tuple[MALAState, MALAInfo]:
         """Propose a place, and go there or stay.
 
         Args:
@@ -91,7 +91,7 @@ class MALA:
         noise = jax.random.normal(key_noise, flat.shape, flat.dtype)
         return self.move(restore(noise), jax.random.uniform(key_accept, (), flat.dtype), state)
 
-    def move(self, noise: PyTree, threshold: Float[Array, ""], state: Place) -> tuple[Place, Move]:
+    def move(self, noise: PyTree, threshold: Float[Array, ""], state: MALAState) -> tuple[MALAState, MALAInfo]:
         """Do what `step` does with chance given.
 
         Args:
@@ -114,7 +114,7 @@ class MALA:
         acceptance = jnp.where(finite, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0)
         accepted = threshold < acceptance
         new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposal, state)
-        return new, Move(acceptance, accepted, ~finite)
+        return new, MALAInfo(acceptance, accepted, ~finite)
 
-    def _look(self, position: PyTree) -> Place:
-        return Place(position, *jax.value_and_grad(self.log_density)(position))
+    def _look(self, position: PyTree) -> MALAState:
+        return MALAState(position, *jax.value_and_grad(self.log_density)(position))

@@ -12,7 +12,7 @@ import pytest
 from jaxgen import data
 from jaxgen.data import images
 
-SIGNED = (data.Images("mnist"), data.Signed(data.Images("mnist")))
+SIGNED = (data.Images("mnist"), data.ScaledToTanh(data.Images("mnist")))
 
 
 @pytest.fixture

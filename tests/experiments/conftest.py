@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import connections
+from experiments.meg import kdd99_protocols
 from jaxgen import data
 
 
@@ -21,5 +21,5 @@ def few_connections(monkeypatch):
     x, attack = generator.standard_normal((1200, 6)).astype(np.float32), generator.uniform(size=1200) < 0.8
     x[~attack] += 8
     monkeypatch.setattr(data.connections, "_connections", lambda distinct: (x, attack))
-    monkeypatch.setattr(connections, "BATCH", 64)
-    monkeypatch.setattr(connections, "ROWS", 100)
+    monkeypatch.setattr(kdd99_protocols, "BATCH", 64)
+    monkeypatch.setattr(kdd99_protocols, "ROWS", 100)

@@ -14,7 +14,10 @@ def by_hand(x, samples, log_weights, power):
     """One target at a time."""
     distance, surprise = np.zeros(len(x)), np.zeros(len(x))
     for i, target in enumerate(x):
-        lengths = [np.sqrt(sum((a - b) ** 2 for a, b in zip(target, guess, strict=True))) for guess in samples[i]]
+        lengths = [
+            np.sqrt(sum((a - b) ** 2 for a, b in zip(target, weighted_samples, strict=True)))
+            for weighted_samples in samples[i]
+        ]
         j = int(np.argmin(lengths))
         distance[i] = lengths[j] ** power
         surprise[i] = np.log(np.sum(np.exp(log_weights[i]))) - log_weights[i][j]
@@ -182,7 +185,7 @@ def test_nearest_keeps_its_precision_far_from_the_origin():
     np.testing.assert_allclose(chosen, squared.min(1), rtol=1e-4)
 
 
-@pytest.mark.usefixtures("optimised")
+@pytest.mark.usefixtures("optimized")
 def test_memory_does_not_grow_with_the_pool():
     """Temporaries of the compiled gradient at 32 times the pool, of which only the noise itself is longer."""
 

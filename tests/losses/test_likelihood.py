@@ -15,7 +15,7 @@ SHAPE = (3, 4, 4, 1)
 FUNCTIONS = [
     losses.bernoulli_log_likelihood,
     losses.gaussian_log_likelihood,
-    losses.discretised_gaussian_log_likelihood,
+    losses.discretized_gaussian_log_likelihood,
 ]
 
 
@@ -60,7 +60,7 @@ def test_levels_have_the_mass_of_what_is_rounded_to_them(log_scale, mean):
     wanted = np.where(side, law.sf(lower) - law.sf(upper), law.cdf(upper) - law.cdf(lower))
     x = jnp.float32(levels[:, None] / 255)
     found = np.float64(
-        losses.discretised_gaussian_log_likelihood(x, jnp.full((256, 1), mean, jnp.float32), log_scale=log_scale)
+        losses.discretized_gaussian_log_likelihood(x, jnp.full((256, 1), mean, jnp.float32), log_scale=log_scale)
     )
     np.testing.assert_allclose(np.exp(found).sum(), 1, rtol=2e-5)
     seen = wanted > 1e-30
@@ -72,8 +72,8 @@ def test_levels_have_the_mass_of_what_is_rounded_to_them(log_scale, mean):
 
 def test_a_narrow_discretised_law_knows_its_level():
     x = jnp.float32(np.arange(256)[:, None] / 255)
-    np.testing.assert_allclose(losses.discretised_gaussian_log_likelihood(x, x, log_scale=-9.0), 0, atol=1e-6)
-    two = losses.discretised_gaussian_log_likelihood(jnp.array([[0.0], [1.0]]), jnp.full((2, 1), 0.5), levels=2)
+    np.testing.assert_allclose(losses.discretized_gaussian_log_likelihood(x, x, log_scale=-9.0), 0, atol=1e-6)
+    two = losses.discretized_gaussian_log_likelihood(jnp.array([[0.0], [1.0]]), jnp.full((2, 1), 0.5), levels=2)
     np.testing.assert_allclose(two, math.log(0.5), rtol=1e-6)
 
 
@@ -106,6 +106,6 @@ def test_bad_input_is_told(unchecked, log_likelihood):
     with pytest.raises(ValueError, match="give one shape"):
         log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match="make it 2 at least"):
-        losses.discretised_gaussian_log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 3)), levels=1)
+        losses.discretized_gaussian_log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 3)), levels=1)
     with pytest.raises(TypeError, match=r"uint8; give fractions, as data.fractions"):
         log_likelihood(jnp.ones((2, 3), jnp.uint8), jnp.zeros((2, 3)))  # whose 1 - x would wrap around

@@ -10,7 +10,8 @@ import tiny
 from scipy import optimize
 
 import jaxgen
-from jaxgen import data, methods, simplex
+from jaxgen import data, methods
+from jaxgen.numerics import simplex
 from jaxgen.parallel import Layout
 
 KEY = jax.random.key(0)
@@ -80,10 +81,10 @@ def test_one_archetype_is_the_mean():
 
 
 def test_minibatches_leave_the_archetypes_in_the_hull_of_the_data():
-    config = tiny.config(methods.Archetypes(4), steps=20, every=20)
+    config = tiny.config(methods.Archetypes(4), steps=20, steps_per_call=20)
     result = jaxgen.train(dataclasses.replace(config, data=data.Arrays(np.asarray(ROWS))), progress=False)
     for seed in range(2):
-        assert outside(result.of(seed).archetypes, ROWS) < 1e-4
+        assert outside(result.state_of(seed).archetypes, ROWS) < 1e-4
 
 
 def test_weights_reconstructions_and_scores_belong_together():
@@ -129,7 +130,7 @@ def test_equal_rows_are_no_trouble():
 
 
 def test_many_devices_are_as_one():
-    config = tiny.config(methods.Archetypes(2, steps=500), batch_size=60, seeds=1)
+    config = tiny.config(methods.Archetypes(2, steps=500), batch_size=60, num_seeds=1)
     one, four = (
         jaxgen.train(
             dataclasses.replace(config, data=data.Arrays(np.asarray(ROWS)), layout=Layout(devices=devices)),
@@ -152,21 +153,21 @@ def test_many_devices_are_as_one():
 )
 def test_fields_without_a_meaning_are_told(fields, told):
     with pytest.raises(ValueError, match=told):
-        methods.Archetypes(**fields).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
+        methods.Archetypes(**fields).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
 def test_it_wants_vectors_and_enough_of_them():
     vector, image = jax.ShapeDtypeStruct((3,), jnp.float32), jax.ShapeDtypeStruct((2, 2, 1), jnp.float32)
     for specs in ((vector, vector), (image,), (jax.ShapeDtypeStruct((3,), jnp.int32),), ((vector, vector),)):
         with pytest.raises(TypeError, match="one table of floating-point vectors"):
-            methods.Archetypes().sized(*specs)
+            methods.Archetypes().resolve(*specs)
     with pytest.raises(ValueError, match="9 archetypes begin at 8 rows"):
         methods.Archetypes(9).init(KEY, ROWS[:8])
 
 
 @pytest.mark.filterwarnings("ignore")  # the other library's own
 @pytest.mark.parametrize(("name", "k"), [("iris", 3), ("wine", 3), ("wine", 5)])
-def test_the_residual_is_that_of_another_library(name, k, optimised):
+def test_the_residual_is_that_of_another_library(name, k, optimized):
     other = pytest.importorskip("archetypes", reason="the other library: pip install -e '.[archetypes]'")
     from sklearn import datasets
 

@@ -17,7 +17,7 @@ WEIGHTED = {
     "MMDMap": (methods.MMDMap, ["weight", "l1", "l2"], [ROW, ROW]),
     "Classifier": (methods.Classifier, ["unsure"], [(ROW, LABEL)]),
     "DeepArchetypes": (methods.DeepArchetypes, ["likelihood", "archetype", "reconstruction"], [ROW]),
-    "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "reconstructed"], [ROW]),
+    "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "negative_reconstruction_weight"], [ROW]),
 }
 
 
@@ -28,4 +28,4 @@ WEIGHTED = {
 def test_weights_are_finite_and_not_negative(name, field, wrong):
     make, _, rows = WEIGHTED[name]
     with pytest.raises(ValueError, match=f"{field} is {wrong}; make it a finite number, 0 at least"):
-        make(**{field: wrong}).sized(*rows)
+        make(**{field: wrong}).resolve(*rows)

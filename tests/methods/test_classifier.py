@@ -13,16 +13,16 @@ from jaxgen import data, methods, nets
 def test_it_tells_digits_apart_that_it_has_not_seen():
     (x,), labels = data.Digits().tables(), data.Digits().labels()
     config = jaxgen.Config(
-        methods.Classifier(learning_rate=3e-3, average=0.99),
+        methods.Classifier(learning_rate=3e-3, ema_decay=0.99),
         data.Arrays((x[:1400], labels[:1400])),
         steps=300,
         batch_size=100,
-        every=300,
+        steps_per_call=300,
         layout=tiny.ONE,
     )
     result = jaxgen.train(config, progress=False)
     method = result.config.method
-    assert (method.predict(result.of(0), jnp.asarray(x[1400:])) == labels[1400:]).mean() > 0.88
+    assert (method.predict(result.state_of(0), jnp.asarray(x[1400:])) == labels[1400:]).mean() > 0.88
     assert set(result.history) == {"loss", "accuracy", "retries"}
 
 
@@ -59,12 +59,12 @@ ROW, LABEL = jax.ShapeDtypeStruct((5,), jnp.float32), jax.ShapeDtypeStruct((), j
 )
 def test_what_is_no_pair_of_rows_and_labels_is_told(rows, error, message):
     with pytest.raises(error, match=message):
-        methods.Classifier().sized(*rows)
+        methods.Classifier().resolve(*rows)
 
 
 def test_a_network_of_another_width_is_told():
     with pytest.raises(ValueError, match="it must make 10 logits"):
-        methods.Classifier(nets.MLP((4, 3))).sized((ROW, LABEL))
+        methods.Classifier(nets.MLP((4, 3))).resolve((ROW, LABEL))
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,8 @@ def test_a_network_of_another_width_is_told():
 def test_labels_of_no_class_are_told_before_training(labels, told):
     """The cross-entropy of such a label would be NaN, or that of another class."""
     rows = data.Arrays((np.ones((4, 2), np.float32), np.array(labels)))
-    config = jaxgen.Config(methods.Classifier(classes=3), rows, steps=1, every=1, batch_size=4, layout=tiny.ONE)
+    config = jaxgen.Config(
+        methods.Classifier(classes=3), rows, steps=1, steps_per_call=1, batch_size=4, layout=tiny.ONE
+    )
     with pytest.raises(ValueError, match=f"{told}, but 3 classes have the labels 0 to 2"):
         jaxgen.train(config, progress=False)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 import jaxgen
-from jaxgen import data, methods, nets, parallel, simplex
+from jaxgen import data, methods, nets, parallel
+from jaxgen.numerics import simplex
 from jaxgen.parallel import Layout
 
 FLOW = methods.Flow(nets.dense_flow(2, depth=2, widths=(8,)))
 
 
 def fresh(method, x):
-    method = method.sized(jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
+    method = method.resolve(jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
     return method, method.init(jax.random.key(0), x)
 
 
@@ -26,13 +27,15 @@ def triangle():
     weights = np.random.default_rng(0).dirichlet([0.7] * 3, 1_000)
     method = methods.DeepArchetypes(3, FLOW, learning_rate=5e-3)
     x = (weights @ corners).astype(np.float32)
-    config = jaxgen.Config(method, data.Arrays(x), steps=1_500, batch_size=200, every=1_500, layout=Layout(devices=1))
+    config = jaxgen.Config(
+        method, data.Arrays(x), steps=1_500, batch_size=200, steps_per_call=1_500, layout=Layout(devices=1)
+    )
     return jaxgen.train(config, progress=False), corners, x
 
 
 def test_the_corners_of_a_triangle_are_its_archetypes():
     result, corners, x = triangle()
-    method, state = result.config.method, result.of(0)
+    method, state = result.config.method, result.state_of(0)
     found = np.asarray(method.mixture(state, jnp.eye(3)))
     apart = np.linalg.norm(corners[:, None] - found[None], axis=-1)
     assert apart.min(0).max() < 1.2  # every archetype is at a corner, to a third of a side
@@ -44,7 +47,7 @@ def test_the_corners_of_a_triangle_are_its_archetypes():
 
 def test_weights_sum_to_one_and_samples_are_mixtures():
     result, _, x = triangle()
-    method, state = result.config.method, result.of(0)
+    method, state = result.config.method, result.state_of(0)
     weights = method.weights(state, jnp.asarray(x[:50]))
     assert (np.asarray(weights) >= 0).all()
     np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-5)
@@ -89,6 +92,6 @@ def test_archetypes_are_mixtures_of_the_rows_of_all_devices():
 def test_what_does_not_fit_is_refused():
     row = jax.ShapeDtypeStruct((2,), jnp.float32)
     with pytest.raises(ValueError, match="count is 1"):
-        methods.DeepArchetypes(1).sized(row)
+        methods.DeepArchetypes(1).resolve(row)
     with pytest.raises(ValueError, match="classes 3"):
-        methods.DeepArchetypes(flow=methods.Flow(classes=3)).sized(row)
+        methods.DeepArchetypes(flow=methods.Flow(classes=3)).resolve(row)

@@ -12,7 +12,7 @@ import tiny
 
 import jaxgen
 from jaxgen import data, methods, nets, samplers
-from jaxgen.descent import Cosine
+from jaxgen.optim import Cosine
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
@@ -26,18 +26,18 @@ def loss_of(method, seed=1):
 @pytest.mark.parametrize("head", [None, nets.MLP((4, 1))], ids=["shared trunk", "head of its own"])
 def test_a_chunked_pool_is_the_pool(head):
     generator = nets.MLP((8, 4 if head is None else 3))
-    whole = tiny.evl(generator=generator, head=head, scheme=methods.Pool(16))
+    whole = tiny.evl(generator=generator, weight_network=head, candidates=methods.SharedPool(16))
     (a, da) = loss_of(whole)
     for chunk in (1, 4, 16):
-        (b, db) = loss_of(dataclasses.replace(whole, scheme=methods.Pool(16, chunk)))
+        (b, db) = loss_of(dataclasses.replace(whole, candidates=methods.SharedPool(16, chunk)))
         np.testing.assert_allclose(a, b, rtol=1e-5)
         for x, y in zip(jax.tree.leaves(da), jax.tree.leaves(db), strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("scheme", [methods.Own(5), methods.Pool(16)])
+@pytest.mark.parametrize("scheme", [methods.PerTarget(5), methods.SharedPool(16)])
 def test_the_loss_is_the_weighted_sum_of_its_parts(scheme):
-    method = tiny.evl(scheme=scheme, distance_weight=3.0, probability_weight=0.25)
+    method = tiny.evl(candidates=scheme, distance_weight=3.0, probability_weight=0.25)
     state = method.init(jax.random.key(0), X)
     value, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, X)
     np.testing.assert_allclose(value, 3 * metrics["distance"] + 0.25 * metrics["cross_entropy"], rtol=1e-6)
@@ -45,7 +45,7 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(scheme):
 
 def test_own_guesses_by_hand():
     """The paper's protocol: mean over dimensions of the squared error of the best of a target's own guesses."""
-    method = tiny.evl(scheme=methods.Own(5))
+    method = tiny.evl(candidates=methods.PerTarget(5))
     state = method.init(jax.random.key(0), X)
     noise = jax.random.normal(jax.random.key(1), (40, 3))
     made = np.asarray(method.generator.apply(state.params["generator"], noise)).reshape(8, 5, 4)
@@ -61,8 +61,8 @@ def test_chunks_of_own_guesses_are_a_mean_of_smaller_minibatches():
     """In double precision: targets with guesses of their own do not know of each other."""
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)))
-        sgd = {"optimiser": optax.sgd, "learning_rate": 1.0, "average": None}
-        whole, chunked = (tiny.evl(scheme=methods.Own(5, chunk), **sgd) for chunk in (None, 2))
+        sgd = {"optimizer": optax.sgd, "learning_rate": 1.0, "average": None}
+        whole, chunked = (tiny.evl(candidates=methods.PerTarget(5, chunk), **sgd) for chunk in (None, 2))
         state = jax.tree.map(lambda leaf: leaf.astype(x.dtype), whole.init(jax.random.key(0), x))
         keys = [jax.random.fold_in(jax.random.key(1), i) for i in range(4)]
         loss = lambda params, key, part: whole.loss(key, params, {}, part)[0]
@@ -79,19 +79,21 @@ def test_images_need_a_head_and_are_compared_by_pixel():
         def __call__(self, z):
             return super().__call__(z).reshape(*z.shape[:-1], 4, 4, 1)
 
-    method = methods.EVL(Picture((8, 16)), head=nets.MLP((4, 1)), latent_dim=2, scheme=methods.Pool(8, 4))
+    method = methods.EVL(
+        Picture((8, 16)), weight_network=nets.MLP((4, 1)), latent_dim=2, candidates=methods.SharedPool(8, 4)
+    )
     x = np.random.default_rng(0).uniform(size=(20, 4, 4, 1)).astype(np.float32)
-    config = jaxgen.Config(method, data.Arrays(x), steps=2, every=2, batch_size=4, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays(x), steps=2, steps_per_call=2, batch_size=4, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     assert result.sample(jax.random.key(0), 6).shape == (1, 6, 4, 4, 1)
 
 
 def test_the_default_fits_the_data():
-    method = methods.EVL().sized(ROW)
+    method = methods.EVL().resolve(ROW)
     assert method.generator == nets.WeightedGenerator(nets.MLP((256,) * 5 + (3,)), nets.MLP((64, 64, 1)))
-    given = methods.EVL(scheme=methods.Own(4)).sized((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
+    given = methods.EVL(candidates=methods.PerTarget(4)).resolve((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
     assert (given.given, given.generator.given) == (2, 2)
-    assert methods.EVL(head=nets.MLP((4, 1))).sized(ROW).generator.widths[-1] == 3
+    assert methods.EVL(weight_network=nets.MLP((4, 1))).resolve(ROW).generator.widths[-1] == 3
     with pytest.raises(ValueError, match="EVL lacks a part"):
         methods.EVL().init(jax.random.key(0), X)
 
@@ -99,12 +101,12 @@ def test_the_default_fits_the_data():
 def test_guesses_weights_and_samples_agree():
     method = tiny.evl()
     state = method.init(jax.random.key(0), X)
-    guesses = method.guess(jax.random.key(2), state, 50)
+    guesses = method.weighted_samples(jax.random.key(2), state, 50)
     noise = jax.random.normal(jax.random.key(2), (50, 3))
     np.testing.assert_allclose(method.log_weight(state, noise), guesses.log_weights, rtol=1e-5)
     np.testing.assert_allclose(method.decode(state, noise).samples, guesses.samples, rtol=1e-5, atol=1e-6)
     drawn = np.asarray(method.sample(jax.random.key(3), state, 9))
-    pool = np.asarray(method.guess(jax.random.split(jax.random.key(3))[0], state, 4096).samples)
+    pool = np.asarray(method.weighted_samples(jax.random.split(jax.random.key(3))[0], state, 4096).samples)
     assert all((np.abs(pool - row).sum(1) < 1e-6).any() for row in drawn)
 
 
@@ -119,13 +121,13 @@ def test_a_trained_network_covers_a_mixture_and_weighs_its_parts():
     method = methods.EVL(
         nets.MLP((32, 32, 2)),
         latent_dim=4,
-        scheme=methods.Pool(64),
+        candidates=methods.SharedPool(64),
         learning_rate=Cosine(5e-3, 1500),
         probability_weight=0.5,
     )
-    config = jaxgen.Config(method, data.Arrays(x), steps=3000, every=3000, batch_size=64, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays(x), steps=3000, steps_per_call=3000, batch_size=64, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
-    guesses = method.guess(jax.random.key(0), result.of(0), 4000)
+    guesses = method.weighted_samples(jax.random.key(0), result.state_of(0), 4000)
     weights = jax.nn.softmax(guesses.log_weights)
     right = guesses.samples[:, 0] > 0
     share = float(jnp.sum(weights * right))
@@ -144,26 +146,26 @@ def test_networks_that_do_not_fit_are_told():
             return nn.Dense(4)(nn.BatchNorm(use_running_average=True)(z))
 
     with pytest.raises(ValueError, match=r"has \['batch_stats'\]; leave BatchNorm out"):
-        methods.EVL(Normed()).sized(ROW)
+        methods.EVL(Normed()).resolve(ROW)
     with pytest.raises(ValueError, match=r"the head gives .* it must give one, the logit"):
-        methods.EVL(nets.MLP((3,)), head=nets.MLP((2,))).sized(ROW)
+        methods.EVL(nets.MLP((3,)), weight_network=nets.MLP((2,))).resolve(ROW)
     for wrong in ({"latent_dim": 0}, {"power": 0.0}, {"bandwidth": -1.0}, {"oversampling": 0}):
         name, value = next(iter(wrong.items()))
         with pytest.raises(ValueError, match=f"{name} (is )?{value}.*; make them"):
-            methods.EVL(**wrong).sized(ROW)
-    for scheme in (methods.Own, methods.Pool):
+            methods.EVL(**wrong).resolve(ROW)
+    for scheme in (methods.PerTarget, methods.SharedPool):
         with pytest.raises(ValueError, match="guesses is 0 and chunk None; make both 1 at least"):
             scheme(0)
         with pytest.raises(ValueError, match="chunk 0; make both 1 at least"):
             scheme(8, chunk=0)
-    with pytest.raises(ValueError, match="give head="):
-        methods.EVL(nets.MLP((3,))).sized(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
+    with pytest.raises(ValueError, match="give weight_network="):
+        methods.EVL(nets.MLP((3,))).resolve(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 
 
 def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
     method, wide = tiny.evl(), tiny.evl(bandwidth=0.5)
     state = method.init(jax.random.key(0), X)
-    a, b = (m.guess(jax.random.key(2), state, 4000) for m in (method, wide))
+    a, b = (m.weighted_samples(jax.random.key(2), state, 4000) for m in (method, wide))
     np.testing.assert_array_equal(a.log_weights, b.log_weights)
     spread = np.asarray(b.samples - a.samples)
     np.testing.assert_allclose(spread.std(), 0.5, rtol=4 / np.sqrt(2 * spread.size))  # four standard errors
@@ -173,14 +175,16 @@ def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
 def temporaries(guesses, chunk):
     """Bytes that the compiled step needs beside its arguments and results."""
     head = nets.MLP((16, 1))
-    method = methods.EVL(nets.ConvGenerator((8, 8, 1), (4, 4, 4)), head, 2, methods.Pool(guesses, chunk), average=None)
+    method = methods.EVL(
+        nets.ConvGenerator((8, 8, 1), (4, 4, 4)), head, 2, methods.SharedPool(guesses, chunk), ema_decay=None
+    )
     x = jax.ShapeDtypeStruct((50, 8, 8, 1), jnp.float32)
     state = jax.eval_shape(method.init, jax.random.key(0), x)
     compiled = jax.jit(method.step, donate_argnums=1).lower(jax.random.key(0), state, x).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.usefixtures("optimised")
+@pytest.mark.usefixtures("optimized")
 def test_memory_does_not_grow_with_the_pool():
     """Beside vectors of the pool's length, of which the noise is two and its making the others."""
     small, large = temporaries(4096, chunk=512), temporaries(65_536, chunk=512)
@@ -194,7 +198,7 @@ PAIRED = (jax.ShapeDtypeStruct((2,), jnp.float32), ROW)
 
 
 def conditional(**changes):
-    return methods.EVL(**{"scheme": methods.Own(4), "latent_dim": 3, **changes}).sized(PAIRED)
+    return methods.EVL(**{"scheme": methods.PerTarget(4), "latent_dim": 3, **changes}).resolve(PAIRED)
 
 
 def test_guesses_for_each_input_by_hand():
@@ -211,7 +215,7 @@ def test_guesses_for_each_input_by_hand():
     _, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, (given, X))
     np.testing.assert_allclose(metrics["distance"], np.mean(distances), rtol=1e-5)
     np.testing.assert_allclose(metrics["cross_entropy"], np.mean(surprises), rtol=1e-5)
-    guesses = method.guess_given(jax.random.key(1), state, given, 4)
+    guesses = method.weighted_samples_given(jax.random.key(1), state, given, 4)
     assert guesses.samples.shape == (8, 4, 3)
     np.testing.assert_allclose(((guesses.samples - X[:, None]) ** 2).mean(-1).min(1), distances, rtol=1e-5)
 
@@ -221,12 +225,12 @@ def test_one_own_guess_is_least_squares():
     generator = np.random.default_rng(0)
     x = generator.uniform(-1, 1, size=(4000, 1)).astype(np.float32)
     y = (x**2 + generator.choice([-1, 1], size=x.shape)).astype(np.float32)
-    method = methods.EVL(scheme=methods.Own(1), probability_weight=0.0, learning_rate=Cosine(3e-3, 1000))
+    method = methods.EVL(candidates=methods.PerTarget(1), probability_weight=0.0, learning_rate=Cosine(3e-3, 1000))
     method = dataclasses.replace(method, generator=nets.MLP((32, 32, 2)), latent_dim=1)
-    config = jaxgen.Config(method, data.Arrays((x, y)), steps=1000, every=1000, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays((x, y)), steps=1000, steps_per_call=1000, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     at = jnp.linspace(-0.9, 0.9, 7)[:, None]
-    made = result.config.method.guess_given(jax.random.key(0), result.of(0), at, 200).samples
+    made = result.config.method.weighted_samples_given(jax.random.key(0), result.state_of(0), at, 200).samples
     assert np.abs(made - at[:, None] ** 2).max() < 0.35  # the outcomes lie a whole unit away on either side
     assert (result.history["cross_entropy"] == 0).all()
 
@@ -256,10 +260,10 @@ def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
 
 def test_inputs_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match="a pool cannot be shared by targets of different inputs"):
-        methods.EVL().sized(PAIRED)
+        methods.EVL().resolve(PAIRED)
     blind = nets.WeightedGenerator(nets.MLP((8, 3)), nets.MLP((4, 1)))
-    with pytest.raises(ValueError, match=r"give WeightedGenerator\(..., given=2\)"):
-        methods.EVL(blind, scheme=methods.Own(4)).sized(PAIRED)
+    with pytest.raises(ValueError, match=r"give WeightedGenerator\(..., condition_dim=2\)"):
+        methods.EVL(blind, candidates=methods.PerTarget(4)).resolve(PAIRED)
     method = conditional(generator=nets.MLP((8, 4)))
     state = method.init(jax.random.key(0), (X[:, :2], X))
     with pytest.raises(ValueError, match="the density is that of one without any"):
@@ -267,7 +271,7 @@ def test_inputs_that_do_not_fit_are_told():
     with pytest.raises(ValueError, match="call guess or sample, with some guess_given"):
         method.sample(jax.random.key(0), state, 3)
     with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
-        methods.EVL().sized(ROW, ROW)
+        methods.EVL().resolve(ROW, ROW)
 
 
 def test_the_density_law_weighs_the_same_guesses():
@@ -275,23 +279,27 @@ def test_the_density_law_weighs_the_same_guesses():
     method = tiny.evl(power=1.5)
     state = method.init(jax.random.key(0), X)
     key = jax.random.key(5)
-    found = method.closed_form_guess(key, state, 6, dimensions=2, pools=4, size=7)
-    np.testing.assert_array_equal(found.samples, method.guess(key, state, 6).samples)
+    found = method.closed_form_weighted_samples(key, state, 6, dimensions=2, pools=4, size=7)
+    np.testing.assert_array_equal(found.samples, method.weighted_samples(key, state, 6).samples)
     fresh = jax.random.fold_in(key, 2)
-    pools = [np.asarray(method.guess(jax.random.fold_in(fresh, i), state, 7).samples, float) for i in range(4)]
+    pools = [
+        np.asarray(method.weighted_samples(jax.random.fold_in(fresh, i), state, 7).samples, float) for i in range(4)
+    ]
     for x, log_weight in zip(np.asarray(found.samples, float), np.asarray(found.log_weights), strict=True):
         volumes = sum(np.pi * min(np.linalg.norm(x - y) for y in pool) ** 2 for pool in pools)
         np.testing.assert_allclose(log_weight, 1.5 / 2 * np.log(3 / 7 / volumes), rtol=1e-3, atol=1e-4)
-    everywhere = method.closed_form_guess(key, state, 6, pools=4, size=7).log_weights  # in the data's three dimensions
+    everywhere = method.closed_form_weighted_samples(
+        key, state, 6, pools=4, size=7
+    ).log_weights  # in the data's three dimensions
     assert not np.allclose(everywhere, found.log_weights)
 
 
 def test_the_density_law_is_about_guesses_without_their_bandwidth():
     method, wide = tiny.evl(), tiny.evl(bandwidth=0.5)
     state = method.init(jax.random.key(0), X)
-    a, b = (m.closed_form_guess(jax.random.key(2), state, 20, pools=4) for m in (method, wide))
+    a, b = (m.closed_form_weighted_samples(jax.random.key(2), state, 20, pools=4) for m in (method, wide))
     np.testing.assert_allclose(a.log_weights, b.log_weights, rtol=1e-5)
-    np.testing.assert_array_equal(b.samples, wide.guess(jax.random.key(2), state, 20).samples)
+    np.testing.assert_array_equal(b.samples, wide.weighted_samples(jax.random.key(2), state, 20).samples)
 
 
 def test_the_density_of_a_linear_generator_is_normal():
@@ -312,12 +320,12 @@ def test_the_density_of_a_linear_generator_is_normal():
 
 def test_a_head_of_its_own_leaves_the_generator_alone():
     """With or without the cross-entropy the generator takes the same steps; on a shared trunk it does not."""
-    own = tiny.evl(generator=nets.MLP((8, 3)), head=nets.MLP((4, 1)))
+    own = tiny.evl(generator=nets.MLP((8, 3)), weight_network=nets.MLP((4, 1)))
     for method, alike in ((own, True), (tiny.evl(), False)):
         states = []
         for weight in (0.0, 1.0):
             result = jaxgen.train(
-                tiny.config(dataclasses.replace(method, probability_weight=weight), seeds=1), progress=False
+                tiny.config(dataclasses.replace(method, probability_weight=weight), num_seeds=1), progress=False
             )
-            states.append(jax.tree.leaves(result.of(0).params["generator"]))
+            states.append(jax.tree.leaves(result.state_of(0).params["generator"]))
         assert alike == all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(*states, strict=True))

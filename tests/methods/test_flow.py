@@ -20,7 +20,7 @@ CENTRES = np.array([[-2.0, 0.0], [2.0, 1.0]])
 
 def trained(method, rows, steps=600):
     config = jaxgen.Config(
-        method, data.Arrays(rows), steps=steps, batch_size=100, every=steps, layout=Layout(devices=1)
+        method, data.Arrays(rows), steps=steps, batch_size=100, steps_per_call=steps, layout=Layout(devices=1)
     )
     return jaxgen.train(config, progress=False)
 
@@ -38,7 +38,7 @@ def test_the_density_of_a_stretched_normal_law_is_learned():
     law = stats.multivariate_normal([3, -1], [[4.0, 1.5], [1.5, 1.0]])
     draws = functools.partial(law.rvs, random_state=generator)
     result = trained(methods.Flow(NETWORK, learning_rate=5e-3), draws(2_000).astype(np.float32))
-    method, state, x = result.config.method, result.of(0), jnp.asarray(draws(2_000), jnp.float32)
+    method, state, x = result.config.method, result.state_of(0), jnp.asarray(draws(2_000), jnp.float32)
     gap = law.logpdf(x) - np.asarray(method.log_prob(state, x))
     assert abs(gap.mean()) < 0.05  # the divergence, in nats
     z = method.encode(state, x)
@@ -53,13 +53,13 @@ def test_densities_add_up_to_one():
     grid = np.linspace(-7, 7, 141)
     places = jnp.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), jnp.float32)
     for labels in (None, jnp.zeros(len(places), int), jnp.ones(len(places), int)):
-        density = np.exp(np.asarray(result.config.method.log_prob(result.of(0), places, labels), np.float64))
+        density = np.exp(np.asarray(result.config.method.log_prob(result.state_of(0), places, labels), np.float64))
         assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=0.01)
 
 
 def test_each_class_has_a_law_of_its_own():
     result = two_classes()
-    method, state = result.config.method, result.of(0)
+    method, state = result.config.method, result.state_of(0)
     for label, centre in enumerate(CENTRES):
         rows = method.decode(state, jax.random.normal(jax.random.key(0), (500, 2)), jnp.full(500, label))
         np.testing.assert_allclose(rows.mean(0), centre, atol=0.2)
@@ -72,7 +72,7 @@ def test_each_class_has_a_law_of_its_own():
 def test_bits_are_those_of_the_levels():
     """Of a standard normal law of numbers between 0 and 1, which the network leaves as they are, by hand."""
     x = jnp.asarray(np.random.default_rng(0).integers(256, size=(500, 2)) / 255, jnp.float32)
-    method = methods.Flow(nets.Permutation(0), levels=256).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
+    method = methods.Flow(nets.Permutation(0), levels=256).resolve(jax.ShapeDtypeStruct((2,), jnp.float32))
     state = method.init(jax.random.key(0), x[:10])
     # A standard normal law of numbers between 0 and 1, by hand.
     nll = -stats.norm.logpdf((np.round(255 * np.asarray(x, np.float64)) + 0.5) / 256).sum(1)
@@ -95,11 +95,16 @@ def test_bits_are_those_of_the_levels():
 def test_bytes_are_scored_as_they_were_learned_and_refused_where_they_would_wrap_around(unchecked):
     x = np.random.default_rng(0).integers(256, size=(40, 2)).astype(np.uint8)
     config = jaxgen.Config(
-        methods.Flow(NETWORK, levels=256), data.Arrays(x), steps=1, batch_size=20, every=1, layout=Layout(devices=1)
+        methods.Flow(NETWORK, levels=256),
+        data.Arrays(x),
+        steps=1,
+        batch_size=20,
+        steps_per_call=1,
+        layout=Layout(devices=1),
     )
     result = jaxgen.train(config, progress=False)
-    method, state = result.config.method, result.of(0)
-    wanted = method.scores(state, data.fractions(jnp.asarray(x)))["nll"]
+    method, state = result.config.method, result.state_of(0)
+    wanted = method.scores(state, data.to_float(jnp.asarray(x)))["nll"]
     np.testing.assert_allclose(result.scores(x)["nll"][0], wanted, rtol=1e-5)
     for ask in (method.log_prob, method.encode):
         with pytest.raises(TypeError, match=r"Flow got rows of uint8; give fractions, as data.fractions"):
@@ -107,7 +112,7 @@ def test_bytes_are_scored_as_they_were_learned_and_refused_where_they_would_wrap
 
 
 def test_noise_is_added_in_training_alone():
-    method = methods.Flow(nets.Permutation(0), noise=3.0).sized(jax.ShapeDtypeStruct((2,), jnp.float32))
+    method = methods.Flow(nets.Permutation(0), noise=3.0).resolve(jax.ShapeDtypeStruct((2,), jnp.float32))
     x = jnp.zeros((20_000, 2))
     state = method.init(jax.random.key(0), x[:5])
     noisy = method.loss(jax.random.key(1), state.params, {}, x)[1][0]["norm"]
@@ -136,7 +141,7 @@ class Normed(nets.Permutation):
 )
 def test_what_does_not_fit_is_refused(method, row, told):
     with pytest.raises((TypeError, ValueError), match=told):
-        method.sized(row)
+        method.resolve(row)
 
 
 def test_tables_out_of_range_are_refused():

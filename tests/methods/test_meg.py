@@ -13,7 +13,7 @@ import tiny
 
 import jaxgen
 from jaxgen import data, methods, nets, samplers
-from jaxgen.loop import keys
+from jaxgen.scan import keys
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 ROW = jax.ShapeDtypeStruct((3,), jnp.float32)
@@ -33,10 +33,10 @@ class Still:
     log_density: object
 
     def init(self, position):
-        return samplers.Place(position, self.log_density(position), position)
+        return samplers.MALAState(position, self.log_density(position), position)
 
     def step(self, key, state):
-        return state, samplers.Move(jnp.zeros(()), jnp.zeros((), bool), jnp.zeros((), bool))
+        return state, samplers.MALAInfo(jnp.zeros(()), jnp.zeros((), bool), jnp.zeros((), bool))
 
 
 def start(method, seed=0):
@@ -50,7 +50,7 @@ def energies(method, state, rows):
 def judged(method, state, key=None):
     generator = state.generator
     return method.critic_loss(
-        jax.random.key(1) if key is None else key, state.critic.params, {}, X, generator.params, generator.variables
+        jax.random.key(1) if key is None else key, state.critic.params, {}, X, generator.params, generator.model_state
     )
 
 
@@ -105,54 +105,54 @@ def test_the_generator_s_loss_by_hand():
 @pytest.mark.parametrize("name", ["meg", "wgan"])
 def test_a_step_by_hand(name):
     """First every update of the critic on the cards dealt to it, then the generator against the critic they led to."""
-    method = dataclasses.replace(tiny.METHODS[name], optimiser=optax.sgd, learning_rate=0.1)
+    method = dataclasses.replace(tiny.METHODS[name], optimizer=optax.sgd, learning_rate=0.1)
     state = start(method)
     found, seen = jax.jit(method.step)(jax.random.key(1), state, X)
     key_critic, key_generator = jax.random.split(jax.random.key(1))
     critic, gaps = state.critic.params, []
     descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, slope)
-    params, variables = state.generator.params, state.generator.variables
+    params, model_state = state.generator.params, state.generator.model_state
     judge = jax.jit(
-        jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, variables), has_aux=True)
+        jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, model_state), has_aux=True)
     )
     for t, key in enumerate(keys(key_critic, 2)):
         slope, (said, _) = judge(critic, key, X[t::2])
         critic = descend(critic, slope)
         gaps.append(said["energy_gap"])
-    loss = lambda params: method.generator_loss(key_generator, params, variables, critic, 4)
+    loss = lambda params: method.generator_loss(key_generator, params, model_state, critic, 4)
     slope, (_, moved) = jax.jit(jax.grad(loss, has_aux=True))(params)
     chex.assert_trees_all_close(found.critic.params, critic, rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(found.generator.params, descend(params, slope), rtol=1e-4, atol=1e-6)
-    chex.assert_trees_all_close(found.generator.variables, moved, rtol=1e-5)
+    chex.assert_trees_all_close(found.generator.model_state, moved, rtol=1e-5)
     np.testing.assert_allclose(seen["energy_gap"], np.mean(gaps), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["meg", "wgan"])
 def test_four_devices_descend_the_mean_of_four_gradients(name):
     """Each device with its rows and its key, by hand; the mutual information is that of all devices' scores."""
-    method = dataclasses.replace(tiny.METHODS[name], optimiser=optax.sgd, learning_rate=0.1)
+    method = dataclasses.replace(tiny.METHODS[name], optimizer=optax.sgd, learning_rate=0.1)
     state = start(method)
     device_keys, shares = keys(jax.random.key(1), 4), jnp.concatenate([X, 0.5 * X]).reshape(4, 4, 3)
     spread = dataclasses.replace(method, axis_name="devices")
     step = jax.pmap(lambda key, rows: spread.step(key, state, rows), axis_name="devices")
     (found, seen) = step(device_keys, shares)
-    critic, params, variables = state.critic.params, state.generator.params, state.generator.variables
+    critic, params, model_state = state.critic.params, state.generator.params, state.generator.model_state
     pairs = [jax.random.split(key) for key in device_keys]
     mean = lambda trees: jax.tree.map(lambda *leaves: sum(leaves) / 4, *trees)
     descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, slope)
-    judge = jax.jit(jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, variables)[0]))
+    judge = jax.jit(jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, model_state)[0]))
     for t in range(2):
         hand = shares[:, t::2]  # `[device, row, column]`
         inner = [jax.random.fold_in(pair[0], t) for pair in pairs]
         critic = descend(critic, mean([judge(critic, inner[i], hand[i]) for i in range(4)]))
-    make = lambda params, key: method.generator_loss(key, params, variables, critic, 2)
+    make = lambda params, key: method.generator_loss(key, params, model_state, critic, 2)
     make = jax.jit(jax.grad(make, has_aux=True))
     slopes, extras = zip(*[make(params, pair[1]) for pair in pairs], strict=True)
     assert all((np.asarray(leaf) == np.asarray(leaf)[:1]).all() for leaf in jax.tree.leaves(found))
     first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
     chex.assert_trees_all_close(first(found.critic.params), critic, rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(first(found.generator.params), descend(params, mean(slopes)), rtol=1e-4, atol=1e-6)
-    chex.assert_trees_all_close(first(found.generator.variables), mean([e[1] for e in extras]), rtol=1e-5)
+    chex.assert_trees_all_close(first(found.generator.model_state), mean([e[1] for e in extras]), rtol=1e-5)
     if name == "meg":
         information = np.mean([e[0]["mutual_information"] for e in extras])
         np.testing.assert_allclose(seen["mutual_information"], [information] * 4, rtol=1e-5)
@@ -164,7 +164,7 @@ def test_training_sees_batch_statistics_and_nothing_else_does():
     value, _ = judged(method, state)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
     generator = state.generator
-    given = {**generator.params["generator"], **generator.variables}
+    given = {**generator.params["generator"], **generator.model_state}
     batch, _ = method.generator.apply(given, z, mutable=["batch_stats"])
     alone = jnp.concatenate([method.decode(state, row[None]) for row in z])
     assert np.abs(batch - alone).max() > 0.1
@@ -174,7 +174,7 @@ def test_training_sees_batch_statistics_and_nothing_else_does():
         judged(method, state)[1][0]["energy_gap"], energies(method, state, X).mean() - fake.mean(), rtol=1e-4, atol=1e-6
     )
     # A chain that stands still hands back what the running statistics make of the same noise.
-    still = dataclasses.replace(method, chain=methods.LatentChain(3, process=unmoved))
+    still = dataclasses.replace(method, latent_mcmc=methods.LatentMCMC(3, process=unmoved))
     chained, (seen, _) = judged(still, state)
     key_noise, _ = jax.random.split(jax.random.split(jax.random.key(1))[0])
     made = method.decode(state, jax.random.normal(key_noise, (8, 2)))
@@ -186,7 +186,7 @@ def test_training_sees_batch_statistics_and_nothing_else_does():
 
 def test_the_critic_does_not_learn_through_the_chain():
     """The gradient is that at samples which are given, as equation 4 has it."""
-    method = tiny.meg(chain=methods.LatentChain(3, 0.5), penalty=0.0)
+    method = tiny.meg(latent_mcmc=methods.LatentMCMC(3, 0.5), penalty=0.0)
     state = start(method)
     generator = state.generator
     slope = jax.jit(
@@ -230,48 +230,48 @@ def test_samples_by_a_chain():
     linear = {"kernel": jnp.array([[1.0], [0.5], [-1.0]]), "bias": jnp.ones(1)}
     state = state._replace(critic=state.critic._replace(params={"params": {"Dense_0": linear}}))
     slope = np.asarray(state.generator.params["generator"]["params"]["Dense_0"]["kernel"] @ linear["kernel"])[:, 0]
-    chain = methods.LatentChain(30, 0.5, density=samplers.tilted_log_density)
+    chain = methods.LatentMCMC(30, 0.5, density=samplers.tilted_log_density)
     walked = jax.jit(lambda key: method.sample_by_chain(key, state, 1000, chain=chain))(jax.random.key(1))
     assert walked.shape == (1000, 3)
     before = method.energy(state, method.decode(state, jnp.zeros((1, 2))))[0]
     after = np.asarray(method.energy(state, walked))
     assert abs(after.mean() - (before - slope @ slope)) < 4 * after.std() / np.sqrt(1000)
     assert slope @ slope > 8 * after.std() / np.sqrt(1000)  # else standing still would pass
-    still = methods.LatentChain(3, process=unmoved)
+    still = methods.LatentMCMC(3, process=unmoved)
     unwalked = method.sample_by_chain(jax.random.key(1), state, 5, chain=still)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (5, 2))
     np.testing.assert_allclose(unwalked, method.decode(state, z), rtol=1e-6)
 
 
 def test_the_default_networks_are_the_papers():
-    method = methods.MEG().sized(jax.ShapeDtypeStruct((2,), jnp.float32))
-    assert (method.generator, method.critic, method.statistic) == tuple(nets.dense_adversaries(2))
+    method = methods.MEG().resolve(jax.ShapeDtypeStruct((2,), jnp.float32))
+    assert (method.generator, method.critic, method.statistic) == tuple(nets.dense_meg_networks(2))
     assert (method.latent_dim, method.n_critic, method.penalty, method.learning_rate) == (2, 5, 0.1, 1e-4)
-    assert methods.MEG().sized(jax.ShapeDtypeStruct((121,), jnp.float32)).latent_dim == 32
-    method = methods.MEG(latent_dim=16).sized(jax.ShapeDtypeStruct((28, 28, 3), jnp.float32))
-    assert (method.generator, method.critic, method.statistic) == tuple(nets.digit_adversaries(3, latent_dim=16))
-    method = methods.MEG().sized(jax.ShapeDtypeStruct((64, 64, 3), jnp.float32))
-    assert (method.generator, method.critic, method.statistic) == tuple(nets.photo_adversaries(64))
-    memory = methods.MEG().optimiser(0.1).init(jnp.zeros(1))
-    moved = methods.MEG().optimiser(0.1).update(jnp.ones(1), memory)[1][0]
+    assert methods.MEG().resolve(jax.ShapeDtypeStruct((121,), jnp.float32)).latent_dim == 32
+    method = methods.MEG(latent_dim=16).resolve(jax.ShapeDtypeStruct((28, 28, 3), jnp.float32))
+    assert (method.generator, method.critic, method.statistic) == tuple(nets.digit_meg_networks(3, latent_dim=16))
+    method = methods.MEG().resolve(jax.ShapeDtypeStruct((64, 64, 3), jnp.float32))
+    assert (method.generator, method.critic, method.statistic) == tuple(nets.photo_meg_networks(64))
+    memory = methods.MEG().optimizer(0.1).init(jnp.zeros(1))
+    moved = methods.MEG().optimizer(0.1).update(jnp.ones(1), memory)[1][0]
     np.testing.assert_allclose([moved.mu[0], moved.nu[0]], [1 - 0.5, 1 - 0.9], rtol=1e-6)
 
 
 def test_what_does_not_fit_is_told():
     with pytest.raises(ValueError, match="the generator makes rows of shape"):
-        tiny.meg(generator=nets.MLP((2,))).sized(ROW)
+        tiny.meg(generator=nets.MLP((2,))).resolve(ROW)
     with pytest.raises(ValueError, match="it must give one, the energy"):
-        tiny.meg(critic=nets.MLP((2,))).sized(ROW)
+        tiny.meg(critic=nets.MLP((2,))).resolve(ROW)
     with pytest.raises(ValueError, match="the statistic gives"):
-        tiny.meg(statistic=nets.PairNet(nets.MLP((2,)))).sized(ROW)
+        tiny.meg(statistic=nets.PairNet(nets.MLP((2,)))).resolve(ROW)
     with pytest.raises(ValueError, match="must have parameters only"):
-        tiny.meg(critic=tiny.Normed(1)).sized(ROW)
+        tiny.meg(critic=tiny.Normed(1)).resolve(ROW)
     with pytest.raises(ValueError, match="lacks a part; call sized"):
         methods.MEG().init(jax.random.key(0), X)
     with pytest.raises(TypeError, match="MEG learns one table of floating-point rows"):
-        tiny.meg().sized(ROW, ROW)
+        tiny.meg().resolve(ROW, ROW)
     with pytest.raises(ValueError, match="no default networks for rows of shape"):
-        methods.MEG().sized(jax.ShapeDtypeStruct((5, 5, 1), jnp.float32))
+        methods.MEG().resolve(jax.ShapeDtypeStruct((5, 5, 1), jnp.float32))
     with pytest.raises(ValueError, match="8 rows on a device cannot be dealt to 3 updates"):
         tiny.meg(n_critic=3).step(jax.random.key(0), start(tiny.meg()), X)
     with pytest.raises(ValueError, match="the noise of one row cannot be shuffled"):
@@ -299,7 +299,7 @@ def test_images_train_and_sample():
     statistic = nets.PairNet(nets.MLP((5, 1)), trunk(4))
     x = np.random.default_rng(0).uniform(-1, 1, (20, 6, 6, 1)).astype(np.float32)
     method = methods.MEG(trunk(1), generator, 4, 2, statistic=statistic)
-    config = jaxgen.Config(method, data.Arrays(x), steps=2, every=2, batch_size=4, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays(x), steps=2, steps_per_call=2, batch_size=4, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     assert result.sample(jax.random.key(0), 3).shape == (1, 3, 6, 6, 1)
     assert all(np.isfinite(metric).all() for metric in result.history.values())
@@ -320,14 +320,14 @@ def test_four_gaussians_are_learned(name):
     """Over 10 seeds of another root all four modes were found, and 0.214 of the samples at most lay in none."""
     generator = np.random.default_rng(0)
     x = (MODES[generator.integers(4, size=4000)] + 0.1 * generator.normal(size=(4000, 2))).astype(np.float32)
-    made, energy, statistic = nets.dense_adversaries(2, generator=(64, 64), energy=(64, 64))
+    made, energy, statistic = nets.dense_meg_networks(2, generator=(64, 64), energy=(64, 64))
     method = {
         "meg": methods.MEG(energy, made, 2, statistic=statistic, learning_rate=1e-3),
         "wgan": methods.WGANGP(energy, made, 2, penalty=1.0, learning_rate=1e-3),
     }[name]
     untrained = method.sample(jax.random.key(0), method.init(jax.random.key(0), jnp.asarray(x[:1])), 2000)
     assert apart(np.asarray(untrained))[1] > 0.9
-    config = jaxgen.Config(method, data.Arrays(x), steps=600, every=600, batch_size=5 * 64, layout=tiny.ONE)
+    config = jaxgen.Config(method, data.Arrays(x), steps=600, steps_per_call=600, batch_size=5 * 64, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
     modes, outside = apart(np.asarray(result.sample(jax.random.key(0), 2000))[0])
     assert (modes, outside < 0.35) == (4, True)
@@ -339,7 +339,7 @@ def test_four_gaussians_are_learned(name):
 def test_a_schedule_is_the_steps_not_the_critic_s_updates():
     """The critic takes two updates a step; at the third step's end a schedule that ends there has stopped neither."""
     schedule = lambda count: jnp.where(count < 3, 0.1, 0.0)
-    method = tiny.meg(n_critic=2, optimiser=optax.sgd, learning_rate=schedule)
+    method = tiny.meg(n_critic=2, optimizer=optax.sgd, learning_rate=schedule)
     state, moved = start(method), []
     step = jax.jit(method.step)
     for t in range(4):
@@ -353,4 +353,4 @@ def test_a_schedule_is_the_steps_not_the_critic_s_updates():
 @pytest.mark.parametrize("wrong", [{"n_critic": 0}, {"latent_dim": 0}])
 def test_numbers_below_one_are_refused(wrong):
     with pytest.raises(ValueError, match="make both 1 at least"):
-        tiny.meg(**wrong).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
+        tiny.meg(**wrong).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))

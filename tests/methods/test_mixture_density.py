@@ -8,14 +8,14 @@ import tiny
 
 import jaxgen
 from jaxgen import data, losses, methods, nets
-from jaxgen.descent import Cosine
+from jaxgen.optim import Cosine
 
 ROW = jax.ShapeDtypeStruct((2,), jnp.float32)
 
 
 def train(method, *tables, steps=1500, batch_size=200):
     method = jaxgen.Config(
-        method, data.Arrays(*tables), steps=steps, every=steps, batch_size=batch_size, layout=tiny.ONE
+        method, data.Arrays(*tables), steps=steps, steps_per_call=steps, batch_size=batch_size, layout=tiny.ONE
     )
     return jaxgen.train(method, progress=False)
 
@@ -29,7 +29,7 @@ def test_it_finds_the_mixture():
         left = generator.uniform(size=(n, 1)) < 0.25
         return np.where(left, [-3.0, 0.0], [2.0, 1.0]) + generator.normal(size=(n, 2)) @ root.T
 
-    method = methods.MixtureDensity(components=4, learning_rate=Cosine(2e-2, 1500), average=None)
+    method = methods.MixtureDensity(components=4, learning_rate=Cosine(2e-2, 1500), ema_decay=None)
     result = train(method, draw(20_000).astype(np.float32))
     fresh = jnp.float32(draw(20_000))
     truth = losses.GaussianMixture(
@@ -37,7 +37,7 @@ def test_it_finds_the_mixture():
         jnp.array([[-3.0, 0.0], [2.0, 1.0]]),
         jnp.broadcast_to(jnp.float32(np.linalg.inv(root)), (2, 2, 2)),
     )
-    found = jnp.mean(result.config.method.log_prob(result.of(0), fresh))
+    found = jnp.mean(result.config.method.log_prob(result.state_of(0), fresh))
     wanted = jnp.mean(losses.mixture_log_density(fresh, truth))
     assert wanted - 0.02 < found < wanted + 0.01
     drawn = np.asarray(result.sample(jax.random.key(0), 20_000))[0]
@@ -52,7 +52,7 @@ def test_an_input_moves_the_mixture():
     y = generator.choice([-1, 1], size=(8000, 1)) * x + 0.1 * generator.normal(size=(8000, 1))
     method = methods.MixtureDensity(nets.MLP((32, 32, 6)), components=2, learning_rate=Cosine(1e-2, 1500))
     result = train(method, (jnp.float32(x), jnp.float32(y)))
-    method, state = result.config.method, result.of(0)
+    method, state = result.config.method, result.state_of(0)
     given = jnp.array([[1.2], [2.0], [2.8]])
     drawn = np.asarray(method.sample_given(jax.random.key(0), state, given, 4000))
     assert drawn.shape == (3, 4000, 1)
@@ -85,8 +85,8 @@ def test_the_density_and_the_draws_are_the_same_mixture():
 
 def test_no_component_closes_upon_a_point():
     x = jnp.zeros((40, 1))
-    result = train(methods.MixtureDensity(components=2, narrowest=0.1, learning_rate=0.1), x, steps=200, batch_size=20)
-    factors = result.config.method.mixture(result.of(0), jnp.zeros((1, 0))).factors
+    result = train(methods.MixtureDensity(components=2, min_scale=0.1, learning_rate=0.1), x, steps=200, batch_size=20)
+    factors = result.config.method.mixture(result.state_of(0), jnp.zeros((1, 0))).factors
     assert float(jnp.max(factors)) <= 10
 
 
@@ -104,7 +104,7 @@ def test_draws_with_and_without_inputs_are_not_mistaken():
     rows = {0: x, 1: (x[:, :1], x[:, 1:])}
     for width, batch in rows.items():
         spec = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)
-        method = methods.MixtureDensity(components=3).sized(spec)
+        method = methods.MixtureDensity(components=3).resolve(spec)
         state = method.init(jax.random.key(0), batch)
         sample = lambda given: method.sample_given(jax.random.key(0), state, given, 4)  # noqa: B023
         assert sample(jnp.zeros((5, width))).shape == (5, 4, 2 - width)
@@ -117,14 +117,14 @@ def test_draws_with_and_without_inputs_are_not_mistaken():
 
 def test_data_and_networks_that_do_not_fit_are_told():
     with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
-        methods.MixtureDensity().sized(ROW, ROW)
+        methods.MixtureDensity().resolve(ROW, ROW)
     with pytest.raises(TypeError, match="pairs of an input vector"):
-        methods.MixtureDensity().sized((ROW, jax.ShapeDtypeStruct((), jnp.int32)))
+        methods.MixtureDensity().resolve((ROW, jax.ShapeDtypeStruct((), jnp.int32)))
     with pytest.raises(ValueError, match="flatten them"):
-        methods.MixtureDensity().sized(jax.ShapeDtypeStruct((4, 4), jnp.float32))
+        methods.MixtureDensity().resolve(jax.ShapeDtypeStruct((4, 4), jnp.float32))
     with pytest.raises(ValueError, match="10 components in 2 dimensions need 60"):
-        methods.MixtureDensity(nets.MLP((5,))).sized((ROW, ROW))
+        methods.MixtureDensity(nets.MLP((5,))).resolve((ROW, ROW))
     with pytest.raises(ValueError, match="leave network=None, or give pairs"):
-        methods.MixtureDensity(nets.MLP((60,))).sized(ROW)
+        methods.MixtureDensity(nets.MLP((60,))).resolve(ROW)
     with pytest.raises(ValueError, match="use a larger batch_size"):
         methods.MixtureDensity(components=9).init(jax.random.key(0), jnp.zeros((8, 2)))

@@ -20,7 +20,7 @@ SPECS = [jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype) for rows in (SOURCE, T
 
 
 def started(**fields):
-    method = methods.MMDMap(**{"network": nets.MLP((5, 3), jnp.tanh), **fields}).sized(*SPECS)
+    method = methods.MMDMap(**{"network": nets.MLP((5, 3), jnp.tanh), **fields}).resolve(*SPECS)
     return method, method.init(KEY, SOURCE, TARGET)
 
 
@@ -34,7 +34,7 @@ def test_the_loss_is_the_mean_discrepancy_and_what_the_weights_pay():
     np.testing.assert_allclose(metrics["mmd2"], discrepancy, rtol=1e-5)
     expected = 3 * discrepancy + 0.1 * np.abs(weights).sum() + 0.01 * (weights**2).sum()
     np.testing.assert_allclose(value, expected, rtol=1e-5)
-    method = dataclasses.replace(method, penalised=methods.everything)
+    method = dataclasses.replace(method, regularized_params=methods.all_params)
     biases = np.concatenate([layer["bias"] for layer in params.values()])
     found = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
     np.testing.assert_allclose(found - value, 0.1 * np.abs(biases).sum() + 0.01 * (biases**2).sum(), rtol=1e-3)
@@ -92,15 +92,15 @@ def test_it_learns_a_shift_and_a_scale():
     target = data.Arrays(np.float32(3 + 2 * np.random.default_rng(0).normal(size=(2000, 1))))
     config = jaxgen.Config(
         methods.MMDMap(nn.Dense(1), learning_rate=0.5),
-        data.Together((data.Normal(n=2000, test_n=1, dimensions=1), target)),
+        data.Zip((data.Normal(n=2000, test_n=1, dimensions=1), target)),
         steps=300,
         batch_size=200,
-        every=300,
-        seeds=1,
+        steps_per_call=300,
+        num_seeds=1,
         layout=tiny.ONE,
     )
     result = jaxgen.train(config, progress=False)
-    mapped = result.config.method.transport(KEY, result.of(0), jnp.float32([[-1.0], [0.0], [1.0]]))
+    mapped = result.config.method.transport(KEY, result.state_of(0), jnp.float32([[-1.0], [0.0], [1.0]]))
     np.testing.assert_allclose(np.sort(mapped[:, 0]), [1, 3, 5], atol=0.25)
 
 
@@ -117,7 +117,7 @@ def test_it_learns_a_shift_and_a_scale():
 )
 def test_fields_without_a_meaning_are_told(fields, told):
     with pytest.raises(ValueError, match=told):
-        methods.MMDMap(**fields).sized(*SPECS)
+        methods.MMDMap(**fields).resolve(*SPECS)
 
 
 def median_from_zero(mapped, target, *, axis_name):
@@ -138,5 +138,5 @@ def test_a_target_whose_rows_are_mostly_equal_wants_a_number_for_bandwidth(bandw
 def test_it_wants_two_tables_of_vectors():
     for specs in (SPECS[:1], [SPECS[0], jax.ShapeDtypeStruct((2, 2), jnp.float32)]):
         with pytest.raises(TypeError, match="two tables"):
-            methods.MMDMap().sized(*specs)
-    assert methods.MMDMap().sized(*SPECS).network.widths == (128, 128, 3)
+            methods.MMDMap().resolve(*specs)
+    assert methods.MMDMap().resolve(*SPECS).network.widths == (128, 128, 3)

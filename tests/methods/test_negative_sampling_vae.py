@@ -12,7 +12,7 @@ import tiny
 from scipy import special, stats
 
 import jaxgen
-from jaxgen import data, loop, losses, methods, metrics, nets
+from jaxgen import data, losses, methods, metrics, nets, scan
 from jaxgen.methods import negative_sampling_vae
 from jaxgen.methods.negative_sampling_vae import Drawn
 from jaxgen.methods.posterior import bounded
@@ -26,7 +26,7 @@ def vae(**changes):
         "decoder": nets.MLP((8, 3)),
         "latent_dim": 2,
         "shift": 8.0,
-        "optimiser": optax.sgd,
+        "optimizer": optax.sgd,
         "learning_rate": RATE,
     }
     return methods.NegativeSamplingVAE(**{**settings, **changes})
@@ -40,9 +40,9 @@ def started(method, rows=6):
 SOURCES = {
     "none": {},
     "auxiliary": {"negatives": methods.Auxiliary(), "shift": 3.0, "negative_weight": 0.7},
-    "reconstructed": {"negatives": methods.Auxiliary(), "reconstructed": 0.4},
-    "generated": {"negatives": methods.Generated(0.0)},
-    "adversarial": {"negatives": methods.Generated(0.3)},
+    "negative_reconstruction_weight": {"negatives": methods.Auxiliary(), "negative_reconstruction_weight": 0.4},
+    "generated": {"negatives": methods.ModelSamples(0.0)},
+    "adversarial": {"negatives": methods.ModelSamples(0.3)},
 }
 
 
@@ -80,15 +80,15 @@ def test_a_step_by_hand(source):
         if method.negatives:
             nm, nv = encode(p, negatives)
             value += method.negative_weight * kl(nm, nv, method.shift)
-            value += method.reconstructed * paid(p_d, at(nm, nv, other), negatives)
+            value += method.negative_reconstruction_weight * paid(p_d, at(nm, nv, other), negatives)
         return value
 
     new_e = jax.tree.map(lambda p, g: p - RATE * g, p_e, jax.grad(loss_e)(p_e))
 
     def loss_d(p):
         value = paid(p, at(*encode(p_e, x), noise), x)
-        if method.reconstructed:
-            value += method.reconstructed * paid(p, at(*encode(p_e, negatives), other), negatives)
+        if method.negative_reconstruction_weight:
+            value += method.negative_reconstruction_weight * paid(p, at(*encode(p_e, negatives), other), negatives)
         if source == "adversarial":
             value += 0.3 * kl(*encode(new_e, jax.nn.sigmoid(net_d(p, prior))))
         return value
@@ -103,12 +103,12 @@ def test_a_step_by_hand(source):
     assert ("generated_kl" in found) == (source == "adversarial")
 
 
-NOISES = [methods.Bernoulli(), methods.Gaussian(-1.0), methods.DequantisedGaussian(), methods.DiscretisedGaussian(-2.0)]
+NOISES = [methods.Bernoulli(), methods.Gaussian(-1.0), methods.DequantizedGaussian(), methods.DiscretizedGaussian(-2.0)]
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
 def test_scores_are_those_of_a_double_loop(noise):
-    method = vae(noise=noise, importance=5)
+    method = vae(observation_model=noise, num_importance_samples=5)
     x, state = started(method)
     x = jnp.round(x * 255) / 255
     found = method.scores(state, x)
@@ -137,7 +137,7 @@ def test_scores_are_those_of_a_double_loop(noise):
 
 
 def test_a_row_s_scores_are_its_own():
-    method = vae(noise=methods.DequantisedGaussian())
+    method = vae(observation_model=methods.DequantizedGaussian())
     x, state = started(method)
     whole, alone = method.scores(state, x), method.scores(state, x[2:3])
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[2:3], whole), alone, rtol=1e-5)
@@ -145,13 +145,15 @@ def test_a_row_s_scores_are_its_own():
 
 def test_more_latent_vectors_bound_closer():
     """The bound rises with the number of vectors on average, to the likelihood, known where the decoder is deaf."""
-    method = vae(noise=methods.Gaussian(), importance=1)
+    method = vae(observation_model=methods.Gaussian(), num_importance_samples=1)
     x, state = started(method, 2_000)
-    one, many = (dataclasses.replace(method, importance=k).scores(state, x)["bound"].mean() for k in (1, 256))
+    one, many = (
+        dataclasses.replace(method, num_importance_samples=k).scores(state, x)["bound"].mean() for k in (1, 256)
+    )
     assert many < one
     deaf = jax.tree.map(jnp.zeros_like, state.decoder.params)
     known = state._replace(decoder=state.decoder._replace(params={**state.decoder.params, **deaf}))
-    far = dataclasses.replace(method, importance=4_096).scores(known, x[:20])["bound"]
+    far = dataclasses.replace(method, num_importance_samples=4_096).scores(known, x[:20])["bound"]
     exact = -losses.gaussian_log_likelihood(x[:20], jnp.full((20, 3), 0.5)) / (3 * np.log(2))
     np.testing.assert_allclose(far, exact, atol=0.03)
 
@@ -165,9 +167,13 @@ def test_negatives_and_what_is_like_them_are_sent_away():
     for source in (methods.Auxiliary(), None):
         tables = (blobs(0.4), blobs(0.6, seed=1))[: 2 if source else 1]
         method = vae(
-            noise=methods.Gaussian(-2.0), optimiser=optax.adam, learning_rate=5e-3, negatives=source, shift=4.0
+            observation_model=methods.Gaussian(-2.0),
+            optimizer=optax.adam,
+            learning_rate=5e-3,
+            negatives=source,
+            shift=4.0,
         )
-        config = jaxgen.Config(method, data.Arrays(*tables), steps=600, batch_size=48, every=600)
+        config = jaxgen.Config(method, data.Arrays(*tables), steps=600, batch_size=48, steps_per_call=600)
         result = jaxgen.train(config, progress=False)
         found[source] = [result.scores(blobs(centre, seed=2))["kl"][0] for centre in (0.4, 0.6)]
         history = result.history
@@ -192,19 +198,19 @@ def test_log_variances_stay_where_a_likelihood_is_a_number():
 
 def test_images_train_with_running_statistics_and_a_spectral_norm():
     encoder = nets.ConvEncoder(((4, 3, 2),), 2, nets.glorot, None, nets.BatchNorm, spectral=True)
-    decoder = nets.DoublingDecoder((8, 8, 1), (4, 4), norm=nets.BatchNorm)
-    method = vae(encoder=encoder, decoder=decoder, negatives=methods.Generated())
-    result = jaxgen.train(jaxgen.Config(method, data.Digits(), steps=4, batch_size=8, every=4), progress=False)
-    state = result.of(0)
+    decoder = nets.UpsamplingDecoder((8, 8, 1), (4, 4), norm=nets.BatchNorm)
+    method = vae(encoder=encoder, decoder=decoder, negatives=methods.ModelSamples())
+    result = jaxgen.train(jaxgen.Config(method, data.Digits(), steps=4, batch_size=8, steps_per_call=4), progress=False)
+    state = result.state_of(0)
     fresh = result.config.method.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     means = lambda part: [
-        np.abs(leaf).max() for path, leaf in jax.tree.leaves_with_path(part.variables) if "mean" in str(path)
+        np.abs(leaf).max() for path, leaf in jax.tree.leaves_with_path(part.model_state) if "mean" in str(path)
     ]
     for part, before in zip(state, fresh, strict=True):
         assert max(means(before)) == 0 < min(means(part))
     x = jnp.float32(data.Digits().tables()[0][:5])
     whole, alone = (
-        method.sized(jax.ShapeDtypeStruct((8, 8, 1), jnp.float32)).scores(state, x),
+        method.resolve(jax.ShapeDtypeStruct((8, 8, 1), jnp.float32)).scores(state, x),
         method.scores(state, x[:1]),
     )
     np.testing.assert_allclose(whole["bpd"][:1], alone["bpd"], rtol=1e-5)
@@ -213,10 +219,15 @@ def test_images_train_with_running_statistics_and_a_spectral_norm():
 
 def test_every_pass_of_a_step_sees_its_own_batch():
     """Encoder and decoder meet the same reconstruction of rows and of negatives, which running statistics would not."""
-    method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.Auxiliary(), reconstructed=0.5)
+    method = vae(
+        encoder=tiny.Normed(4),
+        decoder=tiny.Normed(3),
+        negatives=methods.Auxiliary(),
+        negative_reconstruction_weight=0.5,
+    )
     x, state = started(method)
     noise, other = jax.random.normal(jax.random.key(4), (2, 6, 2))
-    (encoder, decoder) = ((part.params, part.variables) for part in state)
+    (encoder, decoder) = ((part.params, part.model_state) for part in state)
 
     @jax.jit
     def paid(x):
@@ -230,11 +241,11 @@ def test_every_pass_of_a_step_sees_its_own_batch():
 
 def test_samples_are_made_and_judged_by_their_own_batch():
     """As negatives of the encoder and as what the decoder pays for, by the networks' own `apply` in training."""
-    method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.Generated(0.3), learning_rate=0.0)
+    method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.ModelSamples(0.3), learning_rate=0.0)
     x, state = started(method)
     before = jax.tree.map(jnp.copy, state)
     apply = lambda network, params, part, x: network.apply(
-        {"params": params, **part.variables}, x, mutable=["batch_stats"]
+        {"params": params, **part.model_state}, x, mutable=["batch_stats"]
     )[0]
     prior = jax.random.normal(jax.random.split(jax.random.key(3), 6)[2], (6, 2))
     samples = jax.nn.sigmoid(apply(method.decoder, state.decoder.params["decoder"], state.decoder, prior))
@@ -259,35 +270,37 @@ def test_a_climb_and_its_measure_draw_apart(monkeypatch):
     x, state = started(method)
     method.regret(jax.random.key(0), state, x)
     ((key, noise),) = seen
-    climb = jax.vmap(lambda key: jax.random.normal(key, noise.shape[1:]))(loop.keys(key, 100))
+    climb = jax.vmap(lambda key: jax.random.normal(key, noise.shape[1:]))(scan.keys(key, 100))
     assert np.abs(climb[:, None] - noise[None]).max(-1).min() > 1e-3
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_prior_s_place_is_finite(wrong):
     with pytest.raises(ValueError, match=f"shift is {wrong}; make it a finite number"):
-        vae(shift=wrong).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
-    assert vae(shift=-8.0).sized(jax.ShapeDtypeStruct((3,), jnp.float32)).shift == -8  # the mirror image of 8
+        vae(shift=wrong).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
+    assert vae(shift=-8.0).resolve(jax.ShapeDtypeStruct((3,), jnp.float32)).shift == -8  # the mirror image of 8
 
 
 def test_what_the_decoder_pays_is_no_reward():
     with pytest.raises(ValueError, match=r"adversarial is -1\.0; make it a finite number, 0 at least"):
-        vae(negatives=methods.Generated(-1.0)).sized(jax.ShapeDtypeStruct((3,), jnp.float32))
+        vae(negatives=methods.ModelSamples(-1.0)).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
 def test_negatives_between_0_and_1_are_for_such_rows():
-    method = vae(noise=methods.Gaussian(), negatives=methods.Noisy())
+    method = vae(observation_model=methods.Gaussian(), negatives=methods.NoisyData())
     method.check(np.float32([[0.0, 0.5, 1.0]]))
-    vae(noise=methods.Gaussian(), negatives=methods.Uniform()).check(np.float32([[-0.1, 0.5, 1.1]]))  # fills a range
+    vae(observation_model=methods.Gaussian(), negatives=methods.Uniform()).check(
+        np.float32([[-0.1, 0.5, 1.1]])
+    )  # fills a range
     with pytest.raises(ValueError, match=r"rows are -1 to 2, and Noisy is for numbers within 0 and 1"):
         method.check(np.float32([[-1.0, 0.5, 2.0]]))
 
 
 def test_what_is_left_open_is_filled_in_as_in_the_paper():
-    sized = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, shift=None, **how).sized(
+    resolved_for = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, shift=None, **how).resolve(
         jax.ShapeDtypeStruct((side, side, 1), jnp.float32)
     )
-    small, plain, adversarial = sized(28), sized(32), sized(32, negatives=methods.Generated())
+    small, plain, adversarial = resolved_for(28), resolved_for(32), resolved_for(32, negatives=methods.ModelSamples())
     assert (small.latent_dim, small.shift, small.encoder) == (10, 8.0, nets.ConvEncoder(latent_dim=10))
     for method in (plain, adversarial):
         assert (method.latent_dim, method.shift) == (100, 25.0)
@@ -299,7 +312,7 @@ def test_what_is_left_open_is_filled_in_as_in_the_paper():
 
 def test_auxiliary_rows_are_observed_as_the_data_are():
     """Else the noise would tell negatives from data."""
-    method = vae(noise=methods.DequantisedGaussian(), negatives=methods.Auxiliary(), shift=3.0)
+    method = vae(observation_model=methods.DequantizedGaussian(), negatives=methods.Auxiliary(), shift=3.0)
     seen = []
     source = dataclasses.replace(method.negatives)
     object.__setattr__(source, "draw", lambda key, x, generate, other: seen.extend([x, other]) or other)
@@ -314,26 +327,26 @@ def test_auxiliary_rows_are_observed_as_the_data_are():
 def test_bad_choices_are_told():
     row = jax.ShapeDtypeStruct((3,), jnp.float32)
     with pytest.raises(TypeError, match="learns 2 tables"):
-        vae(negatives=methods.Auxiliary()).sized(row)
+        vae(negatives=methods.Auxiliary()).resolve(row)
     with pytest.raises(TypeError, match="learns 1 tables"):
-        vae().sized(row, row)
+        vae().resolve(row, row)
     with pytest.raises(TypeError, match="of one shape"):
-        vae(negatives=methods.Auxiliary()).sized(row, jax.ShapeDtypeStruct((4,), jnp.float32))
+        vae(negatives=methods.Auxiliary()).resolve(row, jax.ShapeDtypeStruct((4,), jnp.float32))
     with pytest.raises(ValueError, match="it must give 6, a mean"):
-        vae(latent_dim=3).sized(row)
+        vae(latent_dim=3).resolve(row)
     with pytest.raises(ValueError, match="decoder makes rows of shape \\(5,\\)"):
-        vae(decoder=nets.MLP((5,))).sized(row)
+        vae(decoder=nets.MLP((5,))).resolve(row)
     with pytest.raises(ValueError, match="make both 1 at least"):
-        vae(importance=0).sized(row)
+        vae(num_importance_samples=0).resolve(row)
     with pytest.raises(ValueError, match="there are no networks for rows"):
-        methods.NegativeSamplingVAE().sized(row)
-    with pytest.raises(ValueError, match="call sized"):
+        methods.NegativeSamplingVAE().resolve(row)
+    with pytest.raises(ValueError, match="call resolved_for"):
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
 def test_rows_without_a_bound_are_refused(noise):
-    method, good, bytes_ = vae(noise=noise), np.array([[0.0, 1.0]]), np.array([[0, 255]], np.uint8)
+    method, good, bytes_ = vae(observation_model=noise), np.array([[0.0, 1.0]]), np.array([[0, 255]], np.uint8)
     method.check(good)
     method.check(bytes_)
     bad = [(good - 0.1,), (good, good + 1), (bytes_.astype(np.int8)[None],), (bytes_.astype(float),)]

@@ -42,12 +42,12 @@ def test_places_between_rows_and_samples(between):
 
 
 @pytest.mark.parametrize(
-    ("between", "regulariser"),
+    ("between", "regularizer"),
     [(methods.on_lines, losses.gradient_penalty), (methods.within_boxes, losses.pixel_gradient_penalty)],
     ids=["as published", "as released"],
 )
-def test_the_critic_s_loss_by_hand(between, regulariser):
-    method = wgan(between=between, regulariser=regulariser)
+def test_the_critic_s_loss_by_hand(between, regularizer):
+    method = wgan(between=between, regularizer=regularizer)
     state = method.init(jax.random.key(0), X)
     key_samples, key_where = jax.random.split(jax.random.key(1))
     generator = state.generator

@@ -46,7 +46,7 @@ def test_false_discoveries_are_as_few_as_asked(level):
     wrong, hit = np.zeros(rounds), np.zeros(rounds)
     for i in range(rounds):
         rows = np.r_[generator.normal(size=90), generator.normal(4, size=10)]
-        named = metrics.discoveries(metrics.conformal_p_values(rows, generator.normal(size=500)), level=level)
+        named = metrics.benjamini_hochberg(metrics.conformal_p_values(rows, generator.normal(size=500)), level=level)
         wrong[i], hit[i] = named[:90].sum() / max(named.sum(), 1), named[90:].mean()
     error = wrong.std() / np.sqrt(rounds)
     assert wrong.mean() <= 0.9 * level + 3 * error  # nine tenths are inliers: the rule is that much stricter
@@ -58,10 +58,10 @@ def test_the_rule_by_hand():
     p_values = np.array([0.01, 0.6, 0.02, 0.04, 0.03])
     order = np.sort(p_values)
     largest = max(p for rank, p in enumerate(order, 1) if p <= rank / 5 * 0.05)
-    np.testing.assert_array_equal(metrics.discoveries(p_values), p_values <= largest)
-    assert metrics.discoveries(np.zeros(0)).shape == (0,)
+    np.testing.assert_array_equal(metrics.benjamini_hochberg(p_values), p_values <= largest)
+    assert metrics.benjamini_hochberg(np.zeros(0)).shape == (0,)
     exact = np.r_[np.full(17, 17 / 500), np.ones(83)]  # 17/500 * 100/17 is 1/5, but not in floating point
-    assert metrics.discoveries(exact, level=0.2).sum() == 17
+    assert metrics.benjamini_hochberg(exact, alpha=0.2).sum() == 17
 
 
 def test_bad_input_is_told():
@@ -70,6 +70,6 @@ def test_bad_input_is_told():
     with pytest.raises(ValueError, match="1 scores and 0 of the calibration are not numbers"):
         metrics.conformal_p_values([np.nan, 1.0], [1.0])
     with pytest.raises(ValueError, match="not all between 0 and 1"):
-        metrics.discoveries([0.5, 1.2])
+        metrics.benjamini_hochberg([0.5, 1.2])
     with pytest.raises(ValueError, match="make it a share"):
-        metrics.discoveries([0.5], level=5.0)
+        metrics.benjamini_hochberg([0.5], alpha=5.0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen import samplers
-from jaxgen.loop import iterate
+from jaxgen.scan import iterate
 
 
 def normal(x):
@@ -24,7 +24,7 @@ def test_one_step_size_for_many_chains(dimensions):
 
     def run(step_size, key):
         chains = lambda size: samplers.Chains(samplers.MALA(normal, size))
-        adapted = samplers.Adapted(chains, step_size)
+        adapted = samplers.StepSizeAdaptation(chains, step_size)
         key_start, key_warm, key_run = jax.random.split(key, 3)
         start = adapted.init(jax.random.normal(key_start, (512, dimensions)))
         state, _ = iterate(adapted.step, key_warm, start, length=200)
@@ -43,7 +43,9 @@ def test_each_chain_its_own_step_size():
 
     def run(scale, key):
         density = lambda x: -0.5 * jnp.sum((x / scale) ** 2)
-        adapted = samplers.Adapted(lambda size: samplers.MALA(density, size), step_size=100 * settled(8), target=0.65)
+        adapted = samplers.StepSizeAdaptation(
+            lambda size: samplers.MALA(density, size), step_size=100 * settled(8), target=0.65
+        )
         key_start, key_warm, key_run = jax.random.split(key, 3)
         start = adapted.init(scale * jax.random.normal(key_start, (8,)))
         state, _ = iterate(adapted.step, key_warm, start, length=2000)
@@ -57,7 +59,7 @@ def test_each_chain_its_own_step_size():
 
 
 def test_adapted_chains_inside_chains():
-    inside = samplers.Chains(samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=10.0))
+    inside = samplers.Chains(samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), step_size=10.0))
     run = jax.jit(lambda x: iterate(inside.step, jax.random.key(0), inside.init(x), length=500)[0])
     found = np.asarray(run(jnp.zeros((16, 4))).log_average)
     assert found.shape == (16,)
@@ -66,7 +68,7 @@ def test_adapted_chains_inside_chains():
 
 
 def test_chains_that_adapt_apart_draw_and_are_frozen_apart():
-    adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=1.0)
+    adapted = samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), step_size=1.0)
     chains = samplers.Chains(adapted)
     states, positions, _ = chains.draw(jax.random.key(0), chains.init(jnp.zeros((3, 4))), 5)
     assert positions.shape == (3, 5, 4)
@@ -79,35 +81,35 @@ def test_chains_that_adapt_apart_draw_and_are_frozen_apart():
 
 def test_proposals_that_are_never_finite_shrink_the_step():
     density = lambda x: jnp.sum(jnp.where(jnp.abs(x) > 1e-2, jnp.nan, 0 * x))
-    adapted = samplers.Adapted(lambda size: samplers.MALA(density, size), 1.0)
+    adapted = samplers.StepSizeAdaptation(lambda size: samplers.MALA(density, size), 1.0)
     run = jax.jit(lambda x: iterate(adapted.step, jax.random.key(0), adapted.init(x), length=300)[0])
     assert np.exp(run(jnp.zeros(2)).log_average) < 1e-3
 
 
 def test_double_precision_stays_so():
     with jax.enable_x64(True):
-        adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), 1.0)
+        adapted = samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), 1.0)
         state, _ = iterate(adapted.step, jax.random.key(0), adapted.init(jnp.zeros(2)), length=3)
         assert {leaf.dtype for leaf in state[2:]} == {np.dtype("float64")}
 
 
 def test_before_the_first_step_the_start_is_kept():
-    adapted = samplers.Adapted(lambda size: samplers.MALA(normal, size), step_size=0.3)
+    adapted = samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), step_size=0.3)
     assert adapted.frozen(adapted.init(jnp.zeros(2))).step_size == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0, -0.5, 57.4])
 def test_a_target_that_is_no_probability_is_refused(target):
     with pytest.raises(ValueError, match=f"target is {target}; make it a probability"):
-        samplers.Adapted(lambda size: samplers.MALA(normal, size), target=target)
+        samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), target=target)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"forgetting": 0.5}, {"forgetting": 1.5}, {"pace": 0.0}, {"pace": np.inf}, {"delay": -1.0}, {"delay": np.inf}],
+    [{"kappa": 0.5}, {"kappa": 1.5}, {"gamma": 0.0}, {"gamma": np.inf}, {"t0": -1.0}, {"t0": np.inf}],
 )
 def test_numbers_by_which_no_step_size_settles_are_refused(wrong):
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=f"{name} is {value}"):
-        samplers.Adapted(lambda size: samplers.MALA(normal, size), **wrong)
-    samplers.Adapted(lambda size: samplers.MALA(normal, size), forgetting=1.0, delay=0.0)
+        samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), **wrong)
+    samplers.StepSizeAdaptation(lambda size: samplers.MALA(normal, size), kappa=1.0, t0=0.0)

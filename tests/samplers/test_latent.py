@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import samplers
-from jaxgen.loop import iterate
+from jaxgen.scan import iterate
 
 MATRIX = np.array([[2.0, 0.5], [-1.0, 0.25], [0.3, 1.0]])
 SHIFT = np.array([1.0, -0.5, 0.2])

@@ -14,7 +14,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from jaxgen import samplers
-from jaxgen.loop import iterate, keys
+from jaxgen.scan import iterate, keys
 
 CHAINS = 2048
 DIMENSIONS = [2, 16, 128]

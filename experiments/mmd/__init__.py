@@ -1,0 +1,1 @@
+"""Maps trained by maximum mean discrepancy."""

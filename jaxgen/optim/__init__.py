@@ -1,0 +1,16 @@
+"""Gradient steps, learning-rate schedules and optimizers."""
+
+from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import adversarial_adam, tensorflow_rmsprop, torch_rmsprop
+from jaxgen.optim.schedules import Cosine, Exponential, Schedule
+
+__all__ = [
+    "Cosine",
+    "Exponential",
+    "GradientStep",
+    "Schedule",
+    "TrainState",
+    "adversarial_adam",
+    "tensorflow_rmsprop",
+    "torch_rmsprop",
+]

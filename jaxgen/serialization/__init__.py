@@ -1,0 +1,1 @@
+"""Configs, estimators and directories on disk."""

@@ -1,0 +1,201 @@
+"""Configs as JSON: dataclasses and networks by import path and fields, functions by import path, arrays by digest."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import math
+import sys
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+__all__ = ["AbsentArray", "to_json", "from_json", "unnamed_fields"]
+
+
+_MAIN = ("__main__", "__mp_main__")  # what runs, also in the processes that `multiprocessing` starts
+
+
+@dataclasses.dataclass(frozen=True)
+class AbsentArray:
+    """An array of a loaded config: what it was, not what it held."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    sha256: str
+
+
+def to_json(value: Any, where: str = "config") -> Any:
+    """Write a value down in JSON's own types.
+
+    Args:
+        value: plain data, a dataclass or Linen module of such, an array, or a function or class found by its name.
+        where: what the value is called.
+
+    Returns:
+        What `json.dumps` takes; equal for equal configs, and read back by `from_json`. What is neither plain data nor
+        found by its name, such as a lambda, or a class of the script that runs, is noted as such: `unnamed_fields`
+        lists it,
+        and `from_json` refuses it.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"float": str(value)}
+    if isinstance(value, np.generic):
+        return to_json(value.item(), where)
+    if isinstance(value, AbsentArray):
+        return {"array": [list(value.shape), value.dtype, value.sha256]}
+    if isinstance(value, jax.Array | np.ndarray):
+        array = np.asarray(value)
+        return {"array": [list(array.shape), str(array.dtype), hashlib.sha256(array.tobytes()).hexdigest()]}
+    if isinstance(value, functools.partial):
+        parts = {"args": value.args, "keywords": value.keywords}
+        return {"partial": to_json(value.func, where), **{n: to_json(v, f"{where}.{n}") for n, v in parts.items()}}
+    named = dataclasses.is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_asdict"))
+    if named and not isinstance(value, type):
+        fields = {name: to_json(content, f"{where}.{name}") for name, content in _fields(value).items()}
+        path = _path(type(value))
+        return {**({"type": path} if path else _unnamed(value, where)), "fields": fields}
+    if type(value) in (tuple, list):
+        return {type(value).__name__: [to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]}
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {"dict": {name: to_json(item, f"{where}[{name!r}]") for name, item in value.items()}}
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return {"row": [list(value.shape), str(value.dtype)]}
+    path = _path(value)
+    return {"import": path} if path else _unnamed(value, where)
+
+
+def unnamed_fields(description: Any) -> list[str]:
+    """List the fields of a description that `from_json` cannot make."""
+    if isinstance(description, list):
+        return [field for item in description for field in unnamed_fields(item)]
+    if isinstance(description, dict):
+        own = [description["unnamed_fields"]] if "unnamed_fields" in description else []
+        return own + [field for item in description.values() for field in unnamed_fields(item)]
+    return []
+
+
+def from_json(description: Any) -> Any:
+    """Make a value from what `to_json` wrote; arrays come back as `AbsentArray`.
+
+    This imports what the description names, so read none whose writer you do not trust.
+
+    Args:
+        description: what `json.loads` gave.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: if the description names what is not there, or fields that a class no longer has.
+    """
+    if not isinstance(description, dict):
+        return description
+    kind: str
+    content: Any
+    kind, content = next(iter(description.items()), ("nothing", None))
+    match kind:
+        case "float":
+            return float(content)
+        case "unnamed_fields":
+            raise ValueError(
+                f"{content} ({description['as']}) was not found by its name; pass the config: load(path, config=...)."
+            )
+        case "row":
+            return jax.ShapeDtypeStruct(tuple(content[0]), content[1])
+        case "array":
+            return AbsentArray(tuple(content[0]), *content[1:])
+        case "tuple" | "list":
+            return {"tuple": tuple, "list": list}[kind](from_json(item) for item in content)
+        case "dict":
+            return {name: from_json(item) for name, item in content.items()}
+        case "partial":
+            return functools.partial(
+                from_json(content), *from_json(description["args"]), **from_json(description["keywords"])
+            )
+        case "import":
+            return _find(content)
+        case "type":
+            return _construct(
+                _find(str(content)), {name: from_json(item) for name, item in description["fields"].items()}
+            )
+    raise ValueError(f"a description has no kind {kind!r}; it was written by another version or is damaged.")
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """Return what makes a value what it is.
+
+    Of a Linen module not where it stands in a network, nor a field that is the very default and has no name, as the
+    initialisers of Flax's own layers.
+    """
+    if isinstance(value, tuple):
+        return value._asdict()  # type: ignore[attr-defined]
+    skip = {"parent", "name"} if isinstance(value, nn.Module) else set()
+    made = [
+        f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _has_default_init(type(value)))
+    ]
+    found = {f.name: (getattr(value, f.name), f.default) for f in made}
+    return {name: v for name, (v, default) in found.items() if v is not default or not unnamed_fields(to_json(v))}
+
+
+def _has_default_init(kind: Any) -> bool:
+    return kind.__dataclass_params__.init
+
+
+def _construct(kind: Any, fields: dict[str, Any]) -> Any:
+    """Make a dataclass or named tuple from its fields, without an `__init__` of its own."""
+    known = set(kind._fields) if issubclass(kind, tuple) else {f.name for f in dataclasses.fields(kind)}
+    if unknown := set(fields) - known:
+        raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}; the file was written by another version.")
+    if issubclass(kind, tuple) or _has_default_init(kind):
+        return kind(**fields)
+    value = object.__new__(kind)
+    for name, content in fields.items():
+        object.__setattr__(value, name, content)
+    return value
+
+
+def _unnamed(value: Any, where: str) -> dict[str, Any]:
+    return {"unnamed_fields": where, "as": getattr(value, "__qualname__", type(value).__name__)}
+
+
+def _path(value: Any) -> str | None:
+    """Return the shortest public path under which importing finds the very same object, or None."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if module in _MAIN:
+        module = _main(module)
+    if not module or not name:
+        return None
+    parts = [part for part in module.split(".") if not part.startswith("_")]
+    for candidate in [".".join(parts[: end + 1]) for end in range(len(parts))] + [module]:
+        try:
+            if _find(f"{candidate}:{name}") is value:
+                return f"{candidate}:{name}"
+        except ValueError:
+            continue
+    return None
+
+
+def _main(name: str) -> str | None:
+    """Return under which name another process can import what runs here: that of `python -m`, a script has none."""
+    spec = getattr(sys.modules.get(name), "__spec__", None)
+    return spec.name if spec and spec.name not in _MAIN else None
+
+
+def _find(path: str) -> Any:
+    module, _, name = path.partition(":")
+    # Importing the module that runs would run it a second time, and make a twin of everything in it.
+    running = next((name for name in _MAIN if module == _main(name)), module)
+    try:
+        value: Any = importlib.import_module(running)
+        for part in name.split("."):
+            value = getattr(value, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{path} cannot be imported ({error}); install or define it, or pass the config: load(path, config=...)."
+        ) from error
+    return value

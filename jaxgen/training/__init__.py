@@ -1,0 +1,1 @@
+"""The training loop, its compiled programs, checkpoints and results."""

@@ -1,0 +1,118 @@
+"""Cells are computed once for each identity; controls and timings are those of the configuration."""
+
+import json
+import time
+
+import chex
+import jax
+import numpy as np
+import pytest
+import tiny
+
+import jaxgen
+from experiments.common import cache, training
+from jaxgen.training import compilation
+
+
+def test_a_cell_is_computed_once_for_each_identity(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"x": np.float32(0.5)}
+
+    file = tmp_path / "cell.json"
+    assert cache.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
+    assert cache.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
+    assert len(calls) == 1
+    cache.remembered(file, {"seed": (1, 3)}, compute)
+    file.write_text("{")
+    cache.remembered(file, {"seed": (1, 3)}, compute)
+    assert len(calls) == 3
+
+
+def test_cells_of_another_identity_lie_elsewhere(tmp_path):
+    here = cache.place(tmp_path, "cell", {"steps": 1})
+    assert here == cache.place(tmp_path, "cell", {"steps": 1})
+    assert here != cache.place(tmp_path, "cell", {"steps": 2})
+    assert here.parent == tmp_path
+
+
+def test_segments_divide_the_steps():
+    assert [training.segment(steps) for steps in (20, 40, 7, 30_000)] == [1, 2, 1, 1500]
+    assert training.segment(100, 3) == 50  # a third does not divide
+
+
+def test_what_is_measured_has_no_key_of_the_training_s():
+    config = tiny.config(tiny.evl(), seed=3, num_seeds=5)
+    spent = [*compilation.root_keys(config), jax.random.key_data(jax.random.key(3))]
+    fresh = jax.random.key_data(training.fresh_key(3))
+    assert not any((key == fresh).all() for key in spent)
+    assert (jax.random.key_data(training.fresh_key(4)) != fresh).any()
+
+
+def test_the_control_is_a_network_of_the_same_kind_that_saw_no_step():
+    config = tiny.config(tiny.evl(), num_seeds=1)
+    method, state = training.untrained(config)
+    result = jaxgen.train(config, progress=False)
+    shapes = lambda tree: jax.tree.map(np.shape, tree)
+    assert shapes(state.params) == shapes(result.state_of(0).params)
+    assert method.sample(jax.random.key(0), state, 3).shape[0] == 3
+
+
+def follow(folder, look=lambda result: {"loss": float(result.history["loss"].sum())}):
+    config = tiny.config(tiny.evl(), num_seeds=1, steps=8, steps_per_call=2)
+    return training.followed(config, (2, 6, 8), look, checkpoint_dir=folder / "run", kept=folder / "run.curve")
+
+
+@pytest.mark.parametrize(("cut", "torn"), [(1, False), (2, True), (3, True)])
+def test_a_run_that_was_cut_off_in_a_look_has_the_curve_of_a_whole_one(tmp_path, cut, torn):
+    whole = follow(tmp_path / "whole")
+    assert [line["step"] for line in whole.curve] == [2, 6, 8]
+    assert whole.seconds > 0
+    (tmp_path / "cut").mkdir()
+    calls = []
+
+    def look(result):
+        calls.append(result.steps)
+        if len(calls) == cut:
+            raise KeyboardInterrupt
+        return {"loss": float(result.history["loss"].sum())}
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(tmp_path / "cut", look)
+    kept = tmp_path / "cut" / "run.curve"
+    if torn:
+        kept.write_text((kept.read_text() if kept.exists() else "") + '{"step": 6, "lo')
+    resumed = follow(tmp_path / "cut")
+    assert resumed.curve == whole.curve
+    assert resumed.seconds is None
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == whole.curve
+    assert calls == [2, 6, 8][:cut]
+    chex.assert_trees_all_equal(resumed.result.state, whole.result.state)
+    again = follow(tmp_path / "cut", None)  # over: nothing is looked at
+    assert (again.curve, again.seconds) == (whole.curve, None)
+
+
+def test_a_run_that_is_over_keeps_its_last_look_for_another_measure(tmp_path):
+    follow(tmp_path)
+    (tmp_path / "run.curve").unlink()
+    assert [line["step"] for line in follow(tmp_path).curve] == [8]
+
+
+def test_the_time_of_looks_is_not_that_of_training(tmp_path):
+    def look(result):
+        time.sleep(1)
+        return {}
+
+    begun = time.perf_counter()
+    run = follow(tmp_path, look)
+    assert run.seconds + 3 <= time.perf_counter() - begun
+
+
+def test_a_run_is_timed_only_when_it_is_whole(tmp_path):
+    config = tiny.config(tiny.evl(), num_seeds=1)
+    _, spent = training.timed(config, tmp_path / "run")
+    assert spent["seconds"] > 0
+    _, spent = training.timed(config, tmp_path / "run")  # nothing is left to train
+    assert spent == {}

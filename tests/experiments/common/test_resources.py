@@ -1,0 +1,23 @@
+"""What a program costs is its own, and a fresh process is another."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+
+from experiments.common import resources
+
+
+def test_a_program_says_what_it_costs_and_runs():
+    program, found = resources.compiled(jax.jit(lambda x: jnp.sort(x) @ x), jnp.arange(64.0))
+    assert float(program(jnp.arange(64.0))) == sum(i * i for i in range(64))
+    assert found["compile"] > 0
+    assert found["temporaries"] >= 64 * 4 / 2**20  # the sorted copy
+
+
+def test_alone_is_another_process_without_this_one_s_memory():
+    assert resources.alone(os.getpid) != os.getpid()
+    held = bytearray(400 * 2**20)
+    held[:: 2**12] = b"1" * (len(held) // 2**12)  # every page is touched
+    resident = resources.alone(resources.most_resident)
+    assert resident is None or resident < 400

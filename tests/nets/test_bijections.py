@@ -1,0 +1,142 @@
+"""One table of invertible layers, every law over it."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import nets
+
+SUBNET, PICTURE = nets.DenseConditioner((7,)), nets.ConvConditioner((3, 4))
+VECTOR, IMAGE, TALL = (5,), (4, 4, 2), (4, 4, 4)
+LAYERS = {
+    "additive": (nets.AdditiveCoupling(SUBNET), VECTOR),
+    "additive, flipped": (nets.AdditiveCoupling(SUBNET, flip=True), VECTOR),
+    "additive, images": (nets.AdditiveCoupling(PICTURE), IMAGE),
+    "affine": (nets.AffineCoupling(SUBNET), VECTOR),
+    "affine, flipped": (nets.AffineCoupling(SUBNET, flip=True, clamp=0.5), VECTOR),
+    "affine, images": (nets.AffineCoupling(PICTURE, flip=True), IMAGE),
+    "actnorm": (nets.ActNorm(), VECTOR),
+    "actnorm, images": (nets.ActNorm(axes=3), IMAGE),
+    "permutation": (nets.Permutation(3), VECTOR),
+    "space to depth": (nets.SpaceToDepth(), IMAGE),
+    "flatten": (nets.Flatten(IMAGE), IMAGE),
+    "split": (
+        nets.Split(nets.ComposedBijection((nets.AffineCoupling(PICTURE), nets.Flatten((4, 4, 2)))), (4, 4, 4)),
+        (4, 4, 4),
+    ),
+    "dense flow": (nets.dense_flow(5, depth=4, widths=(7,)), VECTOR),
+    "flow in the plane": (nets.dense_flow(2, depth=3, widths=(7,)), (2,)),
+    "image flow": (nets.image_flow((8, 8, 1), depth=1, features=(3, 4), widths=(5,)), (8, 8, 1)),
+}
+CONDITIONAL = ("affine", "affine, images", "dense flow", "additive, images")
+EVERY = pytest.mark.parametrize("name", LAYERS)
+# What is made of the others compiles for long, and has the laws that its parts have.
+PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name != "image flow"])
+
+
+@functools.cache
+def drawn(name, dtype="float32", given=False):
+    """A layer with parameters far from where they start, rows, and what they are given."""
+    layer, shape = LAYERS[name]
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.normal(size=(3, *shape)), dtype)
+    condition = jnp.asarray(np.eye(4)[:3], dtype) if given else None
+    params = layer.init(jax.random.key(0), x, condition)
+    away = lambda leaf: jnp.asarray(leaf + 0.3 * generator.normal(size=leaf.shape), dtype)
+    return layer, jax.tree.map(away, params), x, condition
+
+
+@EVERY
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-12)])
+def test_there_and_back_under_jit(name, dtype, tolerance):
+    with jax.enable_x64(dtype == "float64"):
+        layer, params, x, _ = drawn(name, dtype)
+        z, there = jax.jit(layer.apply)(params, x)
+        again, back = jax.jit(functools.partial(layer.apply, method="inverse"))(params, z)
+        assert z.dtype == again.dtype == dtype
+        np.testing.assert_allclose(again, x, atol=tolerance)
+        np.testing.assert_allclose(there, -back, atol=20 * tolerance)
+
+
+@PARTS
+def test_volumes_are_those_of_the_jacobian(name):
+    with jax.enable_x64(True):
+        layer, params, x, _ = drawn(name, "float64")
+        flat = lambda row: layer.apply(params, row.reshape(x.shape[1:]))[0].ravel()
+        jacobians = jax.vmap(jax.jacobian(flat))(x.reshape(len(x), -1))
+        found = jnp.broadcast_to(layer.apply(params, x)[1], (len(x),))
+        np.testing.assert_allclose(found, jnp.linalg.slogdet(jacobians)[1], atol=1e-9)
+
+
+@PARTS
+def test_rows_know_nothing_of_one_another(name):
+    layer, params, x, _ = drawn(name)
+    together = layer.apply(params, x)
+    apart = jax.vmap(lambda row: layer.apply(params, row))(x)
+    np.testing.assert_allclose(together[0], apart[0], atol=1e-5)
+    np.testing.assert_allclose(jnp.broadcast_to(together[1], (3,)), apart[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_conditions_matter_and_are_undone(name):
+    layer, params, x, given = drawn(name, given=True)
+    z, there = layer.apply(params, x, given)
+    again, back = layer.apply(params, z, given, method="inverse")
+    np.testing.assert_allclose(again, x, atol=2e-5)
+    np.testing.assert_allclose(there, -back, atol=1e-4)
+    assert not np.allclose(z, layer.apply(params, x, given[::-1])[0], atol=1e-3)
+
+
+def test_scales_are_bounded():
+    layer = nets.AffineCoupling(SUBNET, clamp=0.5)
+    x = jnp.ones((1, 5))
+    params = jax.tree.map(lambda leaf: 1e3 * jnp.ones_like(leaf), layer.init(jax.random.key(0), x))
+    np.testing.assert_allclose(layer.apply(params, x)[1], 3 * 0.5, rtol=1e-6)
+
+
+def test_couplings_start_near_the_identity():
+    """Where the biases of the last layers are 0 too, only the scaling and the order of the columns are left."""
+    x = jnp.asarray(np.random.default_rng(0).normal(2, 3, size=(100, 4)), jnp.float32)
+    flow = nets.dense_flow(4, depth=2)
+    params = flow.init(jax.random.key(0), x)
+    z, _ = flow.apply(params, x)
+    scaled = (x - x.mean(0, keepdims=True)) / x.std(0, keepdims=True)
+    assert np.abs(z - scaled).max() < 0.5
+    last = lambda path, leaf: jnp.zeros_like(leaf) if "Dense_2" in str(path) else leaf
+    z, _ = flow.apply(jax.tree_util.tree_map_with_path(last, params), x)
+    np.testing.assert_allclose(z, scaled, atol=1e-4)
+
+
+def test_actnorm_starts_where_its_first_rows_are_standard():
+    x = jnp.asarray(np.random.default_rng(0).normal([5, -3], [0.1, 40], (500, 2)), jnp.float32)
+    z, grown = nets.ActNorm().init_with_output(jax.random.key(0), x)[0]
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(z.std(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(grown, -np.log(np.std(np.asarray(x, np.float64), 0)).sum(), rtol=1e-4)
+
+
+def test_actnorm_survives_a_feature_that_never_changes():
+    z, grown = nets.ActNorm().init_with_output(jax.random.key(0), jnp.ones((8, 2)))[0]
+    np.testing.assert_array_equal(z, 0)
+    assert np.isfinite(grown)
+
+
+def test_space_to_depth_stacks_neighbours():
+    image = jnp.arange(16.0).reshape(4, 4, 1)
+    z, _ = nets.SpaceToDepth().apply({}, image)
+    np.testing.assert_array_equal(z[0, 0], [0, 1, 4, 5])
+    np.testing.assert_array_equal(z[1, 1], [10, 11, 14, 15])
+
+
+def test_bad_shapes_are_refused():
+    with pytest.raises(ValueError, match="2 or more"):
+        nets.AffineCoupling(SUBNET).init(jax.random.key(0), jnp.ones((3, 1)))
+    with pytest.raises(ValueError, match="even sides"):
+        nets.SpaceToDepth().apply({}, jnp.ones((5, 4, 1)))
+    with pytest.raises(ValueError, match="multiples of 4"):
+        nets.image_flow((30, 28, 1))
+    with pytest.raises(ValueError, match="1 dimensions"):
+        nets.dense_flow(1)

@@ -1,0 +1,177 @@
+"""The convolution that is fast in loops equals JAX's own, in value, gradient and second order."""
+
+import functools
+import itertools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import nets, parallel
+from jaxgen.nets.cpu_conv import convolution
+
+pytestmark = pytest.mark.usefixtures("optimized")  # its barriers are against what XLA would make of it
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+KINDS = {
+    f"{padding} stride {strides} kernel {kernel} dilations {dilations}": (padding, strides, kernel, dilations)
+    for padding, strides, kernel, dilations in [
+        *itertools.product(["SAME", "VALID"], [(1, 1), (3, 2)], [(3, 3), (4, 2)], [((1, 1), (1, 1))]),
+        ("SAME", (1, 1), (1, 1), ((1, 1), (1, 1))),
+        ("SAME", (1, 1), (3, 3), ((1, 1), (2, 1))),
+        (((1, 1), (2, 2)), (2, 1), (3, 3), ((2, 3), (1, 1))),
+        (((3, 0), (1, 2)), (1, 2), (3, 3), ((1, 2), (1, 2))),
+        (((4, 5), (0, 0)), (1, 1), (3, 3), ((1, 1), (1, 1))),  # more zeros than the kernel is long
+        (((2, 3), (2, 2)), (1, 1), (5, 5), ((2, 2), (1, 1))),  # transposed, of odd and even phases
+        (((2, 2), (-1, 1)), (1, 1), (4, 3), ((2, 3), (1, 1))),
+    ]
+}
+SMALL = {  # fewer pixels than the kernel has
+    "stride": (((2, 2), (2, 2)), (2, 2), (5, 5), ((1, 1), (1, 1))),
+    "transposed": (((2, 3), (2, 3)), (1, 1), (5, 5), ((2, 2), (1, 1))),
+    "apart": (((2, 2), (2, 3)), (1, 2), (3, 3), ((1, 1), (2, 1))),
+    "both apart": (((3, 2), (2, 2)), (1, 1), (3, 3), ((2, 1), (1, 2))),
+}
+THIN = {  # one or three colours of many features
+    "one colour": (("SAME", (1, 1), (4, 3), ((1, 1), (1, 1))), 1),
+    "three colours": ((((2, -1), (0, 3)), (1, 1), (3, 3), ((1, 1), (1, 1))), 3),
+    "transposed": ((((1, 1), (1, 1)), (1, 1), (3, 3), ((2, 1), (1, 1))), 1),
+}
+
+
+def pair(kind, dtype, size=(9, 8), features=(2, 4)):
+    padding, strides, kernel, (spread, dilation) = kind
+    generator = np.random.default_rng(0)
+    x = jnp.asarray(generator.normal(size=(3, *size, features[0])), dtype)
+    w = jnp.asarray(generator.normal(size=(*kernel, *features)), dtype)
+    how = {"lhs_dilation": spread, "rhs_dilation": dilation, "dimension_numbers": LAYOUT}
+    return x, w, lambda f: functools.partial(f, window_strides=strides, padding=padding, **how)
+
+
+def measures(f, x, w, *, twice=True):
+    """Value, gradient, and the gradient of a gradient's penalty, at a curved loss."""
+    loss = lambda x, w: jnp.sum(jnp.tanh(f(x, w)))
+    gradient = jax.grad(loss, (0, 1))
+    penalty = lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in gradient(x, w))
+    return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w) if twice else None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
+    """The gradients are convolutions of the other kinds, so that the second order of some is the first of all."""
+    with jax.enable_x64(True):
+        x, w, how = pair(KINDS[kind], np.float64)
+        run = lambda f: jax.jit(lambda x, w: measures(how(f), x, w, twice=kind in list(KINDS)[::5]))(x, w)
+        ours, theirs = run(nets.convolve), run(LAX)
+        assert ours[0].dtype == np.float64
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_of_images_smaller_than_the_kernel_too(kind):
+    with jax.enable_x64(True):
+        x, w, how = pair(SMALL[kind], np.float64, (2, 3))
+        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+@pytest.mark.parametrize("kind", THIN)
+def test_of_thin_kernels_too(kind):
+    how, colours = THIN[kind]
+    with jax.enable_x64(True):
+        x, w, how = pair(how, np.float64, features=(12, colours))
+        ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+LAX = jax.lax.conv_general_dilated
+
+
+def test_half_precision_is_rounded_no_oftener():
+    x, w = (
+        jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.bfloat16)
+        for size in ((20, 8, 8, 40), (5, 5, 40, 1))
+    )
+    found = lambda f: jax.vjp(lambda x, w: f(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), x, w)
+    (ours, back), (theirs, forth) = found(nets.convolve), found(LAX)
+    np.testing.assert_array_equal(ours, theirs)
+    exact = found_in_double(x, w, ours)
+    error = lambda gradient: float(jnp.linalg.norm(gradient.astype(jnp.float32) - exact))
+    assert error(back(ours)[1]) <= 1.1 * error(forth(ours)[1])
+
+
+def found_in_double(x, w, g):
+    x, w, g = (array.astype(jnp.float32) for array in (x, w, g))
+    return jax.vjp(lambda w: LAX(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), w)[1](g)[0]
+
+
+def test_nothing_is_left_where_the_kernel_is_larger():
+    x, w = jnp.ones((2, 5, 40, 60)), jnp.ones((7, 7, 60, 1))
+    made = nets.convolve(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT)
+    assert made.shape == LAX(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT).shape == (2, 0, 34, 1)
+
+
+def test_kernels_learn_from_a_batch_in_parts():
+    """Parts of eight images at least, each image in one."""
+    for images in (1, 8, 15, 16, 50, 100):
+        cuts = convolution._parts(jnp.zeros((images, 6, 6, 1)))
+        assert cuts[0] == 0
+        assert cuts[-1] == images
+        assert len(cuts) == 2 or min(np.diff(cuts)) >= 8
+    with jax.enable_x64(True):
+        x, w = jnp.asarray(np.random.default_rng(0).normal(size=(19, 6, 7, 2))), jnp.ones((3, 3, 2, 4))
+        gradient = lambda f: jax.grad(lambda w: jnp.sum(jnp.sin(f(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT))))(w)
+        np.testing.assert_allclose(gradient(nets.convolve), gradient(LAX), rtol=1e-10)
+
+
+def test_single_precision_and_one_loop():
+    x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    step = lambda f: lambda w, _: (w - 0.01 * jax.grad(lambda w: jnp.sum(jnp.tanh(how(f)(x, w))))(w), None)
+    ours, theirs = (jax.lax.scan(step(f), w, length=5)[0] for f in (nets.convolve, LAX))
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_a_double_loop_in_numpy():
+    x, w, how = pair(("VALID", (2, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    found = how(nets.convolve)(x, w)
+    image, kernel = np.asarray(x, float), np.asarray(w, float)
+    for i, j in np.ndindex(found.shape[1:3]):
+        expected = np.einsum("nijc,ijcf->nf", image[:, 2 * i : 2 * i + 3, j : j + 3], kernel)
+        np.testing.assert_allclose(found[:, i, j], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_kernels_under_vmap():
+    x, w, how = pair(("SAME", (2, 2), (3, 3), ((1, 1), (1, 1))), np.float32)
+    kernels = jnp.stack([w, 2 * w])
+    gradient = jax.grad(lambda w: jnp.sum(jnp.tanh(how(nets.convolve)(x, w))))
+    one_by_one = jnp.stack([gradient(w) for w in kernels])
+    np.testing.assert_allclose(jax.vmap(gradient)(kernels), one_by_one, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_flax_takes_it_and_the_layout_sees_it(groups):
+    ours = nn.Conv(4, (3, 3), 2, feature_group_count=groups, conv_general_dilated=nets.convolve)
+    theirs = nn.Conv(4, (3, 3), 2, feature_group_count=groups)
+    x = jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 2))  # two leading axes
+    params = ours.init(jax.random.key(1), x)
+    np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), rtol=1e-5, atol=1e-6)
+    traced = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(ours.apply(p, x))))(params)
+    assert parallel.convolves(traced)
+
+
+def test_elsewhere_it_is_jax_s_own(monkeypatch):
+    x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
+    assert "custom_vjp" not in str(jax.make_jaxpr(how(nets.convolve))(x, w))
+    assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
+
+
+def test_halving_and_dense_layers():
+    net = nets.ConvNet((3, 4), (6, 5))
+    params = net.init(jax.random.key(0), jnp.zeros((1, 7, 6, 2)))["params"]
+    assert [p["kernel"].shape for p in (params["Conv_0"], params["Conv_1"])] == [(3, 3, 2, 3), (3, 3, 3, 4)]
+    assert params["MLP_0"]["Dense_0"]["kernel"].shape == (2 * 2 * 4, 6)
+    assert net.apply({"params": params}, jnp.ones((2, 3, 7, 6, 2))).shape == (2, 3, 5)

@@ -1,0 +1,105 @@
+"""Doubling pixels and convolving them at once is doing one after the other; the generator is the paper's."""
+
+import functools
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgen import nets
+from jaxgen.nets import upsampling_generator
+
+LAX = jax.lax.conv_general_dilated
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def one_after_the_other(x, w):
+    return LAX(x.repeat(2, 1).repeat(2, 2), w, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def at_once(x, w):
+    return nets.convolve_upsampled(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT)
+
+
+def pair(shape, dtype=np.float64):
+    generator = np.random.default_rng(0)
+    return jnp.asarray(generator.normal(size=shape), dtype), jnp.asarray(generator.normal(size=(3, 3, 2, 4)), dtype)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1, 2), (2, 2, 3, 2), (2, 5, 4, 2)])
+def test_value_gradient_and_second_order(shape):
+    def measures(f, x, w):
+        gradient = jax.grad(lambda x, w: jnp.sum(jnp.tanh(f(x, w))), (0, 1))
+        penalty = lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in gradient(x, w))
+        return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w)
+
+    with jax.enable_x64(True):
+        ours, theirs = (jax.jit(functools.partial(measures, f))(*pair(shape)) for f in (at_once, one_after_the_other))
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
+
+
+def test_it_takes_four_ninths_of_the_products_on_a_cpu_alone(monkeypatch):
+    x, w = pair((2, 8, 8, 2), np.float32)
+
+    def products():
+        found = jax.make_jaxpr(lambda x, w: at_once(x, w))(x, w)  # a new function, as traces are remembered
+        shapes = []
+
+        def walk(jaxpr):
+            for equation in jaxpr.eqns:
+                if equation.primitive.name == "conv_general_dilated":
+                    pixels, kernel = equation.outvars[0].aval.size, equation.invars[1].aval.shape
+                    shapes.append(pixels * np.prod(kernel[:3]))
+                for inner in jax.extend.core.jaxprs_in_params(equation.params):
+                    walk(inner)
+
+        walk(found.jaxpr)
+        return sum(shapes)
+
+    whole = 2 * 16 * 16 * 4 * 9 * 2  # every pixel and feature of the result sees 9 taps of 2 channels
+    assert products() == whole * 4 // 9
+    monkeypatch.setattr(upsampling_generator.jax, "default_backend", lambda: "gpu")
+    assert products() == whole
+
+
+@pytest.mark.parametrize(
+    ("kernel", "strides", "padding"), [((5, 3), (1, 1), "SAME"), ((3, 3), (2, 1), "SAME"), ((3, 3), (1, 1), "VALID")]
+)
+def test_other_convolutions_are_refused(kernel, strides, padding):
+    with pytest.raises(ValueError, match="needs a kernel of 3 by 3, strides and dilations of 1, and padding SAME"):
+        nets.convolve_upsampled(jnp.zeros((1, 4, 4, 2)), jnp.zeros((*kernel, 2, 4)), strides, padding)
+
+
+def test_the_generator_is_the_paper_s():
+    net = nets.ConvGenerator((4, 3, 2), (5, 6, 7))
+    params = net.init(jax.random.key(0), jnp.zeros((1, 2)))["params"]
+    layers = [params[f"Conv_{i}"] for i in range(7)]
+    assert [layer["kernel"].shape[2:] for layer in layers] == [(2, 5), (5, 5), (5, 6), (6, 6), (6, 7), (7, 7), (7, 2)]
+    for layer in layers:
+        bound = np.prod(layer["kernel"].shape[:3]) ** -0.5  # 1 / sqrt(fan-in)
+        assert 0 < np.abs(layer["bias"]).max() <= bound
+        flat = np.asarray(layer["kernel"]).reshape(-1, layer["kernel"].shape[-1])
+        if layer is layers[-1]:
+            assert 0.9 * bound < np.abs(flat).max() <= bound
+        else:
+            np.testing.assert_allclose(flat.T @ flat, 2 * np.eye(flat.shape[1]), atol=1e-5)
+    z = jax.random.normal(jax.random.key(1), (3, 2))
+    x = np.asarray(z)[:, None, None]
+    for i, layer in enumerate(layers):
+        x = x.repeat(2, 1).repeat(2, 2) if i in (0, 2, 4) else x  # the nearest pixel
+        x = (
+            LAX(x, layer["kernel"], (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
+            + layer["bias"][None, None, None]
+        )
+        x = np.asarray(x if i == 6 else jnp.maximum(x, 0))
+    np.testing.assert_allclose(net.apply({"params": params}, z), x[:, 2:6, 2:5], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="3 blocks make 8 pixels, not 9; add widths"):
+        nets.ConvGenerator((9, 3, 2), (5, 6, 7)).init(jax.random.key(0), jnp.zeros((1, 2)))
+
+
+def test_images_of_the_paper_s_size():
+    noise = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+    for shape in ((28, 28, 1), (32, 32, 3)):
+        assert nets.output_shape(nets.ConvGenerator(shape), noise) == (1, *shape)

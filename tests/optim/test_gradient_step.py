@@ -1,0 +1,129 @@
+"""Descent against steps worked out by hand, and schedules against their formulas."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgen.optim import Cosine, Exponential, GradientStep, torch_rmsprop
+
+
+def quadratic(key, params, model_state, target):
+    return 0.5 * jnp.sum((params - target) ** 2), ({"seen": jnp.sum(target)}, {"count": model_state["count"] + 1})
+
+
+def test_sgd_on_a_quadratic_by_hand():
+    descent = GradientStep(quadratic, optax.sgd(0.1))
+    state = descent.init(jnp.array([1.0, 3.0]), {"count": 0})
+    state, metrics = descent.step(jax.random.key(0), state, jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(state.params, [0.9, 2.8], rtol=1e-6)
+    assert state.model_state["count"] == 1
+    assert {name: float(value) for name, value in metrics.items()} == {"seen": 1.0, "loss": 2.5}
+    assert state.ema == ()
+    np.testing.assert_array_equal(descent.params(state), state.params)
+
+
+def test_the_average_is_the_weighted_mean_of_what_was_visited():
+    descent = GradientStep(quadratic, optax.sgd(0.1), ema_decay=0.9)
+    state = descent.init(jnp.array([1.0]), {"count": 0})
+    np.testing.assert_array_equal(descent.params(state), [1.0])  # before the first step there is none
+    visited = []
+    for _ in range(5):
+        state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
+        visited.append(float(state.params[0]))
+    weights = 0.9 ** np.arange(4, -1, -1)
+    np.testing.assert_allclose(descent.params(state), [np.average(visited, weights=weights)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 1, 50, 99, 100, 150])
+def test_schedules_follow_their_formulas(step):
+    share = min(step, 100) / 100
+    np.testing.assert_allclose(Cosine(2.0, 100)(jnp.array(step)), 1 + np.cos(np.pi * share), atol=1e-6)
+    np.testing.assert_allclose(Exponential(2.0, 0.5, 50)(jnp.array(step)), 2 * 0.5 ** (step // 50), rtol=1e-6)
+
+
+def test_cosine_rises_first_where_asked():
+    found = [float(Cosine(1.0, 20, warmup=10)(jnp.array(step))) for step in (0, 5, 10, 20)]
+    np.testing.assert_allclose(found, [0, 0.5, 1, 0], atol=1e-6)
+
+
+def test_torch_rmsprop_is_pytorch_s():
+    """Two steps by PyTorch's documented rule: v <- 0.99 v + 0.01 g^2, p <- p - lr g / (sqrt(v) + 1e-8)."""
+    optimizer, params = torch_rmsprop(0.1), jnp.array(1.0)
+    memory, v, p = optimizer.init(params), 0.0, 1.0
+    for g in (0.5, -2.0):
+        updates, memory = optimizer.update(jnp.array(g), memory, params)
+        params = optax.apply_updates(params, updates)
+        v = 0.99 * v + 0.01 * g**2
+        p -= 0.1 * g / (np.sqrt(v) + 1e-8)
+    np.testing.assert_allclose(params, p, rtol=1e-6)
+
+
+@pytest.mark.parametrize("average", [0.0, 1.0, -0.5])
+def test_an_average_needs_a_decay_between_0_and_1(average):
+    with pytest.raises(ValueError, match="make it a decay between 0 and 1"):
+        GradientStep(quadratic, optax.sgd(0.1), ema_decay=average)
+
+
+def test_a_slow_average_of_a_constant_is_that_constant():
+    descent = GradientStep(quadratic, optax.sgd(0.0), ema_decay=0.9999)
+    state = descent.init(jnp.array([1.0]), {"count": 0})
+    for _ in range(3):
+        state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
+    np.testing.assert_allclose(descent.params(state), [1.0], rtol=3e-6)
+
+
+def tangled(key, params, model_state, rows):
+    """A mean over rows, with noise of the key's own, that counts how often it was asked."""
+    noise = jax.random.normal(key, (len(rows),), rows.dtype)
+    values = jnp.tanh(rows @ params + noise) ** 2
+    return jnp.mean(values), ({"noise": jnp.mean(noise)}, {"count": model_state["count"] + 1})
+
+
+def test_chunks_descend_the_mean_of_their_gradients_in_double_precision():
+    with jax.enable_x64(True):
+        rows, params = np.random.default_rng(0).normal(size=(12, 3)), jnp.array([0.5, -1.0, 2.0])
+        descent = GradientStep(tangled, optax.sgd(1.0), microbatch=4)
+        state, metrics = descent.step(jax.random.key(3), descent.init(params, {"count": 0}), jnp.asarray(rows))
+        loss = lambda params, i, part: tangled(jax.random.fold_in(jax.random.key(3), i), params, {"count": 0}, part)[0]
+        found = [jax.value_and_grad(loss)(params, *at) for at in enumerate(jnp.split(jnp.asarray(rows), 3))]
+        np.testing.assert_allclose(state.params, params - sum(g for _, g in found) / 3, rtol=1e-12)
+        np.testing.assert_allclose(metrics["loss"], sum(value for value, _ in found) / 3, rtol=1e-12)
+        assert int(state.model_state["count"]) == 3
+
+
+def test_chunks_of_a_loss_without_noise_are_the_whole_on_every_device():
+    """Two devices with six rows each, in chunks of two or three or all of them: one gradient."""
+    with jax.enable_x64(True):
+        rows = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 3)))
+        still = lambda key, params, model_state, rows: (jnp.mean(jnp.tanh(rows @ params) ** 2), ({}, model_state))
+
+        def after(chunk):
+            descent = GradientStep(still, optax.sgd(1.0), "devices", microbatch=chunk)
+            step = lambda rows: descent.step(jax.random.key(0), descent.init(jnp.ones(3)), rows)[0].params
+            return jax.vmap(step, axis_name="devices")(rows)
+
+        whole = jnp.ones(3) - jax.grad(lambda p: still(None, p, {}, rows.reshape(12, 3))[0])(jnp.ones(3))
+        for chunk in (None, 2, 3, 6):
+            for device in after(chunk):
+                np.testing.assert_allclose(device, whole, rtol=1e-12)
+
+
+def test_a_chunk_must_divide_the_rows():
+    descent = GradientStep(tangled, optax.sgd(0.1), microbatch=5)
+    with pytest.raises(ValueError, match="a chunk of 5 does not divide 12 rows"):
+        descent.step(jax.random.key(0), descent.init(jnp.ones(3), {"count": 0}), jnp.zeros((12, 3)))
+
+
+def test_counts_are_averaged_over_devices():
+    def loss(key, params, model_state, rows):
+        return jnp.sum(params * 0.0), ({"positive": jnp.sum(rows > 0), "any": jnp.any(rows > 0)}, model_state)
+
+    descent = GradientStep(loss, optax.sgd(0.1), axis_name="devices")
+    state = descent.init(jnp.zeros(1))
+    rows = jnp.array([[1.0, 2.0], [-1.0, -2.0]])
+    step = jax.vmap(lambda rows: descent.step(jax.random.key(0), state, rows)[1], axis_name="devices")
+    metrics = step(rows)
+    np.testing.assert_array_equal(metrics["positive"], [1, 1])  # two on one device, none on the other
+    np.testing.assert_array_equal(metrics["any"], [0.5, 0.5])

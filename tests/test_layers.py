@@ -1,0 +1,59 @@
+"""Imports go down only: each module imports from lower floors than its own."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+LAYERS = [
+    ["types"],
+    ["loop", "parallel"],
+    ["kernels"],
+    ["medians", "simplex"],
+    ["losses", "samplers", "metrics"],
+    ["descent", "nets", "data", "description"],
+    ["methods", "checkpoint", "config", "directory", "estimators"],
+    ["programs", "progress", "result"],
+    ["training"],
+    ["detector"],
+]
+FLOOR = {name: number for number, names in enumerate(LAYERS) for name in names}
+FILES = [file for file in sorted((ROOT / "jaxgen").rglob("*.py")) if file != ROOT / "jaxgen" / "__init__.py"]
+
+
+def room(file):
+    return file.relative_to(ROOT / "jaxgen").parts[0].removesuffix(".py")
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_down(file):
+    rooms = {name.split(".")[1] for name in imported(file) if name.startswith("jaxgen.")}
+    assert all(FLOOR[other] < FLOOR[room(file)] for other in rooms - {room(file)} if other in FLOOR)
+    assert not any(name.startswith("experiments") for name in imported(file))
+    if room(file) in ("losses", "samplers", "metrics"):
+        assert not any(name.startswith(("flax", "optax", "orbax")) for name in imported(file))
+
+
+def test_only_one_module_knows_how_devices_are_joined():
+    for file in FILES:
+        if room(file) != "parallel":
+            assert not any(word in file.read_text() for word in ("jax.pmap(", "jax.shard_map(")), file
+
+
+def test_losses_load_neither_flax_nor_optax():
+    code = (
+        "import sys, jaxgen.losses, jaxgen.samplers, jaxgen.metrics as _; print({'flax', 'optax'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

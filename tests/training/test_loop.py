@@ -1,0 +1,351 @@
+"""Training as a user lives it: resumed, interrupted, out of numbers, and given what it cannot use."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import optax
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data, methods, nets
+from jaxgen.parallel import Layout
+
+HERE = pathlib.Path(__file__).parent
+
+# One run in a process of its own: trains, and writes the digest of every byte of the result.
+PROGRAM = """
+import sys, hashlib, jax, numpy as np
+sys.path.insert(0, {here!r})
+if {processes} > 1:
+    jax.distributed.initialize(coordinator_address="127.0.0.1:{port}", num_processes={processes}, process_id={process})
+import jaxgen, tiny
+from jaxgen.parallel import Layout
+config = tiny.config(tiny.evl(), steps={steps}, steps_per_call=5, batch_size=8, layout=Layout(devices={devices}))
+print("begun", flush=True)
+result = jaxgen.train(config, checkpoint_dir=sys.argv[1], progress=False,
+                      callback=lambda step, result: print("at", step, flush=True))
+leaves = jax.tree.leaves((result.state, result.history))
+print("digest", hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).hexdigest(), flush=True)
+if len(sys.argv) > 2:
+    result.save(sys.argv[2])
+"""
+
+
+def launch(directory, *more, steps=400, devices=1, processes=1, process=0, port=0):
+    code = PROGRAM.format(here=str(HERE), steps=steps, devices=devices, processes=processes, process=process, port=port)
+    environment = os.environ | ({"JAX_NUM_CPU_DEVICES": "2"} if processes > 1 else {})
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(directory), *map(str, more)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+
+
+def outcome(process, timeout=240):
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out.splitlines(), err
+
+
+def digest(lines):
+    return next(line.split()[1] for line in lines if line.startswith("digest"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    code, lines, err = outcome(launch(tmp_path_factory.mktemp("whole")))
+    assert code == 0, err
+    return digest(lines)
+
+
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrupted):
+    """SIGKILL after a random while, again and again, saves included; what is left must always go on."""
+    moments = random.Random(0)
+    resumed_from, killed = [], 0
+    for _ in range(40):
+        process = launch(tmp_path)
+        assert process.stdout.readline() == "begun\n"
+        first = process.stdout.readline()  # compiled, and a first save is under way
+        with contextlib.suppress(IndexError):
+            resumed_from.append(int(first.split()[1]))
+        time.sleep(moments.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        code, lines, err = outcome(process)
+        if code == -signal.SIGKILL and not any(line.startswith("digest") for line in lines):
+            killed += 1
+            if killed < 3:
+                continue
+        code, lines, err = (code, lines, err) if code == 0 else outcome(launch(tmp_path))
+        assert code == 0, err
+        assert digest(lines) == uninterrupted
+        break
+    assert killed >= 3
+    assert resumed_from == sorted(resumed_from)  # nothing saved was lost
+
+
+def test_sigterm_saves_and_leaves(tmp_path, uninterrupted):
+    process = launch(tmp_path)
+    assert process.stdout.readline() == "begun\n"
+    assert process.stdout.readline().startswith("at")
+    process.send_signal(signal.SIGTERM)
+    code, lines, err = outcome(process)
+    assert code == 128 + signal.SIGTERM, err
+    last = int(lines[-1].split()[1]) if lines else 5
+    assert last < 400
+    assert "Traceback" not in err
+    loaded = jaxgen.load(tmp_path)
+    assert loaded.steps == last
+    assert digest(outcome(launch(tmp_path))[1]) == uninterrupted
+
+
+def test_two_processes_train_one_model_save_and_resume(tmp_path):
+    """Two processes of two devices each equal one process of four; cut off half-way, they go on together."""
+
+    def together(directory, *more, steps, first="at 5"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        both = [launch(directory, *more, steps=steps, devices=2, processes=2, process=i, port=port) for i in range(2)]
+        found = [outcome(process) for process in both]
+        assert [code for code, _, _ in found] == [0, 0], found
+        assert digest(found[0][1]) == digest(found[1][1])
+        assert next(line for line in found[0][1] if line.startswith("at")) == first
+        return digest(found[0][1])
+
+    whole = together(tmp_path / "whole", tmp_path / "saved", steps=20)
+    shutil.rmtree(tmp_path / "whole" / "20")  # cut off before the last save, it goes on from the one before
+    assert jaxgen.load(tmp_path / "whole").steps == 15
+    assert together(tmp_path / "whole", steps=20, first="at 20") == whole
+    loaded = jaxgen.load(tmp_path / "saved")
+    alone = jaxgen.train(
+        dataclasses.replace(tiny.config(tiny.evl(), steps=20, steps_per_call=5), layout=Layout(devices=4)),
+        progress=False,
+    )
+    np.testing.assert_allclose(loaded.history["loss"], alone.history["loss"], rtol=1e-5)
+
+
+def test_a_finished_run_is_returned_as_it_was(tmp_path):
+    config = tiny.config(tiny.evl())
+    first = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
+    looks = []
+    again = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, callback=lambda *seen: looks.append(seen))
+    assert looks == []
+    for a, b in zip(
+        jax.tree.leaves((first.state, first.history)), jax.tree.leaves((again.state, again.history)), strict=True
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_watch_sees_every_segment_and_may_keep_what_it_sees():
+    seen = []
+    result = jaxgen.train(
+        tiny.config(tiny.evl()), progress=False, callback=lambda step, result: seen.append((step, result))
+    )
+    assert [step for step, _ in seen] == [3, 6]
+    assert seen[0][1].steps == 3
+    np.testing.assert_array_equal(seen[0][1].history["loss"], result.history["loss"][:, :3])
+    assert seen[0][1].sample(jax.random.key(0), 4).shape == (2, 4, 3)
+    for a, b in zip(jax.tree.leaves(seen[1][1].state), jax.tree.leaves(result.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_progress_shows_steps_speed_and_loss(capsys):
+    jaxgen.train(tiny.config(tiny.evl()))
+    shown = capsys.readouterr().err
+    assert "6/6" in shown
+    assert "steps/s" in shown
+    assert "loss" in shown
+    jaxgen.train(tiny.config(tiny.evl()), progress=False)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("state", [False, True], ids=["metric", "state"])
+def test_a_number_that_is_not_finite_is_rolled_back_and_retried(tmp_path, state):
+    config = tiny.config(tiny.Faulty(), num_seeds=3)
+    clean = jaxgen.train(config, progress=False)
+    broken = dataclasses.replace(config, method=tiny.Faulty(draw=float(clean.history["draw"][1, 4]), state=state))
+    result = jaxgen.train(broken, progress=False, checkpoint_dir=tmp_path)
+    np.testing.assert_array_equal(result.history["retries"], [[0] * 6, [0, 0, 0, 1, 1, 1], [0] * 6])
+    same = np.ones((3, 6), bool)
+    same[1, 3:] = False  # only the segment repeated had other noise
+    np.testing.assert_array_equal(result.history["draw"] == clean.history["draw"], same)
+    assert np.isfinite(result.history["draw"]).all()
+    np.testing.assert_array_equal(result.state.steps, [6, 6, 6])
+    np.testing.assert_array_equal(result.state.place, clean.state.place)
+    np.testing.assert_array_equal(jaxgen.load(tmp_path).history["retries"], result.history["retries"])
+
+
+@pytest.mark.parametrize(
+    ("state", "told"), [(False, "draw of seed 2 is nan at step 0"), (True, "state of seed 2 is not finite at step 2")]
+)
+def test_a_number_that_never_is_finite_raises_with_step_seed_and_metric(state, told):
+    config = tiny.config(tiny.Faulty(), num_seeds=3)
+    place = float(jaxgen.train(config, progress=False).state.place[2])
+    with pytest.raises(FloatingPointError, match=f"{told}, and was not finite in any of 3 retries either; lower"):
+        jaxgen.train(dataclasses.replace(config, method=tiny.Faulty(place=place, state=state)), progress=False)
+
+
+def test_a_diverging_network_is_told():
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        jaxgen.train(tiny.config(tiny.evl(optimizer=optax.sgd, learning_rate=1e30), num_seeds=1), progress=False)
+
+
+X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+BAD = {
+    "batch larger than the data": (lambda: tiny.config(tiny.evl(), batch_size=200), "a batch of 200 is larger"),
+    "nan": (lambda: jaxgen.Config(tiny.evl(), data.Arrays(np.full((9, 3), np.nan)), batch_size=4), "NaN or infinite"),
+    "rank": (lambda: jaxgen.Config(methods.EVL(), data.Arrays(np.zeros((9, 4, 4, 1))), batch_size=4), "flatten them"),
+    "two tables": (
+        lambda: jaxgen.Config(methods.EVL(), data.Arrays(X, X), batch_size=4),
+        "one table of floating-point rows",
+    ),
+    "dtype": (
+        lambda: jaxgen.Config(methods.EVL(), data.Arrays(np.ones((9, 3), int)), batch_size=4),
+        "floating-point rows",
+    ),
+    "generator": (
+        lambda: jaxgen.Config(methods.EVL(nets.MLP((8, 3))), data.Arrays(X), batch_size=4),
+        "one number longer, the logit",
+    ),
+    "devices": (
+        lambda: tiny.config(tiny.evl(), batch_size=10, layout=Layout(devices=4)),
+        "does not divide over 4 devices; use batch_size=8",
+    ),
+    "steps": (
+        lambda: tiny.config(tiny.evl(), steps=100, steps_per_call=30),
+        r"no multiple of steps_per_call \(30\); use steps=90",
+    ),
+    "few steps": (
+        lambda: tiny.config(tiny.evl(), steps=2, steps_per_call=500),
+        r"no multiple of steps_per_call \(500\); use steps_per_call=2",
+    ),
+    "no set": (lambda: jaxgen.Config(tiny.evl(), data.SwissRoll), r"data is the class SwissRoll; call it|Type-check"),
+    "bare arrays": (lambda: data.Zip((X, X)), r"dataset 0 is ndarray, .* as data.Arrays\(x\)|Type-check"),
+    "no steps": (lambda: tiny.config(tiny.evl(), steps=0), "at least 1"),
+    "raw arrays": (lambda: jaxgen.Config(tiny.evl(), X), r"wrap arrays as data.Arrays\(x\)|Type-check"),
+    "no method": (lambda: jaxgen.Config("evl", data.Arrays(X)), "give a method|Type-check"),
+    "no such set": (lambda: jaxgen.Config(tiny.evl(), data.Images("mnst"), batch_size=4), "choose one of mnist"),
+    "no such file": (lambda: jaxgen.Config(tiny.evl(), data.Table("none.npz"), batch_size=4), "there is no file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_raises_one_clear_sentence(name):
+    make, told = BAD[name]
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=told) as caught:
+        jaxgen.train(
+            dataclasses.replace(make(), steps=6, steps_per_call=3) if name != "steps" else make(), progress=False
+        )
+    if "Type-check" not in str(caught.value):
+        assert "\n" not in str(caught.value)
+
+
+def test_a_set_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path))
+    code = (
+        "import jaxgen; from jaxgen import data, methods\n"
+        "try: jaxgen.train(jaxgen.Config(methods.EVL(), data.Images('kmnist')))\n"
+        "except FileNotFoundError as error: print(error)\n"
+    )
+    environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert "pip install 'jaxgen[prepare]'" in told.stdout
+    assert "python -m jaxgen.data.prepare kmnist" in told.stdout
+
+
+def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
+    config = jaxgen.Config(tiny.evl(), data.Arrays(X), steps=6, steps_per_call=3, batch_size=4, layout=tiny.ONE)
+    jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
+    other = dataclasses.replace(config, method=tiny.evl(learning_rate=0.5))
+    with pytest.raises(
+        ValueError, match=r"another run: its config differs in method.learning_rate \(0.003 there, 0.5 here\)"
+    ):
+        jaxgen.train(other, checkpoint_dir=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"another run: its config differs in data.arrays.*; choose another directory"):
+        jaxgen.train(dataclasses.replace(config, data=data.Arrays(X + 1)), checkpoint_dir=tmp_path, progress=False)
+    np.savez(tmp_path / "x.npz", x=X)
+    table = dataclasses.replace(config, data=data.Table(str(tmp_path / "x.npz")))
+    jaxgen.train(table, checkpoint_dir=tmp_path / "table", progress=False)
+    np.savez(tmp_path / "x.npz", x=X + 1)  # the config is the same, and the file is not
+    with pytest.raises(ValueError, match="another run: its tables differs"):
+        jaxgen.train(table, checkpoint_dir=tmp_path / "table", progress=False)
+
+
+def test_a_run_goes_on_where_more_steps_are_asked_for(tmp_path):
+    run = lambda steps, place: jaxgen.train(tiny.config(tiny.evl(), steps=steps), checkpoint_dir=place, progress=False)
+    run(6, tmp_path / "run")
+    longer, straight = run(12, tmp_path / "run"), run(12, tmp_path / "straight")
+    for a, b in zip(jax.tree.leaves(longer.state), jax.tree.leaves(straight.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, metric in straight.history.items():
+        np.testing.assert_array_equal(longer.history[name], metric)
+    assert jaxgen.load(tmp_path / "run").config.steps == 12  # that the run is longer stands there
+    with pytest.raises(ValueError, match="holds 12 steps of this run, more than the 9 that are asked for; ask for as"):
+        run(9, tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore:config.method.learning_rate cannot be found:UserWarning")
+def test_a_schedule_that_may_know_the_steps_makes_a_longer_run_another(tmp_path):
+    rate = lambda steps: optax.cosine_decay_schedule(0.01, steps)  # described alike whatever the steps
+    run = lambda steps: jaxgen.train(
+        tiny.config(tiny.evl(learning_rate=rate(steps)), steps=steps), checkpoint_dir=tmp_path, progress=False
+    )
+    run(6)
+    with pytest.raises(ValueError, match=r"another run: its config differs in steps \(6 there, 12 here\)"):
+        run(12)
+
+
+def test_a_directory_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "run", pathlib.Path("/proc/jaxgen")):
+        with pytest.raises(PermissionError, match=r"cannot be written .*; choose another directory"):
+            jaxgen.train(tiny.config(tiny.evl()), checkpoint_dir=place, progress=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_directory_is_told(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match="cannot be written"):
+        jaxgen.train(tiny.config(tiny.evl()), checkpoint_dir=tmp_path / "run", progress=False)
+
+
+def test_another_number_of_devices_is_said_and_goes_on(tmp_path):
+    config = tiny.config(tiny.evl(), layout=Layout(devices=2))
+    jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
+    shutil.rmtree(tmp_path / "6")
+    with pytest.warns(UserWarning, match="was begun on 2 devices and goes on with 4: its noise will be another"):
+        result = jaxgen.train(
+            dataclasses.replace(config, layout=Layout(devices=4)), checkpoint_dir=tmp_path, progress=False
+        )
+    assert result.steps == 6
+
+
+def test_a_run_under_way_is_read_without_harm(tmp_path):
+    def peek(step, result):
+        if step > 3:
+            assert jaxgen.load(tmp_path).steps in (step - 1, step)
+
+    config = tiny.config(tiny.evl(), steps=12, steps_per_call=1)
+    jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, callback=peek)
+    assert jaxgen.load(tmp_path).steps == 12
+
+
+def test_a_field_without_a_name_is_told_where_checkpoints_are_kept(tmp_path):
+    config = tiny.config(tiny.evl(optimizer=lambda rate: optax.sgd(rate)))
+    with pytest.warns(UserWarning, match="method.optimiser cannot be found by its name, so a checkpoint cannot tell"):
+        jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)

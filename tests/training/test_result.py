@@ -1,0 +1,209 @@
+"""Results: verbs over all seeds, saved whole or not at all, loaded in a fresh process without the data."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import runpy
+import subprocess
+import sys
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+import jaxgen
+from jaxgen import data
+
+X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def result():
+    config = jaxgen.Config(
+        tiny.evl(), data.Arrays(X), steps=4, steps_per_call=2, batch_size=4, num_seeds=2, layout=tiny.ONE
+    )
+    return jaxgen.train(config, progress=False)
+
+
+def test_one_seed_is_the_method_s_own_state(result):
+    state = result.state_of(1)
+    method = result.config.method
+    key = jax.random.fold_in(jax.random.key(5), 1)
+    np.testing.assert_allclose(result.sample(jax.random.key(5), 6)[1], method.sample(key, state, 6), rtol=1e-5)
+    with pytest.raises(IndexError, match="choose one of 0 to 1"):
+        result.state_of(2)
+
+
+def test_verbs_that_a_method_lacks_are_told(result):
+    with pytest.raises(TypeError, match="EVL has no `scores`"):
+        result.scores(X)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bright(tiny.Mean):
+    """Scores images by how bright they are."""
+
+    def init(self, key, x):
+        return super().init(key, x.reshape(len(x), -1))
+
+    def step(self, key, state, x):
+        return super().step(key, state, x.reshape(len(x), -1))
+
+    def scores(self, state, x):
+        return {"bright": jnp.mean(x, (1, 2, 3))}
+
+
+def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
+    """The same image is 0.2 in bytes without a sign and -0.6 in bytes with one: scores of both cannot be compared."""
+    plain = np.full((8, 2, 2, 1), 51, np.uint8)
+    signed = (plain ^ 128).view(np.int8)
+    for rows, other, told, bright in (
+        (plain, signed, "0 and 1; unwrap", 0.2),
+        (signed, plain, "data.ScaledToTanh", -0.6),
+    ):
+        result = jaxgen.train(dataclasses.replace(tiny.config(Bright()), data=data.Arrays(rows)), progress=False)
+        result.save(tmp_path / "run")
+        for known in (result, jaxgen.load(tmp_path / "run")):
+            np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
+            np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
+            for wrong in (other, other.reshape(8, 4)):
+                with pytest.raises(ValueError, match=told):
+                    known.scores(wrong)
+
+
+def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):
+    result.save(tmp_path / "run")
+    code = (
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n"
+        "import jax, numpy as np, jaxgen; result = jaxgen.load(sys.argv[1])\n"
+        "np.save(sys.argv[2], result.sample(jax.random.key(3), 7)); print(result.config.data)\n"
+        "try: jaxgen.train(result.config)\n"
+        "except TypeError as error: print(error)\n"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "x.npy")]
+    told = subprocess.run(run, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), result.sample(jax.random.key(3), 7))
+    assert "AbsentArray(shape=(32, 3)" in told
+    assert "table 0" in told
+    size = sum(file.stat().st_size for file in (tmp_path / "run").rglob("*") if file.is_file())
+    assert not any(X.tobytes() in file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file())
+    assert size < 500_000
+
+
+def test_saving_again_replaces_and_never_harms_what_is_no_result(result, tmp_path):
+    result.save(tmp_path / "run")
+    result.save(tmp_path / "run")
+    assert jaxgen.load(tmp_path / "run").steps == 4
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter").write_text("years of work")
+    with pytest.raises(FileExistsError, match="is no result of jaxgen; choose another path"):
+        result.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match="cannot be written"):
+        result.save(tmp_path / "file" / "run")
+
+
+def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
+    config = tiny.config(tiny.evl(optimizer=lambda rate: optax.sgd(rate)))
+    result = jaxgen.train(config, progress=False)
+    with pytest.warns(UserWarning, match=r"config.method.optimiser cannot be found by its name"):
+        result.save(tmp_path / "run")
+    with pytest.raises(ValueError, match="pass the config"):
+        jaxgen.load(tmp_path / "run")
+    loaded = jaxgen.load(tmp_path / "run", config=config)
+    np.testing.assert_array_equal(loaded.history["loss"], result.history["loss"])
+    other = tiny.config(tiny.evl(latent_dim=5))
+    for changed in (other, dataclasses.replace(config, num_seeds=1), dataclasses.replace(config, steps=3)):
+        with pytest.raises(ValueError, match="another run: its config differs"):
+            jaxgen.load(tmp_path / "run", config=changed)
+
+
+SCRIPT = """
+import flax.linen as nn, numpy as np, warnings, jaxgen, tiny
+
+class Net(nn.Module):
+    width: int
+
+    @nn.compact
+    def __call__(self, z):
+        return nn.Dense(self.width)(z)
+
+config = tiny.config(tiny.evl(generator=Net(4)))
+result = jaxgen.train(config, progress=False)
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    result.save(path)
+loaded = jaxgen.load(path, config=config)
+"""
+
+
+def test_a_network_of_the_script_is_told_and_served_by_the_config(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    made = runpy.run_path(str(tmp_path / "script.py"), {"path": tmp_path / "run"}, "__main__")
+    assert [str(warning.message) for warning in made["told"]] == [
+        "config.method.generator cannot be found by its name, so `load` will ask for the config; keep it."
+    ]
+    np.testing.assert_array_equal(made["loaded"].history["loss"], made["result"].history["loss"])
+    other = dataclasses.replace(made["config"], method=tiny.evl(generator=made["Net"](5)))
+    with pytest.raises(ValueError, match="pass the config"):
+        jaxgen.load(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"must be the|differs"):
+        jaxgen.load(tmp_path / "run", config=other)
+
+
+@pytest.mark.parametrize("devices", [64, None])
+def test_what_was_trained_on_more_devices_is_saved_again_as_it_was(result, devices, tmp_path):
+    config = dataclasses.replace(result.config, layout=jaxgen.Layout(devices=devices))
+    dataclasses.replace(result, config=config, devices=64).save(tmp_path / "run")
+    jaxgen.load(tmp_path / "run").save(tmp_path / "again")
+    written = [json.loads((tmp_path / name / "description.json").read_text()) for name in ("run", "again")]
+    assert written[0]["devices"] == 64
+    assert written[0] == written[1]
+    assert result.devices == 1
+
+
+def test_a_replacement_that_was_cut_off_is_made_good(result, tmp_path):
+    result.save(tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / ".run.old")  # killed between the two renames
+    assert jaxgen.load(tmp_path / "run").steps == 4
+    (tmp_path / "run").rename(tmp_path / ".run.old")
+    result.save(tmp_path / "run")
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_empty_directory_may_be_saved_to(result, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result.save(tmp_path / "empty")
+    assert jaxgen.load(tmp_path / "empty").steps == 4
+
+
+class Pair(NamedTuple):
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class PairMean(tiny.Mean):
+    """Learns the mean of one column of two."""
+
+    def init(self, key, pair):
+        return super().init(key, pair.x)
+
+    def step(self, key, state, pair):
+        return super().step(key, state, pair.x)
+
+
+def test_tables_may_be_named_tuples(tmp_path):
+    config = jaxgen.Config(
+        PairMean(), data.Arrays(Pair(X, X)), steps=2, steps_per_call=1, batch_size=4, layout=tiny.ONE
+    )
+    result = jaxgen.train(config, progress=False)
+    result.save(tmp_path / "run")
+    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run").state.params, result.state.params)
