@@ -6,22 +6,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxgen.detector import Detector
     from jaxgen.parallel import Layout
+    from jaxgen.serialization.config_json import to_json
     from jaxgen.training.config import Config
     from jaxgen.training.loop import train
     from jaxgen.training.result import Result, load
 
-__all__ = ["Config", "Detector", "Layout", "Result", "load", "train"]
+__all__ = ["Config", "Detector", "Layout", "Result", "load", "to_json", "train"]
 
 # Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
 _LAZY_ATTRIBUTES = {
-    "Config": "config",
+    "Config": "training.config",
     "Detector": "detector",
     "Layout": "parallel",
-    "Result": "result",
-    "load": "result",
-    "train": "training",
+    "Result": "training.result",
+    "load": "training.result",
+    "to_json": "serialization.config_json",
+    "train": "training.loop",
 }
-_SUBMODULES = ("data", "descent", "losses", "methods", "metrics", "nets", "samplers")
+_SUBMODULES = ("data", "losses", "methods", "metrics", "nets", "optim", "samplers")
 
 
 def __getattr__(name: str) -> Any:

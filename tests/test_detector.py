@@ -54,7 +54,7 @@ def test_scikit_learn_s_contract(estimator, check):
     check(estimator)
 
 
-@pytest.mark.parametrize(("rows", "level"), [(95, 0.1), (40, 0.25)])
+@pytest.mark.parametrize(("rows", "alpha"), [(95, 0.1), (40, 0.25)])
 def test_false_alarms_are_as_many_as_chosen(rows, alpha, monkeypatch):
     """Over sets held out, the alarms among new rows follow a beta-binomial law, whose mean share is the level or less.
 
@@ -74,7 +74,7 @@ def test_false_alarms_are_as_many_as_chosen(rows, alpha, monkeypatch):
 
 
 @pytest.mark.parametrize("grain", [0.0, 0.5, 3.0, 1e9])
-@pytest.mark.parametrize("level", [0.05, 0.1, 1 / 3, 0.9])
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 1 / 3, 0.9])
 def test_an_alarm_is_a_small_p_value_even_where_scores_are_equal(grain, alpha):
     fitted = detector(Norms(grain=grain), alpha=alpha).fit(X)
     x = np.concatenate([X, NEW, FAR])
@@ -239,7 +239,7 @@ def test_what_is_wrong_is_told_in_a_sentence():
         detector(methods.EVL()).fit(X)
     with pytest.raises(TypeError, match="give tuples for lists"):
         detector(methods.OutlierDiscriminator(nets.MLP([8, 1]))).fit(X)
-    for wrong in ({"level": 1.0}, {"calibration": 0.0}, {"steps": 0}, {"batch_size": 0}):
+    for wrong in ({"alpha": 1.0}, {"calibration_fraction": 0.0}, {"steps": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} == "):
             detector(**wrong).fit(X)
     with pytest.raises(NotFittedError):

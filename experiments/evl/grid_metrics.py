@@ -87,7 +87,8 @@ def reject(method: Any, state: Any) -> Counted:
 
 def _finite(method: Any) -> Callable[[Any, Any, int], Any]:
     """Return the method's compiled `weighted_samples`, which raises if a weight is not finite: samplers then draw
-    nonsense."""
+    nonsense.
+    """
     weighted_samples = jax.jit(method.weighted_samples, static_argnums=2)
 
     def checked(key: Any, state: Any, count: int) -> Any:

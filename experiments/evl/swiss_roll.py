@@ -1,7 +1,7 @@
 """Table I and Figure 3 of Guttenberg, Generating the support with extreme value losses (2019): the swiss roll.
 
     python -m experiments.evl.swiss_roll                              # one seed, within three minutes on two CPU cores
-    python -m experiments.evl.swiss_roll --num-seeds 5 --paper-seeds 1 --output-dir experiments/results   # the table there
+    python -m experiments.evl.swiss_roll --num-seeds 5 --paper-seeds 1 --output-dir experiments/results/evl   # table
     python -m experiments.evl.swiss_roll --quick                      # three to four minutes of processor time
 
 50,000 training and 400,000 test points, KL divergence and Fisher distance on a grid of 20^3 cells. For `ours` expect

@@ -166,7 +166,8 @@ def trained(experiment: Experiment, model: str, seed: int, *, train: bool = True
 
 def walks(method: methods.MEG, state: Any, count: int, acceptance: list[float], *, seed: int) -> Any:
     """Yield what the generator makes of `image_models.draws`'s noise once chains have moved it; note their
-    acceptance."""
+    acceptance.
+    """
 
     @jax.jit
     def walk(key: Any, state: Any) -> Any:

@@ -187,7 +187,8 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     remarks = (
         f"MEG: {epochs} epochs, and {judged_after}. The bound "
         "flags every anomaly first: recall stays below 1, or precision, where the nominal share is not the true one. "
-        f"The one-class SVM and kernel PCA learn from {anomaly_metrics.SVM_ROWS:,} and {anomaly_metrics.PCA_ROWS:,} rows drawn at "
+        f"The one-class SVM and kernel PCA learn from {anomaly_metrics.SVM_ROWS:,} and "
+        f"{anomaly_metrics.PCA_ROWS:,} rows drawn at "
         "random, the others from all. By which score the protocol is judged was fixed before; lambda is "
         f"{training.penalty:g}; {training.chosen}{protocol.seen}."
     )

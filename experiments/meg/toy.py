@@ -1,7 +1,7 @@
 """Figure 3 of Kumar et al., Maximum entropy generators for energy-based models (2019): densities in the plane.
 
     python -m experiments.meg.toy                                    # one seed of all three
-    python -m experiments.meg.toy --num-seeds 5 --output-dir experiments/results     # a table and a figure of each, there
+    python -m experiments.meg.toy --num-seeds 5 --output-dir experiments/results/meg   # tables and figures
     python -m experiments.meg.toy --paper                            # the paper's size: meant for a GPU
     python -m experiments.meg.toy --quick                            # a minute
 
@@ -167,9 +167,12 @@ def tabulated(experiment: Experiment, name: str) -> report.Table:
     ]
     config = configure(experiment, name, experiment.first_seed)
     remarks = (
-        f"Samples are counted on {toy_metrics.COARSE.bins}^2 cells and compared with the exact mass of each; the density is "
-        f"that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak is found where a tenth of its due samples lies. "
-        f"Chains are {toy_metrics.CHAINS:,}, of which {toy_metrics.WALK} steps are kept after {toy_metrics.WARM} that adapt the step "
+        f"Samples are counted on {toy_metrics.COARSE.bins}^2 cells and compared with the exact mass of each; the "
+        "density is "
+        f"that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak is found where a tenth of its due "
+        "samples lies. "
+        f"Chains are {toy_metrics.CHAINS:,}, of which {toy_metrics.WALK} steps are kept after {toy_metrics.WARM} "
+        "that adapt the step "
         f"size. Trained {config.steps:,} steps with lambda {_penalty(experiment, name):g}."
     )
     table = report.Table(f"meg_toy_{name}", f"{TITLE}: {TOYS[name].title}", COLUMNS, rows, [remarks])

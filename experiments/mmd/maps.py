@@ -217,7 +217,8 @@ def run(experiment: Experiment) -> report.Table:
             first[name, variant] = cells[0]
             configs[f"{name} {variant}"] = to_json(configure(experiment, name, variant, experiment.first_seed))
     remarks = [
-        f"The paper's number is its last MMD^2, at a bandwidth of about {map_tasks.BANDWIDTH}. Tests are at level 0.05, "
+        f"The paper's number is its last MMD^2, at a bandwidth of about {map_tasks.BANDWIDTH}. Tests are at level "
+        "0.05, "
         "with 199 permutations but for the p-value's 999, and fused over 2^-3 to 2^3 times the target's median squared "
         "distance; the floor's rejections are false alarms. All numbers are of new points. Of f3 the paper prints "
         "0.0287, a discrepancy of each coordinate alone.",

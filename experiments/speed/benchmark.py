@@ -1,8 +1,8 @@
 """How fast: training steps against the same steps done otherwise, and how much memory they take.
 
     python -m pip install -e '.[benchmark]'                       # the others; without them their rows say so
-    python -m experiments.speed.benchmark --output-dir experiments/results     # the table there: a quarter of an hour on two cores
-    python -m experiments.speed.benchmark --quick                       # small networks, a minute; proves nothing about speed
+    python -m experiments.speed.benchmark --output-dir experiments/results/speed   # a quarter of an hour on two cores
+    python -m experiments.speed.benchmark --quick  # small networks, a minute; says nothing about speed
 
 In every race the first line is jaxgen: a training step as `train` runs it, in the program between two looks, with the
 data on the device; or chains. The others do the same on the same shapes with the same network. One run of each in turn

@@ -104,7 +104,8 @@ def run(experiment: Experiment) -> report.Table:
     remarks = [
         f"Named beforehand: {own[NAMED]}. Means, ranks and counts are over {len(meant)} sets: {', '.join(meant)}. "
         f"Ranks are of the mean AUROC of the seeds, among {len(own)} methods; controls are not ranked. At most "
-        f"{adbench_data.ROWS:,} inliers are learned from, and of the other half at most {adbench_data.CAP:,} tested, with all "
+        f"{adbench_data.ROWS:,} inliers are learned from, and of the other half at most {adbench_data.CAP:,} "
+        "tested, with all "
         "outliers: less than there are of cover, http, shuttle and smtp, whose share of outliers it raises. Networks "
         f"are trained {experiment.steps:,} steps, {detectors.MEMBERS} side by side, and their mean scores; of the "
         "untrained one.",

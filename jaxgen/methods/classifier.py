@@ -68,7 +68,8 @@ class Classifier:
         ):
             wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.uniformity_weight else "")
             raise TypeError(
-                f"Classifier with unsure={self.uniformity_weight} learns {wanted}; it got {row_specs}: give data.Labelled, and with "
+                f"Classifier with unsure={self.uniformity_weight} learns {wanted}; it got {row_specs}: give "
+                "data.Labelled, and with "
                 "it outliers where it is to be unsure of them."
             )
         row, label = row_specs[0]

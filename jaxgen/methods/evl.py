@@ -103,11 +103,13 @@ class EVL:
             raise ValueError("a pool cannot be shared by targets of different inputs; give candidates=Own(...).")
         if self.generator is None and len(shape) != 1:
             raise ValueError(
-                f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and weight_network=."
+                f"EVL's default network makes vectors; rows are {shape}: flatten them, or give generator= and "
+                "weight_network=."
             )
         if isinstance(self.generator, WeightedGenerator) and self.generator.condition_dim != given:
             raise ValueError(
-                f"the generator's weight sees {self.generator.condition_dim} columns of an input and the data have {given}; "
+                f"the generator's weight sees {self.generator.condition_dim} columns of an input and the data "
+                f"have {given}; "
                 f"give WeightedGenerator(..., condition_dim={given})."
             )
         method = dataclasses.replace(self, condition_dim=given)

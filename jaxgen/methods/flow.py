@@ -71,7 +71,8 @@ class Flow:
         if len(row_specs) != 1 or not paired == is_label(label) == (self.classes > 0) or not is_floating(row):
             wanted = f"pairs of rows and labels below {self.classes}" if self.classes else "rows"
             raise TypeError(
-                f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got {row_specs}; give "
+                f"Flow with classes={self.classes} learns one table of floating-point {wanted}, and got "
+                f"{row_specs}; give "
                 "data.Arrays(x), or data.Labelled and its classes."
             )
         if (self.levels is not None and self.levels < 2) or self.noise < 0:

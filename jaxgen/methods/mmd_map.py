@@ -102,7 +102,8 @@ class MMDMap:
         """
         if len(row_specs) != 2 or not is_floating(*row_specs) or not all(len(row.shape) == 1 for row in row_specs):
             raise TypeError(
-                f"MMDMap learns from two tables of floating-point vectors and got {row_specs}; give data.Together((source, "
+                f"MMDMap learns from two tables of floating-point vectors and got {row_specs}; give "
+                "data.Together((source, "
                 "target))."
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):

@@ -11,8 +11,8 @@ import tyro
 import experiments
 
 MODULES = [
-    importlib.import_module(f"experiments.{path.stem}")
-    for path in sorted(pathlib.Path(experiments.__file__).parent.glob("*.py"))
+    importlib.import_module(f"experiments.{path.parent.name}.{path.stem}")
+    for path in sorted(pathlib.Path(experiments.__file__).parent.glob("*/*.py"))
     if "tyro.cli(Experiment)" in path.read_text()
 ]
 

@@ -22,7 +22,7 @@ import jaxgen
 from jaxgen import data, methods, nets
 from jaxgen.parallel import Layout
 
-HERE = pathlib.Path(__file__).parent
+HERE = pathlib.Path(__file__).parents[1]
 
 # One run in a process of its own: trains, and writes the digest of every byte of the result.
 PROGRAM = """

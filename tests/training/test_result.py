@@ -79,7 +79,7 @@ def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
 def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):
     result.save(tmp_path / "run")
     code = (
-        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})\n"
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})\n"
         "import jax, numpy as np, jaxgen; result = jaxgen.load(sys.argv[1])\n"
         "np.save(sys.argv[2], result.sample(jax.random.key(3), 7)); print(result.config.data)\n"
         "try: jaxgen.train(result.config)\n"

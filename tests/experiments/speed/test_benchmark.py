@@ -13,12 +13,12 @@ import pytest
 
 from experiments.common import resources
 from experiments.evl import baselines
-from experiments.speed import benchmark, evl, flows, meg, negvae
+from experiments.speed import benchmark, evl, flows, meg, mmd, negvae
 from jaxgen import data, nets
 from jaxgen.parallel import Layout
 from jaxgen.serialization.config_json import from_json
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 needs_torch = pytest.mark.skipif(
     not benchmark._has("torch"), reason="PyTorch is not installed; it comes with the extra `benchmark`"
 )
@@ -166,7 +166,7 @@ def test_pytorch_does_the_same(name, monkeypatch):
     contender, *shared = [contender for contender in benchmark.RACES[name](True) if contender.needs == "torch"]
     for runs in (contender, *shared):
         runs.prepare().run()
-    others = {"auxiliary": negvae, "adversarial": negvae, "discrepancy": kernel_races}
+    others = {"auxiliary": negvae, "adversarial": negvae, "discrepancy": mmd}
     races = others.get(name, meg)
     monkeypatch.setattr(races, "equal", lambda ours, theirs: evl.equal(ours, 1.001 * theirs))
     with pytest.raises(SystemExit, match="do not do the same"):
@@ -207,7 +207,7 @@ def test_memory_is_that_of_the_process_when_it_was_largest():
     """In a process of its own: the peak of this one may be above all that a test could hold."""
     code = """
 import numpy as np
-from experiments import baselines, benchmark, contenders
+from experiments.speed import benchmark, evl
 waits = evl.Contender("waits", 1, 0.0, lambda: evl.Ready(lambda: None, {}))
 benchmark.RACES["waits"] = lambda quick: [waits]
 (before,) = benchmark.weigh("waits", 0, True)
