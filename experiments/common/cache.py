@@ -1,4 +1,4 @@
-"""Trials: what a measurement is kept under, how long it took, and on which machine."""
+"""Cache of measurements: files that hold a cell with everything it depends on, and the machine it was measured on."""
 
 import contextlib
 import hashlib

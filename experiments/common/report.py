@@ -87,13 +87,14 @@ class Table:
     """A table with what was measured several times in each cell, printed and written as JSON and Markdown.
 
     Attributes:
-        name: of the files, which begins with that of the experiment's module.
+        name: of the files, which begins with the name of the experiment's module.
         title: one line.
         columns: the measures.
         rows: the lines.
         remarks: sentences below the table.
         counted: what the values of a cell are; stands above their number.
         compared: stands above the numbers to compare with.
+        details: what else belongs to the JSON, such as configs.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Table:
     remarks: Sequence[str] = ()
     counted: str = "seeds"
     compared: str = "paper"
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the table in Markdown, in columns of equal width."""
@@ -117,18 +119,23 @@ class Table:
         notes = [f"- {row.title}: {row.note}" for row in self.rows if row.note]
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
-    def write(self, folder: pathlib.Path, details: Mapping[str, Any]) -> None:
+    def write(self, folder: pathlib.Path, details: Mapping[str, Any] | None = None) -> None:
         """Print the table, and write `NAME.json`, with every seed's numbers, and `NAME.md`.
 
         Args:
-            folder: where to; made if it is not there.
-            details: what else belongs to the JSON, such as configs.
+            folder: created if it does not exist.
+            details: instead of the table's own.
         """
         print(f"\n{self}\n")
         folder.mkdir(parents=True, exist_ok=True)
         where = cache.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]
-        content = {"title": self.title, "machine": where, "rows": rows, **details}
+        content = {
+            "title": self.title,
+            "machine": where,
+            "rows": rows,
+            **(self.details if details is None else details),
+        }
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
         told = ", ".join(f"{name} {value}" for name, value in where.items())
         (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {told}.\n")

@@ -13,7 +13,7 @@ import experiments
 MODULES = [
     importlib.import_module(f"experiments.{path.parent.name}.{path.stem}")
     for path in sorted(pathlib.Path(experiments.__file__).parent.glob("*/*.py"))
-    if "tyro.cli(Experiment)" in path.read_text()
+    if "(Experiment)\n" in path.read_text() and path.stem != "experiment"
 ]
 
 

@@ -1,0 +1,160 @@
+"""Base class of all experiments: which cells a table has, how they are cached and resumed, and where results go."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self, TypeAlias
+
+import tyro
+
+import jaxgen
+from experiments.common import cache, report
+from experiments.common.source import source_digest
+
+__all__ = ["Cell", "Experiment", "Results", "main"]
+
+Results: TypeAlias = dict[str, list[dict[str, Any]]]  # measurements of each row, by seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One measurement of a table: computed once, and read from the cache where nothing that it depends on has changed.
+
+    Attributes:
+        row: the table's row, or whatever groups the seeds of one measurement.
+        seed: of data and training.
+        measure: `measure(directory) -> measurement`, in JSON's own types. Runs may keep checkpoints in the directory,
+            which depends on `config` alone: a changed metric does not train again.
+        config: what is trained; None where nothing is.
+        settings: what the measurement depends on beside the config and the code, in JSON's own types.
+        version: raise it to compute the cell again although none of these changed.
+    """
+
+    row: str
+    seed: int
+    measure: Callable[[pathlib.Path], dict[str, Any]]
+    config: jaxgen.Config | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the cell's files."""
+        return f"{self.row}-{self.seed}".replace("/", "_").replace(" ", "_").replace(".", "_")
+
+    def training(self) -> Any:
+        """What the cell trains, in JSON's own types, or None."""
+        return None if self.config is None else jaxgen.to_json(self.config)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the measurement depends on, in JSON's own types."""
+        return {
+            "row": self.row,
+            "seed": self.seed,
+            "config": self.training(),
+            "settings": json.loads(json.dumps(self.settings, default=str)),
+            "version": self.version,
+            "source": source_digest(self.measure),
+        }
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Seeds, size and directories of an experiment."""
+
+    num_seeds: int = 1
+    """Seeds, of data and training alike."""
+    first_seed: int = 0
+    """The first of them."""
+    quick: bool = False
+    """A run of about a minute, which checks that everything works; its numbers mean little."""
+    configs: bool = False
+    """Print the config of every cell as JSON, and train nothing."""
+    cache_dir: pathlib.Path | None = None
+    """Directory of cells and checkpoints, from which a table goes on where it was cut off; runs/SYSTEM/NAME."""
+    output_dir: pathlib.Path | None = None
+    """Directory of tables and figures; the cache's by default."""
+
+    name: ClassVar[str]  # SYSTEM/NAME, the module's path below `experiments`
+    choices: ClassVar[Mapping[str, Collection[Any]]] = {}  # allowed entries of fields that are tuples or names
+
+    def __post_init__(self) -> None:
+        """Check the fields of `choices` and the seeds."""
+        for field, allowed in self.choices.items():
+            value = getattr(self, field)
+            given = value if isinstance(value, tuple) else (value,)
+            if unknown := [entry for entry in given if entry not in allowed]:
+                expected = ", ".join(map(str, allowed))
+                raise SystemExit(f"{field} must be among {expected} (got {', '.join(map(str, unknown))}).")
+        if self.num_seeds < 1:
+            raise SystemExit(f"num_seeds must be 1 or more (got {self.num_seeds}).")
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the experiment."""
+        return range(self.first_seed, self.first_seed + self.num_seeds)
+
+    @property
+    def directory(self) -> pathlib.Path:
+        """Directory of cells and checkpoints."""
+        base = pathlib.Path("runs", self.name) if self.cache_dir is None else self.cache_dir
+        return base / "quick" if self.quick else base
+
+    @property
+    def results_directory(self) -> pathlib.Path:
+        """Directory of tables and figures."""
+        return self.directory if self.output_dir is None or self.quick else self.output_dir
+
+    def reduced(self) -> Self:
+        """The experiment at the size of `quick`; override it, and shrink what takes time."""
+        return dataclasses.replace(self, num_seeds=1)
+
+    def cells(self) -> Iterable[Cell]:
+        """Cells of the tables, in the order in which they are computed."""
+        raise NotImplementedError
+
+    def tables(self, results: Results) -> Sequence[report.Table]:
+        """Tables of the measurements."""
+        raise NotImplementedError
+
+    def figures(self, results: Results) -> None:
+        """Draw the figures into `results_directory`; none by default."""
+
+    def measure(self, cell: Cell) -> dict[str, Any]:
+        """Return a cell's measurement from the cache, or compute and cache it."""
+        training = cell.training()
+        # A training's checkpoints are shared by all cells that train the same, however they measure it.
+        place = self.directory / "training" / _digest(training) if training else self.directory
+        file = self.directory / f"{cell.name}-{_digest({'row': cell.row, 'config': training, **cell.settings})}.json"
+        return cache.remembered(file, cell.identity(), lambda: cell.measure(place))
+
+    def run(self) -> list[report.Table]:
+        """Compute all cells, print and write the tables, and draw the figures."""
+        experiment = self.reduced() if self.quick else self
+        if experiment.configs:
+            configs = {cell.name: cell.training() for cell in experiment.cells() if cell.config is not None}
+            json.dump(configs, sys.stdout, indent=1)
+            print()
+            return []
+        results: Results = {}
+        for cell in experiment.cells():
+            print(f"{cell.row}, seed {cell.seed}", flush=True)
+            results.setdefault(cell.row, []).append(experiment.measure(cell))
+        tables = list(experiment.tables(results))
+        for table in tables:
+            table.write(experiment.results_directory)
+        experiment.figures(results)
+        return tables
+
+
+def _digest(value: Any) -> str:
+    whole = json.dumps({"value": value, "machine": cache.machine()}, sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()[:8]
+
+
+def main(experiment: type[Experiment]) -> None:
+    """Run an experiment with the command line's settings."""
+    tyro.cli(experiment, description=sys.modules[experiment.__module__].__doc__).run()
