@@ -145,7 +145,7 @@ def counts(x: Any, y: Any, *, least: int, devices: int = 1) -> tuple[int, int]:
         )
     n, m = len(x) * devices, len(y) * devices
     if min(n, m) < least:
-        raise ValueError(f"samples must have n >= {least} rows (got {n} and {m}); pass more rows.")
+        raise ValueError(f"samples must have {least} or more rows each (got {n} and {m} rows); pass more.")
     return n, m
 
 

@@ -35,9 +35,9 @@ class MALA:
     """MALA process of one Markov chain; `Chains` vectorizes it.
 
     Each step evaluates the log-density and its gradient once, at the proposal. If one of them is not finite, the
-    density counts as zero: the proposal is rejected and reported as `not_finite`. The same holds for the start. From
-    such a start the chain proposes without drift and accepts the first finite proposal; until then every step is
-    reported.
+    density counts as zero: the proposal is rejected and reported as `not_finite`. A start that is not finite also has
+    density zero. From there the chain proposes without drift and accepts the first finite proposal; until then every
+    step is reported.
 
     Attributes:
         log_density: function from one position (an array of any shape, or a pytree) to a scalar `[]`, up to a constant.

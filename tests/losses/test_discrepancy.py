@@ -157,11 +157,11 @@ def test_fifty_thousand_points_fit_into_a_gibibyte():
 @pytest.mark.parametrize(
     ("estimate", "x", "y", "message"),
     [
-        (losses.mmd2, (1, 2), (4, 2), r"n >= 2 rows \(got 1 and 4"),
+        (losses.mmd2, (1, 2), (4, 2), r"2 or more rows each \(got 1 and 4 rows"),
         (losses.mmd2, (4, 2), (4, 3), r"same width .*\(4, 2\) and \(4, 3\)|d=2"),
-        (losses.mmd2_biased, (0, 2), (4, 2), r"n >= 1 rows \(got 0 and 4"),
+        (losses.mmd2_biased, (0, 2), (4, 2), r"1 or more rows each \(got 0 and 4 rows"),
         (losses.mmd2_linear, (4, 2), (6, 2), "as many rows|n=4"),
-        (losses.mmd2_linear, (1, 2), (1, 2), "n >= 2 rows"),
+        (losses.mmd2_linear, (1, 2), (1, 2), "2 or more rows"),
     ],
 )
 def test_bad_samples_raise(estimate, x, y, message):

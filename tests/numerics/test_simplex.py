@@ -53,7 +53,7 @@ def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
     found, moved = (np.asarray(simplex.project(jnp.asarray(x + offset))) for offset in (np.float32(0), np.float32(64)))
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(found, moved, atol=1e-4)
-    for row, point in zip(x, found, strict=True):  # KKT conditions: a common shift of positive entries
+    for row, point in zip(x, found, strict=True):  # KKT: a common shift where positive, smaller entries elsewhere
         shift = (row - point)[point > 0]
         assert np.ptp(shift) < 1e-5
         assert row[point == 0].max() < shift.max() + 1e-5
@@ -100,9 +100,7 @@ def test_least_squares_are_scipys(solver, problem):
     found = np.asarray(solver(jnp.float32(targets), jnp.float32(atoms), steps=500))
     expected = least_squares(targets, atoms)
     np.testing.assert_allclose(squares(targets, atoms, found), squares(targets, atoms, expected), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(
-        found @ atoms, expected @ atoms, atol=1e-2
-    )  # the nearest point is unique, its weights need not be
+    np.testing.assert_allclose(found @ atoms, expected @ atoms, atol=1e-2)  # unique, unlike the weights
     if k <= d + 1:
         np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.min() >= 0
