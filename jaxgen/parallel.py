@@ -1,12 +1,11 @@
-"""Where a program runs: the only place that knows of devices, seeds and the transformation that joins them.
+"""Parallelism over devices and random seeds: collectives, and the mapping of programs to devices.
 
-Nothing else in the library calls `jax.pmap`. A program is written for one seed on one device; inside, the axis
-over the devices has the name `AXIS`, and the collectives below act along it.
+No other module calls `jax.pmap` or `jax.shard_map`. A program is written for one seed on one device. Inside a program
+the axis over devices has the name `AXIS`, along which the collectives below operate.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.extend
@@ -39,23 +38,23 @@ __all__ = [
 
 AXIS = "devices"
 
-Program = Callable[..., Any]
+Program = Callable[..., PyTree]  # a function that `Layout` maps over seeds and devices
 
 
 def count(axis_name: str | None = AXIS) -> int:
-    """Return how many devices share the axis (one where there is no axis)."""
+    """Number of devices along the axis; 1 if `axis_name` is None."""
     return 1 if axis_name is None else jax.lax.axis_size(axis_name)
 
 
 def mean(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Average every floating-point leaf over the devices; leave whole numbers, and everything on no axis, alone.
+    """Average floating-point leaves over devices; integer leaves stay as they are.
 
     Args:
-        tree: any pytree; one leaf is one device's value.
-        axis_name: the axis over the devices, or None.
+        tree: pytree with the values of one device.
+        axis_name: axis over devices; None returns the tree unchanged.
 
     Returns:
-        The same pytree, equal on all devices.
+        A pytree of the same structure. Floating-point leaves are equal on all devices.
     """
     if axis_name is None:
         return tree
@@ -67,21 +66,21 @@ def mean(tree: PyTree, axis_name: str | None) -> PyTree:
 
 
 def total(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Add every leaf up over the devices, whole numbers too."""
+    """Sum every leaf over devices, integers included; None as axis returns the tree unchanged."""
     return tree if axis_name is None else jax.tree.map(lambda leaf: jax.lax.psum(leaf, axis_name), tree)
 
 
 def index(axis_name: str | None) -> Int[Array, ""] | int:
-    """Return this device's place on the axis (0 where there is no axis)."""
+    """Index of this device along the axis; 0 if `axis_name` is None."""
     return 0 if axis_name is None else jax.lax.axis_index(axis_name)
 
 
 def gather(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Join the rows of all devices, so that a loss over a set sees the whole set.
+    """Concatenate the rows of all devices, for losses that depend on the whole batch.
 
     Args:
-        tree: leaves `[rows, ...]`, one device's share.
-        axis_name: the axis over the devices, or None.
+        tree: the share of one device, leaves `[rows, ...]`.
+        axis_name: axis over devices; None returns the tree unchanged.
 
     Returns:
         Leaves `[devices * rows, ...]`, in the order of the devices.
@@ -92,12 +91,12 @@ def gather(tree: PyTree, axis_name: str | None) -> PyTree:
 
 
 def fold(key: Key[Array, ""], axis_name: str | None) -> Key[Array, ""]:
-    """Give every device noise of its own: fold the device's index into a key."""
+    """Fold the device index into a random key, so that each device draws different noise."""
     return key if axis_name is None else jax.random.fold_in(key, index(axis_name))
 
 
 def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Array, "steps share"]:
-    """Take this device's share of every minibatch: device `i` has the `i`-th block of columns."""
+    """Share of this device of every minibatch: the `i`-th block of columns for device `i`."""
     if axis_name is None:
         return rows
     share = rows.shape[1] // count(axis_name)
@@ -105,27 +104,27 @@ def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Arra
 
 
 def batched(program: Program, *arguments: PyTree) -> PyTree:
-    """Run all seeds at once: best for dense networks, and on accelerators."""
+    """Run all seeds at once by `jax.vmap`: fastest for dense networks, and on accelerators."""
     return jax.vmap(program)(*arguments)
 
 
 def serial(program: Program, *arguments: PyTree) -> PyTree:
-    """Run one seed after another: best for convolutions on a CPU, and the exact numbers of a lone seed."""
+    """Run seeds one after another: fastest for convolutions on a CPU; each gives exactly the results of a lone seed."""
     return jax.lax.map(lambda at: program(*at), arguments)
 
 
 def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
-    """Run a program on every device by `jax.pmap`.
+    """Map a program over devices by `jax.pmap`.
 
-    State and data are whole on each device, and the results, which the program has reduced over `AXIS`, are
-    taken from the first: so nothing outside has an axis for devices. Only the devices' count is mapped.
+    State and data are replicated on each device. The program must reduce its results over `AXIS`; those of the first
+    device are returned. So arguments and results have no axis over devices; only the device index is mapped.
 
     Args:
         program: `program(donated, *others) -> results`.
-        devices: this process's devices; `AXIS` spans those of all processes.
+        devices: devices of this process; `AXIS` spans the devices of all processes.
 
     Returns:
-        The program on all devices; it consumes its first argument.
+        The program on all devices; its first argument is donated.
     """
     lift = lambda index, donated, others: program(donated, *others)
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None, None), out_axes=None, donate_argnums=1, devices=_only(devices))
@@ -133,7 +132,7 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
 
 
 def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
-    """Do in one process what `pmapped` does, by `jax.shard_map`: its twin, equal to the last bit."""
+    """Map a program over the devices of one process by `jax.shard_map`; results are bitwise those of `pmapped`."""
     one, whole = PartitionSpec(AXIS), PartitionSpec()
     mesh = Mesh(np.array(devices), (AXIS,))
     lift = lambda index, donated, others: program(donated, *others)
@@ -143,26 +142,26 @@ def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
 
 
 def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
-    """Name devices to `pmap` only where they are not all: several processes must leave the choice to it."""
+    """Devices as an argument of `pmap`: None if all are used, since several processes must not name them."""
     return None if len(devices) == jax.local_device_count() else devices
 
 
 def convolves(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
-    """Tell whether a traced program contains a convolution, at any depth."""
+    """Whether a traced program contains a convolution, at any depth."""
     return "conv_general_dilated" in str(jaxpr)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How seeds and devices are used.
+    """Assignment of seeds and devices.
 
-    `seeds` and `transform` change how fast numbers come out, beyond rounding never which. `devices` changes the noise
-    too: each device has its own.
+    `seeds` and `transform` change only the speed; results agree up to rounding. `devices` also changes the results,
+    since each device draws its own noise.
 
     Attributes:
         seeds: `batched` or `serial`; None chooses `serial` for convolutions on a CPU, else `batched`.
         transform: `pmapped` or `sharded`.
-        devices: how many of this process's devices, the first ones; None takes all.
+        devices: number of devices of this process to use, from the first; None uses all.
     """
 
     seeds: Callable[..., PyTree] | None = None
@@ -170,63 +169,71 @@ class Layout:
     devices: int | None = None
 
     def local(self) -> Sequence[jax.Device]:
-        """Return this process's devices that are used.
+        """Devices of this process that are used.
+
+        Returns:
+            The first `devices` local devices.
 
         Raises:
-            ValueError: if there are fewer than asked for, or several processes are to use some of theirs, or `sharded`.
+            ValueError: if `devices` is not between 1 and the number of local devices, or if a run over several
+                processes does not use all devices by `pmapped`.
         """
-        have = jax.local_devices()
-        if self.devices is not None and not 1 <= self.devices <= len(have):
+        available = jax.local_devices()
+        if self.devices is not None and not 1 <= self.devices <= len(available):
             raise ValueError(
-                f"Layout asks for {self.devices} devices and there are {len(have)}; ask for at most those."
+                f"`devices` must be between 1 and the number of local devices (got {self.devices}, and there are "
+                f"{len(available)}); None uses all."
             )
-        chosen = have[: self.devices]
-        if jax.process_count() > 1 and (len(chosen) < len(have) or self.transform is sharded):
-            raise ValueError("several processes use all their devices, by pmapped; leave the Layout as it is.")
+        chosen = available[: self.devices]
+        if jax.process_count() > 1 and (len(chosen) < len(available) or self.transform is sharded):
+            raise ValueError(
+                f"several processes must use all local devices by `pmapped` (got {len(chosen)} of {len(available)} "
+                f"devices by {getattr(self.transform, '__name__', self.transform)}); keep the defaults of Layout."
+            )
         return chosen
 
     def total(self) -> int:
-        """Return the number of devices over all processes.
+        """Number of devices over all processes.
 
         Raises:
-            ValueError: as `local` does.
+            ValueError: under the conditions of `local`.
         """
         return len(self.local()) * jax.process_count()
 
     def map_seeds(self, program: Program, *arguments: PyTree) -> PyTree:
-        """Run a program for every seed: the leading axis of each argument and result."""
+        """Run a program for every seed, the leading axis of each argument and result."""
         return (self.seeds or batched)(program, *arguments)
 
     def spread(self, program: Program) -> Program:
-        """Compile a program for all devices; it consumes its first argument.
+        """Program compiled for all devices; its first argument is donated.
 
         Raises:
-            ValueError: as `local` does.
+            ValueError: under the conditions of `local`.
         """
         return self.transform(program, self.local())
 
     def place(self, tree: PyTree) -> PyTree:
-        """Copy a pytree whole to every device of this process.
+        """Copy of a pytree, replicated on every device of this process.
 
-        A copy, since two leaves that share memory must not both be donated.
+        It is always a copy, since two leaves that share memory must not both be donated.
         """
         replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
         return jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree), replicated)
 
 
 def first(tree: PyTree) -> PyTree:
-    """Take one copy of what every device holds whole, so that what is done with it runs once."""
+    """One copy of a replicated pytree, on one device, so that further computation runs once."""
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
 def any_process(flag: bool) -> bool:
-    """Tell whether the flag is set in any process, so that all of them act on it together."""
+    """Whether the flag is set in any process, so that all processes act on it together."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def barrier(name: str) -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached this point."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

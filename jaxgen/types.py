@@ -1,79 +1,94 @@
-"""The words that every floor shares: arrays, keys, and what the training loop asks of a method."""
+"""Shared type aliases and protocols: arrays, random keys, processes, and training methods."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
-from jaxtyping import Array, Float, Int, Key, PyTree
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree
 
-__all__ = ["Array", "Batch", "Float", "Int", "Key", "Method", "Metrics", "Params", "Process", "PyTree", "State", "Step"]
+__all__ = [
+    "Array",
+    "Batch",
+    "Bool",
+    "Float",
+    "Int",
+    "Key",
+    "Method",
+    "Metrics",
+    "Params",
+    "Process",
+    "PyTree",
+    "State",
+    "Step",
+]
 
-Params: TypeAlias = Any  # pytrees of arrays, each of its method's own structure
+# Pytrees of arrays, whose structure depends on the method. `Any`, so that their fields can be accessed.
+Params: TypeAlias = Any
 State: TypeAlias = Any
 Batch: TypeAlias = Any
 Metrics = Mapping[str, Array]
-Step = Callable[..., tuple[State, Any]]
+Step = Callable[..., tuple[State, PyTree]]  # `step(key, state, *inputs) -> (state, info)`
 
 
 @runtime_checkable
 class Process(Protocol):
-    """A start and a transition, `init` and `step(key, state, *inputs) -> (state, info)`, which `loop.iterate` runs."""
+    """A stateful process with `init` and `step(key, state, *inputs) -> (state, info)`, run by `jaxgen.scan.iterate`."""
 
     def init(self, *arguments: Any, **named: Any) -> State:
-        """Return the state before the first step."""
+        """Initial state."""
         ...
 
-    def step(self, *arguments: Any, **named: Any) -> tuple[State, Any]:
-        """Return the state after one step, and what there is to report."""
+    def step(self, *arguments: Any, **named: Any) -> tuple[State, PyTree]:
+        """State after one step, and information about the step."""
         ...
 
 
 @runtime_checkable
 class Method(Protocol):
-    """A training method: a process on models, and at once the description of itself.
+    """A training method: a process whose state holds models.
 
-    A method is a frozen dataclass whose fields are its hyperparameters and networks. `train` sets `axis_name`
-    and calls these three functions; before them, where a method has it, `check(*tables)`, which raises if numbers in
-    the tables are none that it can learn from. Other verbs (`sample`, `scores`) are ordinary methods.
+    A method is a frozen dataclass whose fields are its hyperparameters and networks. `train` sets `axis_name` and calls
+    `resolve`, `init` and `step`. If a method has `check(*tables)`, `train` calls it first; it raises if the data are
+    unsuitable. Other functions, such as `sample` and `scores`, are ordinary methods.
     """
 
     @property
     def axis_name(self) -> str | None:
-        """Name of the axis over devices: a field, None when the method is used alone."""
+        """Name of the axis over devices: a field, None if the method is used outside `train`."""
         ...
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Method":
-        """Return the method with every network and width left open filled in.
+        """Fill in networks and sizes that depend on the data.
 
         Args:
-            *row_specs: the shape and dtype of one row of each table.
+            *row_specs: shape and dtype of one row of each table.
 
         Returns:
-            A method whose `init` and `step` can be called.
+            A method with all fields set, whose `init` and `step` can be called.
         """
         ...
 
     def init(self, *arguments: Any, **named: Any) -> State:
-        """Return the state before the first step: `init(key, *batches)`.
+        """Initial state: `init(key, *batches)`.
 
         Args:
-            *arguments: a key of this seed's own, and the first minibatch of each table, leaves `[batch, ...]`.
+            *arguments: random key of the seed, and the first minibatch of each table, leaves `[batch, ...]`.
             **named: none.
 
         Returns:
-            Any pytree of arrays.
+            The state, any pytree of arrays.
         """
         ...
 
     def step(self, *arguments: Any, **named: Any) -> tuple[State, Metrics]:
-        """Return the state after one step, and scalars to report: `step(key, state, *batches)`.
+        """One training step: `step(key, state, *batches)`.
 
         Args:
-            *arguments: a key of this step's own, what `init` or the step before returned, and one minibatch of each
-                table, leaves `[batch, ...]`: under `axis_name`, this device's share of it.
+            *arguments: random key of the step, current state, and one minibatch of each table, leaves `[batch, ...]`;
+                under `axis_name`, the share of this device.
             **named: none.
 
         Returns:
-            The new state, of the same structure, and a dict of scalars; both equal on all devices.
+            The new state, of the same structure, and a dict of scalar metrics; both are equal on all devices.
         """
         ...

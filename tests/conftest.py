@@ -1,16 +1,16 @@
-"""A stricter world than the user's: four devices, no silent broadcasting, warnings are errors, annotations checked."""
+"""Strict test environment: four devices, no implicit rank promotion, warnings as errors, checked annotations."""
 
 import os
 import pathlib
 import sys
 import tempfile
 
-# Before JAX is imported. XLA's thread pool must be at least twice as wide as the devices, or they can wait for ever.
+# Set before JAX is imported. With fewer XLA threads than twice the devices, collectives can deadlock.
 SETTINGS = {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "4",
     "NPROC": "16",
-    # Most of a test's time is compilation. What depends on XLA's optimisations asks for them: `optimized`.
+    # Compilation takes most of the test time. Tests that depend on XLA's optimizations use the fixture `optimized`.
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     "JAX_COMPILATION_CACHE_DIR": os.path.join(tempfile.gettempdir(), "jaxgen-xla-{}.{}".format(*sys.version_info)),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -32,7 +32,7 @@ sys.path.insert(0, str(ROOT / "tests"))  # for `tiny`, which tests and their sub
 
 @pytest.fixture
 def roll() -> np.ndarray:
-    """A few hundred points of a swiss roll."""
+    """256 points of a swiss roll."""
     from jaxgen import data
 
     return data.SwissRoll(n=256, test_n=1).tables()[0]
@@ -40,7 +40,7 @@ def roll() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def few_programs():
-    """Drop compiled programs before they exhaust what a process may map into its memory, 65,530 pieces on Linux."""
+    """Drop compiled programs before they exceed the number of memory mappings per process, 65,530 on Linux."""
     yield
     maps = pathlib.Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
@@ -49,7 +49,7 @@ def few_programs():
 
 @pytest.fixture
 def optimized():
-    """Compile as the user does."""
+    """Compile with XLA's default optimizations."""
     before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
     yield
@@ -58,7 +58,7 @@ def optimized():
 
 @pytest.fixture
 def unchecked():
-    """Leave annotations unchecked, as the user does."""
+    """Turn the runtime check of annotations off, as in normal use."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     yield

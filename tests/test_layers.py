@@ -1,4 +1,4 @@
-"""Imports go down only: each module imports from lower layers than its own."""
+"""Import layers: each module imports from lower layers only."""
 
 import ast
 import pathlib
@@ -44,7 +44,7 @@ def test_imports_go_down(file):
         assert not any(name.startswith(("flax", "optax", "orbax")) for name in imported(file))
 
 
-def test_only_one_module_knows_how_devices_are_joined():
+def test_only_parallel_maps_over_devices():
     for file in FILES:
         if module(file) != "parallel":
             assert not any(word in file.read_text() for word in ("jax.pmap(", "jax.shard_map(")), file

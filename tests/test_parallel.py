@@ -1,4 +1,4 @@
-"""Collectives are identities on one device and sums over all; layouts are checked."""
+"""Collectives on one and on several devices; layouts."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def everywhere(f, *arguments):
     return jax.pmap(f, axis_name=parallel.AXIS)(*arguments)
 
 
-def test_alone_collectives_do_nothing():
+def test_collectives_without_an_axis_are_identities():
     x = {"a": jnp.arange(3.0), "n": jnp.arange(2)}
     assert parallel.mean(x, None) is x
     assert parallel.gather(x, None) is x
@@ -25,17 +25,17 @@ def test_alone_collectives_do_nothing():
     assert parallel.slice_of(rows, None) is rows
 
 
-def test_mean_and_gather_see_all_devices():
+def test_mean_and_gather_over_devices():
     x = jnp.arange(8.0).reshape(4, 2)
     np.testing.assert_array_equal(
         everywhere(lambda x: parallel.mean(x, parallel.AXIS), x), jnp.tile(x.mean(0)[None], (4, 1))
     )
     np.testing.assert_array_equal(everywhere(lambda x: parallel.gather(x, parallel.AXIS), x)[2], x.ravel())
-    counts = jnp.arange(4)  # whole numbers are counters, and stay
+    counts = jnp.arange(4)  # integers are counters, which are not averaged
     np.testing.assert_array_equal(everywhere(lambda n: parallel.mean(n, parallel.AXIS), counts), counts)
 
 
-def test_devices_share_the_rows_and_not_the_noise():
+def test_devices_split_the_rows_and_draw_different_noise():
     rows = jnp.arange(24).reshape(3, 8)
     shares = everywhere(lambda _: parallel.slice_of(rows, parallel.AXIS), jnp.arange(4))
     np.testing.assert_array_equal(jnp.concatenate(shares, 1), rows)
@@ -54,7 +54,7 @@ def test_place_copies_so_that_aliased_leaves_can_be_donated():
 
 
 @pytest.mark.parametrize("devices", [0, 5, -1])
-def test_a_layout_asks_for_devices_that_there_are(devices):
+def test_a_layout_rejects_missing_devices(devices):
     with pytest.raises(ValueError, match="there are 4"):
         Layout(devices=devices).local()
 
@@ -68,7 +68,7 @@ def test_convolutions_are_found_at_any_depth():
     assert parallel.convolves(jax.make_jaxpr(jax.jit(convolution))(jnp.ones((2, 3))))
 
 
-def test_seeds_are_laid_out_by_what_is_computed():
+def test_the_layout_of_seeds_depends_on_the_network():
     import tiny
 
     from jaxgen.training.loop import resolved

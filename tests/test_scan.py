@@ -1,4 +1,4 @@
-"""The one loop: cut and joined it is the same, and its keys depend on nothing but their index."""
+"""The scan loop: a split run equals the whole run, and keys depend only on their index."""
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ from jaxgen.scan import iterate, keys
 
 def walk(key, state, drift):
     state = state + drift + jax.random.normal(key)
-    return state, {"place": state}
+    return state, {"position": state}
 
 
-def test_a_key_does_not_depend_on_how_many_there_are():
+def test_a_key_does_not_depend_on_the_number_of_keys():
     key = jax.random.key(0)
     data = jax.random.key_data
     np.testing.assert_array_equal(data(keys(key, 3)), data(keys(key, 9))[:3])
@@ -27,23 +27,23 @@ def test_iterate_equals_a_python_loop():
     state = jnp.zeros(())
     for t in range(5):
         state, _ = walk(jax.random.fold_in(key, t), state, drift[t])
-        np.testing.assert_allclose(infos["place"][t], state, rtol=1e-6)
+        np.testing.assert_allclose(infos["position"][t], state, rtol=1e-6)
     np.testing.assert_allclose(last, state, rtol=1e-6)
 
 
-def test_cut_and_joined_is_the_same_run():
+def test_a_split_run_equals_the_whole_run():
     key, drift = jax.random.key(2), jnp.arange(7.0)
     whole, infos = iterate(walk, key, jnp.zeros(()), drift)
     half, first = iterate(walk, key, jnp.zeros(()), drift[:3])
     joined, second = iterate(walk, key, half, drift[3:], start=3)
     assert whole == joined
-    np.testing.assert_array_equal(infos["place"], jnp.concatenate([first["place"], second["place"]]))
+    np.testing.assert_array_equal(infos["position"], jnp.concatenate([first["position"], second["position"]]))
 
 
-def test_length_may_stand_alone_and_must_agree():
+def test_length_replaces_inputs_and_must_match_them():
     count = lambda key, state: (state + 1, ())
     assert iterate(count, jax.random.key(0), jnp.zeros((), int), length=4)[0] == 4
     with pytest.raises(ValueError, match=r"lengths \[3, 4\]"):
         iterate(walk, jax.random.key(0), jnp.zeros(()), jnp.zeros(3), length=4)
-    with pytest.raises(ValueError, match="give inputs"):
+    with pytest.raises(ValueError, match="needs inputs of one length"):
         iterate(count, jax.random.key(0), jnp.zeros(()))

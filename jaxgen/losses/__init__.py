@@ -1,4 +1,4 @@
-"""Losses: arrays in, numbers out. No key, no parameters, no network, no `jit`."""
+"""Loss functions: pure functions of arrays, without random keys, parameters or `jit`."""
 
 from jaxgen.losses.change_of_variables import flow_nll
 from jaxgen.losses.discrepancy import median_bandwidth, mmd2, mmd2_biased, mmd2_linear

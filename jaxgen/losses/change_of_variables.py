@@ -1,4 +1,4 @@
-"""The likelihood of an invertible network."""
+"""Negative log-likelihood of normalizing flows, by the change of variables formula."""
 
 import math
 
@@ -10,22 +10,25 @@ __all__ = ["flow_nll"]
 
 
 def flow_nll(z: Float[Array, "... d"], log_det: Float[Array, "..."]) -> Float[Array, "..."]:
-    """Return the negative log-density of rows whose latent vectors are standard normal, by change of variables.
+    """Negative log-density under a normalizing flow whose latent distribution is standard normal.
 
     Args:
-        z: latent vectors `[..., d]`.
-        log_det: logarithms of the volume's growth from rows to latent vectors, `[...]`.
+        z: latent vectors `[..., d]`, the flow's encodings of the samples.
+        log_det: `log |det dz/dx|` of the encoding at each sample, `[...]`.
 
     Returns:
-        In nats, `[...]`.
+        Negative log-densities of the samples in nats, `[...]`.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if `log_det` does not have the shape of `z` without its last axis.
 
     References:
-        Bungert, Master's thesis (Heidelberg, 2021), equation 2.10, which lacks the half before the squared norm and the
-        normal law's constant, and takes the determinant out of the sum.
+        Bungert, Master's thesis (Heidelberg, 2021), equation 2.10. The printed equation lacks the factor 1/2 of the
+        squared norm and the normal constant, and takes the determinant out of the sum.
     """
     if log_det.shape != z.shape[:-1]:
-        raise ValueError(f"flow_nll got vectors {z.shape} and log-volumes {log_det.shape}; give [..., d] and [...].")
+        raise ValueError(
+            f"`log_det` must have the shape of `z` without its last axis (got z {z.shape} and log_det "
+            f"{log_det.shape}); pass one log-determinant per latent vector."
+        )
     return 0.5 * jnp.sum(z**2, -1) + 0.5 * z.shape[-1] * math.log(2 * math.pi) - log_det

@@ -1,7 +1,6 @@
-"""Maximum mean discrepancy: how far apart two samples are, by the means of a kernel's features."""
+"""Maximum mean discrepancy (MMD) between two samples, under a Gaussian kernel."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,31 +21,31 @@ def mmd2(
     chunk: int = ROWS,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
-    """Estimate the squared maximum mean discrepancy of two samples without bias, by the kernel `exp(-|x - y|^2 / r)`.
+    """Unbiased estimate of the squared MMD under the kernel `exp(-|x - y|^2 / bandwidth)`.
 
-    It is 0 in expectation where both have one law, so an estimate may be negative. Memory grows with `n + m` times
-    `chunk`, and with the number of bandwidths, under differentiation too; it may be differentiated again, by any of its
-    arguments.
+    Its expectation is 0 if both distributions are equal, so an estimate may be negative. Memory grows as
+    `(n + m) * chunk` times the number of bandwidths, also under differentiation. Higher derivatives with respect to
+    `x`, `y` and `bandwidth` are supported.
 
     Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        bandwidth: r, in squared units of the data, > 0, else they are NaN; several make as many.
-        chunk: rows that are compared at a time.
-        axis_name: the axis over devices; the estimate is then that of all devices' rows.
+        x: first sample, `[n, d]`.
+        y: second sample, `[m, d]`.
+        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        chunk: number of rows that are compared at a time.
+        axis_name: axis over devices, or None; with an axis, the estimate uses the rows of all devices.
 
     Returns:
-        An estimate for each bandwidth, of its shape.
+        Estimates, of the shape of `bandwidth`.
 
     Raises:
-        ValueError: if there are fewer than two rows of either, or widths differ.
+        ValueError: if a sample has fewer than two rows, or the widths differ.
 
     References:
         Gretton, Borgwardt, Rasch, Schoelkopf and Smola, A kernel two-sample test (2012), lemma 6; DaRocha,
         Demonstrating the basic principles of generative models for Gaussian and uniform mappings (2024), section 2.
     """
     counts(x, y, least=2, devices=parallel.count(axis_name))
-    return _quadratic(x, y, bandwidth, lambda others, n: others / (n * (n - 1.0)), chunk, axis_name)
+    return _quadratic(x, y, bandwidth, lambda distinct, n: distinct / (n * (n - 1.0)), chunk, axis_name)
 
 
 def mmd2_biased(
@@ -57,26 +56,28 @@ def mmd2_biased(
     chunk: int = ROWS,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
-    """Measure the squared distance of two samples' mean features: at least 0, up to rounding, and too large on average.
+    """Biased estimate of the squared MMD: never negative (up to rounding), but too large on average.
+
+    It is the squared distance between the mean feature vectors of the two samples.
 
     Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        bandwidth: r, in squared units of the data, > 0, else they are NaN; several make as many.
-        chunk: rows that are compared at a time.
-        axis_name: the axis over devices; the estimate is then that of all devices' rows.
+        x: first sample, `[n, d]`.
+        y: second sample, `[m, d]`.
+        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        chunk: number of rows that are compared at a time.
+        axis_name: axis over devices, or None; with an axis, the estimate uses the rows of all devices.
 
     Returns:
-        An estimate for each bandwidth, of its shape.
+        Estimates, of the shape of `bandwidth`.
 
     Raises:
-        ValueError: if there are no rows of either, or widths differ.
+        ValueError: if a sample is empty, or the widths differ.
 
     References:
         Gretton et al., A kernel two-sample test (2012), equation 5.
     """
-    # A row's kernel with itself is 1.
-    return _quadratic(x, y, bandwidth, lambda others, n: (others + n) / float(n) ** 2, chunk, axis_name)
+    # The kernel of a row with itself is 1, which adds n to the sum over distinct rows.
+    return _quadratic(x, y, bandwidth, lambda distinct, n: (distinct + n) / float(n) ** 2, chunk, axis_name)
 
 
 def mmd2_linear(
@@ -86,18 +87,18 @@ def mmd2_linear(
     bandwidth: Float[Array, "..."] | float,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
-    """Estimate the squared maximum mean discrepancy without bias in linear time: each row is compared with two others.
+    """Unbiased estimate of the squared MMD in linear time, from disjoint pairs of rows.
 
-    Its deviation falls as `n^-1/2`, that of `mmd2` where both laws are one as `n^-1`.
+    If both distributions are equal, its standard deviation falls as `n^-1/2`, compared with `n^-1` for `mmd2`.
 
     Args:
-        x: one sample, `[n, d]`, in random order; of an odd number the last is left out.
-        y: the other, as many.
-        bandwidth: r, in squared units of the data, > 0; several make as many estimates.
-        axis_name: the axis over devices; each pairs its own rows.
+        x: first sample, `[n, d]`, in random order; the last row is left out if n is odd.
+        y: second sample, `[n, d]`, likewise.
+        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        axis_name: axis over devices, or None; each device pairs its own rows, and the estimates are averaged.
 
     Returns:
-        An estimate for each bandwidth, of its shape.
+        Estimates, of the shape of `bandwidth`.
 
     Raises:
         ValueError: if there are fewer than two rows on a device, or the samples differ in size.
@@ -107,17 +108,19 @@ def mmd2_linear(
     """
     counts(x, y, least=2)
     if len(x) != len(y):
-        raise ValueError(f"mmd2_linear pairs rows of {len(x)} and {len(y)}; give as many of each, or use mmd2.")
-    x, y = _precise(x, y)
+        raise ValueError(
+            f"mmd2_linear needs as many rows in `x` as in `y` (got {len(x)} and {len(y)}); drop rows, or use mmd2."
+        )
+    x, y = _at_least_float32(x, y)
     even = len(x) // 2 * 2
     (a, b), (c, d) = ((rows[0:even:2], rows[1:even:2]) for rows in (x, y))
 
     def estimate(r: Array) -> Array:
         kernel = lambda one, other: gaussian(jnp.sum((one - other) ** 2, -1), bandwidth=r)
-        each = kernel(a, b) + kernel(c, d) - kernel(a, d) - kernel(b, c)
-        return parallel.mean(jnp.mean(each), axis_name)
+        terms = kernel(a, b) + kernel(c, d) - kernel(a, d) - kernel(b, c)
+        return parallel.mean(jnp.mean(terms), axis_name)
 
-    return _for_each(estimate, bandwidth, x)
+    return _per_bandwidth(estimate, bandwidth, x)
 
 
 def median_bandwidth(
@@ -127,20 +130,22 @@ def median_bandwidth(
     chunk: int = ROWS,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Return the median of all pairs' squared distances, a customary bandwidth; no gradient flows through it.
+    """Median heuristic for the bandwidth: the median squared distance over all pairs of rows.
+
+    No gradient flows through it.
 
     Args:
         x: rows `[n, d]`.
-        y: more of them, `[m, d]`, pooled with the former; None where there are no others.
-        chunk: rows that are compared at a time.
-        axis_name: the axis over devices; the median is then that of all devices' rows.
+        y: further rows `[m, d]`, pooled with `x`, or None.
+        chunk: number of rows that are compared at a time.
+        axis_name: axis over devices, or None; with an axis, the median is over the rows of all devices.
 
     Returns:
-        `[]`, in squared units of the data; of an even number of pairs the mean of both middle ones. It is 0, and no
-        bandwidth, where more than half of the pairs are equal.
+        The median `[]` in squared units of the data; the mean of the two middle values if the number of pairs is even.
+        It is 0, and not a valid bandwidth, if more than half of the pairs have distance 0.
 
     Raises:
-        ValueError: if there are fewer than two rows, or they are no matrices of one width.
+        ValueError: if there are fewer than two rows, or `x` and `y` are not matrices of the same width.
 
     References:
         Gretton et al., A kernel two-sample test (2012), section 8; DaRocha (2024), section 2.
@@ -148,39 +153,44 @@ def median_bandwidth(
     counts(x, x if y is None else y, least=0)
     z = x if y is None else jnp.concatenate([x, y])
     if len(z) * parallel.count(axis_name) < 2:
-        raise ValueError(f"there are {len(z)} rows, which make no pair; give two at least.")
+        raise ValueError(f"median_bandwidth needs at least two rows in total (got {len(z)}); pass more rows.")
     return median_squared_distance(z, chunk=chunk, axis_name=axis_name)
 
 
 def _quadratic(
-    x: Array, y: Array, bandwidth: Any, own: Callable[[Array, int], Array], chunk: int, axis_name: str | None
+    x: Array,
+    y: Array,
+    bandwidth: Array | float,
+    mean_kernel: Callable[[Array, int], Array],
+    chunk: int,
+    axis_name: str | None,
 ) -> Array:
-    """Estimate from every pair of rows; `own` makes a sample's mean kernel of its sum over different rows."""
+    """Estimate from all pairs; `mean_kernel(sum over distinct rows, n)` is the mean kernel within one sample."""
     n, m = counts(x, y, least=1, devices=parallel.count(axis_name))
-    x, y = _precise(x, y)
-    # Moved to where a common offset costs no precision.
-    centre = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
-    x, y = x - centre, y - centre
+    x, y = _at_least_float32(x, y)
+    # Centered, because a common offset would cost precision in the squared distances.
+    center = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
+    x, y = x - center, y - center
     first = lambda rows: jnp.asarray(parallel.index(axis_name) * len(rows))
 
-    def total(rows: Array, columns: Array, r: Array, first: Array | None) -> Array:
+    def kernel_sum(rows: Array, columns: Array, r: Array, first: Array | None) -> Array:
         share = gaussian_sum(chunk, rows, parallel.gather(columns, axis_name), r, first)
-        # A mean, not a sum: what gradients of a loss are averaged by on every device.
+        # The sum over devices, written as a mean, since gradients of a loss are averaged over devices.
         return parallel.mean(share, axis_name) * parallel.count(axis_name)
 
     def estimate(r: Array) -> Array:
-        within = own(total(x, x, r, first(x)), n) + own(total(y, y, r, first(y)), m)
-        return within - 2 * total(x, y, r, None) / (n * float(m))
+        within = mean_kernel(kernel_sum(x, x, r, first(x)), n) + mean_kernel(kernel_sum(y, y, r, first(y)), m)
+        return within - 2 * kernel_sum(x, y, r, None) / (n * float(m))
 
-    return _for_each(estimate, bandwidth, x)
+    return _per_bandwidth(estimate, bandwidth, x)
 
 
-def _precise(x: Array, y: Array) -> tuple[Array, Array]:
-    """Return both in single precision at least: sums over pairs are large."""
+def _at_least_float32(x: Array, y: Array) -> tuple[Array, Array]:
+    """Promote both to single precision or better, since sums over pairs are large."""
     dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
     return x.astype(dtype), y.astype(dtype)
 
 
-def _for_each(estimate: Any, bandwidth: Any, x: Array) -> Array:
+def _per_bandwidth(estimate: Callable[[Array], Array], bandwidth: Array | float, x: Array) -> Array:
     bandwidth = jnp.asarray(bandwidth, x.dtype)
     return jax.vmap(estimate)(bandwidth.reshape(-1)).reshape(bandwidth.shape)

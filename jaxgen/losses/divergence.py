@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergences of diagonal normal laws, in closed form."""
+"""Kullback-Leibler divergences between diagonal normal distributions, in closed form."""
 
 import jax.numpy as jnp
 
@@ -14,54 +14,54 @@ def gaussian_kl(
     prior_mean: float | Float[Array, "..."] = 0.0,
     prior_log_variance: float | Float[Array, "..."] = 0.0,
 ) -> Float[Array, "..."]:
-    """Return how far diagonal normal laws are from a prior, KL(law || prior).
+    """KL divergence `KL(N(mean, variance) || prior)` between diagonal normal distributions.
 
     Args:
-        mean: of the laws, `[..., d]`.
-        log_variance: logarithms of their variances, `[..., d]`.
-        prior_mean: of the prior, a number, `[d]` or `[..., d]`.
-        prior_log_variance: of the prior, likewise.
+        mean: means `[..., d]`.
+        log_variance: logarithms of the variances, `[..., d]`.
+        prior_mean: mean of the prior: a number, `[d]` or `[..., d]`.
+        prior_log_variance: logarithm of the prior's variance: a number, `[d]` or `[..., d]`.
 
     Returns:
-        In nats, `[...]`, 0 where the laws are the prior.
+        Divergences in nats, `[...]`; 0 if the distribution equals the prior.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not match.
 
     References:
         Kingma and Welling, Auto-encoding variational Bayes (2013), appendix B.
     """
     priors = jnp.asarray(prior_mean), jnp.asarray(prior_log_variance)
-    fit = lambda prior: prior.shape in ((), mean.shape[-1:], mean.shape)
-    if log_variance.shape != mean.shape or not all(map(fit, priors)):
+    fits = lambda prior: prior.shape in ((), mean.shape[-1:], mean.shape)
+    if log_variance.shape != mean.shape or not all(map(fits, priors)):
         raise ValueError(
-            f"gaussian_kl got means {mean.shape}, log-variances {log_variance.shape} and a prior's {priors[0].shape} "
-            f"and {priors[1].shape}; give the first two one shape [..., d], and the prior's that, [d] or a number."
+            f"`mean` and `log_variance` must have the same shape [..., d] (got {mean.shape} and {log_variance.shape}), "
+            f"and the prior's must be numbers, [d] or [..., d] (got {priors[0].shape} and {priors[1].shape})."
         )
     prior_mean, prior_log_variance = (jnp.broadcast_to(prior, mean.shape) for prior in priors)
-    gap = log_variance - prior_log_variance
-    # expm1: near the prior both terms vanish, and 1 would swallow what is left of the exponential.
-    away = (mean - prior_mean) ** 2 * jnp.exp(-prior_log_variance)
-    return 0.5 * jnp.sum(jnp.expm1(gap) - gap + away, -1)
+    log_ratio = log_variance - prior_log_variance
+    # expm1, because near the prior `exp(log_ratio) - 1` would lose all digits.
+    squared = (mean - prior_mean) ** 2 * jnp.exp(-prior_log_variance)
+    return 0.5 * jnp.sum(jnp.expm1(log_ratio) - log_ratio + squared, -1)
 
 
 def negative_prior_kl(
     mean: Float[Array, "... d"], log_variance: Float[Array, "..."], *, shift: float
 ) -> Float[Array, "..."]:
-    """Return how far the latent laws of negative samples are from their prior, the normal law N((shift, ...), 1).
+    """KL divergence from the prior of negative samples, the normal distribution `N((shift, ..., shift), I)`.
 
-    It is `d * shift ** 2 / 2` nats from the standard normal law, the prior of the data.
+    That prior is `d * shift ** 2 / 2` nats from the standard normal distribution, which is the prior of the data.
 
     Args:
-        mean: of the laws, `[..., d]`.
+        mean: means of the latent distributions, `[..., d]`.
         log_variance: logarithms of their variances, `[..., d]`.
-        shift: how far in each dimension.
+        shift: mean of the prior in each dimension.
 
     Returns:
-        In nats, `[...]`.
+        Divergences in nats, `[...]`.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not match.
 
     References:
         Csiszarik, Benko and Varga, Negative sampling in variational autoencoders (2019), equation 1, the last term.

@@ -1,8 +1,8 @@
-"""The extreme value loss: how far the nearest of many guesses is, and how well its choice was foreseen.
+"""Extreme value loss: distance to the nearest candidate sample, and the cross-entropy of which one is nearest.
 
-Training on the mean of a loss over samples collapses a generator to a point; training on the minimum spreads it over
-the support of the data. The second part learns how often each guess is the nearest one, which turns the support back
-into the distribution.
+Minimizing the mean distance over samples collapses a generator to a point. Minimizing the smallest distance spreads its
+samples over the support of the data. The cross-entropy part learns how often each candidate is the nearest; these
+probabilities turn the support back into the distribution of the data.
 """
 
 from collections.abc import Callable
@@ -17,14 +17,15 @@ from jaxgen.types import Array, Float, Int
 
 __all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]
 
+# Maps noise to samples and the logit of each.
 Generate = Callable[[Float[Array, "n k"]], tuple[Float[Array, "n d"], Float[Array, " n"]]]
 
 
 class ExtremeValue(NamedTuple):
-    """The two parts of the loss; weigh them, add them, and take the mean."""
+    """Both parts of the extreme value loss per target; the training loss is the mean of their weighted sum."""
 
-    distance: Float[Array, "..."]  # |x - nearest guess|^power
-    cross_entropy: Float[Array, "..."]  # minus the log-probability that this guess is the nearest, in nats
+    distance: Float[Array, "..."]  # |x - nearest candidate|^power
+    cross_entropy: Float[Array, "..."]  # minus the log-probability of the nearest candidate, in nats
 
 
 def extreme_value(
@@ -34,21 +35,21 @@ def extreme_value(
     *,
     power: float = 2.0,
 ) -> ExtremeValue:
-    """Compare every target with the nearest of its guesses.
+    """Extreme value loss of each target with respect to its candidate samples.
 
-    Differentiates through all guesses at once; see `extreme_value_pool` for a pool that memory cannot hold.
+    All candidates are held in memory; `extreme_value_pool` computes the same for a larger pool.
 
     Args:
         x: targets `[..., d]`.
-        samples: guesses `[..., n, d]`, of each target its own; or `[n, d]`, one pool that all targets share.
-        log_weights: logits `[..., n]` of the probability that a guess is the nearest; normalised here.
+        samples: candidates `[..., n, d]`, one set per target; or `[n, d]`, one pool shared by all targets.
+        log_weights: unnormalized logits `[..., n]` (or `[n]`) of the probability that a candidate is the nearest.
         power: exponent of the Euclidean distance, > 0.
 
     Returns:
-        Distance and cross-entropy, both `[...]`.
+        Distances and cross-entropies, both `[...]`.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        ValueError: if the shapes do not match.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equations 2 and 7.
@@ -56,24 +57,24 @@ def extreme_value(
     shared = samples.ndim == 2
     if samples.shape[-1:] != x.shape[-1:] or log_weights.shape != samples.shape[:-1]:
         raise ValueError(
-            f"extreme_value got x {x.shape}, samples {samples.shape} and log_weights {log_weights.shape}; "
-            "it needs [..., d], [..., n, d] and [..., n]."
+            "`x`, `samples` and `log_weights` must have shapes [..., d], [..., n, d] and [..., n] "
+            f"(got {x.shape}, {samples.shape} and {log_weights.shape})."
         )
     if not shared and samples.shape[:-2] != x.shape[:-1]:
         raise ValueError(
-            f"extreme_value got {samples.shape[:-2]} sets of samples for targets {x.shape[:-1]}; "
-            "give one set for each target, or a single pool [n, d]."
+            f"`samples` must hold one set for each target (got sets {samples.shape[:-2]} for targets {x.shape[:-1]}); "
+            "pass [..., n, d], or a single pool [n, d]."
         )
     log_probability = jax.nn.log_softmax(log_weights)
     if shared:
         rows = x.reshape(-1, x.shape[-1])
         index, _ = nearest(rows, samples)
-        chosen, surprise = samples[index].reshape(x.shape), -log_probability[index].reshape(x.shape[:-1])
+        chosen, cross_entropy = samples[index].reshape(x.shape), -log_probability[index].reshape(x.shape[:-1])
     else:
         index = _first_minimum(jnp.sum((x[..., None, :] - samples) ** 2, -1))[..., None]
         chosen = jnp.take_along_axis(samples, index[..., None], -2)[..., 0, :]
-        surprise = -jnp.take_along_axis(log_probability, index, -1)[..., 0]
-    return ExtremeValue(_distance(x, chosen, power), surprise)
+        cross_entropy = -jnp.take_along_axis(log_probability, index, -1)[..., 0]
+    return ExtremeValue(_distance(x, chosen, power), cross_entropy)
 
 
 def extreme_value_pool(
@@ -84,24 +85,24 @@ def extreme_value_pool(
     chunk: int | None = None,
     power: float = 2.0,
 ) -> ExtremeValue:
-    """Compare targets with the nearest guess of a shared pool of any size.
+    """Extreme value loss with respect to a shared pool of any size, in memory that does not grow with the pool.
 
-    The same values and gradients as `extreme_value` on the whole pool, in memory that does not grow with it:
-    the pool is searched without differentiating, only the winners are made again with a gradient, and the
-    normaliser of the probabilities, which every guess enters, is formed chunk by chunk and rematerialised.
+    Values and gradients equal those of `extreme_value` on the whole pool. The pool is searched without a gradient, and
+    only the nearest candidates are generated again with one. The normalizer of the probabilities depends on every
+    candidate; it is computed chunk by chunk and rematerialized.
 
     Args:
-        generate: `generate(noise [n, k]) -> (samples [n, d], logits [n])`, row by row (no batch statistics).
-        noise: one row for each guess, `[n, k]`.
+        generate: `generate(noise [n, k]) -> (samples [n, d], logits [n])`, each row on its own (no batch statistics).
+        noise: one row per candidate, `[n, k]`.
         x: targets `[b, d]`.
-        chunk: guesses made at a time; must divide `n`; None makes all at once.
+        chunk: number of candidates generated at a time; must divide `n`; None generates all at once.
         power: exponent of the Euclidean distance, > 0.
 
     Returns:
-        Distance and cross-entropy, both `[b]`.
+        Distances and cross-entropies, both `[b]`.
 
     Raises:
-        ValueError: if `chunk` does not divide the pool, or `generate` makes other shapes.
+        ValueError: if `chunk` does not divide `n`, or `generate` returns other shapes.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equation 2 and section VI.
@@ -111,68 +112,68 @@ def extreme_value_pool(
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
         samples = jax.lax.stop_gradient(generate(part)[0])
-        return _nearer(best, first, nearest(x, samples)), None
+        return _keep_nearer(best, first, nearest(x, samples)), None
 
     firsts = jnp.arange(chunks.shape[0], dtype=jnp.int32) * chunks.shape[1]
-    (index, _), _ = jax.lax.scan(search, _nobody(x), (firsts, chunks))
-    normaliser = jax.lax.map(jax.checkpoint(lambda part: jax.nn.logsumexp(generate(part)[1])), chunks)
+    (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, chunks))
+    normalizer = jax.lax.map(jax.checkpoint(lambda part: jax.nn.logsumexp(generate(part)[1])), chunks)
     winners, logits = generate(noise[index])
     if winners.shape != x.shape or logits.shape != x.shape[:1]:
         raise ValueError(
-            f"generate made samples {winners.shape} and logits {logits.shape} of {x.shape[0]} rows of noise; "
-            f"it must make {x.shape} and {x.shape[:1]}."
+            f"`generate` must return samples {x.shape} and logits {x.shape[:1]} for {x.shape[0]} rows of noise "
+            f"(got {winners.shape} and {logits.shape}); return one sample and one logit per row."
         )
-    return ExtremeValue(_distance(x, winners, power), jax.nn.logsumexp(normaliser) - logits)
+    return ExtremeValue(_distance(x, winners, power), jax.nn.logsumexp(normalizer) - logits)
 
 
 def nearest(
     x: Float[Array, "b d"], pool: Float[Array, "n d"], *, chunk: int | None = None
 ) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
-    """Find the nearest member of a pool by Euclidean distance, without a gradient through the search.
+    """Nearest neighbor of each target in a pool by Euclidean distance, without a gradient through the search.
 
     Args:
         x: targets `[b, d]`.
-        pool: candidates `[n, d]`; the first of several equally near ones is taken.
+        pool: candidates `[n, d]`; of several equally near ones the first is taken.
         chunk: candidates compared at a time, which bounds memory by `b * chunk`; must divide `n`; None compares all.
 
     Returns:
-        Index `[b]` and squared distance `[b]`.
+        Indices `[b]` and squared distances `[b]`.
 
     Raises:
-        ValueError: if the widths differ, or if `chunk` does not divide the pool.
+        ValueError: if the widths differ, or if `chunk` does not divide `n`.
     """
     if x.shape[-1] != pool.shape[-1]:
         raise ValueError(
-            f"nearest got rows of width {x.shape[-1]} and a pool of width {pool.shape[-1]}; make them equal."
+            f"`x` and `pool` must have the same width (got {x.shape[-1]} and {pool.shape[-1]}); make them equal."
         )
-    # Measured from the targets' centre, so that a common offset costs no precision in the product.
-    centre = jnp.mean(x, 0, keepdims=True)
-    targets, candidates = jax.lax.stop_gradient((x - centre, pool - centre))
+    # Centered, because a common offset would cost precision in the matrix product.
+    center = jnp.mean(x, 0, keepdims=True)
+    targets, candidates = jax.lax.stop_gradient((x - center, pool - center))
     parts = chunked(candidates, chunk)
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
         squared = squared_distances(targets, part)
-        return _nearer(best, first, (_first_minimum(squared), jnp.min(squared, -1))), None
+        return _keep_nearer(best, first, (_first_minimum(squared), jnp.min(squared, -1))), None
 
     firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
-    (index, _), _ = jax.lax.scan(search, _nobody(x), (firsts, parts))
+    (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, parts))
     return index, jnp.sum((x - pool[index]) ** 2, -1)
 
 
-def _nobody(x: Array) -> tuple[Array, Array]:
-    """The nearest so far, before anyone was looked at: index and squared distance, `[b]`."""
+def _initial_best(x: Array) -> tuple[Array, Array]:
+    """Index 0 and an infinite squared distance for each target, both `[b]`: the start of the search."""
     return jnp.zeros(x.shape[0], jnp.int32), jnp.full(x.shape[0], jnp.inf, x.dtype)
 
 
-def _nearer(best: tuple[Array, Array], first: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Keep the nearer of the best so far and the best of the chunk that begins at `first`."""
-    closer = (found[1] < best[1]) | jnp.isnan(found[1])  # what is not a number must not be passed over in silence
-    return jnp.where(closer, first + found[0], best[0]), jnp.where(closer, found[1], best[1])
+def _keep_nearer(best: tuple[Array, Array], first: Array, other: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Keep the nearer of the best so far and the best `other` of the chunk that begins at index `first`."""
+    closer = (other[1] < best[1]) | jnp.isnan(other[1])  # NaN is kept, so that it shows up in the loss
+    return jnp.where(closer, first + other[0], best[0]), jnp.where(closer, other[1], best[1])
 
 
 def _first_minimum(values: Array) -> Array:
-    """`argmin` over the last axis, NaN being the least, by reductions that XLA vectorises on a CPU, unlike `argmin`."""
+    """`argmin` over the last axis, with NaN as the minimum; unlike `jnp.argmin`, XLA vectorizes it on a CPU."""
     positions = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
     smallest = jnp.min(values, -1, keepdims=True)
     chosen = (values <= smallest) | jnp.isnan(values)
@@ -180,9 +181,9 @@ def _first_minimum(values: Array) -> Array:
 
 
 def _distance(x: Array, y: Array, power: float) -> Array:
-    """|x - y|^power over the last axis; its gradient is zero, not NaN, where the two are equal."""
+    """|x - y|^power over the last axis; its gradient is zero, not NaN, where `x == y`."""
     squared = jnp.sum((x - y) ** 2, -1)
     if power == 2.0:
         return squared
-    apart = squared > 0
-    return jnp.where(apart, jnp.where(apart, squared, 1.0) ** (power / 2), 0.0)
+    positive = squared > 0
+    return jnp.where(positive, jnp.where(positive, squared, 1.0) ** (power / 2), 0.0)

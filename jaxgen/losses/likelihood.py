@@ -1,4 +1,4 @@
-"""Log-likelihoods of images between 0 and 1 given what a decoder makes, in nats, and their conversion to bits."""
+"""Log-likelihoods of images with values in [0, 1] under a decoder's output, in nats, and bits per dimension."""
 
 import math
 
@@ -17,45 +17,46 @@ __all__ = [
 
 
 def bernoulli_log_likelihood(x: Float[Array, "n ..."], logits: Float[Array, "..."]) -> Float[Array, " n"]:
-    """Return the negative cross-entropy between pixels and Bernoulli laws.
+    """Log-likelihood of pixels under independent Bernoulli distributions (negative binary cross-entropy).
 
-    Where pixels are not 0 or 1 it is no log-likelihood, as the numbers between have no probability, but is used as one.
+    For pixels other than 0 and 1 it is not a log-likelihood, since those values have no probability. It is often used
+    as one regardless.
 
     Args:
-        x: rows between 0 and 1, `[n, ...]`.
-        logits: the laws' log-odds, of the same shape.
+        x: samples with values in [0, 1], `[n, ...]`.
+        logits: log-odds of each pixel, of the same shape.
 
     Returns:
-        In nats, summed over each row, `[n]`, <= 0.
+        Sums over each sample in nats, `[n]`, <= 0.
 
     Raises:
-        TypeError: if the rows are no floating-point numbers.
+        TypeError: if `x` is not floating-point.
         ValueError: if the shapes differ.
     """
     _check("bernoulli_log_likelihood", x, logits)
-    return _rows(x * jax.nn.log_sigmoid(logits) + (1 - x) * jax.nn.log_sigmoid(-logits))
+    return _sum_per_sample(x * jax.nn.log_sigmoid(logits) + (1 - x) * jax.nn.log_sigmoid(-logits))
 
 
 def gaussian_log_likelihood(
     x: Float[Array, "n ..."], mean: Float[Array, "..."], *, log_scale: float | Float[Array, ""] = 0.0
 ) -> Float[Array, " n"]:
-    """Return the log-density of rows under normal laws of one deviation.
+    """Log-density under independent normal distributions with one common standard deviation.
 
     Args:
-        x: rows `[n, ...]`.
-        mean: of the same shape.
-        log_scale: logarithm of the deviation.
+        x: samples `[n, ...]`.
+        mean: means, of the same shape.
+        log_scale: logarithm of the standard deviation, `[]`.
 
     Returns:
-        In nats, `[n]`.
+        Log-densities in nats, `[n]`.
 
     Raises:
-        TypeError: if the rows are no floating-point numbers.
+        TypeError: if `x` is not floating-point.
         ValueError: if the shapes differ.
     """
     _check("gaussian_log_likelihood", x, mean)
-    away = (x - mean) * jnp.exp(-jnp.asarray(log_scale))
-    return _rows(-0.5 * away**2 - log_scale - 0.5 * math.log(2 * math.pi))
+    standardized = (x - mean) * jnp.exp(-jnp.asarray(log_scale))
+    return _sum_per_sample(-0.5 * standardized**2 - log_scale - 0.5 * math.log(2 * math.pi))
 
 
 def discretized_gaussian_log_likelihood(
@@ -65,64 +66,64 @@ def discretized_gaussian_log_likelihood(
     log_scale: float | Float[Array, ""] = 0.0,
     levels: int = 256,
 ) -> Float[Array, " n"]:
-    """Return the log-probability of rows on a scale of so many levels under rounded normal laws.
+    """Log-probability of quantized samples under normal distributions that are rounded to the same levels.
 
-    A level has the probability of the numbers that are rounded to it; the lowest and the highest have all below and
-    above them, so that the probabilities of all levels add up to 1.
+    The probability of a level is the mass of the interval that is rounded to it. The lowest and highest level also get
+    the mass below and above them, so that the probabilities of all levels add up to 1.
 
     Args:
-        x: rows on the levels 0, 1 / (levels - 1), ..., 1, `[n, ...]`.
-        mean: of the laws before rounding, of the same shape.
-        log_scale: logarithm of their deviation, on the scale of `x`.
-        levels: how many.
+        x: samples with values on the levels 0, 1 / (levels - 1), ..., 1, `[n, ...]`.
+        mean: means before rounding, of the same shape.
+        log_scale: logarithm of the standard deviation before rounding, in the units of `x`, `[]`.
+        levels: number of levels, >= 2.
 
     Returns:
-        In nats, `[n]`, <= 0.
+        Log-probabilities in nats, `[n]`, <= 0.
 
     Raises:
-        TypeError: if the rows are no floating-point numbers.
-        ValueError: if the shapes differ, or there is one level.
+        TypeError: if `x` is not floating-point.
+        ValueError: if the shapes differ, or `levels` is less than 2.
     """
     _check("discretized_gaussian_log_likelihood", x, mean)
     if levels < 2:
-        raise ValueError(f"levels is {levels}; make it 2 at least.")
+        raise ValueError(f"`levels` must be at least 2 (got {levels}); 8-bit images have 256.")
     half = 0.5 / (levels - 1)
     inverse = jnp.exp(-jnp.asarray(log_scale))
-    centre, width = (x - mean) * inverse, 2 * half * inverse
+    center, width = (x - mean) * inverse, 2 * half * inverse
     lowest, highest = x < half, x > 1 - half
-    # A level is judged from the side of the mean on which its tail is small; the law is symmetric.
-    edge = jax.scipy.special.log_ndtr(jnp.where(lowest, centre + width / 2, width / 2 - centre))
-    return _rows(jnp.where(lowest | highest, edge, _log_interval(centre, width)))
+    # By symmetry the smaller tail can be used, which keeps the relative precision.
+    edge = jax.scipy.special.log_ndtr(jnp.where(lowest, center + width / 2, width / 2 - center))
+    return _sum_per_sample(jnp.where(lowest | highest, edge, _log_interval(center, width)))
 
 
-def _log_interval(centre: Array, width: Array) -> Array:
-    """Return the logarithm of the standard normal law's mass on an interval."""
+def _log_interval(center: Array, width: Array) -> Array:
+    """Log-mass of an interval under the standard normal distribution."""
     narrow = width < 0.05
-    # Of a narrow one two tails would be nearly equal: the density in the middle, and its curvature.
+    # The two tails of a narrow interval nearly cancel; there a second-order expansion about its center is used.
     wide_width = jnp.where(narrow, 1.0, width)
-    top = jax.scipy.special.log_ndtr(-jnp.abs(centre) + wide_width / 2)
-    bottom = jax.scipy.special.log_ndtr(-jnp.abs(centre) - wide_width / 2)
+    top = jax.scipy.special.log_ndtr(-jnp.abs(center) + wide_width / 2)
+    bottom = jax.scipy.special.log_ndtr(-jnp.abs(center) - wide_width / 2)
     wide = top + jnp.log(-jnp.expm1(bottom - top))
-    flat_width = jnp.where(narrow, width, 0.05)
-    curved = jnp.log1p(flat_width**2 / 24 * (centre**2 - 1))
-    flat = curved - 0.5 * centre**2 - 0.5 * math.log(2 * math.pi) + jnp.log(flat_width)
-    return jnp.where(narrow, flat, wide)
+    narrow_width = jnp.where(narrow, width, 0.05)
+    curvature = jnp.log1p(narrow_width**2 / 24 * (center**2 - 1))
+    expanded = curvature - 0.5 * center**2 - 0.5 * math.log(2 * math.pi) + jnp.log(narrow_width)
+    return jnp.where(narrow, expanded, wide)
 
 
 def bits_per_dimension(nats: Float[Array, "..."], dimensions: int) -> Float[Array, "..."]:
-    """Return what a negative log-likelihood in nats is in bits for each dimension.
+    """Convert negative log-likelihoods in nats per sample to bits per dimension.
 
     Args:
-        nats: negative log-likelihoods.
-        dimensions: of a row, all channels counted.
+        nats: negative log-likelihoods of whole samples, `[...]`.
+        dimensions: number of values in a sample, including all channels.
 
     Returns:
-        Of the same shape.
+        Bits per dimension, `[...]`.
     """
     return nats / (dimensions * math.log(2))
 
 
-def _rows(terms: Array) -> Array:
+def _sum_per_sample(terms: Array) -> Array:
     return jnp.sum(terms, tuple(range(1, terms.ndim)))
 
 
@@ -144,7 +145,10 @@ def check_floating(name: str, x: Array) -> Array:
     return x
 
 
-def _check(name: str, x: Array, made: Array) -> None:
+def _check(name: str, x: Array, parameters: Array) -> None:
     check_floating(name, x)
-    if x.shape != made.shape:
-        raise ValueError(f"{name} got rows {x.shape} and what was made of them {made.shape}; give one shape.")
+    if x.shape != parameters.shape:
+        raise ValueError(
+            f"{name} needs samples and distribution parameters of the same shape (got {x.shape} and "
+            f"{parameters.shape}); pass one parameter for each value."
+        )

@@ -1,9 +1,9 @@
-"""What a function pays for being steep: penalties on its gradient by its input.
+"""Gradient penalties: regularizers on the gradient of a function with respect to its input.
 
-Each takes a function of rows `[n, ...]` to `[n]` whose every value comes from its own row alone (no batch statistics):
-the gradient of their sum is then every row's own. `jax.vmap` makes one of a function of a single row. It is the rows
-that are asked for since a convolution mapped over single rows would, in training, form the gradient of its kernel once
-for each of them.
+Each takes a function from a batch `[n, ...]` to values `[n]`. Each value must depend on its own sample alone (no batch
+statistics), so that the gradient of the sum holds every sample's own gradient. `jax.vmap` turns a function of one
+sample into such a function. Functions of batches are used because mapping a convolution over single samples would, in
+training, compute the gradient of its kernel once per sample.
 """
 
 from collections.abc import Callable
@@ -15,96 +15,99 @@ from jaxgen.types import Array, Float
 
 __all__ = ["Field", "gradient_penalty", "pixel_gradient_penalty", "pixel_score_penalty", "score_penalty"]
 
+# A function from a batch to one value per sample.
 Field = Callable[[Float[Array, "n ..."]], Float[Array, " n"]]
 
 
 def score_penalty(energy: Field, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
-    """Return the squared norm of the energy's gradient at each row, over all dimensions of the row.
+    """Squared norm of the energy's gradient at each sample, over all its dimensions.
 
-    Taken at the data it makes them lie where the energy is even, and keeps its scale. It is also the score by which
-    the paper tells anomalies.
+    Minimized at the data, it flattens the energy there and limits its scale. The paper also uses it as its anomaly
+    score.
 
     Args:
-        energy: rows `[n, ...]` to `[n]`, each from its own row alone.
-        x: rows `[n, ...]`.
+        energy: batch `[n, ...]` to values `[n]`, each from its own sample alone.
+        x: samples `[n, ...]`.
 
     Returns:
-        Squared norms `[n]`, in squared units of energy per unit of the rows.
+        Squared norms `[n]`, in squared units of energy per unit of `x`.
 
     Raises:
-        ValueError: if the energy does not give one number for each row.
+        ValueError: if the energy does not return one value per sample.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), equation 3 and algorithm 1.
     """
-    return jnp.sum(_slopes(energy, x) ** 2, tuple(range(1, x.ndim)))
+    return jnp.sum(_gradients(energy, x) ** 2, tuple(range(1, x.ndim)))
 
 
 def pixel_score_penalty(energy: Field, x: Float[Array, "n ... channels"]) -> Float[Array, " n"]:
-    """Return the squared norm over the channels of each pixel, and the mean of that over the pixels.
+    """Squared norm of the energy's gradient over the channels of each pixel, averaged over pixels.
 
-    So the released code of the maximum entropy generators reads equation 3: `score_penalty` divided by the number of
-    pixels, which makes the weight on images so many times smaller than the one stated. For vectors the two are equal.
+    The released code of the maximum entropy generators implements equation 3 in this form. It is `score_penalty`
+    divided by the number of pixels, so on images its weight is smaller than stated by that factor. For vectors both are
+    equal.
 
     Args:
-        energy: rows `[n, ...]` to `[n]`, each from its own row alone.
-        x: rows `[n, ..., channels]`.
+        energy: batch `[n, ...]` to values `[n]`, each from its own sample alone.
+        x: samples `[n, ..., channels]`.
 
     Returns:
         Means over pixels `[n]`.
 
     Raises:
-        ValueError: if the energy does not give one number for each row.
+        ValueError: if the energy does not return one value per sample.
     """
-    return _mean_over_pixels(jnp.sum(_slopes(energy, x) ** 2, -1))
+    return _mean_over_pixels(jnp.sum(_gradients(energy, x) ** 2, -1))
 
 
 def gradient_penalty(critic: Field, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
-    """Return how far the norm of the critic's gradient is from 1 at each row, squared; over all dimensions of the row.
+    """WGAN-GP gradient penalty: squared difference between the norm of the critic's gradient and 1.
 
     Args:
-        critic: rows `[n, ...]` to `[n]`, each from its own row alone.
-        x: where, `[n, ...]`: points drawn between data and samples, with one weight for each row.
+        critic: batch `[n, ...]` to values `[n]`, each from its own sample alone.
+        x: points `[n, ...]`, random interpolations between data and generated samples with one weight per pair.
 
     Returns:
-        `(|gradient| - 1)^2`, `[n]`; where the gradient is zero this is 1 and is taken to be even.
+        `(|gradient| - 1)^2`, `[n]`, over all dimensions of a sample. At a zero gradient the value is 1 and its own
+        derivative is taken as 0.
 
     Raises:
-        ValueError: if the critic does not give one number for each row.
+        ValueError: if the critic does not return one value per sample.
 
     References:
         Gulrajani et al., Improved training of Wasserstein GANs (2017), equation 3.
     """
-    return (_root(score_penalty(critic, x)) - 1) ** 2
+    return (_sqrt(score_penalty(critic, x)) - 1) ** 2
 
 
 def pixel_gradient_penalty(critic: Field, x: Float[Array, "n ... channels"]) -> Float[Array, " n"]:
-    """Return the same for the channels of each pixel, and the mean of that over the pixels.
+    """WGAN-GP gradient penalty over the channels of each pixel, averaged over pixels.
 
-    So the baseline in the released code of the maximum entropy generators reads it: every single pixel's gradient is
-    driven to norm 1, which bounds the slope of the critic by the root of the number of pixels instead of by 1. For
-    vectors the two are equal.
+    The baseline in the released code of the maximum entropy generators uses this form. It drives the gradient of every
+    single pixel to norm 1, which bounds the critic's slope by the root of the number of pixels instead of by 1. For
+    vectors it equals `gradient_penalty`.
 
     Args:
-        critic: rows `[n, ...]` to `[n]`, each from its own row alone.
-        x: where, `[n, ..., channels]`.
+        critic: batch `[n, ...]` to values `[n]`, each from its own sample alone.
+        x: points `[n, ..., channels]`, as for `gradient_penalty`.
 
     Returns:
         Means over pixels `[n]`.
 
     Raises:
-        ValueError: if the critic does not give one number for each row.
+        ValueError: if the critic does not return one value per sample.
     """
-    return _mean_over_pixels((_root(jnp.sum(_slopes(critic, x) ** 2, -1)) - 1) ** 2)
+    return _mean_over_pixels((_sqrt(jnp.sum(_gradients(critic, x) ** 2, -1)) - 1) ** 2)
 
 
-def _slopes(field: Field, x: Array) -> Array:
-    """Return every row's own gradient, `[n, ...]`."""
+def _gradients(field: Field, x: Array) -> Array:
+    """Gradient of each sample's value with respect to that sample, `[n, ...]`."""
     values, pull = jax.vjp(field, x)
     if values.shape != x.shape[:1]:
         raise ValueError(
-            f"a penalty got values of shape {values.shape} for rows {x.shape}; give a function of rows to one number "
-            "each: jax.vmap makes it from a function of one row."
+            f"the penalized function must return one value per sample (got shape {values.shape} for a batch "
+            f"{x.shape}); jax.vmap makes such a function from a function of one sample."
         )
     return pull(jnp.ones_like(values))[0]
 
@@ -113,7 +116,7 @@ def _mean_over_pixels(values: Array) -> Array:
     return jnp.mean(values, tuple(range(1, values.ndim)))
 
 
-def _root(squared: Array) -> Array:
-    """The square root; its gradient is zero, not infinite, at zero."""
-    steep = squared > 0
-    return jnp.where(steep, jnp.sqrt(jnp.where(steep, squared, 1.0)), 0.0)
+def _sqrt(squared: Array) -> Array:
+    """Square root whose gradient at zero is zero instead of infinite."""
+    positive = squared > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)

@@ -1,4 +1,4 @@
-"""The relativistic average loss: each sample is judged against the mean judgement of the other kind."""
+"""Relativistic average GAN loss: each score is compared with the mean score of the other class."""
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +12,25 @@ __all__ = ["relativistic_average"]
 def relativistic_average(
     real: Float[Array, " n"], fake: Float[Array, " m"], *, axis_name: str | None = None
 ) -> Float[Array, ""]:
-    """Return how badly a discriminator tells real from made, relative to the mean of the other kind.
+    """Relativistic average loss of a discriminator.
 
-    The discriminator descends on this value, and the generator of the extreme value paper's code on its negative.
-    It lies near 2 ln 2 = 1.386 where the two cannot be told apart.
+    The discriminator minimizes this value. The generator in the code of the extreme value paper minimizes its negative.
+    Constant scores give 2 ln 2 = 1.386, the optimum if data and samples have the same distribution.
 
     Args:
-        real: the discriminator's scores of data, `[n]`.
-        fake: its scores of samples, `[m]`.
-        axis_name: the axis over devices; the means are then those of the whole set.
+        real: discriminator scores of data, `[n]`.
+        fake: discriminator scores of generated samples, `[m]`.
+        axis_name: axis over devices, or None; with an axis, the means are over the scores of all devices.
 
     Returns:
-        `- mean log s(real - mean fake) - mean log (1 - s(fake - mean real))`, `s` the logistic function, `[]`; under
-        `axis_name` this device's share, whose mean over the devices is the whole set's.
+        `-mean(log(s(real - mean(fake)))) - mean(log(1 - s(fake - mean(real))))`, `s` being the logistic function, `[]`.
+        Under `axis_name` it is the share of this device; the mean of the shares is the loss over all devices.
 
     References:
         Jolicoeur-Martineau, The relativistic discriminator (2018), section 4.2.
     """
-    centre = lambda scores: parallel.mean(jnp.mean(scores), axis_name)
-    # log(1 - s(t)) is log s(-t): finite wherever the scores are, which log(1 - s(t)) is not.
-    found = jnp.mean(jax.nn.log_sigmoid(real - centre(fake)))
-    refused = jnp.mean(jax.nn.log_sigmoid(centre(real) - fake))
-    return -found - refused
+    mean = lambda scores: parallel.mean(jnp.mean(scores), axis_name)
+    # log(1 - s(t)) is written as log(s(-t)), which is finite for all finite scores.
+    real_term = jnp.mean(jax.nn.log_sigmoid(real - mean(fake)))
+    fake_term = jnp.mean(jax.nn.log_sigmoid(mean(real) - fake))
+    return -real_term - fake_term

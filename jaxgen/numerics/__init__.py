@@ -1,1 +1,1 @@
-"""Numerical building blocks on arrays: kernels, medians of pairwise distances, and the simplex."""
+"""Numerical building blocks on arrays: kernels, the median of pairwise distances, and the probability simplex."""

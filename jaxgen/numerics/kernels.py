@@ -1,4 +1,4 @@
-"""Distances and kernels between two sets, some rows at a time: what a loss descends on and a test decides by."""
+"""Pairwise distances and kernel matrices, computed in chunks of rows for MMD losses and two-sample tests."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from jaxgen.types import Array, Float, Int
+from jaxgen.types import Array, Float, Int, PyTree
 
 __all__ = [
     "FEW_DIMENSIONS",
@@ -24,25 +24,28 @@ __all__ = [
     "squared_distances",
 ]
 
+# A kernel as a function of squared distances.
 Kernel = Callable[[Array], Array]
 
-# Rows compared with all columns at a time: enough to keep a processor busy, few enough for its cache.
+# Default number of rows per chunk: enough to keep a processor busy, few enough for its cache.
 ROWS = 256
-# Up to this many dimensions the differences are formed one by one; beyond, a matrix product is faster.
+# Up to this many dimensions the differences are formed directly; beyond, a matrix product is faster.
 FEW_DIMENSIONS = 8
-# Products in full precision: an accelerator's default would cost the nearest row its place, and move a hull.
+# An accelerator's default precision could change which row is nearest, and would move points of a convex hull.
 product = functools.partial(jnp.matmul, precision="highest")
 
 
 def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[Array, "n m"]:
-    """Return squared Euclidean distances, up to rounding, which is that of the coordinates' size.
+    """Squared Euclidean distances between all rows of two matrices.
+
+    The rounding error is relative to the size of the coordinates, not of the distances, so center the rows first.
 
     Args:
         x: rows `[n, d]`.
         y: rows `[m, d]`.
 
     Returns:
-        `[n, m]`, not negative.
+        Squared distances `[n, m]`, >= 0.
     """
     if x.shape[-1] <= FEW_DIMENSIONS:
         return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
@@ -50,41 +53,41 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
 
 
 def gaussian(squared: Array, *, bandwidth: Array | float) -> Array:
-    """Return the Gaussian kernel `exp(-squared / bandwidth)` of squared distances.
+    """Gaussian kernel `exp(-squared / bandwidth)`.
 
     Args:
-        squared: of any shape.
-        bandwidth: in the same unit, > 0; of a shape that broadcasts.
+        squared: squared distances, of any shape.
+        bandwidth: in the units of `squared`, > 0; of a shape that broadcasts with it.
 
     Returns:
-        Numbers between 0 and 1, of that shape.
+        Kernel values in [0, 1], of the broadcast shape.
     """
     return jnp.exp(-squared / bandwidth)
 
 
-def by_rows(function: Callable[[Array, Array], Any], x: Float[Array, "n d"], *, chunk: int) -> Any:
-    """Apply a function to some rows at a time; where it is differentiated, its inside is made again, not kept.
+def by_rows(function: Callable[[Array, Array], PyTree], x: Float[Array, "n d"], *, chunk: int) -> PyTree:
+    """Apply a function to chunks of rows; under differentiation it is recomputed instead of stored.
 
     Args:
-        function: from the index of the first of its rows, and rows `[chunk, d]`, to leaves `[chunk, ...]`. It is given
-            rows of zeros where they run out, whose leaves are dropped.
+        function: `function(start, rows [chunk, d])` returns leaves `[chunk, ...]`; `start` is the index of the first
+            row. The last chunk is padded with rows of zeros, whose results are dropped.
         x: rows `[n, d]`.
-        chunk: how many at a time.
+        chunk: maximum number of rows at a time.
 
     Returns:
         Leaves `[n, ...]`.
 
     Raises:
-        ValueError: if the chunk is no number of rows.
+        ValueError: if `chunk` is less than 1.
     """
     n = x.shape[0]
     if chunk < 1:
-        raise ValueError(f"chunk is {chunk}; make it one row at least.")
+        raise ValueError(f"`chunk` must be at least 1 (got {chunk}); the default is {ROWS}.")
     blocks = max(-(-n // chunk), 1)
-    chunk = -(-n // blocks)  # as equal as they can be, so that few rows are padding
+    chunk = -(-n // blocks)  # chunks of nearly equal size need little padding
     padded = jnp.pad(x, ((0, blocks * chunk - n), (0, 0))).reshape(blocks, chunk, -1)
-    made = jax.lax.map(jax.checkpoint(lambda at: function(*at)), (jnp.arange(blocks) * chunk, padded))
-    return jax.tree.map(lambda leaf: leaf.reshape(blocks * chunk, *leaf.shape[2:])[:n], made)
+    results = jax.lax.map(jax.checkpoint(lambda at: function(*at)), (jnp.arange(blocks) * chunk, padded))
+    return jax.tree.map(lambda leaf: leaf.reshape(blocks * chunk, *leaf.shape[2:])[:n], results)
 
 
 def products(
@@ -96,19 +99,19 @@ def products(
     first: int | Int[Array, ""] | None = None,
     chunk: int = ROWS,
 ) -> Float[Array, "n p"]:
-    """Multiply a kernel's matrix with vectors; of the matrix no more is held than `chunk` rows.
+    """Product of a kernel matrix with vectors, holding only `chunk` rows of the matrix in memory.
 
     Args:
-        kernel: of squared distances.
-        x: what the matrix' rows stand for, `[n, d]`.
-        y: what its columns stand for, `[m, d]`.
+        kernel: function of squared distances.
+        x: points of the matrix rows, `[n, d]`.
+        y: points of the matrix columns, `[m, d]`.
         vectors: `[m, p]`.
-        first: the place of the first row of `x` among those of `y`, where a row has no kernel with itself; None where
-            they are two sets.
-        chunk: rows at a time.
+        first: index in `y` of the first row of `x` if `x` is a part of `y`; the kernel of a point with itself then
+            counts as 0. None if they are two different sets.
+        chunk: number of rows at a time.
 
     Returns:
-        `sum over j of kernel(|x_i - y_j|^2) vectors_j`, `[n, p]`.
+        `sum_j kernel(|x_i - y_j|^2) vectors_j`, `[n, p]`.
     """
 
     def block(start: Array, rows: Array) -> Array:
@@ -121,75 +124,78 @@ def products(
 
 
 def counts(x: Any, y: Any, *, least: int, devices: int = 1) -> tuple[int, int]:
-    """Return how many rows two samples have, or say why they cannot be compared.
+    """Sizes of two samples over all devices, after checking that they can be compared.
 
     Args:
-        x: `[n, d]`, an array of any library.
-        y: `[m, d]`.
-        least: rows that each must have.
-        devices: that hold as many rows each.
+        x: first sample `[n, d]`, an array of any library.
+        y: second sample `[m, d]`.
+        least: minimum number of rows of each sample over all devices.
+        devices: number of devices, each with as many rows.
 
     Returns:
-        How many rows there are on all devices, of both.
+        Numbers of rows of `x` and of `y`, over all devices.
 
     Raises:
-        ValueError: if they are no matrices of one width, or have too few rows.
+        ValueError: if `x` and `y` are not matrices of the same width, or have too few rows.
     """
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise ValueError(f"samples are {x.shape} and {y.shape}; give [n, d] and [m, d].")
+        raise ValueError(
+            f"samples must be matrices of the same width, [n, d] and [m, d] (got {x.shape} and {y.shape}); "
+            "flatten each sample to one row."
+        )
     n, m = len(x) * devices, len(y) * devices
     if min(n, m) < least:
-        raise ValueError(f"samples have {n} and {m} rows; give {least} of each at least.")
+        raise ValueError(f"samples must have {least} or more rows each (got {n} and {m} rows); pass more.")
     return n, m
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def gaussian_sum(chunk: int, x: Array, y: Array, r: Array, first: Array | None) -> Array:
-    """Add the Gaussian kernel up over all pairs of a row of `x` and one of `y`.
+    """Sum of the Gaussian kernel over all pairs of a row of `x` and a row of `y`.
 
     Args:
-        chunk: rows at a time.
+        chunk: number of rows at a time.
         x: rows `[n, d]`.
         y: rows `[m, d]`.
-        r: the bandwidth, `[]`.
-        first: the place of the first row of `x` among those of `y`, as in `products`; None where they are two sets.
+        r: bandwidth, `[]`.
+        first: index in `y` of the first row of `x`, as in `products`, or None.
 
     Returns:
-        `[]`, differentiable by `x`, `y` and `r`, again and again.
+        The sum `[]`, differentiable any number of times with respect to `x`, `y` and `r`.
     """
     kernel = functools.partial(gaussian, bandwidth=r)
     return jnp.sum(products(kernel, x, y, jnp.ones((len(y), 1), y.dtype), first=first, chunk=chunk))
 
 
-def _gaussian_sum_jvp(chunk: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    """Find the sum and its gradient in one pass, as the kernel's matrix times coordinates.
+def _gaussian_sum_jvp(chunk: int, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[Array, Array]:
+    """JVP rule of `gaussian_sum`: value and gradient in one pass, as products of the kernel matrix with coordinates.
 
-    Autodiff would keep the matrix, and run through it once for each of its factors.
+    Automatic differentiation would store the matrix and pass over it once per factor.
     """
     x, y, r, first = primals
     kernel = functools.partial(gaussian, bandwidth=r)
-    look = functools.partial(products, chunk=chunk)
+    multiply = functools.partial(products, chunk=chunk)
     ones = jnp.ones((len(y), 1), y.dtype)
-    moved, (x_dot, y_dot, r_dot, _) = jnp.zeros((), x.dtype), tangents
+    tangent, (x_dot, y_dot, r_dot, _) = jnp.zeros((), x.dtype), tangents
     if isinstance(x_dot, SymbolicZero):
-        value = jnp.sum(look(kernel, x, y, ones, first=first))
+        value = jnp.sum(multiply(kernel, x, y, ones, first=first))
     else:
-        seen = look(kernel, x, y, jnp.concatenate([y, ones], 1), first=first)
-        value = jnp.sum(seen[:, -1])
-        moved += 2 / r * jnp.sum((seen[:, :-1] - x * seen[:, -1:]) * x_dot)
+        moments = multiply(kernel, x, y, jnp.concatenate([y, ones], 1), first=first)
+        value = jnp.sum(moments[:, -1])
+        tangent += 2 / r * jnp.sum((moments[:, :-1] - x * moments[:, -1:]) * x_dot)
     if not isinstance(y_dot, SymbolicZero):
         ones = jnp.ones((len(x), 1), x.dtype)
-        seen = look(kernel, y, x, jnp.concatenate([x, ones], 1), first=None if first is None else -first)
-        moved += 2 / r * jnp.sum((seen[:, :-1] - y * seen[:, -1:]) * y_dot)
+        moments = multiply(kernel, y, x, jnp.concatenate([x, ones], 1), first=None if first is None else -first)
+        tangent += 2 / r * jnp.sum((moments[:, :-1] - y * moments[:, -1:]) * y_dot)
     if not isinstance(r_dot, SymbolicZero):
         slope = lambda squared: squared / r**2 * kernel(squared)
-        moved += jnp.sum(look(slope, x, y, jnp.ones((len(y), 1), y.dtype), first=first)) * r_dot
-    return value, moved
+        tangent += jnp.sum(multiply(slope, x, y, jnp.ones((len(y), 1), y.dtype), first=first)) * r_dot
+    return value, tangent
 
 
 gaussian_sum.defjvp(_gaussian_sum_jvp, symbolic_zeros=True)
 
 
 def itself(start: Array, rows: int, columns: int) -> Array:
-    """Tell where a row, of which `start` is the first, meets itself among the columns: `[rows, columns]`."""
+    """Mask `[rows, columns]` of the pairs of a point with itself, if the first row is column `start`."""
     return (start + jnp.arange(rows))[:, None] == jnp.arange(columns)[None]

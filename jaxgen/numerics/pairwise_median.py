@@ -1,4 +1,4 @@
-"""The median of all pairs' squared distances, found without keeping a distance."""
+"""Exact median of all pairwise squared distances, in memory that is linear in the number of rows."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,92 +12,92 @@ from jaxgen.types import Array, Float
 
 __all__ = ["median_squared_distance"]
 
-# Of a set this share is searched first, to know about where its median lies; no smaller part than so many rows.
-_PART, _LEAST = 4, 64
+# The median of every fourth row is the initial guess, if that subset has at least 64 rows.
+_SUBSET_STRIDE, _MIN_SUBSET_ROWS = 4, 64
 
 
 def median_squared_distance(
     z: Float[Array, "n d"], *, chunk: int = ROWS, axis_name: str | None = None
 ) -> Float[Array, ""]:
-    """Find the median of all pairs' squared distances, exactly, in memory of `n * chunk`; it has no gradient.
+    """Exact median of the squared distances of all pairs of rows, without a gradient.
 
-    As many pairs are closer as are further apart, and how many are closer than a guess is counted without keeping a
-    distance: the guesses close in on the median as on a function's root.
+    The number of pairs within a threshold is counted chunk by chunk, in memory of `n * chunk`. The median is the
+    threshold at which half of the pairs are within; it is found as the root of a function.
 
     Args:
-        z: two rows or more, `[n, d]`.
-        chunk: rows at a time.
-        axis_name: the axis over devices; the median is then that of all devices' rows.
+        z: at least two rows, `[n, d]`.
+        chunk: number of rows at a time.
+        axis_name: axis over devices, or None; with an axis, the median is over the rows of all devices.
 
     Returns:
-        `[]`: of an even number of pairs the mean of both middle ones. NaN if a coordinate is not finite.
+        The median `[]`; the mean of the two middle values if the number of pairs is even. NaN if a coordinate is not
+        finite.
     """
     z = jax.lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
-    if z.shape[1] > FEW_DIMENSIONS:  # where distances come from products, an offset would cost precision
+    if z.shape[1] > FEW_DIMENSIONS:  # here distances use matrix products, in which an offset costs precision
         z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
-    everyone = parallel.gather(z, axis_name)
-    n = everyone.shape[0]
+    all_rows = parallel.gather(z, axis_name)
+    n = all_rows.shape[0]
     share = z.shape[0]
     first = parallel.index(axis_name) * share
     pairs = n * (n - 1) // 2
     goal = 2.0 * (pairs % 2)
 
     def excess(t: Array) -> Array:
-        """Return how many ordered pairs are within `t` more than are not: exact where it is near 0."""
+        """Number of ordered pairs within `t` minus the number beyond; exact if it is near 0."""
 
         def within(start: Array, rows: Array) -> Array:
-            squared = squared_distances(rows, everyone)
+            squared = squared_distances(rows, all_rows)
             counted = jnp.where((squared <= t) & ~itself(start + first, *squared.shape), 1.0, 0.0)
             return jnp.sum(counted, 1)
 
-        each = 2 * by_rows(within, z, chunk=chunk) - (n - 1)
-        # A sum of whole numbers is exact but may run over; the other is not exact but knows whether it did.
-        exact, near = parallel.total((jnp.sum(each.astype(jnp.int32)), jnp.sum(each)), axis_name)
-        return jnp.where(jnp.abs(near) < 2**30, exact.astype(z.dtype), near)
+        per_row = 2 * by_rows(within, z, chunk=chunk) - (n - 1)
+        # The integer sum is exact but may overflow; the floating-point sum is inexact but shows whether it did.
+        exact, rounded = parallel.total((jnp.sum(per_row.astype(jnp.int32)), jnp.sum(per_row)), axis_name)
+        return jnp.where(jnp.abs(rounded) < 2**30, exact.astype(z.dtype), rounded)
 
-    # Pairs are twice the variance apart on average; a part of a large set knows more.
-    centre = parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
-    weighted_samples = 2 * parallel.mean(jnp.mean(jnp.sum((z - centre) ** 2, -1)), axis_name)
-    if n // _PART >= _LEAST:
-        weighted_samples = median_squared_distance(everyone[::_PART], chunk=chunk)
-    at, value = _root(excess, goal, weighted_samples)
+    # The mean squared distance is twice the variance; for a large set the median of a subset is a closer guess.
+    center = parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
+    guess = 2 * parallel.mean(jnp.mean(jnp.sum((z - center) ** 2, -1)), axis_name)
+    if n // _SUBSET_STRIDE >= _MIN_SUBSET_ROWS:
+        guess = median_squared_distance(all_rows[::_SUBSET_STRIDE], chunk=chunk)
+    at, value = _root(excess, goal, guess)
 
-    def neighbours(start: Array, rows: Array) -> tuple[Array, Array]:
-        squared = squared_distances(rows, everyone)
+    def neighbors(start: Array, rows: Array) -> tuple[Array, Array]:
+        squared = squared_distances(rows, all_rows)
         others = ~itself(start + first, *squared.shape)
         below = jnp.max(jnp.where((squared <= at) & others, squared, 0.0), 1)
         return below, jnp.min(jnp.where((squared > at) & others, squared, jnp.inf), 1)
 
-    below, above = (parallel.gather(part, axis_name) for part in by_rows(neighbours, z, chunk=chunk))
+    below, above = (parallel.gather(part, axis_name) for part in by_rows(neighbors, z, chunk=chunk))
     below, above = jnp.max(below), jnp.min(above)
-    # Where the count jumps over the goal, all middle pairs are as far apart as this.
+    # If the count jumps past the goal, all middle pairs have this distance.
     median = jnp.where(value > goal, at, below if pairs % 2 else (below + above) / 2)
-    return jnp.where(jnp.all(jnp.isfinite(everyone)), median, jnp.nan)
+    return jnp.where(jnp.all(jnp.isfinite(all_rows)), median, jnp.nan)
 
 
-def _root(excess: Callable[[Array], Array], goal: float, weighted_samples: Array) -> tuple[Array, Array]:
-    """Find where a step function that rises over the floats >= 0 comes to a goal: Dekker's method.
+def _root(excess: Callable[[Array], Array], goal: float, guess: Array) -> tuple[Array, Array]:
+    """Root of `excess(t) - goal` for an increasing step function over floats >= 0, by Dekker's method.
 
     Returns:
-        The least place seen where it is not below the goal, and its value: the goal, or else what it jumps to there.
+        The smallest evaluated `t` whose value is at least the goal, and that value, which exceeds the goal only if the
+        function jumps past it there.
     """
-    dtype = weighted_samples.dtype
+    dtype = guess.dtype
     whole = jnp.int32 if dtype == jnp.float32 else jnp.int64
-    bits = lambda t: jax.lax.bitcast_convert_type(t, whole)  # in the order of the floats themselves
-    place = lambda b: jax.lax.bitcast_convert_type(b, dtype)
+    bits = lambda t: jax.lax.bitcast_convert_type(t, whole)  # ordered as the floats are
+    value_of = lambda b: jax.lax.bitcast_convert_type(b, dtype)
 
     def narrow(state: _Bracket) -> _Bracket:
         secant = state.last - (state.f_last - goal) * (state.last - state.before) / (state.f_last - state.f_before)
-        t = jnp.where(
-            state.passes == 0, 0.96 * weighted_samples, jnp.where(state.passes == 1, 1.04 * weighted_samples, secant)
-        )
-        # Half of the bracket where the secant leads out of it, and now and then, so that there is an end.
+        t = jnp.where(state.passes == 0, 0.96 * guess, jnp.where(state.passes == 1, 1.04 * guess, secant))
+        # Bisection if the secant leaves the bracket, and every eighth pass, which guarantees termination.
         inside = (t >= 0) & (bits(t) > state.low) & (bits(t) < state.high) & (state.passes % 8 != 7)
         b = jnp.where(inside, bits(t), state.low + (state.high - state.low) // 2)
-        f = excess(place(b))
+        f = excess(value_of(b))
         low, high = jnp.where(f < goal, b, state.low), jnp.where(f < goal, state.high, b)
         value = jnp.where(f < goal, state.value, f)
-        return _Bracket(low, high, value, state.last, state.f_last, place(b), f, state.passes + 1)
+        return _Bracket(low, high, value, state.last, state.f_last, value_of(b), f, state.passes + 1)
 
     zero = jnp.zeros((), dtype)
     ends = jnp.asarray(-1, whole), bits(zero + jnp.inf), zero + jnp.inf
@@ -106,16 +106,16 @@ def _root(excess: Callable[[Array], Array], goal: float, weighted_samples: Array
         narrow,
         _Bracket(*ends, zero, zero, zero, zero, jnp.int32(0)),
     )
-    return place(bracket.high), bracket.value
+    return value_of(bracket.high), bracket.value
 
 
 class _Bracket(NamedTuple):
-    """Where a root is looked for."""
+    """State of the root search."""
 
-    low: Array  # the greatest float seen below it, as a whole number
-    high: Array  # the least seen that is not below it
-    value: Array  # of the function there
-    before: Array  # the last two places, and the values there
+    low: Array  # bits of the greatest evaluated float with a value below the goal
+    high: Array  # bits of the smallest evaluated float with a value not below the goal
+    value: Array  # function value at `high`
+    before: Array  # the last two evaluated floats, and their function values
     f_before: Array
     last: Array
     f_last: Array

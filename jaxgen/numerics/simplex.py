@@ -1,4 +1,4 @@
-"""The probability simplex: its corners, the nearest point of it, and least squares whose weights lie on it."""
+"""Probability simplex: vertices, Dirichlet samples, projection, and least squares with weights on the simplex."""
 
 import functools
 from collections.abc import Callable
@@ -12,88 +12,88 @@ from jaxgen.types import Array, Float, Key
 
 __all__ = ["Solver", "frank_wolfe", "project", "projected_gradient", "vertices", "weights"]
 
-
-# From targets [n, d] and atoms [k, d], with `steps` and `start` by name, to weights [n, k].
+# `solver(targets [n, d], atoms [k, d], *, steps, start) -> weights [n, k]`.
 Solver = Callable[..., Array]
 
 
 def weights(key: Key[Array, ""], n: int, *, count: int, concentration: float) -> Float[Array, "n k"]:
-    """Draw weights of mixtures, by a symmetric Dirichlet law.
+    """Draw mixture weights from a symmetric Dirichlet distribution.
 
     Args:
-        key: of the draws.
-        n: how many.
-        count: k, of what is mixed.
-        concentration: > 0; 1 is uniform, less is nearer to the corners.
+        key: random key.
+        n: number of weight vectors.
+        count: k, the number of mixture components.
+        concentration: > 0; 1 is uniform on the simplex, smaller values are closer to its vertices.
 
     Returns:
-        `[n, k]`, not negative, rows of sum 1.
+        Weights `[n, k]`, >= 0; each row sums to 1.
     """
     return jax.random.dirichlet(key, jnp.full(count, concentration), (n,))
 
 
 def vertices(k: int) -> Float[Array, "k d"]:
-    """Return the corners of a regular simplex about 0, each at the distance 1 from it.
+    """Vertices of a regular simplex centered at 0, each at distance 1 from it.
 
     Args:
-        k: how many corners.
+        k: number of vertices.
 
     Returns:
-        Corners `[k, k - 1]`, whose mean is 0; the inner product of any two is `-1 / (k - 1)`.
+        Vertices `[k, k - 1]` with mean 0; the inner product of any two is `-1 / (k - 1)`.
 
     Raises:
-        ValueError: if there are fewer than two.
+        ValueError: if `k` is less than 2.
     """
     if k < 2:
-        raise ValueError(f"a simplex of {k} corners has none at the distance 1 from its centre; make it two at least.")
-    # Row j of Helmert's matrix has j equal entries and one against them: a basis of the plane where sums are 0.
+        raise ValueError(f"a regular simplex must have at least 2 vertices (got {k}); increase the number.")
+    # Row j of Helmert's matrix has j ones and then -j: an orthogonal basis of the vectors with sum 0.
     j = np.arange(1, k)
     helmert = np.tril(np.ones((k - 1, k))) - np.eye(k - 1, k, 1) * j[:, None]
     return jnp.asarray(helmert.T * np.sqrt(k / (k - 1) / (j * (j + 1.0))), jnp.float32)
 
 
 def project(x: Float[Array, "... k"]) -> Float[Array, "... k"]:
-    """Return the point of the probability simplex that is nearest to each vector.
+    """Euclidean projection of vectors onto the probability simplex.
 
     Args:
         x: vectors `[..., k]`.
 
     Returns:
-        `[..., k]`: not negative, and of sum 1.
+        Projections `[..., k]`, >= 0; each sums to 1.
 
     References:
         Held, Wolfe and Crowder, Validation of subgradient optimization (1974).
     """
-    # A common offset changes nothing, and would cost precision.
+    # The projection does not depend on a common offset, which would cost precision.
     x = x - jax.lax.stop_gradient(jnp.max(x, -1, keepdims=True))
     falling = -jnp.sort(-x, -1)
     excess = jnp.cumsum(falling, -1) - 1
     ranks = jnp.broadcast_to(jnp.arange(1, x.shape[-1] + 1, dtype=x.dtype), x.shape)
-    kept = jnp.maximum(jnp.sum(falling * ranks > excess, -1, keepdims=True), 1)  # of NaN none would be
+    kept = jnp.maximum(jnp.sum(falling * ranks > excess, -1, keepdims=True), 1)  # at least 1, also for NaN
     above = x - jnp.take_along_axis(excess, kept - 1, -1) / kept
-    nearest = jnp.where(above > 0, above, 0)  # not `maximum`, whose gradient of a half at 0 is that of no face
-    return nearest / jnp.sum(nearest, -1, keepdims=True)  # rounding adds up over many entries
+    nearest = jnp.where(above > 0, above, 0)  # the gradient of `maximum` at 0 is 1/2, which matches no face
+    return nearest / jnp.sum(nearest, -1, keepdims=True)  # corrects the rounding error over many entries
 
 
 def projected_gradient(
     targets: Float[Array, "n d"], atoms: Float[Array, "k e"], *, steps: int, start: Float[Array, "n k"] | None = None
 ) -> Float[Array, "n k"]:
-    """Return weights on the simplex whose mixtures of the atoms are nearest to the targets, by projected gradients.
+    """Simplex-constrained least squares by accelerated projected gradient descent (FISTA with restarts).
 
-    The gradients are accelerated, and begin anew where their momentum points uphill. The gap to the least square falls
-    as `steps^-2` and the largest eigenvalue of the atoms' scatter, which grows with their number.
+    It minimizes `|targets - weights @ atoms|^2` over weights on the simplex, separately for each target. The momentum
+    is reset when it points uphill. The gap to the minimum is proportional to `steps^-2` and to the largest eigenvalue
+    of the atoms' scatter matrix, which grows with the number of atoms.
 
     Args:
         targets: `[n, d]`.
         atoms: `[k, d]`.
-        steps: how many; all targets descend at once.
-        start: weights `[n, k]` to begin with; None begins each target at its nearest atom.
+        steps: number of iterations, >= 1.
+        start: initial weights `[n, k]`; None starts each target at its nearest atom.
 
     Returns:
-        Weights `[n, k]`, not negative, rows of sum 1.
+        Weights `[n, k]`, >= 0; each row sums to 1.
 
     Raises:
-        ValueError: if widths differ, there are no atoms, or no steps.
+        ValueError: if the widths differ, there are no atoms, or `steps` is less than 1.
 
     References:
         Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm for linear inverse problems (2009),
@@ -101,17 +101,17 @@ def projected_gradient(
     """
     atoms, gradient, start = _problem(targets, atoms, steps, start)
     scatter = product(atoms, atoms.T) if len(atoms) <= atoms.shape[1] else product(atoms.T, atoms)
-    # A step's size is no part of the solution; eigenvalues that are equal have no gradient.
+    # The solution does not depend on the step size; the gradient of repeated eigenvalues is undefined.
     largest = jnp.linalg.eigvalsh(jax.lax.stop_gradient(scatter))[-1]
     size = jnp.where(largest > 0, 1 / jnp.where(largest > 0, largest, 1), 0)
 
     def step(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         weights, ahead, t = state
-        found = project(ahead - size * gradient(ahead))
-        uphill = jnp.sum((ahead - found) * (found - weights), -1, keepdims=True) > 0
+        new = project(ahead - size * gradient(ahead))
+        uphill = jnp.sum((ahead - new) * (new - weights), -1, keepdims=True) > 0
         t = jnp.where(uphill, 1.0, t)
-        later = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
-        return found, found + (t - 1) / later * (found - weights), later
+        next_t = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
+        return new, new + (t - 1) / next_t * (new - weights), next_t
 
     return jax.lax.fori_loop(0, steps, step, (start, start, jnp.ones_like(start[:, :1])))[0]
 
@@ -119,22 +119,23 @@ def projected_gradient(
 def frank_wolfe(
     targets: Float[Array, "n d"], atoms: Float[Array, "k e"], *, steps: int, start: Float[Array, "n k"] | None = None
 ) -> Float[Array, "n k"]:
-    """Return weights on the simplex whose mixtures of the atoms are nearest to the targets, by Frank and Wolfe.
+    """Simplex-constrained least squares by pairwise Frank-Wolfe steps.
 
-    Each step moves weight, as much as lowers the square the most, from the worst atom in use to the best of all. The
-    square never rises, few atoms are used, and many of them cost no more steps.
+    It minimizes `|targets - weights @ atoms|^2` over weights on the simplex, separately for each target. Each step
+    moves weight from the worst atom in use to the best atom, with exact line search. The objective never increases and
+    few atoms get weight. More atoms do not require more steps.
 
     Args:
         targets: `[n, d]`.
         atoms: `[k, d]`.
-        steps: how many; all targets descend at once.
-        start: weights `[n, k]` to begin with; None begins each target at its nearest atom.
+        steps: number of iterations, >= 1.
+        start: initial weights `[n, k]`; None starts each target at its nearest atom.
 
     Returns:
-        Weights `[n, k]`, not negative, rows of sum 1.
+        Weights `[n, k]`, >= 0; each row sums to 1.
 
     Raises:
-        ValueError: if widths differ, there are no atoms, or no steps.
+        ValueError: if the widths differ, there are no atoms, or `steps` is less than 1.
 
     References:
         Lacoste-Julien and Jaggi, On the global linear convergence of Frank-Wolfe optimization variants (2015),
@@ -147,11 +148,11 @@ def frank_wolfe(
         best = jnp.argmin(slopes, -1)
         worst = jnp.argmax(jnp.where(weights > 0, slopes, -jnp.inf), -1)
         at = lambda values, index: jnp.take_along_axis(values, index[:, None], -1)[:, 0]
-        bend = jnp.sum((atoms[best] - atoms[worst]) ** 2, -1)
-        least = (at(slopes, worst) - at(slopes, best)) / jnp.where(bend > 0, bend, 1)
-        moved = jnp.where(bend > 0, jnp.clip(least, 0, at(weights, worst)), 0)
-        one = functools.partial(jax.nn.one_hot, num_classes=len(atoms), dtype=weights.dtype)
-        return weights + moved[:, None] * (one(best) - one(worst))
+        curvature = jnp.sum((atoms[best] - atoms[worst]) ** 2, -1)
+        optimal = (at(slopes, worst) - at(slopes, best)) / jnp.where(curvature > 0, curvature, 1)
+        moved = jnp.where(curvature > 0, jnp.clip(optimal, 0, at(weights, worst)), 0)
+        one_hot = functools.partial(jax.nn.one_hot, num_classes=len(atoms), dtype=weights.dtype)
+        return weights + moved[:, None] * (one_hot(best) - one_hot(worst))
 
     return jax.lax.fori_loop(0, steps, step, start)
 
@@ -159,16 +160,19 @@ def frank_wolfe(
 def _problem(
     targets: Array, atoms: Array, steps: int, start: Array | None
 ) -> tuple[Array, Callable[[Array], Array], Array]:
-    """Return the atoms about their mean, the gradient of half the squares by the weights, and weights to begin with."""
+    """Centered atoms, the gradient of half the squared error with respect to the weights, and initial weights."""
     if targets.shape[1] != atoms.shape[1] or not len(atoms):
-        raise ValueError(f"targets are {targets.shape} and atoms {atoms.shape}; give [n, d] and [k >= 1, d].")
+        raise ValueError(
+            f"`targets` and `atoms` must have shapes [n, d] and [k, d] with k >= 1 (got {targets.shape} and "
+            f"{atoms.shape}); give both the same width, and at least one atom."
+        )
     if steps < 1:
-        raise ValueError(f"steps is {steps}; take one at least.")
+        raise ValueError(f"`steps` must be at least 1 (got {steps}); more steps come closer to the minimum.")
     dtype = jnp.promote_types(jnp.result_type(targets, atoms), jnp.float32)
     targets, atoms = targets.astype(dtype), atoms.astype(dtype)
-    # Weights of sum 1 do not see a common offset, which would only make the problem harder.
-    centre = jnp.mean(atoms, 0, keepdims=True)
-    targets, atoms = targets - centre, atoms - centre
+    # Weights that sum to 1 cancel a common offset, which would only worsen the conditioning.
+    center = jnp.mean(atoms, 0, keepdims=True)
+    targets, atoms = targets - center, atoms - center
     products = product(targets, atoms.T)  # [n, k]
     if len(atoms) <= atoms.shape[1]:
         gram = product(atoms, atoms.T)

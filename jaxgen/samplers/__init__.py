@@ -1,4 +1,4 @@
-"""Samplers: chains, weights and acceptance, on arrays and densities alone."""
+"""Samplers: Markov chains, importance weights and Gaussian shells, on arrays and log-densities alone."""
 
 from jaxgen.samplers.adaptation import DualAveragingState, StepSizeAdaptation
 from jaxgen.samplers.chains import Chains

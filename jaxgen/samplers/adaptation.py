@@ -1,4 +1,4 @@
-"""A step size found while warming up."""
+"""Step-size adaptation during warm-up."""
 
 import dataclasses
 import math
@@ -7,50 +7,51 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from jaxgen.types import Any, Array, Float, Int, Key, Process, PyTree, State
+from jaxgen.types import Array, Float, Int, Key, Process, PyTree, State
 
 __all__ = ["StepSizeAdaptation", "DualAveragingState"]
 
 
 class DualAveragingState(NamedTuple):
-    """Where a process stands, and what is known so far of its step size."""
+    """State of the adapted process and of the dual averaging of its step size."""
 
-    inner: State  # the process's own
+    inner: State  # state of the process itself
     steps: Int[Array, ""]
-    excess: Float[Array, ""]  # mean of target minus acceptance
-    log_step_size: Float[Array, ""]  # the next step's
-    log_average: Float[Array, ""]  # the one to keep
+    excess: Float[Array, ""]  # weighted mean of target minus acceptance
+    log_step_size: Float[Array, ""]  # used by the next step
+    log_average: Float[Array, ""]  # average, used after warm-up
 
     @property
     def position(self) -> PyTree:
-        """Return where the process stands."""
+        """Current position of the process."""
         return self.inner.position
 
 
 @dataclasses.dataclass(frozen=True)
 class StepSizeAdaptation:
-    """A process that adapts its step size until proposals are accepted as often as they should be, as a process.
+    """Dual-averaging adaptation of a sampler's step size towards a target acceptance rate.
 
-    Around `Chains` one step size is shared and follows the mean acceptance over all of them, which settles within
-    short runs; around the process of one chain it follows that chain, and under `vmap` each finds its own. Draws made
-    while the step size moves have not quite the right law: warm up, then go on with `frozen`.
+    Around `Chains`, one step size is shared and follows the mean acceptance of all chains, which converges in short
+    runs. Around the process of a single chain it follows that chain; under `vmap` each chain adapts its own. Samples
+    drawn while the step size changes do not have exactly the target distribution: warm up, then continue with `frozen`.
 
     Attributes:
-        process: makes the process with a step size `[]`: `lambda size: Chains(MALA(log_density, size))`. What it
-            reports has an `acceptance`.
-        step_size: the first; it may be wrong by orders of magnitude.
-        target: the acceptance to reach. 0.574 is best for Langevin proposals in many dimensions.
-        gamma: the larger, the further one step moves the logarithm of the step size.
-        t0: in steps; damps the first of them.
-        kappa: between 0.5 and 1; the step size to keep is a mean of the last `n ** kappa` of n steps.
+        process: function from a step size `[]` to a process: `lambda size: Chains(MALA(log_density, size))`. The `info`
+            of its steps must have a field `acceptance`.
+        step_size: initial step size; it may be wrong by orders of magnitude.
+        target: target acceptance rate in (0, 1). 0.574 is optimal for Langevin proposals in many dimensions.
+        gamma: gain, > 0; a larger value changes the logarithm of the step size more per step. It is the reciprocal of
+            gamma in the reference.
+        t0: number of steps, >= 0, that damps the first updates.
+        kappa: in (0.5, 1]; the final step size averages about the last `n ** kappa` of n steps.
 
     References:
-        Hoffman and Gelman, The No-U-Turn sampler (2014), equation 6, without its pull to larger steps; after Nesterov,
-        Primal-dual subgradient methods for convex problems (2009).
+        Hoffman and Gelman, The No-U-Turn sampler (2014), equation 6, without its shrinkage towards larger steps; after
+        Nesterov, Primal-dual subgradient methods for convex problems (2009).
         Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin diffusions (1998).
     """
 
-    process: Callable[[Any], Process]
+    process: Callable[[float | Float[Array, ""]], Process]
     step_size: float | Float[Array, ""] = 0.1
     target: float = 0.574
     gamma: float = 20.0
@@ -59,28 +60,35 @@ class StepSizeAdaptation:
 
     def __post_init__(self) -> None:
         if not 0 < self.target < 1:
-            raise ValueError(f"target is {self.target}; make it a probability between 0 and 1, such as 0.574.")
+            raise ValueError(f"`target` must be between 0 and 1 (got {self.target}); use for example 0.574.")
         if not 0.5 < self.kappa <= 1:
-            raise ValueError(f"forgetting is {self.kappa}; make it above 0.5 and at most 1, such as 0.75.")
+            raise ValueError(f"`kappa` must be above 0.5 and at most 1 (got {self.kappa}); use for example 0.75.")
         if not 0 < self.gamma < math.inf:
-            raise ValueError(f"pace is {self.gamma}; make it positive and finite, such as 20.")
+            raise ValueError(f"`gamma` must be positive and finite (got {self.gamma}); use for example 20.")
         if not 0 <= self.t0 < math.inf:
-            raise ValueError(f"delay is {self.t0}; make it finite and not negative, such as 10.")
+            raise ValueError(f"`t0` must be finite and not negative (got {self.t0}); use for example 10.")
 
     def init(self, position: PyTree) -> DualAveragingState:
-        """Return the state before the first step, from what the process itself starts from."""
+        """Initial state of the process and of the adaptation.
+
+        Args:
+            position: argument of the `init` of the process: `[...]` for one chain, `[chains, ...]` for `Chains`.
+
+        Returns:
+            The state before the first step.
+        """
         inner = self.process(self.step_size).init(position)
         return DualAveragingState(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), self._start, self._start)
 
-    def step(self, key: Key[Array, ""], state: DualAveragingState) -> tuple[DualAveragingState, Any]:
-        """Let the process make one step, and correct the next one's size.
+    def step(self, key: Key[Array, ""], state: DualAveragingState) -> tuple[DualAveragingState, PyTree]:
+        """One step of the process, followed by an update of the step size.
 
         Args:
-            key: the process's own.
-            state: where both stand.
+            key: random key of the step.
+            state: current state.
 
         Returns:
-            The new state, and what the process reports.
+            The new state, and the `info` of the process.
         """
         inner, info = self.process(jnp.exp(state.log_step_size)).step(key, state.inner)
         steps = state.steps + 1
@@ -90,16 +98,21 @@ class StepSizeAdaptation:
         return DualAveragingState(inner, steps, excess, log_step_size, log_average), info
 
     def frozen(self, state: DualAveragingState) -> Process:
-        """Return the process with the step size that was found; `state.inner` is where it goes on.
+        """Process with the adapted step size held fixed; continue it from `state.inner`.
+
+        Args:
+            state: state after warm-up.
+
+        Returns:
+            The process with the averaged step size.
 
         Raises:
-            ValueError: if there are several step sizes, as many chains found that adapted apart; under `jax.vmap` each
-                of them has one.
+            ValueError: if chains adapted separately, so that there are several step sizes.
         """
         if state.log_average.ndim:
             raise ValueError(
-                f"there are step sizes of shape {state.log_average.shape} and a process has one; call frozen for each "
-                "chain under jax.vmap, or adapt all together as Adapted(Chains(...))."
+                f"frozen needs a single step size (got step sizes of shape {state.log_average.shape}); call it under "
+                "jax.vmap, or adapt one step size as StepSizeAdaptation(lambda size: Chains(...))."
             )
         return self.process(jnp.exp(state.log_average))
 

@@ -1,56 +1,65 @@
-"""Many chains side by side."""
+"""Parallel Markov chains of one process."""
 
 import dataclasses
 
 import jax
 
 from jaxgen.scan import iterate, keys
-from jaxgen.types import Any, Array, Key, Process, PyTree, State
+from jaxgen.types import Array, Key, Process, PyTree, State
 
 __all__ = ["Chains"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Chains:
-    """Many chains of one process, as one process; chain `i` takes `fold_in(key, i)`, however many there are.
+    """Vectorized Markov chains, themselves a process.
+
+    Chain `i` uses the key `fold_in(key, i)`, so its path does not depend on the number of chains.
 
     Attributes:
-        process: of one chain, such as `MALA`; its state has a `position`.
+        process: process of one chain, such as `MALA`; its state must have a field `position`.
     """
 
     process: Process
 
     def init(self, positions: PyTree) -> State:
-        """Return the states of chains that start at positions, arrays `[chains, ...]`."""
-        return jax.vmap(self.process.init)(positions)
-
-    def step(self, key: Key[Array, ""], states: State) -> tuple[State, Any]:
-        """Move every chain once.
+        """Initial states of the chains.
 
         Args:
-            key: of this step.
-            states: leaves `[chains, ...]`.
+            positions: starting points, leaves `[chains, ...]`.
 
         Returns:
-            The new states, and what each chain reports, leaves `[chains, ...]`.
+            States, leaves `[chains, ...]`.
+        """
+        return jax.vmap(self.process.init)(positions)
+
+    def step(self, key: Key[Array, ""], states: State) -> tuple[State, PyTree]:
+        """One step of every chain.
+
+        Args:
+            key: random key of the step.
+            states: current states, leaves `[chains, ...]`.
+
+        Returns:
+            The new states and the `info` of each chain, leaves `[chains, ...]`.
         """
         chains = jax.tree.leaves(states)[0].shape[0]
         return jax.vmap(self.process.step)(keys(key, chains), states)
 
-    def draw(self, key: Key[Array, ""], states: State, draws: int) -> tuple[State, PyTree, Any]:
-        """Run all chains and keep where they were.
+    def draw(self, key: Key[Array, ""], states: State, draws: int) -> tuple[State, PyTree, PyTree]:
+        """Run all chains and keep their positions.
 
         Args:
-            key: of the whole run.
-            states: where the chains stand, leaves `[chains, ...]`.
-            draws: steps of each.
+            key: random key of the whole run.
+            states: current states, leaves `[chains, ...]`.
+            draws: number of steps of each chain.
 
         Returns:
-            The last states; the positions after each step, `[chains, draws, ...]`, as `metrics.chains` takes them; and
-            what was reported, `[chains, draws, ...]`.
+            The last states; the positions after each step, `[chains, draws, ...]`, the layout that the diagnostics in
+            `metrics.chains` expect; and the `info` of each step, `[chains, draws, ...]`.
         """
 
-        def step(key: Key[Array, ""], states: State) -> tuple[State, Any]:
+        def step(key: Key[Array, ""], states: State) -> tuple[State, PyTree]:
             states, infos = self.step(key, states)
             return states, (states.position, infos)
 

@@ -1,4 +1,4 @@
-"""Draws from the edge of a standard normal law: from far shells, and what makes any normal law a standard one."""
+"""Samples on shells around a normal distribution: directions, radii, and whitening."""
 
 import math
 from typing import NamedTuple
@@ -21,68 +21,73 @@ __all__ = [
 
 
 class Whitening(NamedTuple):
-    """A normal law's mean and the square root of its covariance."""
+    """Affine map between a normal distribution and the standard normal, from its mean and covariance factor."""
 
     mean: Float[Array, " d"]
-    root: Float[Array, "d d"]  # lower triangular
+    root: Float[Array, "d d"]  # lower triangular; the covariance is `root @ root.T`
 
     def standard(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Return rows `[n, d]` as the standard law has them; their norms are Mahalanobis distances."""
+        """Whiten samples `[n, d]`: subtract the mean and divide by `root`; their norms are Mahalanobis distances."""
         return jax.scipy.linalg.solve_triangular(self.root, (x - self.mean[None]).T, lower=True).T
 
     def uncolored(self, z: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Return rows `[n, d]` of the standard law as this law has them."""
+        """Map standard normal samples `[n, d]` to this normal distribution: the inverse of `standard`."""
         return z @ self.root.T + self.mean[None]
 
 
 def shell(key: Key[Array, ""], n: int, *, dimensions: int, radius: float | Float[Array, "..."]) -> Float[Array, "n d"]:
-    """Draw in uniform directions, at a given distance from the origin.
+    """Uniform samples on spheres around the origin.
 
     Args:
-        key: of the directions.
-        n: how many.
+        key: random key of the directions.
+        n: number of samples.
         dimensions: d.
-        radius: one for all, or one for each, `[n]`.
+        radius: radius of the sphere: one for all samples, or one for each, `[n]`.
 
     Returns:
-        Rows `[n, d]`.
+        Samples `[n, d]`.
 
     Raises:
-        ValueError: if the radii are neither one nor n.
+        ValueError: if `radius` has neither shape `[]` nor `[n]`.
     """
     radius = jnp.asarray(radius)
     if radius.shape not in ((), (n,)):
-        raise ValueError(f"{n} directions got radii of shape {radius.shape}; give one number, or one for each.")
+        raise ValueError(
+            f"`radius` must have shape () or ({n},) (got {radius.shape}); pass one radius, or one per sample."
+        )
     direction = jax.random.normal(key, (n, dimensions))
     return jnp.reshape(radius, (-1, 1)) * direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
 
 
 def chi_radius(tail: float, *, dimensions: int) -> float:
-    """Return the radius beyond which a standard normal law has a given share of its draws, exactly.
+    """Radius that a standard normal sample exceeds with a given probability.
 
     Args:
-        tail: the share, between 0 and 1.
-        dimensions: d.
+        tail: probability of a larger norm, between 0 and 1.
+        dimensions: d, >= 1.
 
     Returns:
-        The quantile of the chi law with d degrees of freedom at 1 - tail.
+        The quantile at `1 - tail` of the chi distribution with d degrees of freedom.
 
     Raises:
-        ValueError: if the tail is no share or there is no dimension.
+        ValueError: if `tail` is not between 0 and 1, or `dimensions` is less than 1.
     """
     if not 0 < tail < 1 or dimensions < 1:
-        raise ValueError(f"tail is {tail} in {dimensions} dimensions; give a share between 0 and 1, and 1 or more.")
+        raise ValueError(
+            f"`tail` must be between 0 and 1, and `dimensions` at least 1 (got {tail} and {dimensions}); use for "
+            "example tail=0.01."
+        )
     return float(stats.chi.isf(tail, dimensions))
 
 
 def chi_radii(key: Key[Array, ""], n: int, *, dimensions: int) -> Float[Array, " n"]:
-    """Draw radii as the norms of a standard normal law's rows are, by the chi law.
+    """Radii from the chi distribution, the norms of standard normal samples.
 
-    On a `shell` they make the whole law again; times a number above 1, a wider one.
+    With these radii `shell` samples the standard normal distribution; scaled radii give a wider or narrower one.
 
     Args:
-        key: of the draws.
-        n: how many radii.
+        key: random key.
+        n: number of radii.
         dimensions: d.
 
     Returns:
@@ -92,66 +97,71 @@ def chi_radii(key: Key[Array, ""], n: int, *, dimensions: int) -> Float[Array, "
 
 
 def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | float) -> Float[Array, " n"]:
-    """Draw radii as the largest norm among so many standard normal rows has them: Gumbel's law, to which it tends.
+    """Radii from the Gumbel limit of the largest norm among many standard normal samples.
 
-    Its location is the radius beyond which one of the rows is expected, and its scale the reciprocal of the number that
-    is expected in the next unit of length, both from the chi law itself.
+    Its location is the radius that one of the `draws` samples is expected to exceed. Its scale is
+    `1 / (draws * density)`, with the chi density at the location.
 
     Args:
-        key: of the draws.
-        n: how many radii.
-        dimensions: d.
-        draws: among how many rows; the more, the further out and the closer together.
+        key: random key.
+        n: number of radii.
+        dimensions: d, >= 1.
+        draws: number of samples among which the norm is the largest, >= 2 and finite. More draws give radii that are
+            larger and closer together.
 
     Returns:
-        Radii `[n]`, none below 0.
+        Radii `[n]`, >= 0.
 
     Raises:
-        ValueError: if there are not two draws at least, or infinitely many, or there is no dimension.
+        ValueError: if `draws` is less than 2 or infinite, or `dimensions` is less than 1.
 
     References:
         Embrechts, Kluppelberg and Mikosch, Modelling extremal events (1997), example 3.3.28; Bungert, Master's thesis
         (Heidelberg, 2021), section 3.1.1.
     """
     if not 2 <= draws < math.inf:
-        raise ValueError(f"draws is {draws}; give a finite number, 2 at the least, among which the largest is drawn.")
+        raise ValueError(f"`draws` must be finite and at least 2 (got {draws}); use for example 1000.")
     location = chi_radius(1 / draws, dimensions=dimensions)
     scale = 1 / (draws * float(stats.chi.pdf(location, dimensions)))
     return jnp.maximum(location + scale * jax.random.gumbel(key, (n,)), 0.0)
 
 
 def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int | float) -> Float[Array, " n"]:
-    """Draw radii as the thesis' code does: by the norming of a normal law's largest draw, at some multiple of sqrt(d).
+    """Radii as in the code of Bungert's thesis: Gumbel distributed, near a multiple of sqrt(d).
 
-    It takes the norm for normal with mean m = sqrt(d) and deviation 0.7, and the number of draws so that their largest
-    lies near `factor` times m. In two dimensions the norm's law is Rayleigh's; in many the radii lie in a thin shell.
+    The norm is approximated as normal with mean m = sqrt(d) and standard deviation 0.7. The number of samples is set so
+    that the largest norm lies near `factor * m`. In two dimensions the exact norm has a Rayleigh distribution; in many
+    dimensions the radii lie in a thin shell.
 
     Args:
-        key: of the draws.
-        n: how many radii.
-        dimensions: d.
-        factor: s, above 1; the thesis has 3 for points in the plane and 1.5 for images.
+        key: random key.
+        n: number of radii.
+        dimensions: d, >= 1.
+        factor: s, > 1 and finite; the thesis uses 3 for points in the plane and 1.5 for images.
 
     Returns:
         Radii `[n]`, Gumbel with location m + 0.7 b and scale 0.7 / a, where a = sqrt(2 L), b = a - (ln L + ln 4 pi) /
         (2 a) and L = ((s - 1) m)^2.
 
     Raises:
-        ValueError: if there are no dimensions, or the factor is infinite, or so small that it stands for fewer than two
-            draws.
+        ValueError: if `dimensions` is less than 1, or `factor` is infinite, or so small that it corresponds to fewer
+            than two draws.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), section 3.1.1, and its code.
     """
     if dimensions < 1 or not factor < math.inf:
-        raise ValueError(f"factor is {factor} in {dimensions} dimensions; give a finite one, and a dimension or more.")
+        raise ValueError(
+            f"`factor` must be finite and `dimensions` at least 1 (got {factor} and {dimensions}); use for example "
+            "factor=1.5."
+        )
     mean = math.sqrt(dimensions)
     log_draws = ((factor - 1) * mean) ** 2
     if not (factor > 1 and log_draws >= math.log(2)):
-        least = 1 + math.sqrt(math.log(2)) / mean
+        minimum = 1 + math.sqrt(math.log(2)) / mean
         raise ValueError(
-            f"factor is {factor} in {dimensions} dimensions, which is the largest of fewer than two draws; make it "
-            f"{least:.3f} at the least."
+            f"`factor` must correspond to at least two draws (got {factor} in {dimensions} dimensions); use at least "
+            f"{minimum:.3f}."
         )
     norming = math.sqrt(2 * log_draws)
     location = norming - (math.log(log_draws) + math.log(4 * math.pi)) / (2 * norming)
@@ -159,22 +169,22 @@ def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int |
 
 
 def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
-    """Return mean and root of the covariance of rows.
+    """Whitening transform of samples: their mean and a Cholesky factor of their covariance.
 
     Args:
-        x: rows `[n, d]`, n > 1, in any precision; whole numbers are taken as single precision.
-        ridge: added to every variance as a share of their mean, so that rows in a plane, or fewer than dimensions, have
-            a root too; in single precision 1e-4 is enough, and less may not be.
+        x: samples `[n, d]`, n >= 2, in any precision; integers are converted to single precision.
+        ridge: added to every variance, relative to the mean variance. It makes the covariance of degenerate samples, or
+            of fewer samples than dimensions, positive definite. In single precision 1e-4 suffices; less may not.
 
     Returns:
-        The normal law with their moments.
+        The transform for the normal distribution with these moments.
 
     Raises:
-        ValueError: if there are fewer than two rows.
+        ValueError: if there are fewer than two samples.
     """
     x = jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
     if len(x) < 2:
-        raise ValueError(f"{len(x)} rows have no covariance; give 2 at the least.")
+        raise ValueError(f"whitening needs at least 2 samples for a covariance (got {len(x)}); pass more samples.")
     mean = jnp.mean(x, 0)
     covariance = (x - mean[None]).T @ (x - mean[None]) / (len(x) - 1)
     size = jnp.maximum(jnp.trace(covariance) / x.shape[1], jnp.finfo(x.dtype).tiny ** 0.5)

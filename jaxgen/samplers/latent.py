@@ -1,4 +1,4 @@
-"""Densities over a generator's noise, for chains that move there instead of among the data."""
+"""Log-densities over a generator's noise, for Markov chains in latent space."""
 
 from collections.abc import Callable
 
@@ -14,18 +14,18 @@ LogDensity = Callable[[Float[Array, "..."]], Float[Array, ""]]
 
 
 def latent_log_density(energy: Energy, generate: Generator) -> LogDensity:
-    """Return the published density over noise: minus the energy of what is generated.
+    """Published log-density over noise: minus the energy of the generated sample.
 
-    It holds neither the noise's own law nor the generator's volume, so what is generated from its draws has no simple
-    law; and where the energy is bounded it cannot be normalised: a chain may wander off to noise that the generator
-    never saw.
+    It includes neither the noise distribution nor the generator's volume element, so the distribution of the generated
+    samples has no simple form. It cannot be normalized if the energy is bounded: a chain may then drift to noise on
+    which the generator was not trained.
 
     Args:
-        energy: one sample to a scalar `[]`.
-        generate: one row of noise `[k]` to one sample.
+        energy: function from one sample to a scalar `[]`.
+        generate: function from one noise vector `[k]` to one sample.
 
     Returns:
-        A function of one row of noise `[k]` to `[]`.
+        Log-density up to a constant, a function from one noise vector `[k]` to `[]`.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), equation 10.
@@ -34,18 +34,18 @@ def latent_log_density(energy: Energy, generate: Generator) -> LogDensity:
 
 
 def tilted_log_density(energy: Energy, generate: Generator) -> LogDensity:
-    """Return the standard normal law of the noise, tilted by the energy of what is generated.
+    """Log-density over noise: the standard normal, tilted by the energy of the generated sample.
 
-    What is generated from its draws has the generator's own density times exp(-energy), whatever the generator's
-    volume. The energy then has to be what the generator lacks, such as the logit of a discriminator between the two.
+    The generated samples have the generator's density times `exp(-energy)`, up to a constant, whatever the generator's
+    volume element. The energy should therefore be a correction of the generator, such as a discriminator's logit.
 
     Args:
-        energy: one sample to a scalar `[]`.
-        generate: one row of noise `[k]` to one sample.
+        energy: function from one sample to a scalar `[]`.
+        generate: function from one noise vector `[k]` to one sample.
 
     Returns:
-        A function of one row of noise `[k]` to `[]`. `MALA.beta` multiplies both terms; to temper the energy alone,
-        scale it in `energy`.
+        Log-density up to a constant, a function from one noise vector `[k]` to `[]`. `MALA.beta` multiplies both terms;
+        to temper only the energy, scale it inside `energy`.
 
     References:
         Che et al., Your GAN is secretly an energy-based model and you should use discriminator driven latent sampling

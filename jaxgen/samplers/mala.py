@@ -1,4 +1,4 @@
-"""The Metropolis-adjusted Langevin algorithm: a gradient step, noise, and a rejection that makes the law exact."""
+"""Metropolis-adjusted Langevin algorithm (MALA)."""
 
 import dataclasses
 import math
@@ -9,46 +9,47 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from jaxgen.types import Array, Float, Key, PyTree
+from jaxgen.types import Array, Bool, Float, Key, PyTree
 
 __all__ = ["MALA", "MALAInfo", "MALAState"]
 
 
 class MALAState(NamedTuple):
-    """Where a chain stands, and what its next step needs."""
+    """State of one MALA chain."""
 
     position: PyTree
-    log_density: Float[Array, ""]  # before `beta`; minus infinity where it or the score was not finite
-    score: PyTree  # gradient of the log-density by the position; zero where one of the two was not finite
+    log_density: Float[Array, ""]  # not multiplied by `beta`; minus infinity if it or the score is not finite
+    score: PyTree  # gradient of the log-density; zero if it or the log-density is not finite
 
 
 class MALAInfo(NamedTuple):
-    """What became of one proposal."""
+    """Outcome of one proposal."""
 
-    acceptance: Float[Array, ""]  # probability with which it was accepted
-    accepted: Array
-    not_finite: Array  # whether its log-density or score was not, for which it was rejected
+    acceptance: Float[Array, ""]  # acceptance probability
+    accepted: Bool[Array, ""]
+    not_finite: Bool[Array, ""]  # rejected because the log-density or score was not finite
 
 
 @dataclasses.dataclass(frozen=True)
 class MALA:
-    """One Markov chain whose law is a given density, as a process; `Chains` makes it many.
+    """MALA process of one Markov chain; `Chains` vectorizes it.
 
-    Each step evaluates the log-density and its gradient once, at the proposal. A proposal where one of them is not
-    finite counts as a place of density zero: it is rejected and reported. So does a start: the chain walks from there
-    without a drift and takes the first finite proposal, and one that finds none reports every step.
+    Each step evaluates the log-density and its gradient once, at the proposal. If one of them is not finite, the
+    density counts as zero: the proposal is rejected and reported as `not_finite`. A start that is not finite also has
+    density zero. From there the chain proposes without drift and accepts the first finite proposal; until then every
+    step is reported.
 
     Attributes:
-        log_density: one position, an array of any shape or a pytree, to a scalar `[]`, up to a constant: minus the
-            energy in the space of the data; `latent_log_density` or `tilted_log_density` in a generator's.
-        step_size: alpha, in squared units of the position: the drift is alpha times the score, the noise has standard
-            deviation sqrt(2 alpha).
-        beta: multiplies the log-density, so that the chain's law is density^beta: below 1 flatter, above 1 more
-            peaked. The paper's code calls this inverse temperature its temperature, and samples images at 0.2.
+        log_density: function from one position (an array of any shape, or a pytree) to a scalar `[]`, up to a constant.
+            Use minus the energy in data space, `latent_log_density` or `tilted_log_density` in latent space.
+        step_size: alpha, in squared units of the position. The drift is alpha times the score, and the noise has
+            standard deviation sqrt(2 alpha).
+        beta: inverse temperature, which multiplies the log-density. The target distribution is density^beta: flatter
+            below 1, more peaked above 1. The paper's code calls it temperature, and samples images at 0.2.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), section 4, equations 9 to 11. The
-        released code leaves the norm of equation 11 unsquared, which samples another law.
+        released code does not square the norm of equation 11, and so samples another distribution.
         Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete approximations (1996).
     """
 
@@ -60,31 +61,31 @@ class MALA:
         for name in ("step_size", "beta"):
             value = getattr(self, name)
             if isinstance(value, int | float) and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}; make it positive and finite.")
+                raise ValueError(f"`{name}` must be positive and finite (got {value}); use for example 0.1.")
 
     def init(self, position: PyTree) -> MALAState:
-        """Return the state of a chain that starts at a position.
+        """Initial state of a chain.
 
         Args:
-            position: any shape, or a pytree of arrays.
+            position: starting point, an array of any shape or a pytree of arrays.
 
         Returns:
-            The position with its log-density and score.
+            The state with the log-density and score at the position.
         """
-        place = self._look(position)
-        finite = jnp.all(jnp.isfinite(ravel_pytree((place.log_density, place.score))[0]))
-        score = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), place.score)
-        return MALAState(position, jnp.where(finite, place.log_density, -jnp.inf), score)
+        state = self._evaluate(position)
+        finite = jnp.all(jnp.isfinite(ravel_pytree((state.log_density, state.score))[0]))
+        score = jax.tree.map(lambda leaf: jnp.where(finite, leaf, 0.0), state.score)
+        return MALAState(position, jnp.where(finite, state.log_density, -jnp.inf), score)
 
     def step(self, key: Key[Array, ""], state: MALAState) -> tuple[MALAState, MALAInfo]:
-        """Propose a place, and go there or stay.
+        """One Langevin proposal, followed by its acceptance or rejection.
 
         Args:
-            key: of the noise and the decision.
-            state: where the chain stands.
+            key: random key of the step.
+            state: current state.
 
         Returns:
-            The new state, and what became of the proposal.
+            The new state, and the outcome of the proposal.
         """
         key_noise, key_accept = jax.random.split(key)
         flat, restore = ravel_pytree(state.position)
@@ -92,29 +93,29 @@ class MALA:
         return self.move(restore(noise), jax.random.uniform(key_accept, (), flat.dtype), state)
 
     def move(self, noise: PyTree, threshold: Float[Array, ""], state: MALAState) -> tuple[MALAState, MALAInfo]:
-        """Do what `step` does with chance given.
+        """Deterministic part of `step`, with its random numbers as arguments.
 
         Args:
-            noise: standard normal, of the position's structure.
-            threshold: between 0 and 1; a proposal is accepted whose acceptance is above it.
-            state: where the chain stands.
+            noise: standard normal noise with the structure of the position.
+            threshold: uniform number in [0, 1); a proposal is accepted if its acceptance probability is above it.
+            state: current state.
 
         Returns:
-            The new state, and what became of the proposal.
+            The new state, and the outcome of the proposal.
         """
         (position, restore), (score, _), (e, _) = map(ravel_pytree, (state.position, state.score, noise))
         root = jnp.sqrt(self.step_size / 2)
-        proposal = self._look(restore(position + self.step_size * self.beta * score + 2 * root * e))
-        # Equation 11 in units of the noise: the way there took the noise e, the way back would take -(e + s), s being
-        # the sum of both drifts over the noise's deviation. Half of |e|^2 - |e + s|^2, without the cancellation:
+        proposal = self._evaluate(restore(position + self.step_size * self.beta * score + 2 * root * e))
+        # Equation 11 in units of the noise: the proposal used noise e; the reverse move would need -(e + s), where s is
+        # the sum of both drifts over the noise's std. (|e|^2 - |e + s|^2) / 2 is written without cancellation.
         s = root * self.beta * (score + ravel_pytree(proposal.score)[0])
-        back_over_there = -jnp.sum(s * (e + s / 2))
-        finite = jnp.isfinite(proposal.log_density + back_over_there)  # it holds every number of the proposal's score
-        log_ratio = self.beta * (proposal.log_density - state.log_density) + back_over_there
+        log_proposal_ratio = -jnp.sum(s * (e + s / 2))
+        finite = jnp.isfinite(proposal.log_density + log_proposal_ratio)  # s contains the whole score
+        log_ratio = self.beta * (proposal.log_density - state.log_density) + log_proposal_ratio
         acceptance = jnp.where(finite, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0)
         accepted = threshold < acceptance
-        new = jax.tree.map(lambda there, here: jnp.where(accepted, there, here), proposal, state)
+        new = jax.tree.map(lambda proposed, current: jnp.where(accepted, proposed, current), proposal, state)
         return new, MALAInfo(acceptance, accepted, ~finite)
 
-    def _look(self, position: PyTree) -> MALAState:
+    def _evaluate(self, position: PyTree) -> MALAState:
         return MALAState(position, *jax.value_and_grad(self.log_density)(position))

@@ -1,7 +1,7 @@
-"""The density law of extreme value losses: how thickly guesses lie that are trained on the least of their distances.
+"""Zador's theorem for extreme value losses: the density of trained candidates, and density estimates.
 
-Where n guesses of density q are independent, a target is about (n q)^(-1/d) away from the nearest, so the mean of the
-distance to the power r is the integral of p q^(-r/d) up to a factor, and least where q is proportional to p^(d/(d+r)).
+With n independent candidates of density q, the distance from a target to the nearest is about (n q)^(-1/d). The mean of
+its power r is the integral of p q^(-r/d), up to a factor. The minimum has q proportional to p^(d/(d+r)).
 """
 
 import math
@@ -16,34 +16,38 @@ __all__ = ["nearest_log_density", "pushforward_log_density", "zador_exponent", "
 
 
 def zador_exponent(dimensions: int | float, power: int | float) -> float:
-    """Return the exponent of the data's density to which many trained guesses lie: d / (d + r).
+    """Zador's exponent `d / (d + r)`: many trained candidates have the density of the data to this power.
 
     Args:
-        dimensions: d, of the set near which the data lie: a manifold's own, not those of the space around it.
+        dimensions: d, intrinsic dimension of the data, not the dimension of the surrounding space.
         power: r, exponent of the distance in the loss.
 
     Returns:
-        A number between 0, guesses uniform over the support, and 1, guesses that follow the data.
+        A number between 0 (candidates uniform over the support) and 1 (candidates distributed as the data).
 
     Raises:
-        ValueError: if one of them is not positive.
+        ValueError: if `dimensions` or `power` is not positive.
 
     References:
         Zador, Asymptotic quantization error of continuous signals and the quantization dimension (1982).
     """
     if not (dimensions > 0 and power > 0):
-        raise ValueError(f"the density law got {dimensions} dimensions and power {power}; make both positive.")
+        raise ValueError(
+            f"`dimensions` and `power` must be positive (got {dimensions} and {power}); use for example 2 and 2."
+        )
     return dimensions / (dimensions + power)
 
 
 def zador_log_weights(
     log_density: Float[Array, "..."], *, dimensions: int | float, power: int | float
 ) -> Float[Array, "..."]:
-    """Weigh guesses by the density law: p is proportional to q^((d+r)/d), hence p / q to q^(r/d).
+    """Importance log-weights that turn trained candidates into samples of the data distribution.
+
+    The data density p is proportional to q^((d+r)/d), so the weight p / q is proportional to q^(r/d).
 
     Args:
-        log_density: log q of each guess `[...]`, up to a common constant.
-        dimensions: d, of the set near which the data lie.
+        log_density: log q of each candidate `[...]`, up to a common constant.
+        dimensions: d, intrinsic dimension of the data.
         power: r, exponent of the distance in the loss.
 
     Returns:
@@ -58,16 +62,16 @@ def zador_log_weights(
 def nearest_log_density(
     distances: Float[Array, "... m"], *, guesses: int, dimensions: int | float
 ) -> Float[Array, "..."]:
-    """Estimate a density from how far the nearest members of several independent pools are.
+    """Nearest-neighbor density estimate from the distances to several independent pools of samples.
 
-    The mass within the distance of the nearest of n draws is about exponential with mean 1 / n, so m of them give the
-    density with a relative variance of 1 / (m - 2), whatever the place, and without bias where the density is even.
-    It is zero distance, hence infinite density, where guesses coincide in every pool.
+    The mass within the nearest of n samples is about exponential with mean 1 / n. From m pools the estimate has
+    relative variance 1 / (m - 2) everywhere, and no bias where the density is locally constant. It is infinite where
+    the nearest distances of all pools are zero.
 
     Args:
         distances: Euclidean distances to the nearest member of each of m pools, `[..., m]`.
-        guesses: n, the size of a pool. The fewer, the wider the estimate looks around.
-        dimensions: d, of the set on which the density is.
+        guesses: n, number of samples in a pool; a smaller n averages over a wider neighborhood.
+        dimensions: d, dimension of the set on which the density is defined.
 
     Returns:
         Log-densities `[...]`, per unit of d-dimensional volume.
@@ -78,8 +82,8 @@ def nearest_log_density(
     pools = distances.shape[-1]
     if pools < 2 or guesses < 1 or not dimensions > 0:
         raise ValueError(
-            f"nearest_log_density got {pools} pools of {guesses} guesses in {dimensions} dimensions; "
-            "it needs two pools at least, of one guess at least, in a positive number of dimensions."
+            "nearest_log_density needs at least two pools, of at least one sample, and positive `dimensions` "
+            f"(got {pools} pools of {guesses} samples in {dimensions} dimensions)."
         )
     unit_ball = dimensions / 2 * math.log(math.pi) - math.lgamma(dimensions / 2 + 1)
     volumes = jax.nn.logsumexp(dimensions * jnp.log(distances), -1) + unit_ball
@@ -89,27 +93,27 @@ def nearest_log_density(
 def pushforward_log_density(
     generate: Callable[[Float[Array, " d"]], Float[Array, " d"]], noise: Float[Array, "n d"]
 ) -> Float[Array, " n"]:
-    """Return the density of what a map makes of standard normal noise, by change of variables.
+    """Log-density of a generator's samples under standard normal noise, by the change of variables formula.
 
-    It is the density of one sheet of the map: where a fold brings other noise to the same place, theirs is not
-    counted, and what is returned is too low.
+    It is exact for an injective generator. If several noise vectors map to one sample, only the given one is counted,
+    and the result is too low.
 
     Args:
-        generate: one row of noise `[d]` to one sample `[d]`.
-        noise: `[n, d]`.
+        generate: function from one noise vector `[d]` to one sample `[d]`.
+        noise: noise vectors `[n, d]` of the samples.
 
     Returns:
-        log N(z) - log |det dg/dz| at each row, `[n]`.
+        `log N(z) - log |det dg/dz|` for each noise vector, `[n]`.
 
     Raises:
-        ValueError: if samples have other dimensions than noise.
+        ValueError: if samples and noise have different dimensions.
     """
     dimensions = noise.shape[-1]
-    makes = jax.eval_shape(generate, noise[0]).shape
-    if makes != (dimensions,):
+    sample_shape = jax.eval_shape(generate, noise[0]).shape
+    if sample_shape != (dimensions,):
         raise ValueError(
-            f"a change of variables got noise of {dimensions} dimensions for samples of shape {makes}; "
-            "make the two equal, or estimate the density by nearest_log_density."
+            f"samples must have the dimension of the noise (got noise of {dimensions} dimensions for samples of shape "
+            f"{sample_shape}); make them equal, or use nearest_log_density."
         )
     _, log_volume = jnp.linalg.slogdet(jax.vmap(jax.jacfwd(generate))(noise))
     log_normal = -0.5 * jnp.sum(noise**2, -1) - dimensions / 2 * math.log(2 * math.pi)

@@ -1,4 +1,4 @@
-"""The extreme value loss against plain NumPy, and the pool of any size against differentiating through all of it."""
+"""Extreme value loss against plain NumPy, and the chunked pool against automatic differentiation of the whole pool."""
 
 import inspect
 
@@ -12,16 +12,15 @@ from jaxgen import losses
 
 def by_hand(x, samples, log_weights, power):
     """One target at a time."""
-    distance, surprise = np.zeros(len(x)), np.zeros(len(x))
+    distance, cross_entropy = np.zeros(len(x)), np.zeros(len(x))
     for i, target in enumerate(x):
         lengths = [
-            np.sqrt(sum((a - b) ** 2 for a, b in zip(target, weighted_samples, strict=True)))
-            for weighted_samples in samples[i]
+            np.sqrt(sum((a - b) ** 2 for a, b in zip(target, candidate, strict=True))) for candidate in samples[i]
         ]
         j = int(np.argmin(lengths))
         distance[i] = lengths[j] ** power
-        surprise[i] = np.log(np.sum(np.exp(log_weights[i]))) - log_weights[i][j]
-    return distance, surprise
+        cross_entropy[i] = np.log(np.sum(np.exp(log_weights[i]))) - log_weights[i][j]
+    return distance, cross_entropy
 
 
 @pytest.fixture
@@ -31,13 +30,13 @@ def triple():
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
-def test_own_guesses_equal_a_double_loop(triple, power):
+def test_separate_candidates_equal_a_double_loop(triple, power):
     found = losses.extreme_value(*map(jnp.float32, triple), power=power)
     for part, expected in zip(found, by_hand(*triple, power), strict=True):
         np.testing.assert_allclose(part, expected, rtol=2e-5)
 
 
-def test_a_pool_is_own_guesses_that_happen_to_be_equal(triple):
+def test_a_pool_equals_the_same_candidates_for_each_target(triple):
     x, samples, log_weights = (jnp.float32(a) for a in triple)
     pool = losses.extreme_value(x, samples[0], log_weights[0])
     own = losses.extreme_value(x, jnp.tile(samples[:1], (7, 1, 1)), jnp.tile(log_weights[:1], (7, 1)))
@@ -54,7 +53,7 @@ def test_leading_axes_are_free(triple):
     np.testing.assert_allclose(one.cross_entropy, many.cross_entropy[3, 0], rtol=1e-6)
 
 
-def test_order_of_guesses_does_not_matter(triple):
+def test_order_of_candidates_does_not_matter(triple):
     x, samples, log_weights = (jnp.float32(a) for a in triple)
     mixed = np.random.default_rng(1).permutation(11)
     a = losses.extreme_value(x, samples, log_weights)
@@ -63,7 +62,7 @@ def test_order_of_guesses_does_not_matter(triple):
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_a_perfect_guess_has_no_distance_and_a_finite_gradient(power):
+def test_an_exact_candidate_has_zero_distance_and_a_finite_gradient(power):
     x = jnp.ones((2, 3))
     far = lambda samples: losses.extreme_value(x, samples, jnp.zeros(4), power=power).distance.sum()
     samples = jnp.stack([jnp.full(3, float(i)) for i in range(4)])
@@ -72,17 +71,17 @@ def test_a_perfect_guess_has_no_distance_and_a_finite_gradient(power):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "told"),
+    ("shapes", "message"),
     [
-        (((5, 3), (5, 4, 2), (5, 4)), r"it needs \[..., d\]"),
-        (((5, 3), (5, 4, 3), (5, 3)), r"it needs \[..., d\]"),
+        (((5, 3), (5, 4, 2), (5, 4)), r"must have shapes \[..., d\]"),
+        (((5, 3), (5, 4, 3), (5, 3)), r"must have shapes \[..., d\]"),
         (((5, 3), (4, 4, 3), (4, 4)), "one set for each target"),
         (((5, 3), (1, 4, 3), (1, 4)), "one set for each target"),
     ],
 )
-def test_shapes_that_do_not_belong_together_raise(shapes, told):
-    with pytest.raises(ValueError, match=told):
-        inspect.unwrap(losses.extreme_value)(*map(jnp.zeros, shapes))  # without the tests' own check of annotations
+def test_mismatched_shapes_raise(shapes, message):
+    with pytest.raises(ValueError, match=message):
+        inspect.unwrap(losses.extreme_value)(*map(jnp.zeros, shapes))  # bypasses the annotation check of the tests
 
 
 def networks(head_of_its_own, width=6, d=3):
@@ -116,8 +115,8 @@ def test_pool_gradient_equals_full_autodiff_in_double_precision(head_of_its_own,
             samples, logits = generate(params, noise)
             squared = jnp.sum((x[:, None] - samples[None]) ** 2, -1)
             index = jnp.argmin(squared, 1)
-            surprise = jax.nn.logsumexp(logits) - logits[index]
-            return jnp.mean(jnp.take_along_axis(squared, index[:, None], 1)[:, 0] + 0.7 * surprise)
+            cross_entropy = jax.nn.logsumexp(logits) - logits[index]
+            return jnp.mean(jnp.take_along_axis(squared, index[:, None], 1)[:, 0] + 0.7 * cross_entropy)
 
         def chunked(params):
             parts = losses.extreme_value_pool(lambda z: generate(params, z), noise, x, chunk=chunk)
@@ -128,11 +127,11 @@ def test_pool_gradient_equals_full_autodiff_in_double_precision(head_of_its_own,
         for name, gradient in da.items():
             scale = max(np.abs(gradient).max(), 1.0)
             np.testing.assert_allclose(db[name], gradient, atol=1e-10 * scale, err_msg=name)
-        assert head_of_its_own == bool(np.any(da["head"]))  # the head was in use where it should be
+        assert head_of_its_own == bool(np.any(da["head"]))  # the head has a gradient only if it is used
 
 
 def test_gradient_through_winners_alone_would_be_wrong():
-    """The reason for the rematerialised normaliser: without it, the shared trunk's gradient is another one."""
+    """Without the rematerialized normalizer the gradient of the shared trunk would be wrong."""
     params, generate = networks(False)
     noise, x = jax.random.normal(jax.random.key(1), (64, 4)), jax.random.normal(jax.random.key(2), (10, 3))
 
@@ -166,7 +165,7 @@ def test_nearest_takes_the_first_of_equals(chunk):
 
 
 @pytest.mark.parametrize("chunk", [None, 1])
-def test_what_is_not_a_number_is_not_passed_over(chunk):
+def test_nan_is_propagated(chunk):
     pool = jnp.array([[5.0], [jnp.nan], [0.1]])
     _, distance = losses.nearest(jnp.zeros((2, 1)), pool, chunk=chunk)
     assert np.isnan(distance).all()
@@ -175,7 +174,7 @@ def test_what_is_not_a_number_is_not_passed_over(chunk):
 
 
 def test_nearest_keeps_its_precision_far_from_the_origin():
-    """A product of coordinates of 1,000 would round away distances of 0.01; the common centre is taken out first."""
+    """A product of coordinates of 1,000 would round away distances of 0.01; the common center is subtracted first."""
     generator = np.random.default_rng(0)
     x, pool = 1000 + generator.normal(size=(50, 20)), 1000 + generator.normal(size=(500, 20))
     x32, pool32 = np.float32(x), np.float32(pool)
@@ -187,7 +186,7 @@ def test_nearest_keeps_its_precision_far_from_the_origin():
 
 @pytest.mark.usefixtures("optimized")
 def test_memory_does_not_grow_with_the_pool():
-    """Temporaries of the compiled gradient at 32 times the pool, of which only the noise itself is longer."""
+    """Temporaries of the compiled gradient for pools of 2 and 32 chunks; only the noise may grow."""
 
     def temporaries(n):
         params, generate = networks(True, width=32, d=16)
@@ -203,9 +202,9 @@ def test_memory_does_not_grow_with_the_pool():
 
 @pytest.mark.parametrize("chunk", [0, 7, -2])
 def test_a_chunk_that_does_not_divide_raises(chunk):
-    with pytest.raises(ValueError, match="does not divide 16 rows"):
+    with pytest.raises(ValueError, match=r"must divide the number of rows \(got .* 16 rows"):
         losses.nearest(jnp.zeros((2, 3)), jnp.zeros((16, 3)), chunk=chunk)
-    with pytest.raises(ValueError, match="it must make"):  # a column of logits would broadcast in silence
+    with pytest.raises(ValueError, match="`generate` must return"):  # a column of logits would broadcast silently
         losses.extreme_value_pool(lambda z: (z, z[:, :1]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=None)
-    with pytest.raises(ValueError, match="does not divide 16 rows"):
+    with pytest.raises(ValueError, match=r"must divide the number of rows \(got .* 16 rows"):
         losses.extreme_value_pool(lambda z: (z, z[:, 0]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=chunk)

@@ -1,4 +1,4 @@
-"""The Jensen-Shannon estimate of mutual information against a loop in NumPy, its bound, and the released form."""
+"""Jensen-Shannon estimate of mutual information against a loop in NumPy, its bound, and the released form."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jax.test_util import check_grads
 
 from jaxgen import losses
 
-COUNTS = np.array([[5, 1, 0], [1, 2, 3]])  # of twelve pairs, how many are of each kind
+COUNTS = np.array([[5, 1, 0], [1, 2, 3]])  # number of pairs per combination of x and z, twelve in all
 
 
 def softplus(t):
@@ -16,15 +16,15 @@ def softplus(t):
 
 
 def pairs():
-    """Scores that are the best there are, for every pair and for every stranger, and what is known of them."""
+    """Optimal scores of all joint and all independent pairs, and the exact Jensen-Shannon divergence."""
     joint = COUNTS / COUNTS.sum()
     product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
     middle = (joint + product) / 2
     divergence = lambda p: sum(a * np.log(a / b) for a, b in zip(p.ravel(), middle.ravel(), strict=True) if a > 0)
     best = np.log(np.maximum(joint, 1e-30) / product)
-    drawn = best.repeat(1).ravel().repeat(COUNTS.ravel())
-    apart = best.ravel().repeat(np.outer(COUNTS.sum(1), COUNTS.sum(0)).ravel())  # every x with every z
-    return jnp.float32(drawn), jnp.float32(apart), (divergence(joint) + divergence(product)) / 2
+    joint_scores = best.repeat(1).ravel().repeat(COUNTS.ravel())
+    marginal_scores = best.ravel().repeat(np.outer(COUNTS.sum(1), COUNTS.sum(0)).ravel())  # every x with every z
+    return jnp.float32(joint_scores), jnp.float32(marginal_scores), (divergence(joint) + divergence(product)) / 2
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (4, 4), (3, 7)])
@@ -46,20 +46,20 @@ def test_the_best_scores_reach_the_divergence_and_others_stay_below():
         assert losses.jsd_mutual_information(*moved) < best
 
 
-def test_the_two_ends():
+def test_limits():
     zeros = jnp.zeros(4)
     np.testing.assert_allclose(losses.jsd_mutual_information(zeros, zeros), -2 * np.log(2), rtol=1e-6)
     assert losses.jsd_mutual_information(zeros + 200, zeros - 200) == 0
     value, slopes = jax.value_and_grad(losses.jsd_mutual_information, (0, 1))(zeros - 200, zeros + 200)
-    np.testing.assert_allclose(value, -400)  # log sigmoid of -200 is minus infinity where it is not one function
+    np.testing.assert_allclose(value, -400)  # log(sigmoid(-200)) in two steps would be minus infinity
     np.testing.assert_allclose(np.concatenate(slopes), [0.25] * 4 + [-0.25] * 4)
 
 
 def test_the_released_cross_entropy_is_minus_half_of_it():
     joint, marginal = np.random.default_rng(1).normal(size=(2, 5))
-    labelled = [(t, 1) for t in joint] + [(t, 0) for t in marginal]
+    labeled = [(t, 1) for t in joint] + [(t, 0) for t in marginal]
     probability = lambda t: 1 / (1 + np.exp(-t))
-    cross_entropy = np.mean([-np.log(probability(t) if label else 1 - probability(t)) for t, label in labelled])
+    cross_entropy = np.mean([-np.log(probability(t) if label else 1 - probability(t)) for t, label in labeled])
     found = losses.jsd_mutual_information(*map(jnp.float32, (joint, marginal)))
     np.testing.assert_allclose(-0.5 * found, cross_entropy, rtol=1e-6)
 
@@ -70,7 +70,7 @@ def test_gradient():
         check_grads(jax.jit(estimate), (jnp.array([0.3, -1.0]), jnp.array([2.0, 0.5, 0.1])), 2)
 
 
-def test_on_many_devices_it_is_that_of_the_whole_set():
+def test_many_devices_equal_one_device_with_all_scores():
     joint, marginal = (jnp.asarray(t, jnp.float32) for t in np.random.default_rng(0).normal(size=(2, 4, 3)))
 
     def share(joint, marginal):
@@ -81,4 +81,4 @@ def test_on_many_devices_it_is_that_of_the_whole_set():
     values, slopes = jax.pmap(share, axis_name="devices")(joint, marginal)
     whole, slope = jax.value_and_grad(losses.jsd_mutual_information)(joint.reshape(-1), marginal.reshape(-1))
     np.testing.assert_allclose(values, [whole] * 4, rtol=1e-6)
-    np.testing.assert_allclose(slopes.reshape(-1) / 4, slope, rtol=1e-5)  # the mean over devices is still to be taken
+    np.testing.assert_allclose(slopes.reshape(-1) / 4, slope, rtol=1e-5)  # gradients are per device, before their mean

@@ -21,7 +21,7 @@ NETWORKS = {
 
 
 def by_hand(penalty, slopes):
-    """The four penalties from gradients `[n, ...]`, one row and one pixel at a time."""
+    """The four penalties from gradients `[n, ...]`, one sample and one pixel at a time."""
     found = []
     for slope in slopes:
         pixels = slope.reshape(-1, slope.shape[-1])
@@ -39,7 +39,7 @@ def by_hand(penalty, slopes):
 def field(name):
     network, row = NETWORKS[name]
     params = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, *row)))
-    # Kernels as they are drawn would make penalties that vanish beside the 1 of the norm.
+    # With the usual initializers the gradients would be negligible compared with the target norm 1.
     params = jax.tree.map(lambda leaf: jax.random.normal(jax.random.key(leaf.size), leaf.shape, float), params)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(3, *row)))
     return params, x, lambda params: lambda rows: network.apply(params, rows)[..., 0]
@@ -77,17 +77,17 @@ def test_against_finite_differences(name):
 def test_training_differentiates_it_again(name, penalty):
     with jax.enable_x64(True):
         params, x, of = field(name)
-        pay = jax.jit(lambda params: jnp.mean(penalty(of(params), x)))
-        slope = jax.jit(jax.grad(pay))(params)
+        loss = jax.jit(lambda params: jnp.mean(penalty(of(params), x)))
+        slope = jax.jit(jax.grad(loss))(params)
         direction = jax.tree.map(
             lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=leaf.dtype)).reshape(leaf.shape), slope
         )
         move = lambda step: jax.tree.map(lambda leaf, way: leaf + step * way, params, direction)
         along = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, direction)), strict=True))
-        np.testing.assert_allclose(along, (pay(move(1e-6)) - pay(move(-1e-6))) / 2e-6, rtol=1e-4)
+        np.testing.assert_allclose(along, (loss(move(1e-6)) - loss(move(-1e-6))) / 2e-6, rtol=1e-4)
 
 
-def test_on_images_the_released_form_is_so_many_pixels_smaller_and_on_vectors_the_same():
+def test_released_form_is_divided_by_pixels_on_images_and_equal_on_vectors():
     energy = lambda x: jnp.sum(jnp.sin(x.reshape(2, -1)), -1)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 24)), jnp.float32)
     image = x.reshape(2, *IMAGE)
@@ -98,21 +98,21 @@ def test_on_images_the_released_form_is_so_many_pixels_smaller_and_on_vectors_th
     assert not np.allclose(*(penalty(energy, image) for penalty in PENALTIES[2:]))
 
 
-def test_where_nothing_is_steep():
-    """A root's derivative is infinite at zero; the penalty's is taken to be none."""
+def test_zero_gradients():
+    """The derivative of the square root is infinite at zero; that of the penalty is taken as zero."""
     slope = jax.grad(lambda w: jnp.mean(losses.gradient_penalty(lambda x: w * jnp.sum(x**2, -1), jnp.zeros((2, 3)))))
     assert slope(1.0) == 0
     np.testing.assert_allclose(losses.gradient_penalty(lambda x: 0 * x[:, 0], jnp.ones((2, 3))), 1)
 
 
-def test_a_function_of_one_row_is_mapped():
+def test_a_mapped_function_of_one_sample():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3)), jnp.float32)
     found = losses.score_penalty(jax.vmap(lambda row: jnp.prod(row)), x)
     np.testing.assert_allclose(found, by_hand(losses.score_penalty, np.prod(x, 1)[:, None] / np.asarray(x)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=lambda penalty: penalty.__name__)
-def test_other_functions_are_told(penalty):
+def test_functions_with_other_outputs_raise(penalty):
     for wrong in (lambda x: jnp.sum(x**2), lambda x: x):
-        with pytest.raises(ValueError, match=r"jax\.vmap makes it from a function of one row"):
+        with pytest.raises(ValueError, match=r"one value per sample .* jax\.vmap"):
             penalty(wrong, jnp.ones((2, 3)))

@@ -1,4 +1,4 @@
-"""The relativistic average loss against a loop in NumPy, and its limits."""
+"""Relativistic average loss against a loop in NumPy, and its limits."""
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +11,9 @@ from jaxgen import losses
 
 def by_hand(real, fake):
     logistic = lambda t: 1 / (1 + np.exp(-t))
-    found = [np.log(logistic(r - np.mean(fake))) for r in real]
-    refused = [np.log(1 - logistic(f - np.mean(real))) for f in fake]
-    return -np.mean(found) - np.mean(refused)
+    real_terms = [np.log(logistic(r - np.mean(fake))) for r in real]
+    fake_terms = [np.log(1 - logistic(f - np.mean(real))) for f in fake]
+    return -np.mean(real_terms) - np.mean(fake_terms)
 
 
 @pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 5), (3, 7)])
@@ -45,7 +45,7 @@ def test_gradient():
         check_grads(jax.jit(loss), (jnp.array([0.3, -1.0]), jnp.array([2.0, 0.5, 0.1])), 2)
 
 
-def test_on_many_devices_it_is_that_of_the_whole_set():
+def test_many_devices_equal_one_device_with_all_scores():
     generator = np.random.default_rng(0)
     real, fake = (jnp.asarray(generator.normal(size=(4, 3)), jnp.float32) for _ in range(2))
     share = jax.pmap(lambda r, f: losses.relativistic_average(r, f, axis_name="devices"), axis_name="devices")

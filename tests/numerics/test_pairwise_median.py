@@ -1,4 +1,4 @@
-"""The median of all pairs' squared distances against NumPy's of a loop, whatever the rows."""
+"""Median of pairwise squared distances against NumPy and SciPy, on regular and degenerate rows."""
 
 import functools
 
@@ -23,7 +23,7 @@ CASES = {
     "two": GENERATOR.normal(size=(2, 2)),
     "three": GENERATOR.normal(size=(3, 1)),
     "an even number of pairs": GENERATOR.normal(size=(4, 2)),
-    "enough for a part to be looked at first": GENERATOR.normal(size=(300, 2)),
+    "enough rows for a subset to be searched first": GENERATOR.normal(size=(300, 2)),
     "more": GENERATOR.uniform(size=(301, 3)),
     "by products": GENERATOR.normal(size=(150, 12)),
     "skewed": np.exp(3 * GENERATOR.normal(size=(260, 1))),
@@ -51,13 +51,13 @@ def test_the_median_in_double_precision():
         np.testing.assert_allclose(median(jnp.asarray(z)), median_of_pairs(z), rtol=1e-13)
 
 
-def test_equal_rows_are_at_no_distance():
+def test_equal_rows_have_distance_zero():
     for seed in range(20):
         z = np.repeat(np.float32(np.random.default_rng(seed).normal(size=(5, 2))), [36, 1, 1, 1, 1], 0)
         assert median(jnp.asarray(z)) == 0
 
 
-def test_a_median_of_what_is_not_finite_is_not_a_number():
+def test_the_median_of_rows_that_are_not_finite_is_nan():
     z = GENERATOR.normal(size=(20, 2))
     for bad in (np.nan, np.inf):
         z[3, 1] = bad
@@ -74,7 +74,7 @@ def test_no_gradient_flows_through_a_median():
     assert not jnp.any(jax.grad(lambda z: median_squared_distance(z))(z))
 
 
-def test_the_median_is_that_of_all_devices():
+def test_many_devices_equal_one_device_with_all_rows():
     z = jnp.float32(GENERATOR.normal(size=(4, 80, 2)))
     everywhere = jax.pmap(
         functools.partial(median_squared_distance, chunk=32, axis_name=parallel.AXIS), axis_name=parallel.AXIS

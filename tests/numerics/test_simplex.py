@@ -1,4 +1,4 @@
-"""The simplex against its definitions: corners, the nearest point, and least squares on it against SciPy's."""
+"""Probability simplex: vertices and projection against their definitions, least squares against SciPy's."""
 
 import itertools
 
@@ -16,20 +16,20 @@ SOLVERS = pytest.mark.parametrize("solver", [simplex.projected_gradient, simplex
 
 
 @pytest.mark.parametrize("k", [2, 3, 7])
-def test_corners_are_regular(k):
-    corners = np.asarray(simplex.vertices(k))
-    assert corners.shape == (k, k - 1)
-    np.testing.assert_allclose(corners @ corners.T, (k * np.eye(k) - 1) / (k - 1), atol=1e-6)
-    np.testing.assert_allclose(corners.mean(0), 0, atol=1e-6)
+def test_vertices_are_regular(k):
+    vertices = np.asarray(simplex.vertices(k))
+    assert vertices.shape == (k, k - 1)
+    np.testing.assert_allclose(vertices @ vertices.T, (k * np.eye(k) - 1) / (k - 1), atol=1e-6)
+    np.testing.assert_allclose(vertices.mean(0), 0, atol=1e-6)
 
 
-def test_one_corner_is_no_simplex():
-    with pytest.raises(ValueError, match="simplex of 1 corners"):
+def test_a_simplex_needs_two_vertices():
+    with pytest.raises(ValueError, match=r"at least 2 vertices \(got 1\)"):
         simplex.vertices(1)
 
 
 def nearest(x):
-    """Of all supports the one whose point is on the simplex and the nearest: on a support it is a common shift."""
+    """Nearest point over all supports; on one support the projection is a common shift."""
     best = None
     for size in range(1, len(x) + 1):
         for support in itertools.combinations(range(len(x)), size):
@@ -53,7 +53,7 @@ def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
     found, moved = (np.asarray(simplex.project(jnp.asarray(x + offset))) for offset in (np.float32(0), np.float32(64)))
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(found, moved, atol=1e-4)
-    for row, point in zip(x, found, strict=True):  # Kuhn and Tucker: one shift where it is positive, below it elsewhere
+    for row, point in zip(x, found, strict=True):  # KKT: a common shift where positive, smaller entries elsewhere
         shift = (row - point)[point > 0]
         assert np.ptp(shift) < 1e-5
         assert row[point == 0].max() < shift.max() + 1e-5
@@ -72,7 +72,7 @@ def squares(targets, atoms, weights):
 
 
 def least_squares(targets, atoms):
-    """SciPy's, of which a heavy row asks for the sum 1."""
+    """SciPy's non-negative least squares; a heavily weighted row enforces the sum 1."""
     heavy = 1e4 * np.abs(atoms).max()
     system = np.vstack([atoms.T, np.full((1, len(atoms)), heavy)])
     found = np.array([optimize.nnls(system, np.append(target, heavy))[0] for target in targets])
@@ -100,7 +100,7 @@ def test_least_squares_are_scipys(solver, problem):
     found = np.asarray(solver(jnp.float32(targets), jnp.float32(atoms), steps=500))
     expected = least_squares(targets, atoms)
     np.testing.assert_allclose(squares(targets, atoms, found), squares(targets, atoms, expected), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found @ atoms, expected @ atoms, atol=1e-2)  # the nearest point is one, the weights not
+    np.testing.assert_allclose(found @ atoms, expected @ atoms, atol=1e-2)  # unique, unlike the weights
     if k <= d + 1:
         np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.min() >= 0
@@ -108,13 +108,13 @@ def test_least_squares_are_scipys(solver, problem):
 
 
 @SOLVERS
-def test_a_start_that_is_the_answer_stays(solver):
+def test_a_start_at_the_solution_stays(solver):
     targets, atoms = (jnp.float32(GENERATOR.normal(size=(size, 2))) for size in (6, 3))
     found = solver(targets, atoms, steps=300)
     np.testing.assert_allclose(solver(targets, atoms, steps=1, start=found), found, atol=1e-4)
 
 
-def test_the_square_never_rises_by_frank_and_wolfe():
+def test_frank_wolfe_never_increases_the_squared_error():
     targets, atoms = (jnp.float32(GENERATOR.normal(size=(size, 4))) for size in (6, 40))
     weights, values = None, []
     for _ in range(30):
@@ -124,7 +124,7 @@ def test_the_square_never_rises_by_frank_and_wolfe():
 
 
 @SOLVERS
-def test_equal_atoms_and_equal_targets_are_no_trouble(solver):
+def test_equal_atoms_and_a_target_at_an_atom(solver):
     atoms = jnp.float32([[1.0, 2.0]] * 4)
     found = solver(jnp.float32([[1.0, 2.0], [3.0, 0.0]]), atoms, steps=5)
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-6)
@@ -137,7 +137,7 @@ def test_compiled_mapped_and_differentiated(solver):
     mapped = jax.jit(jax.vmap(solve))(targets, atoms)
     alone = np.stack([solve(*problem) for problem in zip(targets, atoms, strict=True)])
     np.testing.assert_allclose(mapped, alone, atol=1e-4)
-    # The derivative of half the squared distance to a hull is the way from its nearest point.
+    # The gradient of half the squared distance to a convex hull is the vector from its nearest point.
     half = lambda targets: 0.5 * jnp.sum((targets - solve(targets, atoms[0]) @ atoms[0]) ** 2)
     found = jax.grad(half)(targets[0])
     np.testing.assert_allclose(found, targets[0] - alone[0] @ atoms[0], atol=1e-3)
@@ -145,16 +145,16 @@ def test_compiled_mapped_and_differentiated(solver):
 
 
 @SOLVERS
-def test_what_does_not_fit_is_told(solver):
-    with pytest.raises(ValueError, match=r"targets are \(2, 3\) and atoms \(4, 2\)"):
+def test_bad_shapes_and_steps_raise(solver):
+    with pytest.raises(ValueError, match=r"must have shapes .*got \(2, 3\) and \(4, 2\)"):
         solver(jnp.ones((2, 3)), jnp.ones((4, 2)), steps=1)
-    with pytest.raises(ValueError, match="steps is 0"):
+    with pytest.raises(ValueError, match=r"`steps` must be at least 1 \(got 0\)"):
         solver(jnp.ones((2, 3)), jnp.ones((4, 3)), steps=0)
 
 
-def test_weights_follow_a_dirichlet_law():
-    drawn = np.asarray(simplex.weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
-    np.testing.assert_allclose(drawn.sum(1), 1, rtol=1e-5)
-    # Each has a beta law: of mean 1 / 3 and of variance 2 / 9 over 1 + 3 / 2.
-    np.testing.assert_allclose(drawn.mean(0), 1 / 3, atol=0.01)
-    np.testing.assert_allclose(drawn.var(0), 2 / 9 / 2.5, rtol=0.05)
+def test_weights_follow_a_dirichlet_distribution():
+    samples = np.asarray(simplex.weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
+    np.testing.assert_allclose(samples.sum(1), 1, rtol=1e-5)
+    # Each entry has a beta distribution with mean 1 / 3 and variance 2 / 9 / (1 + 3 / 2).
+    np.testing.assert_allclose(samples.mean(0), 1 / 3, atol=0.01)
+    np.testing.assert_allclose(samples.var(0), 2 / 9 / 2.5, rtol=0.05)

@@ -1,4 +1,4 @@
-"""Many chains: each as it would be alone, in the order that the diagnostics take."""
+"""Parallel chains: each equals the same chain alone, in the layout of the diagnostics."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxgen.scan import iterate
 MALA = samplers.MALA(lambda x: -0.5 * jnp.sum(x**2), 0.5)
 
 
-def test_a_chain_does_not_depend_on_how_many_there_are():
+def test_a_chain_does_not_depend_on_the_number_of_chains():
     chains, key = samplers.Chains(MALA), jax.random.key(1)
 
     def alone(key, state):
@@ -29,7 +29,7 @@ def test_a_chain_does_not_depend_on_how_many_there_are():
     assert moves.acceptance.shape == (20, 7)
 
 
-def test_draws_lead_with_the_chain():
+def test_draws_have_chains_as_first_axis():
     chains, key = samplers.Chains(MALA), jax.random.key(1)
 
     @jax.jit

@@ -1,4 +1,4 @@
-"""Draws from the edge of a normal law."""
+"""Gaussian shells: directions, radii and whitening against their distributions."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from scipy import stats
 from jaxgen import samplers
 
 
-def test_directions_are_uniform_and_radii_as_told():
+def test_directions_are_uniform_and_radii_as_given():
     radii = jnp.linspace(1, 5, 20_000)
     x = samplers.shell(jax.random.key(0), 20_000, dimensions=3, radius=radii)
     np.testing.assert_allclose(jnp.linalg.norm(x, axis=1), radii, rtol=1e-5)
@@ -18,37 +18,36 @@ def test_directions_are_uniform_and_radii_as_told():
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 50])
-def test_as_many_normal_rows_lie_beyond_as_the_tail_says(dimensions):
+def test_the_share_of_normal_samples_beyond_the_radius_is_the_tail(dimensions):
     norms = np.linalg.norm(np.random.default_rng(0).normal(size=(100_000, dimensions)), axis=1)
     beyond = (norms > samplers.chi_radius(0.01, dimensions=dimensions)).sum()
     assert stats.binomtest(int(beyond), 100_000, 0.01).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(("dimensions", "tolerance"), [(2, 0.02), (30, 0.05)])
-def test_extremes_are_the_largest_of_so_many(dimensions, tolerance):
-    """The largest of n independent norms has the chi law's distribution to the power n; Gumbel's is near it."""
+def test_extreme_radii_follow_the_largest_of_many_norms(dimensions, tolerance):
+    """The CDF of the largest of n norms is the chi CDF to the power n; the Gumbel distribution is close to it."""
     radii = np.asarray(samplers.extreme_radii(jax.random.key(0), 20_000, dimensions=dimensions, draws=1_000))
-    found = stats.kstest(radii, lambda r: stats.chi.cdf(r, dimensions) ** 1_000)
-    assert (
-        found.statistic < tolerance + 0.014
-    )  # 0.014: what 20,000 draws of the same law stay below, 999 times of 1,000
+    test = stats.kstest(radii, lambda r: stats.chi.cdf(r, dimensions) ** 1_000)
+    # 20,000 samples of the same distribution stay below 0.014 in 999 of 1,000 cases.
+    assert test.statistic < tolerance + 0.014
 
 
-def test_a_shell_of_chi_radii_is_the_whole_law():
+def test_a_shell_with_chi_radii_is_standard_normal():
     radii = samplers.chi_radii(jax.random.key(1), 20_000, dimensions=5)
     assert stats.kstest(radii, stats.chi(5).cdf).pvalue > 1e-3
     x = samplers.shell(jax.random.key(2), 20_000, dimensions=5, radius=radii)
     assert all(stats.kstest(x[:, i], stats.norm.cdf).pvalue > 1e-3 / 5 for i in range(5))
 
 
-def test_no_radius_is_below_nothing():
+def test_no_radius_is_negative():
     assert samplers.extreme_radii(jax.random.key(0), 1_000, dimensions=1, draws=2).min() >= 0
 
 
-def test_the_thesis_radii_are_its_own():
-    """In the plane with s = 3 location 3.77 and scale 0.177; for images of 32 x 32 with 1.5 a shell at 47.7.
+def test_bungert_radii_match_the_thesis():
+    """In the plane with s = 3: location 3.77 and scale 0.177. For images of 32 x 32 with s = 1.5: a shell at 47.7.
 
-    The first with a root of 2 that its author rounded to 1.4, which costs 0.045.
+    The first location was computed with sqrt(2) rounded to 1.4, which changes it by 0.045.
     """
     radii = np.asarray(samplers.bungert_radii(jax.random.key(0), 100_000, dimensions=2, factor=3))
     assert radii.mean() == pytest.approx(3.77 + 0.177 * np.euler_gamma, abs=0.05)
@@ -58,48 +57,52 @@ def test_the_thesis_radii_are_its_own():
     assert radii.std() < 0.06
 
 
-def test_whitening_there_and_back():
+def test_whitening_and_its_inverse():
     generator = np.random.default_rng(0)
     matrix = generator.normal(size=(4, 4))
     x = jnp.asarray(generator.normal(size=(500, 4)) @ matrix + 3, jnp.float32)
-    law = samplers.whitening(x, ridge=1e-7)
-    z = np.asarray(law.standard(x), np.float64)
+    transform = samplers.whitening(x, ridge=1e-7)
+    z = np.asarray(transform.standard(x), np.float64)
     np.testing.assert_allclose(np.cov(z.T), np.eye(4), atol=1e-3)
-    np.testing.assert_allclose(law.uncolored(law.standard(x)), x, atol=1e-3)
+    np.testing.assert_allclose(transform.uncolored(transform.standard(x)), x, atol=1e-3)
     x = np.asarray(x, np.float64)
-    centred = x - x.mean(0)
-    mahalanobis = np.sqrt(np.einsum("ni,ij,nj->n", centred, np.linalg.inv(np.cov(x.T)), centred))
+    centered = x - x.mean(0)
+    mahalanobis = np.sqrt(np.einsum("ni,ij,nj->n", centered, np.linalg.inv(np.cov(x.T)), centered))
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), mahalanobis, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("rows", "rank", "dimensions"), [(50, 1, 3), (50, 784, 784), (2_000, 20, 300), (5, 0, 2)])
-def test_rows_in_a_plane_or_fewer_than_dimensions_are_whitened_too(rows, rank, dimensions):
+def test_degenerate_samples_can_be_whitened(rows, rank, dimensions):
     generator = np.random.default_rng(0)
     x = jnp.asarray(generator.normal(size=(rows, rank)) @ generator.normal(size=(rank, dimensions)) + 1, jnp.float32)
     assert np.isfinite(samplers.whitening(x).root).all()
 
 
-def test_rows_of_any_dtype_are_whitened(unchecked):
+def test_samples_of_any_dtype_can_be_whitened(unchecked):
     x = np.random.default_rng(0).integers(9, size=(50, 3))
-    wanted = samplers.whitening(jnp.float32(x))
+    expected = samplers.whitening(jnp.float32(x))
     for rows in (x, x.astype(np.float64), x.astype(np.uint8)):
-        jax.tree.map(np.testing.assert_array_equal, samplers.whitening(rows), wanted)
+        jax.tree.map(np.testing.assert_array_equal, samplers.whitening(rows), expected)
 
 
-def test_bad_numbers_are_refused():
+def test_bad_arguments_raise():
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match="radii of shape"):
+    with pytest.raises(ValueError, match="`radius` must have shape"):
         samplers.shell(key, 3, dimensions=2, radius=jnp.ones(2))
-    with pytest.raises(ValueError, match="tail is 0"):
+    with pytest.raises(ValueError, match="`tail` must be between 0 and 1"):
         samplers.chi_radius(0.0, dimensions=2)
     for draws in (1, np.inf):
-        with pytest.raises(ValueError, match=f"draws is {draws}; give a finite number, 2 at the least"):
+        with pytest.raises(ValueError, match=rf"`draws` must be finite and at least 2 \(got {draws}\)"):
             samplers.extreme_radii(key, 3, dimensions=2, draws=draws)
-    for dimensions, factor in ((2, 1.5), (2, 1.0), (784, 1.01)):  # 0.5, 0 and 0.08 are logarithms of fewer than two
-        with pytest.raises(ValueError, match="fewer than two draws"):
+    for dimensions, factor in (
+        (2, 1.5),
+        (2, 1.0),
+        (784, 1.01),
+    ):  # their logarithms of the number of draws, 0.5, 0 and 0.08, are below ln 2
+        with pytest.raises(ValueError, match="at least two draws"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
     for dimensions, factor in ((0, 3.0), (2, np.inf)):
-        with pytest.raises(ValueError, match="give a finite one, and a dimension or more"):
+        with pytest.raises(ValueError, match="must be finite and `dimensions` at least 1"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
-    with pytest.raises(ValueError, match="no covariance"):
+    with pytest.raises(ValueError, match="at least 2 samples"):
         samplers.whitening(jnp.ones((1, 2)))

@@ -1,4 +1,4 @@
-"""Densities over a generator's noise against closed forms of a linear generator."""
+"""Log-densities over a generator's noise against closed forms for a linear generator."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def test_values_and_scores_by_hand():
         np.testing.assert_allclose(score_with_prior, -MATRIX.T @ residual - z, rtol=1e-4, atol=1e-5)
 
 
-def test_the_chain_s_law_with_and_without_the_prior():
+def test_the_distribution_of_the_chain_with_and_without_the_prior():
     """Gaussian, with precision A'A and A'A + I; four standard errors over 4,096 chains, 10 comparisons."""
     n = 4096
     for make, prior in ((samplers.latent_log_density, 0.0), (samplers.tilted_log_density, 1.0)):
@@ -42,5 +42,5 @@ def test_the_chain_s_law_with_and_without_the_prior():
         run = jax.jit(lambda x, c=chains: iterate(c.step, jax.random.key(1), c.init(x), length=150)[0].position)
         last = np.asarray(run(jax.random.normal(jax.random.key(0), (n, 2))), np.float64)
         assert (np.abs(last.mean(0) - mean) < 4 * np.sqrt(np.diag(covariance) / n)).all()
-        deviation = np.sqrt((covariance**2 + np.outer(np.diag(covariance), np.diag(covariance))) / n)
-        assert (np.abs(np.cov(last.T) - covariance) < 4 * deviation).all()
+        std = np.sqrt((covariance**2 + np.outer(np.diag(covariance), np.diag(covariance))) / n)
+        assert (np.abs(np.cov(last.T) - covariance) < 4 * std).all()

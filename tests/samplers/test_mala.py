@@ -1,7 +1,7 @@
-"""The Langevin sampler against laws that are known, its own definition written plainly, and BlackJAX.
+"""MALA against known distributions, a direct implementation of its equations, and BlackJAX.
 
-Stationarity is tested at 4 standard errors, 32 comparisons in all: with a key chosen blindly it fails by chance less
-than once in 490 times. The rule of the released code is off by more than 8.
+Stationarity is tested at 4 standard errors, 32 comparisons in all: with an arbitrary key it fails by chance in less
+than 1 of 490 cases. The acceptance rule of the released code is off by more than 8 standard errors.
 """
 
 import dataclasses
@@ -25,16 +25,16 @@ def normal(x):
 
 
 def skewed(x):
-    """Two unequal hills in one dimension, and along a curve in more."""
+    """Two unequal modes in one dimension, along a curve in more."""
     return -((x[0] ** 2 - 1) ** 2) + 0.4 * x[0] - 0.5 * jnp.sum((x[1:] - 0.5 * x[0] ** 2) ** 2)
 
 
 def langevin(dimensions):
-    return samplers.MALA(normal, 1.3 / dimensions ** (1 / 3))  # accepts 60 to 80 %
+    return samplers.MALA(normal, 1.3 / dimensions ** (1 / 3))  # acceptance rate of 60 to 80 %
 
 
 def published(mala, power):
-    """Equations 9 to 11 as they are printed, with the norm to a power: 2 in the paper, 1 in the released code."""
+    """Equations 9 to 11 as printed, with an exponent of the norm: 2 in the paper, 1 in the released code."""
 
     def step(key, state):
         key_noise, key_accept = jax.random.split(key)
@@ -49,13 +49,13 @@ def published(mala, power):
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class Kernel:
     init: object
     step: object
 
 
-def deviations(process, dimensions, variance=1.0):
-    """Standard errors by which mean and variance are off, 50, 100, 150 and 200 steps after a start in stationarity."""
+def standard_errors(process, dimensions, variance=1.0):
+    """Errors of mean and variance in standard errors, 50, 100, 150 and 200 steps after a stationary start."""
     chains = samplers.Chains(process)
     key = jax.random.key(dimensions)
 
@@ -64,26 +64,26 @@ def deviations(process, dimensions, variance=1.0):
         return iterate(chains.step, key, chains.init(position), length=50, start=start)[0].position
 
     x = math.sqrt(variance) * jax.random.normal(key, (CHAINS, dimensions))
-    found, n = [], CHAINS * dimensions
+    errors, n = [], CHAINS * dimensions
     for start in range(0, 200, 50):
         x = run(x, start)
         exact = np.asarray(x, np.float64)
-        found += [exact.mean() * math.sqrt(n / variance), ((exact**2).mean() / variance - 1) * math.sqrt(n / 2)]
-    return np.abs(found)
+        errors += [exact.mean() * math.sqrt(n / variance), ((exact**2).mean() / variance - 1) * math.sqrt(n / 2)]
+    return np.abs(errors)
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
-def test_a_start_in_stationarity_stays_there(dimensions):
-    assert (deviations(langevin(dimensions), dimensions) < 4).all()
+def test_a_stationary_start_stays_stationary(dimensions):
+    assert (standard_errors(langevin(dimensions), dimensions) < 4).all()
 
 
 @pytest.mark.parametrize("dimensions", DIMENSIONS)
-def test_the_released_rule_does_not_stay_there(dimensions):
+def test_the_released_rule_is_not_stationary(dimensions):
     mala = langevin(dimensions)
-    assert deviations(Rule(mala.init, published(mala, 1)), dimensions).max() > 8
+    assert standard_errors(Kernel(mala.init, published(mala, 1)), dimensions).max() > 8
 
 
-def test_each_step_is_the_published_one():
+def test_each_step_equals_the_published_one():
     mala = samplers.MALA(skewed, 0.1)
 
     def both(key, states):
@@ -100,7 +100,7 @@ def test_each_step_is_the_published_one():
     assert 20 < accepted.sum() < 190
 
 
-def test_each_step_is_blackjax_s():
+def test_each_step_equals_blackjax():
     blackjax = pytest.importorskip("blackjax", reason="the reference sampler is not installed")
     with jax.enable_x64(True):
         ours, theirs = samplers.MALA(skewed, 0.1), blackjax.mala(skewed, 0.1)
@@ -120,28 +120,28 @@ def test_each_step_is_blackjax_s():
 
 @pytest.mark.parametrize(("dimensions", "beta"), [(1, 1.0), (2, 0.3)])
 def test_detailed_balance_on_a_grid(dimensions, beta):
-    """p(x) k(x, y) = p(y) k(y, x) in double precision, for every pair of a grid's places."""
+    """p(x) k(x, y) = p(y) k(y, x) in double precision, for every pair of grid points."""
     with jax.enable_x64(True):
         mala = samplers.MALA(skewed, 0.2, beta)
         axis = np.linspace(-2, 2, 41 if dimensions == 1 else 7)
         grid = jnp.asarray(np.stack(np.meshgrid(*[axis] * dimensions), -1).reshape(-1, dimensions))
 
         def flow(x, y):
-            """log p(x) k(x, y), up to p's constant."""
-            place = mala.init(x)
-            noise = (y - x - 0.2 * beta * place.score) / math.sqrt(0.4)
-            _, move = mala.move(noise, jnp.zeros(()), place)
+            """log(p(x) k(x, y)), up to the constant of p."""
+            state = mala.init(x)
+            noise = (y - x - 0.2 * beta * state.score) / math.sqrt(0.4)
+            _, move = mala.move(noise, jnp.zeros(()), state)
             log_q = -0.5 * jnp.sum(noise**2) - 0.5 * dimensions * math.log(2 * math.pi * 0.4)
             return beta * skewed(x) + log_q + jnp.log(move.acceptance)
 
         flows = np.asarray(jax.jit(jax.vmap(jax.vmap(flow, (None, 0)), (0, None)))(grid, grid))
-    seen = np.isfinite(flows) & np.isfinite(flows.T)  # an acceptance below the least double is zero
-    assert seen.mean() > 0.9
-    np.testing.assert_allclose(np.where(seen, flows, 0), np.where(seen, flows.T, 0), rtol=1e-10, atol=1e-10)
+    finite = np.isfinite(flows) & np.isfinite(flows.T)  # an acceptance below the smallest double is zero
+    assert finite.mean() > 0.9
+    np.testing.assert_allclose(np.where(finite, flows, 0), np.where(finite, flows.T, 0), rtol=1e-10, atol=1e-10)
 
 
 def test_beta_multiplies_the_energy():
-    assert (deviations(samplers.MALA(normal, 2.0, beta=0.25), 2, variance=4.0) < 4).all()
+    assert (standard_errors(samplers.MALA(normal, 2.0, beta=0.25), 2, variance=4.0) < 4).all()
 
 
 def test_the_density_and_its_gradient_are_evaluated_once_a_step():
@@ -160,9 +160,9 @@ def test_the_density_and_its_gradient_are_evaluated_once_a_step():
     assert products(mala.step, jax.random.key(0), state) == once
 
 
-def test_what_is_not_finite_is_rejected_and_reported():
-    """A normal law cut off at 1: there the energy is NaN in one dimension, infinite in another, and without a gradient
-    in the third.
+def test_proposals_that_are_not_finite_are_rejected_and_reported():
+    """A normal distribution truncated at 1: beyond, the energy is NaN in one dimension, infinite in another, and has no
+    finite gradient in the third.
     """
 
     def density(x):
@@ -181,7 +181,7 @@ def test_what_is_not_finite_is_rejected_and_reported():
     assert not moves.accepted[moves.not_finite].any()
 
 
-def test_a_start_that_is_not_finite_is_left_at_the_first_chance():
+def test_a_start_that_is_not_finite_is_left_at_the_first_finite_proposal():
     density = lambda x: jnp.sum(jnp.where(x > 1, jnp.nan, -0.5 * x**2))
     chains = samplers.Chains(samplers.MALA(density, 0.5))
     run = jax.jit(lambda key, x: chains.draw(key, chains.init(x), 300))
@@ -197,7 +197,7 @@ def test_a_start_that_is_not_finite_is_left_at_the_first_chance():
     assert states.log_density[2] == -jnp.inf
 
 
-def test_a_step_too_long_for_floating_point_is_a_rejection():
+def test_a_step_that_overflows_is_rejected():
     mala = samplers.MALA(lambda x: -jnp.sum(x**4), 1e30)
     new, move = jax.jit(lambda key, x: mala.step(key, mala.init(x)))(jax.random.key(0), jnp.full(2, 1e3))
     assert move.not_finite
@@ -221,6 +221,6 @@ def test_positions_may_be_images_or_trees():
 
 @pytest.mark.parametrize("name", ["step_size", "beta"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
-def test_numbers_that_make_no_step_are_refused(name, value):
-    with pytest.raises(ValueError, match=f"{name} is {value}; make it positive"):
+def test_step_size_and_beta_must_be_positive_and_finite(name, value):
+    with pytest.raises(ValueError, match=rf"`{name}` must be positive and finite \(got {value}\)"):
         samplers.MALA(**{"log_density": normal, "step_size": 0.1, name: value})

@@ -1,4 +1,4 @@
-"""The density law on exact draws, and densities against their closed forms; each statistical bound is at four sigma."""
+"""Zador weights on exact samples, and density estimates against closed forms; statistical bounds are four sigma."""
 
 import math
 
@@ -20,8 +20,8 @@ def test_the_exponent_lies_between_uniform_and_the_data():
 
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_exact_draws_of_the_law_are_weighed_back_into_the_data(dimensions, power):
-    """p standard normal, q = p^e normalised, which is normal with variance 1 / e."""
+def test_weights_turn_exact_samples_back_into_the_data(dimensions, power):
+    """p is standard normal and q = p^e, normalized, is normal with variance 1 / e."""
     n, grid = 100_000, metrics.Grid(15, -3.0, 3.0)
     e = dimensions / (dimensions + power)
     x = np.random.default_rng(0).standard_normal((n, dimensions)) / np.sqrt(e)
@@ -30,14 +30,14 @@ def test_exact_draws_of_the_law_are_weighed_back_into_the_data(dimensions, power
     edges[[0, -1]] = -np.inf, np.inf
     one = np.diff(stats.norm.cdf(edges))
     truth = one if dimensions == 1 else np.outer(one, one).ravel()
-    weighed = metrics.kl_divergence(truth, grid(x, np.exp(np.asarray(log_weights))))
-    # A multinomial sample's divergence from its law: half a chi-squared with cells - 1 degrees of freedom, over n.
-    freedom, worth = len(truth) - 1, float(samplers.effective_sample_size(log_weights))
-    assert weighed < (freedom + 4 * math.sqrt(2 * freedom)) / (2 * worth)
-    assert weighed < 0.1 * metrics.kl_divergence(truth, grid(x))
+    weighted = metrics.kl_divergence(truth, grid(x, np.exp(np.asarray(log_weights))))
+    # n times the divergence of a multinomial sample is half a chi-squared with cells - 1 degrees of freedom.
+    freedom, size = len(truth) - 1, float(samplers.effective_sample_size(log_weights))
+    assert weighted < (freedom + 4 * math.sqrt(2 * freedom)) / (2 * size)
+    assert weighted < 0.1 * metrics.kl_divergence(truth, grid(x))
 
 
-def test_density_by_nearest_is_the_mean_of_exponentials_by_hand():
+def test_nearest_density_equals_its_formula():
     generator = np.random.default_rng(0)
     x, pools = generator.normal(size=(5, 3)), generator.normal(size=(4, 7, 3))
     distances = np.empty((5, 4))
@@ -50,14 +50,14 @@ def test_density_by_nearest_is_the_mean_of_exponentials_by_hand():
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
-def test_density_by_nearest_is_unbiased_where_the_density_is_even(dimensions):
-    """Uniform on the cube of side 4 around the origin, seen from the origin: density 4^-d."""
+def test_nearest_density_is_unbiased_for_a_uniform_density(dimensions):
+    """Uniform on the cube of side 4 around the origin, evaluated at the origin: density 4^-d."""
     trials, pools, guesses = 4000, 20, 200
     points = np.random.default_rng(0).uniform(-2, 2, (trials, pools, guesses, dimensions))
     distances = np.sqrt((points**2).sum(-1)).min(-1)
     found = samplers.nearest_log_density(jnp.asarray(distances), guesses=guesses, dimensions=dimensions)
     density = np.exp(np.asarray(found, float)) * 4**dimensions
-    # The mass within the nearest of n draws is a beta, not quite an exponential: a bias of 1 / n, relatively.
+    # The mass within the nearest of n samples is beta distributed, not exponential: a relative bias of 1 / n.
     assert abs(density.mean() - 1) < 4 * math.sqrt(1 / (pools - 2) / trials) + 2 / guesses
     assert density.var() == pytest.approx(1 / (pools - 2), rel=0.25)
 
@@ -72,20 +72,20 @@ def test_change_of_variables_against_analytic_maps():
     np.testing.assert_allclose(raised, stats.lognorm(1).logpdf(np.exp(z[:, 0])), rtol=1e-4, atol=1e-5)
 
 
-def test_change_of_variables_sees_one_sheet_of_a_fold():
+def test_change_of_variables_counts_one_preimage_only():
     z = jnp.asarray(np.random.default_rng(0).normal(size=(50, 1)))
     folded = samplers.pushforward_log_density(jnp.abs, z)
     truth = stats.halfnorm.logpdf(np.abs(np.asarray(z[:, 0])))
     np.testing.assert_allclose(folded, truth - math.log(2), rtol=1e-5, atol=1e-5)
 
 
-def test_what_does_not_fit_is_told():
-    with pytest.raises(ValueError, match="make both positive"):
+def test_bad_arguments_raise():
+    with pytest.raises(ValueError, match="`dimensions` and `power` must be positive"):
         samplers.zador_exponent(0, 2.0)
-    with pytest.raises(ValueError, match="make both positive"):
+    with pytest.raises(ValueError, match="`dimensions` and `power` must be positive"):
         samplers.zador_log_weights(jnp.zeros(3), dimensions=1, power=-1.0)
     for pools, guesses, dimensions in ((1, 8, 1), (4, 0, 1), (4, 8, 0)):
-        with pytest.raises(ValueError, match="two pools at least"):
+        with pytest.raises(ValueError, match="at least two pools"):
             samplers.nearest_log_density(jnp.ones((5, pools)), guesses=guesses, dimensions=dimensions)
     with pytest.raises(ValueError, match=r"noise of 2 dimensions for samples of shape \(1,\)"):
         samplers.pushforward_log_density(lambda z: z[:1], jnp.zeros((4, 2)))
