@@ -123,11 +123,14 @@ class Experiment:
     def figures(self, results: Results) -> None:
         """Draw the figures into `results_directory`; none by default."""
 
+    def training_directory(self, config: jaxgen.Config) -> pathlib.Path:
+        """Directory of a training's checkpoints, shared by all cells that train the same, however they measure it."""
+        return self.directory / "training" / _digest(jaxgen.to_json(config))
+
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Return a cell's measurement from the cache, or compute and cache it."""
         training = cell.training()
-        # A training's checkpoints are shared by all cells that train the same, however they measure it.
-        place = self.directory / "training" / _digest(training) if training else self.directory
+        place = self.directory if cell.config is None else self.training_directory(cell.config)
         file = self.directory / f"{cell.name}-{_digest({'row': cell.row, 'config': training, **cell.settings})}.json"
         return cache.remembered(file, cell.identity(), lambda: cell.measure(place))
 

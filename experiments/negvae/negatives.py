@@ -1,22 +1,20 @@
-"""Table 3 of Csiszarik, Benko and Varga (2019): where negatives come from, Fashion-MNIST against MNIST.
+"""Table 3 of Csiszarik, Benko and Varga (2019): sources of negatives, Fashion-MNIST against MNIST.
 
     python -m experiments.negvae.negatives                       # an epoch each, a narrow decoder: half an hour a seed
-    python -m experiments.negvae.negatives --num-seeds 5 --paper --output-dir experiments/results     # meant for a GPU
+    python -m experiments.negvae.negatives --num-seeds 5 --paper --output-dir experiments/results/negvae   # for a GPU
     python -m experiments.negvae.negatives --quick               # a few steps each
 
-Those of Table 1 are taken from there, where they were trained with the same `--cache-dir`.
+Models that Table 1 has too are read from its cache.
 """
 
 import dataclasses
 import functools
 from collections.abc import Iterator
 
-import tyro
-
 import jaxgen
-from experiments.common import report
+from experiments.common import experiment, report
+from experiments.common.experiment import Results
 from experiments.negvae import grayscale, ood_evaluation, ood_table
-from experiments.negvae.ood_table import Experiment
 from jaxgen import data, methods
 
 TITLE = "Table 3: sources of negatives; Fashion-MNIST, Bernoulli"
@@ -27,7 +25,7 @@ SOURCES: dict[str, tuple[methods.negative_samples.Negatives, data.Images | None]
     "kmnist": (methods.Auxiliary(), KMNIST),
 }
 TITLES = {"uniform": "uniform noise", "noisy": "the data with noise of 0.25", "kmnist": "KMNIST"}
-MEANS = {  # beside what Table 1 has of the same models
+MEANS = {  # in addition to what Table 1 has of the same models
     "fashion-bernoulli-none": {"own_bpd": 0.44, "other_bpd": 0.45},
     "fashion-bernoulli-auxiliary-letters": {"own_bpd": 0.44, "other_bpd": 2.09},
     "fashion-bernoulli-adversarial": {"own_bpd": 0.68, "other_bpd": 1e18},
@@ -39,42 +37,44 @@ PUBLISHED = {
 }
 
 
-def models(experiment: Experiment) -> Iterator[ood_evaluation.Asked]:
-    """Return what is asked about MNIST and Letters: the models of Table 1, and those with other negatives."""
-    shared = {field: getattr(experiment, field) for field in Experiment.__dataclass_fields__}
-    first = grayscale.Experiment(**{**shared, "inliers": ("fashion",), "noises": ("bernoulli",)})
-    for asked in grayscale.models(first):
-        if "MNIST" in asked.strangers:  # but not where it gives the negatives
-            printed = {"MNIST": {**asked.paper.get("MNIST", {}), **MEANS.get(asked.name, {})}}
-            yield dataclasses.replace(asked, paper={**asked.paper, **printed})
-    inlier = grayscale.TITLES["fashion"]
-    for source in SOURCES:
-        yield ood_evaluation.Asked(
-            f"{inlier}, bernoulli, {TITLES[source]}",
-            f"fashion-bernoulli-{source}",
-            functools.partial(configure, experiment, source),
-            first.images("fashion", "test"),
-            first.images("fashion", "train"),
-            {grayscale.TITLES[name]: first.images(name, "test") for name in ("mnist", "letters")},
-            {"MNIST": PUBLISHED[source]},
-        )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(ood_table.Experiment):
+    """Number of seeds and size."""
 
+    name = "negvae/negatives"
 
-def configure(experiment: Experiment, source: str, seed: int) -> jaxgen.Config:
-    """Return what is trained with negatives that Table 1 does not have."""
-    negatives, others = SOURCES[source]
-    method = ood_evaluation.grayscale(ood_evaluation.NOISES["bernoulli"], negatives, experiment.features())
-    return ood_evaluation.configure(method, data.Images("fashion_mnist"), seed, experiment.length(), others)
+    def models(self) -> Iterator[ood_evaluation.OODModel]:
+        """The models of Table 1 that are evaluated on MNIST, and those with other negatives."""
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(ood_table.Experiment)}
+        table_1 = grayscale.Experiment(**{**shared, "inliers": ("fashion",), "noises": ("bernoulli",)})
+        for model in table_1.models():
+            if "MNIST" in model.outliers:  # but not where it gives the negatives
+                printed = {"MNIST": {**model.paper.get("MNIST", {}), **MEANS.get(model.name, {})}}
+                yield dataclasses.replace(model, paper={**model.paper, **printed})
+        inlier = grayscale.TITLES["fashion"]
+        for source in SOURCES:
+            yield ood_evaluation.OODModel(
+                f"{inlier}, bernoulli, {TITLES[source]}",
+                f"fashion-bernoulli-{source}",
+                functools.partial(self.config, source),
+                table_1.images("fashion", "test"),
+                table_1.images("fashion", "train"),
+                {grayscale.TITLES[name]: table_1.images(name, "test") for name in ("mnist", "letters")},
+                {"MNIST": PUBLISHED[source]},
+            )
 
+    def config(self, source: str, seed: int) -> jaxgen.Config:
+        """A training with negatives that Table 1 does not have."""
+        negatives, others = SOURCES[source]
+        method = ood_evaluation.grayscale(ood_evaluation.NOISES["bernoulli"], negatives, self.features())
+        return ood_evaluation.configure(method, data.Images("fashion_mnist"), seed, self.length(), others)
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and measure every cell, print the table, and write it."""
-    if experiment.quick:
-        experiment = experiment.hurried()
-    count = len(KMNIST.tables()[0])
-    remarks = [experiment.size(), f"KMNIST gives {count:,} negatives{' of 60,000' * (count < 60_000)}."]
-    return ood_table.tabulated("negvae_negatives", TITLE, list(models(experiment)), experiment, remarks)
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table."""
+        count = len(KMNIST.tables()[0])
+        remarks = [self.size(), f"KMNIST gives {count:,} negatives{' of 60,000' * (count < 60_000)}."]
+        return [self.table("negatives", TITLE, list(self.models()), results, remarks)]
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

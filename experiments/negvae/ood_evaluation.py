@@ -1,4 +1,4 @@
-"""Autoencoders that are asked about images of other sets: what is trained, and how well each score tells them."""
+"""Variational autoencoders evaluated on out-of-distribution (OOD) images: configurations, scores and their AUROC."""
 
 import dataclasses
 import functools
@@ -12,15 +12,15 @@ import numpy as np
 
 import jaxgen
 from experiments.common import anomaly_metrics, cache, training
+from experiments.common.experiment import Cell
 from jaxgen import data, methods, metrics, nets
 from jaxgen.data.validation import row_specs
 from jaxgen.optim import tensorflow_rmsprop
-from jaxgen.serialization.config_json import to_json
 
-__all__ = ["NOISES", "WIDTH", "Asked", "Turned", "answers", "configure", "grayscale", "mirrored", "model", "upright"]
+__all__ = ["NOISES", "WIDTH", "OODModel", "Turned", "configure", "evaluated", "grayscale", "mirrored", "upright"]
 
-TRAINING = 5_000  # images of typicality at most
-IMPORTANCE = 4  # latent vectors of the bound: decoding an image takes longer than encoding it
+TRAINING = 5_000  # most training images for typicality
+IMPORTANCE = 4  # latent samples of the bound: decoding an image takes longer than encoding it
 BATCH, ROWS = 50, 200  # images in a step; scored at a time
 WIDTH = 256  # features of the decoder's last hidden layer, in the paper
 NOISES: dict[str, methods.observation_models.ObservationModel] = {
@@ -31,23 +31,23 @@ NOISES: dict[str, methods.observation_models.ObservationModel] = {
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """Images that are turned before they are used.
+    """Images with a transformation.
 
     Attributes:
         images: the set.
-        turn: takes images `[n, h, w, c]` to others, such as `upright` or `mirrored`.
+        turn: maps images `[n, h, w, c]` to images, such as `upright` or `mirrored`.
     """
 
     images: Any
     turn: Callable[[np.ndarray], np.ndarray]
 
     def tables(self) -> tuple[np.ndarray]:
-        """Return the turned images as the one table."""
+        """One table of transformed images."""
         return (np.ascontiguousarray(self.turn(self.images.tables()[0])),)
 
 
 def upright(images: np.ndarray) -> np.ndarray:
-    """Exchange rows and columns: TensorFlow Datasets has `emnist/letters` transposed."""
+    """Exchange rows and columns: `emnist/letters` is transposed in TensorFlow Datasets."""
     return images.swapaxes(1, 2)
 
 
@@ -57,37 +57,42 @@ def mirrored(images: np.ndarray) -> np.ndarray:
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """A model, and what it is asked about.
+class OODModel:
+    """A model, and the sets that it is evaluated on.
 
     Attributes:
-        title: first part of its lines in a table.
+        title: first part of its rows in a table.
         name: of its cells.
-        config: takes a seed to what is trained.
-        inlier: its test images.
-        known: its training images, from which typicality is counted.
-        strangers: test images of other sets, by title.
-        paper: what is printed, by title and measure.
-        train: whether it is.
+        config: `config(seed)` is what is trained.
+        inlier: test images of the set that it learns.
+        training_images: from which typicality is estimated.
+        outliers: test images of other sets, by title.
+        paper: the paper's numbers, by title and measure.
+        train: False for the untrained control.
     """
 
     title: str
     name: str
     config: Callable[[int], jaxgen.Config]
     inlier: Any
-    known: Any
-    strangers: Mapping[str, Any]
+    training_images: Any
+    outliers: Mapping[str, Any]
     paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
     train: bool = True
 
     def resolved(self, seed: int) -> jaxgen.Config:
-        """Return what is trained, with everything filled in that a field left open."""
+        """What is trained, with all networks and widths filled in: equal trainings share their checkpoints."""
         config = self.config(seed)
         return dataclasses.replace(config, method=config.method.resolve(*row_specs(config.data.tables())))
 
-    def place(self, runs: pathlib.Path, seed: int) -> pathlib.Path:
-        """Return where its checkpoints are: one place for the same training, whoever asks for it."""
-        return cache.place(runs, f"trained-{seed}", to_json(self.resolved(seed)))
+    def cell(self, count: int, fitted: int, seed: int) -> Cell:
+        """The evaluation of one seed on `count` test images of each set."""
+        config = self.resolved(seed)
+        sets = [config.data, self.inlier, self.training_images, *self.outliers.values()]
+        measure = functools.partial(
+            evaluated, config, self.inlier, self.training_images, dict(self.outliers), self.train, count, fitted
+        )
+        return Cell(self.name, seed, measure, config, {"images": cache.counted(*sets)})
 
 
 def grayscale(
@@ -96,12 +101,12 @@ def grayscale(
     width: int = WIDTH,
     **changes: Any,
 ) -> methods.NegativeSamplingVAE:
-    """Return what learns images of 28 by 28 with the released optimiser.
+    """Model of images of 28 by 28 with the released optimizer.
 
     Args:
-        noise: a noise model.
+        noise: observation model.
         negatives: their source.
-        width: features of the decoder's last hidden layer, where nine tenths of the arithmetic are at the paper's.
+        width: features of the decoder's last hidden layer; at the paper's width it takes nine tenths of the arithmetic.
         **changes: other fields.
 
     Returns:
@@ -121,14 +126,14 @@ def grayscale(
 def configure(
     method: methods.NegativeSamplingVAE, images: Any, seed: int, steps: int, others: Any = None
 ) -> jaxgen.Config:
-    """Return what is trained.
+    """Training of a model on a set of images.
 
     Args:
-        method: learns.
+        method: the model.
         images: the set to learn.
         seed: of the training.
-        steps: of 50 images, and as many negatives.
-        others: the set that `methods.Auxiliary()` takes its negatives from; None for other sources.
+        steps: of 50 images, and 50 negatives.
+        others: the set of auxiliary negatives; None for other sources.
 
     Returns:
         The configuration.
@@ -139,75 +144,65 @@ def configure(
     )
 
 
-def model(asked: Asked, runs: pathlib.Path, seed: int) -> tuple[Any, Any, dict[str, Any]]:
-    """Return method, state, and what `training.networks` tells of the training."""
-    return training.networks(asked.resolved(seed), asked.place(runs, seed), train=asked.train)
-
-
-def answers(asked: Asked, runs: pathlib.Path, count: int, fitted: int, seed: int) -> dict[str, Any]:
-    """Train, or leave untrained, and tell test images of other sets from those of its own.
+def evaluated(
+    config: jaxgen.Config,
+    inlier: Any,
+    training_images: Any,
+    outliers: Mapping[str, Any],
+    train: bool,
+    count: int,
+    fitted: int,
+    directory: pathlib.Path,
+) -> dict[str, Any]:
+    """Train, or leave untrained, and compare the scores of inliers with those of each OOD set.
 
     Args:
-        asked: the model, and the sets.
-        runs: where cells and checkpoints are kept.
+        config: what is trained.
+        inlier: test images of the learned set.
+        training_images: from which typicality is estimated.
+        outliers: test images of other sets, by title.
+        train: whether to train.
         count: test images of each set.
-        fitted: of these, such as get a latent law fitted to them, for likelihood regret.
-        seed: of the training.
+        fitted: number of these to which a posterior is fitted, for likelihood regret.
+        directory: of the checkpoints.
 
     Returns:
-        By stranger, and for the `inlier`, mean `bpd` and `kl`, and each image's `nats` by the importance weighted
-        bound; of strangers the AUROC by each score, with its bootstrap interval; the training's history and seconds.
+        For each OOD set, and for the `inlier`: mean `bpd` and `kl`, and each image's `nats` by the importance weighted
+        bound. For OOD sets also the AUROC by each score, with its bootstrap interval. The training's history and
+        seconds.
     """
-    identity = {
-        "config": to_json(asked.resolved(seed)),
-        "trained": asked.train,
-        "inlier": to_json(asked.inlier),
-        "known": to_json(asked.known),
-        "strangers": {title: to_json(images) for title, images in asked.strangers.items()},
-        "count": [count, TRAINING, fitted],
-        "images": cache.counted(*_sets(asked, seed)),
-    }
+    method, state, spent = training.networks(config, directory, train=train)
+    known = anomaly_metrics.scores(method, state, tested(training_images, min(count, TRAINING)), ROWS)["bpd"]
 
-    def compute() -> dict[str, Any]:
-        method, state, spent = model(asked, runs, seed)
-        usual = anomaly_metrics.scores(method, state, tested(asked.known, min(count, TRAINING)), ROWS)["bpd"]
+    def scored(images: Any) -> dict[str, np.ndarray]:
+        x = tested(images, count)
+        scores = anomaly_metrics.scores(method, state, x, ROWS)
+        scores["corrected"] = scores["bpd"] - _complexity(images, count)
+        scores["typicality"] = metrics.typicality(scores["bpd"], known)
+        if train and method.negatives is None:
+            scores["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:fitted])))
+        return scores
 
-        def judged(images: Any) -> dict[str, np.ndarray]:
-            x = tested(images, count)
-            found = anomaly_metrics.scores(method, state, x, ROWS)
-            found["corrected"] = found["bpd"] - _complexity(images, count)
-            found["typicality"] = metrics.typicality(found["bpd"], usual)
-            if asked.train and method.negatives is None:
-                found["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:fitted])))
-            return found
+    def summary(scores: dict[str, np.ndarray]) -> dict[str, Any]:
+        nats = scores["bound"] * tested(inlier, 1).size * np.log(2)
+        means = {name: float(scores[name].mean()) for name in ("bpd", "kl")}
+        return {**means, "nats": [round(float(number), 3) for number in nats]}
 
-        def told(found: dict[str, np.ndarray]) -> dict[str, Any]:
-            nats = found["bound"] * tested(asked.inlier, 1).size * np.log(2)
-            means = {name: float(found[name].mean()) for name in ("bpd", "kl")}
-            return {**means, "nats": [round(float(number), 3) for number in nats]}
-
-        own = judged(asked.inlier)
-        result: dict[str, Any] = {"inlier": told(own), **spent}
-        for title, images in asked.strangers.items():
-            other = judged(images)
-            result[title] = {
-                "auroc": {score: metrics.auroc(own[score], other[score]) for score in own},
-                "interval": {score: list(metrics.bootstrap(own[score], other[score], repeats=200)) for score in own},
-                **told(other),
-            }
-        return result
-
-    # What is asked has a part in the cell's name, which those who ask otherwise of the same training do not overwrite.
-    return cache.remembered(cache.place(runs, f"{asked.name}-{seed}", identity).with_suffix(".json"), identity, compute)
-
-
-def _sets(asked: Asked, seed: int) -> list[Any]:
-    return [asked.config(seed).data, asked.inlier, asked.known, *asked.strangers.values()]
+    own = scored(inlier)
+    result: dict[str, Any] = {"inlier": summary(own), **spent}
+    for title, images in outliers.items():
+        other = scored(images)
+        result[title] = {
+            "auroc": {score: metrics.auroc(own[score], other[score]) for score in own},
+            "interval": {score: list(metrics.bootstrap(own[score], other[score], repeats=200)) for score in own},
+            **summary(other),
+        }
+    return result
 
 
 @functools.cache
 def tested(images: Any, count: int) -> np.ndarray:
-    """Return the first so many images of a set, in its own bytes."""
+    """The first `count` images of a set, in their own dtype."""
     return np.asarray(images.tables()[0][:count])
 
 

@@ -4,20 +4,20 @@ from experiments.negvae import grayscale, negatives
 from jaxgen import methods
 
 
-def test_all_sources_are_asked_about_mnist():
+def test_all_sources_are_evaluated_on_mnist():
     experiment = negatives.Experiment(steps=40)
-    listed = {asked.name: asked for asked in negatives.models(experiment)}
-    first = {asked.name: asked for asked in grayscale.models(grayscale.Experiment(steps=40))}
+    listed = {model.name: model for model in experiment.models()}
+    first = {model.name: model for model in grayscale.Experiment(steps=40).models()}
     shared = {f"fashion-bernoulli-{name}" for name in ("none", "auxiliary-letters", "adversarial", "untrained")}
     assert set(listed) == shared | {f"fashion-bernoulli-{name}" for name in negatives.SOURCES}
-    for name, asked in listed.items():
-        assert "MNIST" in asked.strangers
+    for name, model in listed.items():
+        assert "MNIST" in model.outliers
         if name in shared:  # the very cells, so that they are not computed twice
-            assert asked.config(2) == first[name].config(2)
-            assert (asked.inlier, asked.known, asked.strangers) == (
+            assert model.config(2) == first[name].config(2)
+            assert (model.inlier, model.training_images, model.outliers) == (
                 first[name].inlier,
-                first[name].known,
-                first[name].strangers,
+                first[name].training_images,
+                first[name].outliers,
             )
     assert listed["fashion-bernoulli-noisy"].config(1).method.negatives == methods.NoisyData(0.25)
     assert listed["fashion-bernoulli-kmnist"].config(1).data.datasets[1] == negatives.KMNIST
