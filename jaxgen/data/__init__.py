@@ -1,4 +1,4 @@
-"""Data: tables of rows, toys of known law, and image sets."""
+"""Datasets: arrays and files, synthetic data with known distributions, and image sets."""
 
 from jaxgen.data.batches import plan, take, to_float
 from jaxgen.data.conditional_toys import DoublePendulum, NoisyRing, Outcomes

@@ -1,11 +1,11 @@
-"""Which rows a step sees."""
+"""Minibatches: shuffled row numbers, and conversion of stored bytes to floats."""
 
 import jax
 import jax.numpy as jnp
 
 from jaxgen.types import Array, Batch, Int, Key, PyTree
 
-__all__ = ["plan", "take"]
+__all__ = ["plan", "take", "to_float"]
 
 
 def plan(
@@ -17,54 +17,60 @@ def plan(
     *,
     shuffle: bool = True,
 ) -> Int[Array, "length rows"]:
-    """Choose the rows of `length` minibatches, as a function of the key and the absolute step alone.
+    """Row numbers of `length` consecutive minibatches, a function of the key and the absolute step only.
 
-    Every epoch is a fresh permutation of the table; what does not fill a minibatch is left out of that epoch.
+    Every epoch uses a new permutation of the table. The last rows of an epoch that do not fill a minibatch are dropped.
 
     Args:
-        key: this table's key.
-        n: rows of the table.
-        rows: rows of a minibatch, at most `n`.
-        start: absolute number of the first step; may be traced.
-        length: how many steps.
-        shuffle: whether epochs are permuted; where a paper does not shuffle, they are not.
+        key: random key of the table.
+        n: number of rows of the table.
+        rows: batch size, at most `n`.
+        start: index of the first step, counted from the start of training; may be traced.
+        length: number of steps.
+        shuffle: whether to permute the rows in every epoch.
 
     Returns:
         Row numbers `[length, rows]`.
     """
     per_epoch = n // rows
     steps = start + jnp.arange(length)
-    epochs, places = steps // per_epoch, steps % per_epoch
+    epochs, positions = steps // per_epoch, steps % per_epoch
     if not shuffle:
-        return places[:, None] * rows + jnp.arange(rows)[None]
+        return positions[:, None] * rows + jnp.arange(rows)[None]
     used = per_epoch * rows
-    # So many epochs can `length` steps meet, wherever they start; the last of them is sorted only where they do.
-    touched = (length - 2) // per_epoch + 2
+    # The most epochs that `length` steps can overlap, for any start. Epochs after the last step are not permuted.
+    num_epochs = (length - 2) // per_epoch + 2
     permuted = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[:used]
-    unseen = lambda epoch: jnp.arange(used)
+    unused = lambda epoch: jnp.arange(used)
     order = jax.lax.map(
-        lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unseen, epoch), epochs[0] + jnp.arange(touched)
+        lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unused, epoch), epochs[0] + jnp.arange(num_epochs)
     )
-    return order.reshape(touched, per_epoch, rows)[epochs - epochs[0], places]
+    return order.reshape(num_epochs, per_epoch, rows)[epochs - epochs[0], positions]
 
 
 def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:
-    """Take rows of a table; bytes, as images are kept, come out as fractions.
+    """Select rows of a table, and convert bytes, such as stored images, to floats.
 
     Args:
-        table: leaves `[n, ...]`.
+        table: pytree of arrays `[n, ...]`.
         rows: row numbers.
 
     Returns:
-        Leaves `[rows, ...]`; bytes as float32: those without a sign, 0 to 255, between 0 and 1 where they have two axes
-        or more, and those with a sign, -128 to 127, between -1 and 1 where they are images, with three axes or more.
-        One byte for each row, such as a label, stays what it is.
+        Leaves `[rows, ...]`, converted by `to_float`.
     """
     return jax.tree.map(lambda leaf: to_float(leaf[rows]), table)
 
 
 def to_float(leaf: Array) -> Array:
-    """Return rows as a step sees them: `take`'s rule for bytes."""
+    """Convert stored bytes to the float32 values that a training step receives.
+
+    Args:
+        leaf: array `[n, ...]`.
+
+    Returns:
+        `uint8` of two or more axes scaled from 0 ... 255 to [0, 1], and `int8` of three or more axes (images) from
+        -128 ... 127 to [-1, 1]. All other arrays, such as a column `[n]` of byte labels, are returned unchanged.
+    """
     if leaf.dtype == jnp.uint8 and leaf.ndim > 1:
         return leaf.astype(jnp.float32) / 255
     if leaf.dtype == jnp.int8 and leaf.ndim > 2:
@@ -73,7 +79,7 @@ def to_float(leaf: Array) -> Array:
 
 
 def is_scaled_to_tanh(tables: PyTree) -> bool | None:
-    """Return whether the bytes among the leaves `[n, ...]`, but for labels, have a sign; None if none or some have."""
+    """Return whether byte leaves of two or more axes are signed; None if there are none or both."""
     rows = [leaf for leaf in jax.tree.leaves(tables) if getattr(leaf, "ndim", 0) > 1]
-    kinds = {leaf.dtype == jnp.int8 for leaf in rows if leaf.dtype in (jnp.int8, jnp.uint8)}
-    return kinds.pop() if len(kinds) == 1 else None
+    signed = {leaf.dtype == jnp.int8 for leaf in rows if leaf.dtype in (jnp.int8, jnp.uint8)}
+    return signed.pop() if len(signed) == 1 else None

@@ -1,4 +1,4 @@
-"""Tables: the data that training draws rows from, and the checks that they can be trained on."""
+"""Datasets from arrays and files, and the protocol that every dataset follows."""
 
 import dataclasses
 import pathlib
@@ -16,21 +16,21 @@ __all__ = ["Arrays", "Dataset", "Table", "Zip"]
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Anything with tables; a frozen dataclass, so that a config can name it."""
+    """Protocol of datasets. Make yours a frozen dataclass, so that a config can store it."""
 
     def tables(self) -> tuple[PyTree, ...]:
-        """Return the tables: pytrees of arrays that share their leading axis; each is shuffled on its own."""
+        """Return the tables: pytrees of arrays `[n, ...]`, one n per table; each is shuffled separately."""
         ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False)
 class Arrays:
-    """The user's own arrays, one table each.
+    """In-memory arrays, one table each.
 
     Attributes:
-        arrays: tables; an array `[n, ...]`, or a pytree of arrays that share their leading axis. `uint8` is taken for
-            pixels, 0 to 255, which a step sees as fractions of 255, and `int8` with three axes or more for those of
-            `data.ScaledToTanh`; only a column `[n]`, such as labels, stays whole: give counts in another dtype.
+        arrays: arrays `[n, ...]`, or pytrees of arrays with the same n. Byte arrays are treated as pixels: `uint8` of
+            two or more axes is scaled to [0, 1], `int8` of three or more axes to [-1, 1]. Columns `[n]`, such as
+            labels, are left unchanged. Use another dtype for counts.
     """
 
     arrays: tuple[PyTree, ...]
@@ -39,16 +39,16 @@ class Arrays:
         object.__setattr__(self, "arrays", arrays)
 
     def tables(self) -> tuple[PyTree, ...]:
-        """Return the arrays as they were given."""
+        """Return the arrays unchanged."""
         return self.arrays
 
 
 @dataclasses.dataclass(frozen=True)
 class Zip:
-    """The tables of several datasets, such as data and negatives, or source and target.
+    """Tables of several datasets in one, such as data and negatives, or source and target.
 
     Attributes:
-        datasets: in their order.
+        datasets: the datasets, in the order of their tables.
     """
 
     datasets: tuple[Dataset, ...]
@@ -58,17 +58,17 @@ class Zip:
             check_dataset(f"dataset {number}", dataset)
 
     def tables(self) -> tuple[PyTree, ...]:
-        """Return all of their tables; raises as theirs do."""
+        """Return the tables of all datasets; raises the errors of their `tables`."""
         return tuple(table for dataset in self.datasets for table in dataset.tables())
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One table of numbers in a file.
+    """Table of numbers from a file.
 
     Attributes:
-        path: an `.npz` file, or a `.csv` file of numbers with at most one line of names above them.
-        name: which array of the `.npz` file; may be left out where it holds one.
+        path: an `.npz` file, or a `.csv` file of numbers with at most one header line.
+        name: name of the array in an `.npz` file; optional if the file holds one array.
     """
 
     path: str
@@ -78,21 +78,21 @@ class Table:
         """Read the file.
 
         Returns:
-            One table `[n, ...]`.
+            One table, an array `[n, ...]`.
 
         Raises:
-            FileNotFoundError: if there is no such file.
-            ValueError: if it is damaged, or cannot be read as numbers.
+            FileNotFoundError: if the file does not exist.
+            ValueError: if the file is damaged, has another type, or does not hold numbers.
         """
         path = pathlib.Path(self.path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file {path}; give the path of an .npz or .csv file.")
+            raise FileNotFoundError(f"there is no file at {path}; give the path of an .npz or .csv file.")
         if path.suffix == ".npz":
             return (self._read_npz(path),)
         if path.suffix == ".csv":
             return (_read_csv(path),)
         raise ValueError(
-            f"{path} ends in {path.suffix!r}; give an .npz or .csv file, or your arrays as data.Arrays(x)."
+            f"`path` must end in .npz or .csv (got {path}); convert the file, or pass your arrays as data.Arrays(x)."
         )
 
     def _read_npz(self, path: pathlib.Path) -> np.ndarray:
@@ -103,18 +103,22 @@ class Table:
                 if name in names:
                     return arrays[name]
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-            raise ValueError(f"{path} is no whole .npz file of numbers ({error}); write it anew.") from error
-        raise ValueError(f"{path} holds {names}, not {self.name}; give `name` as one of them.")
+            raise ValueError(
+                f"{path} must be a complete .npz file of numbers (got: {error}); write it again."
+            ) from error
+        raise ValueError(f"`name` must be one of the arrays {names} in {path} (got {self.name!r}).")
 
 
 def _read_csv(path: pathlib.Path) -> np.ndarray:
-    with path.open(encoding="utf-8-sig") as lines:  # Excel begins its files with a mark
+    with path.open(encoding="utf-8-sig") as lines:  # Excel writes a byte order mark
         first = next(lines, "").split(",")
-        names = not any(_is_number(cell) for cell in first)
+        header = not any(_is_number(cell) for cell in first)
     try:
-        return np.loadtxt(path, delimiter=",", skiprows=int(names), ndmin=2, encoding="utf-8-sig")
+        return np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, encoding="utf-8-sig")
     except ValueError as error:
-        raise ValueError(f"{path} is no table of numbers ({error}); leave numbers and commas alone in it.") from error
+        raise ValueError(
+            f"{path} must hold only numbers and commas (got: {error}); fix or remove that line."
+        ) from error
 
 
 def _is_number(cell: str) -> bool:

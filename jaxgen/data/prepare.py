@@ -1,4 +1,4 @@
-"""`python -m jaxgen.data.prepare NAME`: download an image set once, with TensorFlow Datasets and TensorFlow."""
+"""Command `python -m jaxgen.data.prepare NAME`: download and cache an image set."""
 
 import tyro
 
@@ -8,10 +8,10 @@ __all__ = ["prepare"]
 
 
 def prepare(name: str) -> None:
-    """Download and prepare an image set, and cache it; needs the network and, for most sets, TensorFlow.
+    """Download, prepare and cache an image set. Needs network access and, for most sets, TensorFlow.
 
     Args:
-        name: one that `Images` knows.
+        name: a name that `Images` accepts.
     """
     import tensorflow_datasets as tfds
 

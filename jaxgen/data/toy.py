@@ -1,4 +1,4 @@
-"""Synthetic data whose law is known, drawn as the papers draw them."""
+"""Synthetic data with known distributions, sampled as in the papers' code."""
 
 import abc
 import dataclasses
@@ -26,12 +26,12 @@ Points = Float[np.ndarray, "n d"]
 
 @dataclasses.dataclass(frozen=True)
 class Toy(abc.ABC):
-    """Points of a known law: one draw, of which the first rows are for training and the rest for testing.
+    """Base class of synthetic datasets: one sample, split into training points and test points.
 
     Attributes:
-        n: points for training.
-        test_n: points for testing.
-        seed: of the draw.
+        n: number of training points, the first ones of the sample.
+        test_n: number of test points, the remaining ones.
+        seed: random seed of the sample.
     """
 
     n: int = 50_000
@@ -39,7 +39,7 @@ class Toy(abc.ABC):
     seed: int = 0
 
     def tables(self) -> tuple[Points]:
-        """Return the training points `[n, d]` as the one table."""
+        """Return one table: the training points `[n, d]`."""
         return (self.points(self.n + self.test_n)[: self.n].astype(np.float32),)
 
     def test(self) -> Points:
@@ -48,78 +48,78 @@ class Toy(abc.ABC):
 
     @abc.abstractmethod
     def points(self, count: int) -> Points:
-        """Draw points `[count, d]` in double precision, the same for the same seed and count."""
+        """Sample points `[count, d]` in double precision; equal for equal seed and count."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Normal(Toy):
-    """Standard normal points.
+    """Standard normal distribution.
 
     Attributes:
-        dimensions: d.
+        dimensions: d, number of dimensions.
     """
 
     dimensions: int = 2
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, d]`."""
+        """Sample points `[count, d]`."""
         return np.random.default_rng(self.seed).standard_normal((count, self.dimensions))
 
 
 @dataclasses.dataclass(frozen=True)
 class Cube(Toy):
-    """Points uniformly between 0 and 1 in every dimension.
+    """Uniform distribution on the unit cube [0, 1]^d.
 
     Attributes:
-        dimensions: d.
+        dimensions: d, number of dimensions.
     """
 
     dimensions: int = 2
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, d]`."""
+        """Sample points `[count, d]`."""
         return np.random.default_rng(self.seed).uniform(size=(count, self.dimensions))
 
 
 @dataclasses.dataclass(frozen=True)
 class SwissRoll(Toy):
-    """The swiss roll of the extreme value paper's Table I: three-dimensional, noise 0.1, scaled by 0.5."""
+    """Swiss roll of the extreme value paper (Table I): three-dimensional, noise 0.1, scaled by 0.5."""
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 3]`."""
+        """Sample points `[count, 3]`."""
         return datasets.make_swiss_roll(count, noise=0.1, random_state=self.seed)[0] * 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanarSwissRoll(Toy):
-    """The swiss roll of the maximum entropy generators paper: the two rolled dimensions, noise 0.25, divided by 7.5."""
+    """Two-dimensional swiss roll of the maximum entropy generators paper: noise 0.25, divided by 7.5."""
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         return datasets.make_swiss_roll(count, noise=0.25, random_state=self.seed)[0][:, [0, 2]] / 7.5
 
 
 @dataclasses.dataclass(frozen=True)
 class GaussianMixture(Toy):
-    """Unit Gaussians around centres drawn uniformly from [-6, 6]^d, as the extreme value paper's code draws them.
+    """Mixture of unit Gaussians with centers uniform in [-6, 6]^d, as in the extreme value paper's code.
 
-    The centres, then each point's component, then the normals come from one legacy NumPy generator. The components
-    are equally likely.
+    The centers, each point's component and the normal noise are sampled in this order from one legacy NumPy generator.
+    All components have equal weight.
 
     Attributes:
-        components: how many Gaussians.
-        dimensions: d.
+        components: number of Gaussians.
+        dimensions: d, number of dimensions.
     """
 
     components: int = 1
     dimensions: int = 1
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, d]`."""
+        """Sample points `[count, d]`."""
         generator = np.random.RandomState(self.seed)
-        centres = generator.rand(self.components, self.dimensions) * 12 - 6
+        centers = generator.rand(self.components, self.dimensions) * 12 - 6
         component = generator.randint(self.components, size=count)
-        return centres[component] + generator.randn(count, self.dimensions)
+        return centers[component] + generator.randn(count, self.dimensions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,22 +127,22 @@ class EightGaussians(Toy):
     """Eight narrow Gaussians on a circle of radius sqrt(2), as in the maximum entropy generators paper."""
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         generator = np.random.default_rng(self.seed)
         angle = generator.integers(8, size=count) * (np.pi / 4)
-        centres = 2 * np.stack([np.cos(angle), np.sin(angle)], 1)
-        return (centres + 0.02 * generator.standard_normal((count, 2))) / np.sqrt(2)
+        centers = 2 * np.stack([np.cos(angle), np.sin(angle)], 1)
+        return (centers + 0.02 * generator.standard_normal((count, 2))) / np.sqrt(2)
 
 
 @dataclasses.dataclass(frozen=True)
 class TwentyFiveGaussians(Toy):
-    """Narrow Gaussians on a grid of five by five, as in the maximum entropy generators paper."""
+    """Mixture of narrow Gaussians on a 5 x 5 grid, as in the maximum entropy generators paper."""
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         generator = np.random.default_rng(self.seed)
-        centres = 2.0 * generator.integers(-2, 3, size=(count, 2))
-        return (centres + 0.05 * generator.standard_normal((count, 2))) / np.sqrt(8)
+        centers = 2.0 * generator.integers(-2, 3, size=(count, 2))
+        return (centers + 0.05 * generator.standard_normal((count, 2))) / np.sqrt(8)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,22 +150,22 @@ class TwoMoons(Toy):
     """Two interleaved half circles.
 
     Attributes:
-        noise: standard deviation around them.
+        noise: standard deviation of the noise.
     """
 
     noise: float = 0.05
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         return datasets.make_moons(count, noise=self.noise, random_state=self.seed)[0]
 
 
 @dataclasses.dataclass(frozen=True)
 class Rings(Toy):
-    """Concentric rings of radii 1, 2, ..., equally likely.
+    """Concentric rings of radii 1, 2, ..., with equal weight.
 
     Attributes:
-        rings: how many.
+        rings: number of rings.
         noise: standard deviation of the radius.
     """
 
@@ -173,7 +173,7 @@ class Rings(Toy):
     noise: float = 0.08
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         generator = np.random.default_rng(self.seed)
         radius = generator.integers(1, self.rings + 1, count) + self.noise * generator.standard_normal(count)
         angle = generator.uniform(0, 2 * np.pi, count)
@@ -182,11 +182,11 @@ class Rings(Toy):
 
 @dataclasses.dataclass(frozen=True)
 class Checkerboard(Toy):
-    """Uniform on the eight dark squares, each of side 2, of a board over [-4, 4]^2."""
+    """Uniform distribution on the eight dark squares, each of side 2, of a checkerboard over [-4, 4]^2."""
 
     def points(self, count: int) -> Points:
-        """Draw points `[count, 2]`."""
+        """Sample points `[count, 2]`."""
         generator = np.random.default_rng(self.seed)
         column = generator.integers(4, size=count)
-        row = 2 * generator.integers(2, size=count) + column % 2  # dark where row and column are both even or odd
+        row = 2 * generator.integers(2, size=count) + column % 2  # a square is dark if row + column is even
         return 2 * (np.stack([column, row], 1) + generator.uniform(size=(count, 2))) - 4

@@ -1,4 +1,4 @@
-"""Networks, in Flax Linen."""
+"""Neural networks (Flax Linen modules), their initializers, and bijections for normalizing flows."""
 
 from jaxgen.nets.activations import LeakyReLU
 from jaxgen.nets.bijections import ActNorm, Bijection, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split

@@ -1,4 +1,4 @@
-"""Activations with a number of their own, which a config can write down and compare."""
+"""Activation functions with parameters, as frozen dataclasses that a config can store and compare."""
 
 import dataclasses
 
@@ -11,14 +11,14 @@ __all__ = ["LeakyReLU"]
 
 @dataclasses.dataclass(frozen=True)
 class LeakyReLU:
-    """The identity above zero, and a line of a smaller slope below.
+    """Leaky ReLU: `x` where x >= 0, `slope * x` elsewhere.
 
     Attributes:
-        slope: below zero.
+        slope: slope for negative inputs.
     """
 
     slope: float = 0.2
 
     def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Apply it to every entry."""
+        """Apply the activation to every entry."""
         return jax.nn.leaky_relu(x, self.slope)

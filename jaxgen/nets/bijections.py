@@ -1,4 +1,7 @@
-"""Invertible layers beside couplings, and their composition: each maps both ways with its logarithm of volume."""
+"""Bijective layers other than couplings, and their composition.
+
+Every layer maps forward and back, and returns the log absolute determinant of its Jacobian with each result.
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,22 +20,24 @@ Condition = Float[Array, "... c"] | None
 
 
 class Bijection(Protocol):
-    """What an invertible layer does, on rows with any leading axes."""
+    """Invertible layer with a tractable Jacobian determinant; samples may have any leading axes."""
 
     def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return where rows go, and the logarithm of the volume's growth: for each row, or one number for all."""
+        """Return the transformed samples and log |det J|, per sample or one scalar for all."""
         ...
 
     def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return where rows came from, and the logarithm of the volume's growth on the way back."""
+        """Return the inverse-transformed samples and log |det J| of the inverse map."""
         ...
 
 
 class ActNorm(nn.Module):
-    """Scales and shifts every feature; it starts where the first minibatch has mean 0 and deviation 1.
+    """Activation normalization: a learned scale and shift for every feature.
+
+    The initial values give each feature of the first minibatch mean 0 and standard deviation 1.
 
     Attributes:
-        axes: of a row, 1 for vectors and 3 for images; the last one is the features.
+        axes: number of axes of one sample, 1 for vectors and 3 for images; the last axis is the features.
 
     References:
         Kingma and Dhariwal, Glow: generative flow with invertible 1 x 1 convolutions (2018), section 3.1.
@@ -41,19 +46,19 @@ class ActNorm(nn.Module):
     axes: int = 1
 
     def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows scaled, and the logarithm of the volume's growth, `[]`."""
+        """Return the normalized samples and log |det J|, a scalar `[]`."""
         log_scale, centre = self._learned(x)
         return (x - _behind(centre, x)) * _behind(jnp.exp(log_scale), x), self._over_row(log_scale, x)
 
     def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows unscaled, and the logarithm of the volume's growth on the way back, `[]`."""
+        """Return the samples before normalization and log |det J| of the inverse map, a scalar `[]`."""
         log_scale, centre = self._learned(z)
         return z * _behind(jnp.exp(-log_scale), z) + _behind(centre, z), -self._over_row(log_scale, z)
 
     @nn.compact
     def _learned(self, x: Array) -> tuple[Array, Array]:
         rows = x.reshape(-1, x.shape[-1])
-        # No feature is blown up beyond what a thousandth of its unit would ask for, even if it never changes.
+        # The lower bound on the standard deviation keeps the scale finite for a constant feature.
         log_scale = self.param("log_scale", lambda key: -jnp.log(jnp.maximum(jnp.std(rows, 0), 1e-3)))
         return log_scale, self.param("centre", lambda key: jnp.mean(rows, 0))
 
@@ -62,20 +67,20 @@ class ActNorm(nn.Module):
 
 
 class Permutation(nn.Module):
-    """Puts features into another order, which never changes.
+    """Fixed random permutation of the features.
 
     Attributes:
-        seed: of the order.
+        seed: random seed of the permutation.
     """
 
     seed: int
 
     def __call__(self, x: Float[Array, "... d"], given: Condition = None) -> Moved:
-        """Return rows in the other order, and 0."""
+        """Return the samples with permuted features, and log |det J| = 0."""
         return x[..., self._order(x)], jnp.zeros(())
 
     def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
-        """Return rows in the order they had, and 0."""
+        """Return the samples with the features in their original order, and log |det J| = 0."""
         return z[..., np.argsort(self._order(z))], jnp.zeros(())
 
     def _order(self, x: Array) -> np.ndarray:
@@ -83,7 +88,7 @@ class Permutation(nn.Module):
 
 
 class SpaceToDepth(nn.Module):
-    """Halves both sides of images and stacks each two by two pixels into features.
+    """Space-to-depth: halve height and width, and stack each 2 x 2 block of pixels into the features.
 
     References:
         Jacobsen, Smeulders and Oyallon, i-RevNet: deep invertible networks (2018), section 3.1; Bungert (2021),
@@ -91,62 +96,62 @@ class SpaceToDepth(nn.Module):
     """
 
     def __call__(self, x: Float[Array, "... h w c"], given: Condition = None) -> Moved:
-        """Return images `[..., h / 2, w / 2, 4 c]`, and 0.
+        """Return images `[..., h / 2, w / 2, 4 c]`, and log |det J| = 0.
 
         Raises:
-            ValueError: if a side is odd.
+            ValueError: if height or width is odd.
         """
         *lead, height, width, features = x.shape
         if height % 2 or width % 2:
-            raise ValueError(f"images of {height} x {width} pixels cannot be halved; give even sides.")
+            raise ValueError(f"image height and width must be even (got {height} x {width}); crop or pad the images.")
         x = x.reshape(*lead, height // 2, 2, width // 2, 2, features)
         return jnp.moveaxis(x, -4, -3).reshape(*lead, height // 2, width // 2, 4 * features), jnp.zeros(())
 
     def inverse(self, z: Float[Array, "... h w c"], given: Condition = None) -> Moved:
-        """Return images `[..., 2 h, 2 w, c / 4]`, and 0."""
+        """Return images `[..., 2 h, 2 w, c / 4]`, and log |det J| = 0."""
         *lead, height, width, features = z.shape
         z = z.reshape(*lead, height, width, 2, 2, features // 4)
         return jnp.moveaxis(z, -3, -4).reshape(*lead, 2 * height, 2 * width, features // 4), jnp.zeros(())
 
 
 class Flatten(nn.Module):
-    """Makes vectors of images.
+    """Reshape images to vectors.
 
     Attributes:
-        shape: of an image.
+        shape: height, width and channels of one image.
     """
 
     shape: Sequence[int]
 
     def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows `[..., d]`, and 0."""
+        """Return vectors `[..., d]`, and log |det J| = 0."""
         return x.reshape(*x.shape[: x.ndim - len(self.shape)], -1), jnp.zeros(())
 
     def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
-        """Return images `[..., *shape]`, and 0."""
+        """Return images `[..., *shape]`, and log |det J| = 0."""
         return z.reshape(*z.shape[:-1], *self.shape), jnp.zeros(())
 
 
 class Split(nn.Module):
-    """Lets the first half of the features go on through other layers, and joins the rest to what they make.
+    """Multi-scale split: transform the first half of the features, keep the second half.
 
     Attributes:
-        onward: `[..., *half] -> [..., m]`, invertible.
-        shape: of a row before it.
+        onward: bijection of the first half, `[..., *half] -> [..., m]`.
+        shape: shape of one input sample; the last axis is split.
     """
 
     onward: nn.Module
     shape: Sequence[int]
 
     def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows `[..., d]`, what went on first, and the logarithm of its volume's growth."""
+        """Return vectors `[..., d]`, the transformed half first, and log |det J| of its transformation."""
         half = self.shape[-1] // 2
         gone, grown = self.onward(x[..., :half], given)
         rest = x[..., half:].reshape(*gone.shape[:-1], -1)
         return jnp.concatenate([gone, rest], -1), grown
 
     def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
-        """Return rows `[..., *shape]`, and the logarithm of the volume's growth on the way back."""
+        """Return samples `[..., *shape]`, and log |det J| of the inverse map."""
         half = self.shape[-1] // 2
         through = math.prod(self.shape[:-1]) * half
         gone, grown = self.onward.inverse(z[..., :through], given)
@@ -155,16 +160,16 @@ class Split(nn.Module):
 
 
 class ComposedBijection(nn.Module):
-    """Layers one after another.
+    """Composition of bijections.
 
     Attributes:
-        layers: invertible ones, the first of which meets the data.
+        layers: bijections in the order of the forward map; the first one is applied to the data.
     """
 
     layers: Sequence[nn.Module]
 
     def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows after all layers, and the logarithm of the volume's growth."""
+        """Return the samples after all layers, and the sum of their log |det J|."""
         total = jnp.zeros(())
         for layer in self.layers:
             x, grown = layer(x, given)
@@ -172,7 +177,7 @@ class ComposedBijection(nn.Module):
         return x, total
 
     def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
-        """Return rows before all layers, and the logarithm of the volume's growth on the way back."""
+        """Return the samples before all layers, and log |det J| of the inverse map."""
         total = jnp.zeros(())
         for layer in reversed(self.layers):
             z, grown = layer.inverse(z, given)
@@ -181,5 +186,5 @@ class ComposedBijection(nn.Module):
 
 
 def _behind(feature: Array, x: Array) -> Array:
-    """Give a vector over features as many leading axes as rows have."""
+    """Add leading axes of length 1 to a vector over features, so that it broadcasts against `x`."""
     return feature.reshape((1,) * (x.ndim - 1) + feature.shape)

@@ -1,4 +1,4 @@
-"""Convolutional networks that halve their images."""
+"""Convolutional network for images."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,11 +14,11 @@ __all__ = ["ConvNet", "layer"]
 
 
 class ConvNet(nn.Module):
-    """Images to rows: convolutions that halve the pixels each, then dense layers.
+    """Convolutional network: 3 x 3 convolutions of stride 2, then dense layers.
 
     Attributes:
-        features: of each convolution.
-        widths: of the dense layers, the last of which is the output.
+        features: output features of each convolution.
+        widths: widths of the dense layers; the last one is the output width.
         activation: applied after every layer but the last.
     """
 
@@ -28,7 +28,7 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... d"]:
-        """Map images `[..., height, width, channels]` to rows `[..., widths[-1]]`."""
+        """Map images `[..., height, width, channels]` to vectors `[..., widths[-1]]`."""
         for features in self.features:
             x = self.activation(layer(x, features, orthogonal, stride=2)(x))
         return MLP(self.widths, self.activation)(x.reshape(*x.shape[:-3], -1))
@@ -44,7 +44,7 @@ def layer(
     padding: str | int = "SAME",
     convolution: Callable[..., Array] = convolve,
 ) -> nn.Conv:
-    """Return a convolution that will be given `x`, its biases torch_uniform over +- 1 / sqrt(fan-in)."""
+    """Return a convolution for the input `x`, with biases uniform over +- 1 / sqrt(fan-in)."""
     return nn.Conv(
         features,
         (size, size),

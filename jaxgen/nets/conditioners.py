@@ -1,4 +1,4 @@
-"""What couplings are conditioned through: networks of any shape, told only how many numbers they must make."""
+"""Conditioner networks of coupling layers: factories that are called with the number of outputs."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,47 +17,51 @@ __all__ = ["ConvConditioner", "DenseConditioner"]
 
 @dataclasses.dataclass(frozen=True)
 class DenseConditioner:
-    """Makes a dense network whose last kernel is zero, so that a coupling starts near the identity.
+    """Factory of dense conditioner networks for vectors.
+
+    The last kernel is initialized to zero, so that a coupling starts near the identity.
 
     Attributes:
-        widths: of the hidden layers.
-        activation: applied after each of them.
+        widths: widths of the hidden layers.
+        activation: applied after each hidden layer.
     """
 
     widths: tuple[int, ...] = (128, 128)
     activation: Callable[[Array], Array] = jax.nn.relu
-    axes = 1  # of a row
+    axes = 1  # number of axes of one sample
 
     def __call__(self, outputs: int) -> nn.Module:
         """Return a network `[..., k] -> [..., outputs]`."""
         return MLP((*self.widths, outputs), self.activation, last=nn.initializers.zeros, hidden=torch_uniform)
 
     def given(self, x: Float[Array, "... k"], condition: Float[Array, "... c"]) -> Float[Array, "... kc"]:
-        """Return rows with a condition behind them."""
+        """Concatenate a condition to the vectors."""
         return jnp.concatenate([x, condition], -1)
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvConditioner:
-    """Makes a convolutional network that keeps images' size, 3 x 3 to the first hidden layer, 1 x 1 to the next, 3 x 3.
+    """Factory of convolutional conditioner networks for images; height and width are preserved.
+
+    The kernels are 3 x 3, 1 x 1 and 3 x 3. The last one is initialized to zero.
 
     Attributes:
-        features: of the two hidden layers.
-        activation: applied after each of them.
+        features: features of the two hidden layers.
+        activation: applied after each hidden layer.
     """
 
     features: tuple[int, int] = (64, 64)
     activation: Callable[[Array], Array] = jax.nn.relu
-    axes = 3  # of a row
+    axes = 3  # number of axes of one sample
 
     def __call__(self, outputs: int) -> nn.Module:
         """Return a network `[..., h, w, k] -> [..., h, w, outputs]`."""
         return _Conv(self.features, outputs, self.activation)
 
     def given(self, x: Float[Array, "... h w k"], condition: Float[Array, "... c"]) -> Float[Array, "... h w kc"]:
-        """Return images with a condition behind every pixel."""
-        everywhere = jnp.broadcast_to(condition[..., None, None, :], (*x.shape[:-1], condition.shape[-1]))
-        return jnp.concatenate([x, everywhere], -1)
+        """Concatenate a condition to the features of every pixel."""
+        per_pixel = jnp.broadcast_to(condition[..., None, None, :], (*x.shape[:-1], condition.shape[-1]))
+        return jnp.concatenate([x, per_pixel], -1)
 
 
 class _Conv(nn.Module):

@@ -1,4 +1,4 @@
-"""Couplings: invertible layers that move one half of a row by what a network makes of the other half."""
+"""Coupling layers: bijections that transform one half of the features as a function of the other half."""
 
 from collections.abc import Callable
 
@@ -13,11 +13,13 @@ __all__ = ["AdditiveCoupling", "AffineCoupling"]
 
 
 class AdditiveCoupling(nn.Module):
-    """Adds to one half what a network makes of the other: it keeps volumes.
+    """Additive coupling layer: adds a network's output for one half of the features to the other half.
+
+    It preserves volume: its log |det J| is 0.
 
     Attributes:
-        conditioner: makes the network when told its outputs, for vectors or for images.
-        flip: whether the first half of the last axis moves, and not the second.
+        conditioner: factory of the network, for vectors or for images; called with the number of outputs.
+        flip: if True, the first half of the last axis is transformed, else the second.
 
     References:
         Dinh, Krueger and Bengio, NICE (2015), section 3.2; Bungert (2021), equation 2.4.
@@ -27,18 +29,18 @@ class AdditiveCoupling(nn.Module):
     flip: bool = False
 
     def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows `[..., *row]` go, and 0, the logarithm of the volume's growth.
+        """Return the transformed samples, and log |det J| = 0.
 
         Raises:
-            ValueError: if the last axis cannot be halved.
+            ValueError: if the last axis is shorter than 2.
         """
         return self._along(x, given, lambda moving, made: (moving + made, jnp.zeros(())))
 
     def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows came from, and 0.
+        """Return the inverse-transformed samples, and log |det J| = 0.
 
         Raises:
-            ValueError: if the last axis cannot be halved.
+            ValueError: if the last axis is shorter than 2.
         """
         return self._along(z, given, lambda moving, made: (moving - made, jnp.zeros(())))
 
@@ -48,16 +50,18 @@ class AdditiveCoupling(nn.Module):
 
 
 class AffineCoupling(nn.Module):
-    """Scales one half and adds to it, both by what a network makes of the other.
+    """Affine coupling layer: scales and shifts one half of the features.
+
+    A network computes the scales and shifts from the other half.
 
     Attributes:
-        conditioner: makes the network when told its outputs, for vectors or for images.
-        flip: whether the first half of the last axis moves, and not the second.
-        clamp: the logarithm of a scale stays between -clamp and clamp, by a hyperbolic tangent.
+        conditioner: factory of the network, for vectors or for images; called with the number of outputs.
+        flip: if True, the first half of the last axis is transformed, else the second.
+        clamp: bound on the log-scales: `clamp * tanh(raw / clamp)` lies between -clamp and clamp.
 
     References:
         Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP (2017), section 3.2; Bungert (2021),
-        equations 2.5 and 2.6, whose `s` and `t` take the kept half and make numbers for the moved one.
+        equations 2.5 and 2.6, where `s` and `t` map the unchanged half to scales and shifts of the other half.
     """
 
     conditioner: DenseConditioner | ConvConditioner = DenseConditioner()
@@ -65,10 +69,10 @@ class AffineCoupling(nn.Module):
     clamp: float = 2.0
 
     def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows `[..., *row]` go, and the logarithm of the volume's growth, `[...]`.
+        """Return the transformed samples, and log |det J|, `[...]`.
 
         Raises:
-            ValueError: if the last axis cannot be halved.
+            ValueError: if the last axis is shorter than 2.
         """
 
         def move(moving: Array, made: Array) -> Moved:
@@ -78,10 +82,10 @@ class AffineCoupling(nn.Module):
         return self._along(x, given, move)
 
     def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
-        """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`.
+        """Return the inverse-transformed samples, and log |det J| of the inverse map, `[...]`.
 
         Raises:
-            ValueError: if the last axis cannot be halved.
+            ValueError: if the last axis is shorter than 2.
         """
 
         def move(moving: Array, made: Array) -> Moved:
@@ -110,10 +114,13 @@ def _moved(
     given: Array | None,
     move: Callable[[Array, Array], Moved],
 ) -> Moved:
-    """Move one half of the last axis, by so many numbers for each entry, which the other half decides."""
+    """Transform one half of the features, with `numbers` parameters each from a network of the other half."""
     size = x.shape[-1]
     if size < 2:
-        raise ValueError(f"a coupling got rows {x.shape[-conditioner.axes :]}, of {size} to halve; give it 2 or more.")
+        raise ValueError(
+            f"a coupling layer needs samples of 2 or more features (got shape {x.shape[-conditioner.axes :]}); "
+            "use another layer for a single feature."
+        )
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)

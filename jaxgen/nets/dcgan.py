@@ -1,4 +1,4 @@
-"""Generators of images by transposed convolutions, with batch normalisation."""
+"""DCGAN generator: transposed convolutions with batch normalization."""
 
 from collections.abc import Sequence
 
@@ -14,35 +14,35 @@ __all__ = ["BatchNorm", "TransposedConv", "TransposedGenerator", "sides_of"]
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation that uses the batch's statistics just where it may write them down.
+    """Batch normalization that uses batch statistics if and only if `batch_stats` is mutable.
 
-    Where the collection `batch_stats` is mutable, as in a training step, the batch is normalised by itself and the
-    running mean and variance go a tenth of the way towards its own; elsewhere the running ones are used. So what is
-    sampled or scored never depends on its neighbours. The statistics are those of one device's rows.
+    If the collection is mutable, as in a training step, the batch's mean and variance are used. The running statistics
+    then move a tenth of the way towards them. Otherwise the running statistics are used, so that a sample or a score
+    never depends on the other samples of its batch. Statistics are computed per device.
 
     Attributes:
-        scale: draws the scales.
+        scale: initializer of the scales.
     """
 
     scale: Initializer = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: Float[Array, "... features"]) -> Float[Array, "... features"]:
-        """Normalise every feature over all leading axes."""
+        """Normalize every feature over all leading axes."""
         running = not self.is_mutable_collection("batch_stats")
         return nn.BatchNorm(running, momentum=0.9, epsilon=1e-5, scale_init=self.scale)(x)
 
 
 class TransposedConv(nn.Module):
-    """The transpose of a convolution: every pixel is spread over a window, windows a stride apart.
+    """Transposed convolution with a given output size.
 
     Attributes:
-        features: of the output.
-        size: of the kernel, along both axes.
-        stride: pixels between windows, along both axes.
-        output: height and width to make, about `stride` times those of the input.
-        kernel: draws the kernel.
-        bias: draws the biases; None is uniformly over +- 1 / (size sqrt(features)), as PyTorch does.
+        features: number of output features.
+        size: kernel size along both axes.
+        stride: stride along both axes.
+        output: height and width of the output, about `stride` times those of the input.
+        kernel: initializer of the kernel.
+        bias: initializer of the biases; None: uniform over +- 1 / (size sqrt(features)), PyTorch's default.
     """
 
     features: int
@@ -54,10 +54,10 @@ class TransposedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... rows columns features"]:
-        """Map images to images."""
+        """Map images `[..., height, width, channels]` to images `[..., *output, features]`."""
         kernel = self.param("kernel", self.kernel, (self.size, self.size, x.shape[-1], self.features))
-        drawn = self.bias or torch_uniform_bias(self.size**2 * self.features)
-        bias = self.param("bias", drawn, (self.features,))
+        bias_init = self.bias or torch_uniform_bias(self.size**2 * self.features)
+        bias = self.param("bias", bias_init, (self.features,))
         images = x.reshape(-1, *x.shape[-3:])
         before = self.size - 1 - (self.size - 1) // 2
         after = [
@@ -65,22 +65,22 @@ class TransposedConv(nn.Module):
             for n, m in zip(self.output, images.shape[1:3], strict=True)
         ]
         pads = [(before, pad) for pad in after]
-        made = convolve(images, kernel, (1, 1), pads, lhs_dilation=(self.stride, self.stride))
-        return (made + jnp.expand_dims(bias, (0, 1, 2))).reshape(*x.shape[:-3], *made.shape[1:])
+        result = convolve(images, kernel, (1, 1), pads, lhs_dilation=(self.stride, self.stride))
+        return (result + jnp.expand_dims(bias, (0, 1, 2))).reshape(*x.shape[:-3], *result.shape[1:])
 
 
 class TransposedGenerator(nn.Module):
-    """Rows of noise to images between -1 and 1: a dense layer to a few pixels, then transposed convolutions.
+    """DCGAN generator: a dense layer, then transposed convolutions, to images between -1 and 1.
 
-    Every layer but the last is followed by batch normalisation and a ReLU, the last by a hyperbolic tangent.
+    Batch normalization and a ReLU follow every layer but the last; a tanh follows the last.
 
     Attributes:
         shape: height, width and channels of the images.
-        widths: features of the dense layer's pixels and of each transposed convolution but the last.
-        layers: size and stride of each transposed convolution's kernel.
-        first: whether normalisation and ReLU follow the dense layer too.
-        kernel: draws the kernels of the convolutions; the dense layer is drawn as PyTorch draws it.
-        scale: draws the scales of the normalisation.
+        widths: input features of each transposed convolution; the first is also the dense layer's feature count.
+        layers: kernel size and stride of each transposed convolution.
+        first: whether batch normalization and a ReLU also follow the dense layer.
+        kernel: initializer of the transposed convolutions' kernels; the dense layer has PyTorch's default.
+        scale: initializer of the batch normalization scales.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
@@ -95,13 +95,16 @@ class TransposedGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to images `[..., *shape]`.
+        """Map latent vectors `[..., k]` to images `[..., *shape]`.
 
         Raises:
-            ValueError: if there are not as many widths as convolutions.
+            ValueError: if `widths` and `layers` differ in length.
         """
         if len(self.widths) != len(self.layers):
-            raise ValueError(f"{len(self.layers)} convolutions need as many widths and got {len(self.widths)}.")
+            raise ValueError(
+                f"`widths` and `layers` must have the same length (got {len(self.widths)} and {len(self.layers)}); "
+                "give one width for each transposed convolution."
+            )
         sides = sides_of(self.shape, [stride for _, stride in self.layers])
         pixels = sides[0][0] * sides[0][1] * self.widths[0]
         x = nn.Dense(pixels, kernel_init=torch_uniform, bias_init=torch_uniform_bias(z.shape[-1]))(z)
@@ -118,11 +121,11 @@ def sides_of(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, ..
     """Return height and width before each of several transposed convolutions, and after the last.
 
     Args:
-        shape: of the images that they end in, `(height, width, ...)`.
-        strides: of each.
+        shape: shape of the final images, `(height, width, ...)`.
+        strides: stride of each transposed convolution.
 
     Returns:
-        One pair more than there are strides.
+        A list of `len(strides) + 1` pairs (height, width).
     """
     sides = [tuple(shape[:2])]
     for stride in reversed(strides):

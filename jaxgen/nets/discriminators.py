@@ -1,4 +1,4 @@
-"""Networks that give a row or a pair of rows one number: energies and statistics."""
+"""Discriminators, critics, energy networks and statistics networks."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,15 +14,15 @@ __all__ = ["ConvTrunk", "PairNet"]
 
 
 class ConvTrunk(nn.Module):
-    """Images to rows: convolutions of any size and stride, then one dense layer; no normalisation.
+    """Convolutional trunk: convolutions of any size and stride, then one dense layer; no normalization.
 
-    Images are padded by half of one less than the kernel, rounded down, on all four sides.
+    Each convolution pads all four sides by `(size - 1) // 2`.
 
     Attributes:
-        layers: features, size and stride of each convolution.
-        width: of the dense layer, which is the output.
+        layers: features, kernel size and stride of each convolution.
+        width: output width of the dense layer.
         activation: applied after every convolution.
-        kernel: draws the kernels of the convolutions; all else is drawn as PyTorch draws it.
+        kernel: initializer of the convolutions' kernels; all other parameters have PyTorch's default initialization.
     """
 
     layers: Sequence[Sequence[int]] = ((64, 5, 2), (128, 5, 2), (256, 5, 2), (512, 5, 2))
@@ -32,20 +32,22 @@ class ConvTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... d"]:
-        """Map images `[..., height, width, channels]` to rows `[..., width]`."""
+        """Map images `[..., height, width, channels]` to vectors `[..., width]`."""
         for features, size, stride in self.layers:
-            made = layer(x, features, self.kernel, size=size, stride=stride, padding=(size - 1) // 2)
-            x = self.activation(made(x))
+            convolution = layer(x, features, self.kernel, size=size, stride=stride, padding=(size - 1) // 2)
+            x = self.activation(convolution(x))
         x = x.reshape(*x.shape[:-3], -1)
         return nn.Dense(self.width, kernel_init=torch_uniform, bias_init=torch_uniform_bias(x.shape[-1]))(x)
 
 
 class PairNet(nn.Module):
-    """A row and a vector to one number: the row's features with the vector behind them, through a head.
+    """Statistics network of a sample and a latent vector.
+
+    It concatenates the sample's features and the vector, and applies the head.
 
     Attributes:
-        head: `[..., d + k] -> [..., 1]`.
-        trunk: `x [..., *row] -> [..., d]`; None where rows are vectors and their own features.
+        head: network `[..., d + k] -> [..., 1]` of the concatenation.
+        trunk: feature network `x [..., *row] -> [..., d]`; None: samples are vectors and used as they are.
     """
 
     head: nn.Module
@@ -53,6 +55,6 @@ class PairNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "..."], z: Float[Array, "... k"]) -> Float[Array, "... d"]:
-        """Map rows `[..., *row]` and vectors `[..., k]` to numbers `[..., 1]`."""
+        """Map samples `[..., *row]` and latent vectors `[..., k]` to scalars `[..., 1]`."""
         features = x if self.trunk is None else self.trunk(x)
         return self.head(jnp.concatenate([features, z], -1))

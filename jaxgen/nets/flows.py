@@ -1,4 +1,4 @@
-"""Invertible networks as they are commonly composed: for vectors, and for images."""
+"""Standard normalizing flows of affine couplings, for vectors and for images."""
 
 import flax.linen as nn
 
@@ -12,22 +12,26 @@ __all__ = ["dense_flow", "image_flow"]
 def dense_flow(
     dimensions: int, *, depth: int = 8, widths: tuple[int, ...] = (128, 128), clamp: float = 2.0
 ) -> ComposedBijection:
-    """Return affine couplings of vectors, which move one half and the other in turn; features are scaled before.
+    """Normalizing flow for vectors: activation normalization, then affine couplings of alternating halves.
+
+    From three dimensions on, a fixed permutation of the features follows each pair of couplings but the last.
 
     Args:
-        dimensions: of a row; from 3 on the features are put into another order after each pair of couplings.
-        depth: how many couplings.
-        widths: of their networks' hidden layers.
-        clamp: bound of a scale's logarithm.
+        dimensions: d, number of features of a sample.
+        depth: number of couplings.
+        widths: hidden widths of the conditioner networks.
+        clamp: bound on the log-scales.
 
     Returns:
-        An invertible network `[..., d] -> [..., d]`.
+        A bijection `[..., d] -> [..., d]`.
 
     Raises:
-        ValueError: if there are fewer than two dimensions, or there is no coupling.
+        ValueError: if `dimensions` is below 2 or `depth` is below 1.
     """
     if dimensions < 2 or depth < 1:
-        raise ValueError(f"a flow got {dimensions} dimensions and {depth} couplings; it needs 2 and 1 at the least.")
+        raise ValueError(
+            f"`dimensions` must be at least 2 and `depth` at least 1 (got {dimensions} and {depth}); increase them."
+        )
     layers: list[nn.Module] = [ActNorm()]
     for place in range(depth):
         layers.append(AffineCoupling(DenseConditioner(widths), flip=bool(place % 2), clamp=clamp))
@@ -44,30 +48,32 @@ def image_flow(
     widths: tuple[int, ...] = (256,),
     clamp: float = 1.5,
 ) -> ComposedBijection:
-    """Return affine couplings of images at a half and at a quarter of their sides, and of what is left as vectors.
+    """Multi-scale normalizing flow for images: affine couplings at a half and a quarter of the resolution.
 
-    At each size the features are put into another order before each coupling. Half the features leave after the first
-    size; two dense couplings end the rest.
+    Activation normalization and a fixed permutation of the features precede each convolutional coupling. After the
+    first resolution, half the features skip the remaining layers. Two dense couplings end the flow.
 
     Args:
-        shape: height, width and features of an image, the sides multiples of four.
-        depth: couplings at each size.
-        features: of the convolutional networks' hidden layers.
-        widths: of the dense ones'.
-        clamp: bound of a scale's logarithm.
+        shape: height, width and channels of an image; height and width must be multiples of 4.
+        depth: number of couplings at each resolution.
+        features: hidden features of the convolutional conditioner networks.
+        widths: hidden widths of the dense conditioner networks.
+        clamp: bound on the log-scales.
 
     Returns:
-        An invertible network `[..., *shape] -> [..., d]`.
+        A bijection `[..., *shape] -> [..., d]`.
 
     Raises:
-        ValueError: if sides are no multiples of four.
+        ValueError: if height or width is not a multiple of 4.
 
     References:
-        Bungert (2021), section 2.2; two sizes and two dense couplings are its author's.
+        Bungert (2021), section 2.2, with its two resolutions and two dense couplings.
     """
     height, width, channels = shape
     if height % 4 or width % 4:
-        raise ValueError(f"images of {height} x {width} pixels cannot be halved twice; give sides of multiples of 4.")
+        raise ValueError(
+            f"image height and width must be multiples of 4 (got {height} x {width}); crop or pad the images."
+        )
 
     def convolutional(first: int) -> list[nn.Module]:
         layers: list[nn.Module] = []

@@ -1,4 +1,4 @@
-"""How kernels and biases are drawn: functions that have a name, so that a config can say which."""
+"""Parameter initializers as named functions, so that a config can store them by name."""
 
 import functools
 import math
@@ -26,12 +26,12 @@ Initializer = Callable[..., Array]
 
 
 def orthogonal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw an orthogonal kernel with gain sqrt(2), which keeps the scale of what passes through a ReLU.
+    """Orthogonal initializer with gain sqrt(2), which preserves the scale of activations through a ReLU.
 
     Args:
-        key: the draw's key.
-        shape: of the kernel, the outputs last; all other axes count as one.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel shape, outputs last; all other axes are flattened into one.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -40,12 +40,12 @@ def orthogonal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) ->
 
 
 def torch_uniform(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw a kernel uniformly over +- 1 / sqrt(fan-in), as PyTorch does by default.
+    """PyTorch's default kernel initializer: uniform over +- 1 / sqrt(fan-in).
 
     Args:
-        key: the draw's key.
-        shape: of the kernel, the outputs last; all other axes count as its fan-in.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel shape, outputs last; the product of all other axes is the fan-in.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -54,18 +54,18 @@ def torch_uniform(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float)
 
 
 def torch_uniform_bias(fan_in: int) -> Initializer:
-    """Return what draws biases uniformly over +- 1 / sqrt(fan-in) of their layer, as PyTorch does by default."""
+    """Return PyTorch's default bias initializer for a layer: uniform over +- 1 / sqrt(fan_in)."""
     bound = fan_in**-0.5
     return functools.partial(jax.random.uniform, minval=-bound, maxval=bound)
 
 
 def torch_uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw a transposed convolution's kernel uniformly over +- 1 / sqrt(pixels x outputs), as PyTorch does by default.
+    """PyTorch's default for transposed convolutions: uniform over +- 1 / sqrt(kernel pixels x outputs).
 
     Args:
-        key: the draw's key.
-        shape: rows, columns, inputs and outputs.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel rows, kernel columns, inputs and outputs.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -74,12 +74,12 @@ def torch_uniform_transposed(key: Key[Array, ""], shape: Sequence[int], dtype: A
 
 
 def he_normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw a kernel from a normal law of variance 2 / fan-in.
+    """He initializer: normal distribution with mean 0 and variance 2 / fan-in.
 
     Args:
-        key: the draw's key.
-        shape: of the kernel, the outputs last; all other axes count as its fan-in.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel shape, outputs last; the product of all other axes is the fan-in.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -91,12 +91,12 @@ def he_normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> 
 
 
 def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw a kernel from a normal law of mean 0 and deviation 0.02, as adversarial networks on images do.
+    """DCGAN initializer: normal distribution with mean 0 and standard deviation 0.02.
 
     Args:
-        key: the draw's key.
-        shape: of the kernel.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel shape.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -109,15 +109,15 @@ def normal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Arr
 
 
 def normal_var_002(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw from a normal law of mean 0 and variance 0.02.
+    """Normal distribution with mean 0 and variance 0.02, for kernels and biases.
 
     Args:
-        key: the draw's key.
-        shape: of the kernel or the biases.
-        dtype: of what is drawn.
+        key: random key.
+        shape: shape of the kernel or the biases.
+        dtype: dtype of the parameters.
 
     Returns:
-        The draw.
+        The parameters.
 
     References:
         Nalisnick et al., Do deep generative models know what they don't know? (2019), appendix A.
@@ -126,12 +126,12 @@ def normal_var_002(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float
 
 
 def glorot(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw a kernel uniformly with the variance 2 / (fan-in + fan-out), as Keras does by default.
+    """Glorot uniform initializer: mean 0 and variance 2 / (fan-in + fan-out), the default of Keras.
 
     Args:
-        key: the draw's key.
-        shape: of the kernel, the outputs last.
-        dtype: of the kernel.
+        key: random key.
+        shape: kernel shape, outputs last.
+        dtype: dtype of the kernel.
 
     Returns:
         The kernel.
@@ -140,5 +140,5 @@ def glorot(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Arr
 
 
 def normal_around_one(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
-    """Draw the scales of a normalisation: as `normal`, about 1."""
+    """Initializer of normalization scales: normal distribution with mean 1 and standard deviation 0.02."""
     return 1 + normal(key, shape, dtype)

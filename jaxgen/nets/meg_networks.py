@@ -1,4 +1,4 @@
-"""The networks of the maximum entropy generators paper, three to each kind of data."""
+"""Networks of the maximum entropy generators (MEG) paper: generator, energy and statistics network."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,7 +16,7 @@ __all__ = ["MEGNetworks", "dense_meg_networks", "digit_meg_networks", "photo_meg
 
 
 class MEGNetworks(NamedTuple):
-    """Networks that are trained against and with each other."""
+    """Generator, energy and statistics network of a maximum entropy generator."""
 
     generator: nn.Module  # z [..., k] -> [..., *row]
     energy: nn.Module  # x [..., *row] -> [..., 1]
@@ -26,36 +26,36 @@ class MEGNetworks(NamedTuple):
 def dense_meg_networks(
     dimensions: int, *, generator: Sequence[int] = (512,) * 3, energy: Sequence[int] = (512,) * 3
 ) -> MEGNetworks:
-    """Return dense networks, drawn as PyTorch draws them.
+    """Dense MEG networks with PyTorch's default initialization.
 
-    Those of the plane are the defaults with `latent_dim=2`; those of KDD99 are `generator=(64, 128)` and
-    `energy=(256, 128, 128)` with 121 dimensions and `latent_dim=32`.
+    The defaults are those of the two-dimensional data, with `latent_dim=2`. Those of KDD99 are `generator=(64, 128)`
+    and `energy=(256, 128, 128)`, with 121 dimensions and `latent_dim=32`.
 
     Args:
-        dimensions: d, of a row.
-        generator: hidden widths of the generator, between which stands ReLU.
-        energy: hidden widths of energy and statistic, between which stands LeakyReLU(0.2).
+        dimensions: d, number of features of a sample.
+        generator: hidden widths of the generator; its activation is ReLU.
+        energy: hidden widths of the energy and the statistics network; their activation is LeakyReLU(0.2).
 
     Returns:
-        Generator, energy and statistic; the noise may have any width.
+        Generator, energy and statistics network, for latent vectors of any width.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
     """
-    judge = MLP((*energy, 1), LeakyReLU(0.2), hidden=torch_uniform)
-    return MEGNetworks(MLP((*generator, dimensions), jax.nn.relu, hidden=torch_uniform), judge, PairNet(judge))
+    critic = MLP((*energy, 1), LeakyReLU(0.2), hidden=torch_uniform)
+    return MEGNetworks(MLP((*generator, dimensions), jax.nn.relu, hidden=torch_uniform), critic, PairNet(critic))
 
 
 def digit_meg_networks(channels: int = 1, *, latent_dim: int = 128, width: int = 512) -> MEGNetworks:
-    """Return the networks of (stacked) MNIST: images of 28 by 28 between -1 and 1.
+    """MEG networks for MNIST and stacked MNIST: images of 28 x 28 pixels between -1 and 1.
 
     Args:
-        channels: of the images.
-        latent_dim: k, to which the statistic's trunk reduces an image too.
-        width: features of the smallest images, of which larger ones have a half, a quarter and an eighth.
+        channels: number of image channels.
+        latent_dim: k, width of the latent vectors and of the image features in the statistics network.
+        width: features at the lowest resolution; the next ones have a half, a quarter and an eighth.
 
     Returns:
-        Generator, energy and statistic.
+        Generator, energy and statistics network.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
@@ -66,24 +66,26 @@ def digit_meg_networks(channels: int = 1, *, latent_dim: int = 128, width: int =
 
 
 def photo_meg_networks(side: int = 32, *, latent_dim: int = 128, width: int = 512) -> MEGNetworks:
-    """Return the networks of CIFAR-10 (32 by 32) and CelebA (64 by 64): images of three colours between -1 and 1.
+    """MEG networks for CIFAR-10 (32 x 32) and CelebA (64 x 64): color images between -1 and 1.
 
     Args:
-        side: 32 or 64.
-        latent_dim: k, to which the statistic's trunk reduces an image too.
-        width: features of the smallest images.
+        side: height and width of the images, 32 or 64 pixels.
+        latent_dim: k, width of the latent vectors and of the image features in the statistics network.
+        width: features at the lowest resolution.
 
     Returns:
-        Generator, energy and statistic.
+        Generator, energy and statistics network.
 
     Raises:
-        ValueError: if there are no networks for such images.
+        ValueError: if `side` is neither 32 nor 64.
 
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
     """
     if side not in (32, 64):
-        raise ValueError(f"there are networks for images of 32 or 64 pixels a side, not {side}.")
+        raise ValueError(
+            f"`side` must be 32 or 64 (got {side}); resize the images, or build a MEGNetworks of your own."
+        )
     rising = (width // 8, width // 4, width // 2, width)[: 3 + side // 64]
     generator = TransposedGenerator(
         (side, side, 3),

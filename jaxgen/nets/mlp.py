@@ -1,4 +1,4 @@
-"""Dense networks."""
+"""Multilayer perceptron."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,19 +12,18 @@ __all__ = ["MLP"]
 
 
 class MLP(nn.Module):
-    """Dense layers with an activation between them, and none after the last.
+    """Multilayer perceptron: dense layers with an activation after every layer but the last.
 
-    Hidden kernels are orthogonal with gain sqrt(2) unless told otherwise; the last kernel and all biases are
-    torch_uniform
-    over +- 1 / sqrt(fan-in): the initialisation of the extreme value paper's code.
+    By default, hidden kernels are orthogonal with gain sqrt(2). The last kernel and all biases are uniform over
+    +- 1 / sqrt(fan-in). This is the initialization of the extreme value paper's code.
 
     Attributes:
-        widths: width of each layer, the last of which is the output.
+        widths: width of each layer; the last one is the output width.
         activation: applied after every layer but the last.
-        last: draws the last kernel.
-        hidden: draws the others; with `uniform` all is as PyTorch draws it.
-        dropout: share of each hidden layer's outputs that are dropped, anew for every row, where `apply` is given the
-            noise for it, `rngs={"dropout": key}`, as in training; elsewhere none are.
+        last: initializer of the last kernel.
+        hidden: initializer of the other kernels; `torch_uniform` gives PyTorch's default initialization.
+        dropout: dropout rate of the hidden layers' outputs. Dropout is active only if `apply` gets a key for it,
+            `rngs={"dropout": key}`, as in training.
     """
 
     widths: Sequence[int]
@@ -35,7 +34,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... k"]) -> Float[Array, "... d"]:
-        """Map rows `[..., k]` to rows `[..., widths[-1]]`."""
+        """Map vectors `[..., k]` to vectors `[..., widths[-1]]`."""
         for width in self.widths[:-1]:
             x = self.activation(nn.Dense(width, kernel_init=self.hidden, bias_init=torch_uniform_bias(x.shape[-1]))(x))
             if self.dropout:

@@ -1,4 +1,4 @@
-"""What a network makes, found without making it."""
+"""Output shapes of networks by abstract evaluation, without computing anything."""
 
 from collections.abc import Collection
 
@@ -13,26 +13,27 @@ __all__ = ["output_shape", "outputs"]
 def output_shape(
     network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Collection[str] = ("params",)
 ) -> tuple[int, ...]:
-    """Return the shape of what a network makes, where it makes one array; arguments as of `outputs`, which raises."""
+    """Return the shape of a network's single output array; arguments and errors as in `outputs`."""
     return outputs(network, *inputs, collections=collections).shape
 
 
 def outputs(network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Collection[str] = ("params",)) -> PyTree:
-    """Return shape and dtype of all that a network makes.
+    """Return shapes and dtypes of a network's output.
 
     Args:
-        network: a Linen module.
-        *inputs: what it is given.
-        collections: what it may have.
+        network: a Flax Linen module.
+        *inputs: shapes and dtypes of its inputs.
+        collections: names of the variable collections that the network may have.
 
     Returns:
-        Its output, arrays as `jax.ShapeDtypeStruct`.
+        The output, with `jax.ShapeDtypeStruct` in place of arrays.
 
     Raises:
-        ValueError: if it has more than that, such as running statistics.
+        ValueError: if the network has other collections, such as running statistics.
     """
-    made, found = jax.eval_shape(network.init_with_output, jax.random.key(0), *inputs)
-    if others := sorted(set(found) - set(collections)):
-        allowed = "parameters only" if set(collections) == {"params"} else f"no more than {sorted(collections)}"
-        raise ValueError(f"{type(network).__name__} must have {allowed}, and it has {others}; leave BatchNorm out.")
-    return made
+    output, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), *inputs)
+    if others := sorted(set(variables) - set(collections)):
+        names = sorted(collections)
+        allowed = "parameters only" if names == ["params"] else f"the variable collections {names} only"
+        raise ValueError(f"{type(network).__name__} must have {allowed}, but it has {others}; leave BatchNorm out.")
+    return output

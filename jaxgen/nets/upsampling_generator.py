@@ -1,5 +1,6 @@
-"""Images that grow by doubling their pixels, and a convolution that does so without the doubled image."""
+"""Image generator by nearest-neighbor upsampling, and a convolution fused with the upsampling."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +17,16 @@ __all__ = ["ConvGenerator", "convolve_upsampled"]
 
 
 class ConvGenerator(nn.Module):
-    """Rows of noise to images: one pixel, doubled and convolved twice by each block, and the middle cut out.
+    """Convolutional image generator with nearest-neighbor upsampling.
 
-    Hidden kernels are orthogonal with gain sqrt(2); the last kernel, after which there is no activation, and all
-    biases are torch_uniform over +- 1 / sqrt(fan-in): the initialisation of the extreme value paper's code.
+    Each block upsamples by 2 and applies two 3 x 3 convolutions with ReLUs. The network starts from one pixel and crops
+    the center of the last block's output. There is no activation after the last convolution. Hidden kernels are
+    orthogonal with gain sqrt(2). The last kernel and all biases are uniform over +- 1 / sqrt(fan-in), as in the extreme
+    value paper's code.
 
     Attributes:
         shape: height, width and channels of the images.
-        widths: features of each block; so many blocks, so often the pixels double.
+        widths: features of each block; height and width before cropping are `2 ** len(widths)`.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), section VI.
@@ -34,14 +37,16 @@ class ConvGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to images `[..., *shape]`.
+        """Map latent vectors `[..., k]` to images `[..., *shape]`.
 
         Raises:
-            ValueError: if the images are larger than so many blocks make.
+            ValueError: if the images are larger than `2 ** len(widths)` pixels.
         """
         (height, width, channels), side = self.shape, 2 ** len(self.widths)
         if max(height, width) > side:
-            raise ValueError(f"{len(self.widths)} blocks make {side} pixels, not {max(height, width)}; add widths.")
+            raise ValueError(
+                f"height and width must be at most 2 ** len(widths) = {side} (got {height} x {width}); add widths."
+            )
         x = z[..., None, None, :]
         for features in self.widths:
             x = jax.nn.relu(layer(x, features, orthogonal, convolution=convolve_upsampled)(x))
@@ -58,34 +63,36 @@ def convolve_upsampled(
     padding: str | Sequence[tuple[int, int]],
     **how: Any,
 ) -> Float[Array, "n ... features"]:
-    """Double an image's pixels and convolve it: give it to `flax.linen.Conv(conv_general_dilated=...)`.
+    """Nearest-neighbor upsampling by 2 and a 3 x 3 convolution in one operation.
 
-    In a doubled image two of a kernel's three rows lie on equal pixels, the last two for a pixel of even place, the
-    first two for one of odd place, and columns likewise. So on a CPU the taps on equal pixels are added first, which
-    makes of it a convolution of pixels two apart: the same numbers up to rounding for 4/9 of the products. On other
-    backends, whose libraries have faster ways for 3 by 3, the doubled image is convolved.
+    Pass it to `flax.linen.Conv(conv_general_dilated=...)`. On an upsampled image, two of the kernel's three rows meet
+    equal pixels: the last two at even rows, the first two at odd rows. The same holds for columns. On a CPU, kernel
+    entries on equal pixels are therefore added first, which gives a convolution with input dilation 2. It returns the
+    same values up to rounding, with 4/9 of the multiplications. Other backends convolve the upsampled image, since
+    their libraries have faster algorithms for 3 x 3 kernels.
 
     Args:
-        lhs: images before they are doubled `[n, height, width, channels]`.
+        lhs: images before upsampling `[n, height, width, channels]`.
         rhs: kernel `[3, 3, channels, features]`.
-        window_strides: 1 along both axes.
-        padding: `SAME`.
-        **how: as of `convolve`; dilations of 1.
+        window_strides: must be 1 along both axes.
+        padding: must be `SAME`.
+        **how: other arguments of `convolve`; dilations must be 1.
 
     Returns:
         The convolved images `[n, 2 height, 2 width, features]`.
 
     Raises:
-        ValueError: if kernel, strides, padding or dilations are others.
+        ValueError: if kernel size, strides, padding or dilations are not supported.
     """
-    dilated = any(set(how.get(name) or (1,)) != {1} for name in ("lhs_dilation", "rhs_dilation"))
-    if rhs.shape[:2] != (3, 3) or set(window_strides) != {1} or padding != "SAME" or dilated:
+    dilations = [tuple(how.get(name) or (1, 1)) for name in ("lhs_dilation", "rhs_dilation")]
+    if rhs.shape[:2] != (3, 3) or {*window_strides, *itertools.chain(*dilations)} != {1} or padding != "SAME":
         raise ValueError(
-            f"convolve_doubled got a kernel of {rhs.shape[:2]}, strides {tuple(window_strides)} and padding {padding}; "
-            "it needs a kernel of 3 by 3, strides and dilations of 1, and padding SAME."
+            "convolve_upsampled needs a 3 x 3 kernel, strides and dilations of 1, and padding SAME (got a kernel of "
+            f"{rhs.shape[:2]}, strides {tuple(window_strides)}, padding {padding}, dilations {dilations}); upsample "
+            "with jnp.repeat and use `convolve` for other convolutions."
         )
     if jax.default_backend() != "cpu":
         return convolve(jnp.repeat(jnp.repeat(lhs, 2, axis=1), 2, axis=2), rhs, window_strides, padding, **how)
-    # A doubled image is one whose pixels lie two apart plus itself one row, one column, and both further on.
-    moved = jnp.stack([jnp.pad(rhs, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1)])
-    return convolve(lhs, moved.sum(0), window_strides, ((2, 2), (2, 2)), **{**how, "lhs_dilation": (2, 2)})
+    # An upsampled image is the dilated image plus its copies shifted by one row, one column, and both.
+    shifted = jnp.stack([jnp.pad(rhs, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1)])
+    return convolve(lhs, shifted.sum(0), window_strides, ((2, 2), (2, 2)), **{**how, "lhs_dilation": (2, 2)})

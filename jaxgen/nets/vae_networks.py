@@ -1,4 +1,4 @@
-"""The networks of the negative sampling paper: images to the law of their latent vectors, and back to images."""
+"""Encoders and decoders of the negative sampling VAE paper."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,34 +16,34 @@ __all__ = ["Affine", "Autoencoder", "ConvDecoder", "ConvEncoder", "UpsamplingDec
 
 
 class Autoencoder(NamedTuple):
-    """Two networks that belong together."""
+    """Encoder and decoder of a variational autoencoder."""
 
-    encoder: nn.Module  # x [..., *row] -> [..., 2 k], the means and the log-variances
-    decoder: nn.Module  # z [..., k] -> [..., *row], of which a noise model makes a law
+    encoder: nn.Module  # x [..., *row] -> [..., 2 k], means and log-variances of the latent vector
+    decoder: nn.Module  # z [..., k] -> [..., *row], parameters of the observation model
 
 
 class Affine(nn.Module):
-    """A scale and a bias for each feature: batch normalisation whose statistics stay where they start, at 0 and 1."""
+    """Scale and bias for each feature: batch normalization with fixed mean 0 and variance 1."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "... features"]) -> Float[Array, "... features"]:
-        """Scale every feature and add to it."""
+        """Multiply every feature by its scale and add its bias."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
         return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
 
 
 class ConvEncoder(nn.Module):
-    """Images to means and log-variances: convolutions, each followed by a ReLU, then a dense layer.
+    """Convolutional encoder: convolutions with ReLUs, then a dense layer to means and log-variances.
 
     Attributes:
-        layers: features, size and stride of each convolution.
-        latent_dim: k.
-        kernel: draws the kernels of the convolutions.
-        bias: draws their biases; None leaves them out.
-        norm: makes what stands between a convolution and its ReLU, such as `BatchNorm` or `Affine`; None is nothing.
-        spectral: whether each convolution's kernel is divided by its largest singular value as a matrix, estimated by
-            one power iteration a pass, which goes on from the last that could write to `batch_stats`.
+        layers: features, kernel size and stride of each convolution.
+        latent_dim: k, width of the latent vectors.
+        kernel: initializer of the convolutions' kernels.
+        bias: initializer of the convolutions' biases; None: no biases.
+        norm: factory of the layer between a convolution and its ReLU, such as `BatchNorm` or `Affine`; None: no layer.
+        spectral: whether each convolution's kernel, as a matrix, is divided by its largest singular value (spectral
+            normalization). Each pass runs one power iteration, and keeps its state if `batch_stats` is mutable.
     """
 
     layers: Sequence[Sequence[int]] = ((8, 5, 2), (16, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2))
@@ -55,25 +55,25 @@ class ConvEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... d"]:
-        """Map images `[..., height, width, channels]` to rows `[..., 2 * latent_dim]`, the means first."""
+        """Map images `[..., height, width, channels]` to vectors `[..., 2 * latent_dim]`, the means first."""
         for features, size, stride in self.layers:
-            made = _conv(features, size, stride, self.kernel, self.bias)
+            convolution = _conv(features, size, stride, self.kernel, self.bias)
             if self.spectral:
-                x = nn.SpectralNorm(made)(x, update_stats=self.is_mutable_collection("batch_stats"))
+                x = nn.SpectralNorm(convolution)(x, update_stats=self.is_mutable_collection("batch_stats"))
             else:
-                x = made(x)
+                x = convolution(x)
             x = jax.nn.relu(self.norm()(x) if self.norm else x)
         return nn.Dense(2 * self.latent_dim, kernel_init=glorot)(x.reshape(*x.shape[:-3], -1))
 
 
 class ConvDecoder(nn.Module):
-    """Rows of noise to images: a dense layer, transposed convolutions with ReLUs, and a convolution.
+    """Convolutional decoder: a dense layer, transposed convolutions with ReLUs, and a 5 x 5 convolution.
 
     Attributes:
         shape: height, width and channels of the images.
-        width: features of the dense layer's pixels, after which there is no activation.
-        layers: features, size and stride of each transposed convolution.
-        kernel: draws the kernels and biases of all convolutions.
+        width: features of the dense layer, which has no activation.
+        layers: features, kernel size and stride of each transposed convolution.
+        kernel: initializer of all convolutions' kernels and biases.
     """
 
     shape: Sequence[int] = (28, 28, 1)
@@ -83,7 +83,7 @@ class ConvDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to `[..., *shape]`: log-odds, or what a sigmoid makes means of."""
+        """Map latent vectors `[..., k]` to logits `[..., *shape]`; their sigmoid is the mean of a pixel."""
         sides = sides_of(self.shape, [stride for _, _, stride in self.layers])
         x = nn.Dense(sides[0][0] * sides[0][1] * self.width, kernel_init=glorot)(z)
         x = x.reshape(*z.shape[:-1], *sides[0], self.width)
@@ -93,13 +93,13 @@ class ConvDecoder(nn.Module):
 
 
 class UpsamplingDecoder(nn.Module):
-    """Rows of noise to images: a dense layer to a few pixels, which double after each convolution but the last.
+    """Upsampling decoder: a dense layer, then convolutions with nearest-neighbor upsampling between them.
 
     Attributes:
         shape: height, width and channels of the images.
-        widths: features of the dense layer's pixels, and of each convolution but the last.
-        size: of the kernels, along both axes.
-        norm: makes what stands between a convolution and its ReLU; None is nothing.
+        widths: features of the dense layer, and of each convolution but the last.
+        size: kernel size along both axes.
+        norm: factory of the layer between a convolution and its ReLU; None: no layer.
     """
 
     shape: Sequence[int] = (32, 32, 3)
@@ -109,14 +109,18 @@ class UpsamplingDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map rows `[..., k]` to `[..., *shape]`: log-odds, or what a sigmoid makes means of.
+        """Map latent vectors `[..., k]` to logits `[..., *shape]`; their sigmoid is the mean of a pixel.
 
         Raises:
-            ValueError: if the images' sides do not halve as often as the pixels double.
+            ValueError: if height or width is not a multiple of `2 ** (len(widths) - 1)`.
         """
-        height, width = (side // 2 ** (len(self.widths) - 1) for side in self.shape[:2])
-        if (height * 2 ** (len(self.widths) - 1), width * 2 ** (len(self.widths) - 1)) != tuple(self.shape[:2]):
-            raise ValueError(f"images of {tuple(self.shape[:2])} do not halve {len(self.widths) - 1} times.")
+        factor = 2 ** (len(self.widths) - 1)
+        height, width = (side // factor for side in self.shape[:2])
+        if (height * factor, width * factor) != tuple(self.shape[:2]):
+            raise ValueError(
+                f"image height and width must be multiples of 2 ** (len(widths) - 1) = {factor} (got "
+                f"{self.shape[0]} x {self.shape[1]}); give fewer widths, or pad the images."
+            )
         x = nn.Dense(height * width * self.widths[0], kernel_init=glorot)(z)
         x = x.reshape(*z.shape[:-1], height, width, self.widths[0])
         for features in self.widths[1:]:
@@ -133,22 +137,23 @@ def autoencoder(
     norm: Callable[[], nn.Module] | None = None,
     spectral: bool = False,
 ) -> Autoencoder:
-    """Return the networks of the negative sampling paper for images.
+    """Encoder and decoder of the negative sampling VAE paper, for images of 28 x 28 or 32 x 32 pixels.
 
-    Those of 28 by 28 have 10 latent dimensions in the paper. Those of 32 by 32 have 100, and `norm=Affine` as released:
-    its batch normalisation never saw a statistic. Where negatives are generated, they have `spectral=True` instead.
+    The paper uses 10 latent dimensions for 28 x 28 and 100 for 32 x 32. For 32 x 32, `norm=Affine` matches the
+    released code, where batch normalization never updates its statistics. With generated negatives, the paper uses
+    `spectral=True` instead.
 
     Args:
-        shape: of an image, (28, 28, c) or (32, 32, c).
-        latent_dim: k.
-        norm: of the networks for 32 by 32.
-        spectral: whether the encoder's convolutions are normalised by their largest singular value.
+        shape: image shape, (28, 28, c) or (32, 32, c).
+        latent_dim: k, width of the latent vectors.
+        norm: factory of the normalization layers, for 32 x 32 only.
+        spectral: whether to apply spectral normalization to the encoder's convolutions.
 
     Returns:
         Encoder and decoder.
 
     Raises:
-        ValueError: if there are none for such rows.
+        ValueError: if there are no networks for the shape, or `norm` is given with 28 x 28.
 
     References:
         Csiszarik, Benko and Varga, Negative sampling in variational autoencoders (2019), appendix A.2; Rosca,
@@ -161,8 +166,8 @@ def autoencoder(
         encoder = ConvEncoder(layers, latent_dim, glorot, None, norm, spectral)
         return Autoencoder(encoder, UpsamplingDecoder(shape, norm=norm))
     raise ValueError(
-        f"there are no networks for rows of shape {shape}{' with normalisation' * (norm is not None)}; give encoder "
-        "and decoder."
+        "default networks need images of shape (28, 28, c) without `norm`, or (32, 32, c) "
+        f"(got {shape}{' with `norm`' * (norm is not None)}); pass `encoder` and `decoder` of your own."
     )
 
 

@@ -1,4 +1,4 @@
-"""A generator whose guesses are weighed by where they lie."""
+"""Generator with an importance weight for each sample."""
 
 import flax.linen as nn
 import jax
@@ -10,16 +10,17 @@ __all__ = ["WeightedGenerator"]
 
 
 class WeightedGenerator(nn.Module):
-    """Makes a row from noise, and a logit from the row.
+    """Generator with a weight network: maps noise to a sample, and the sample to a logit.
 
-    How often a guess is the nearest one depends on where it lies, not on the noise that brought it there. A weight
-    that is a function of the place has few dimensions to learn, and its gradient, which stops at the row, leaves the
-    generator alone.
+    How often a guess is the nearest one depends on its position, not on the noise it came from. So the weight is a
+    function of the sample, which has few dimensions to learn. Its gradient stops at the sample and does not reach the
+    generator.
 
     Attributes:
-        generator: `z [..., k] -> x [..., d]`.
-        weight: `x [..., d] -> logit [..., 1]`; with inputs, `[..., d + given]`, the row and then the input.
-        given: how many of the last columns of `z` are an input, which the weight sees too.
+        generator: network `z [..., k] -> x [..., d]`.
+        weight: network `x [..., d] -> logit [..., 1]`; its input is `[..., d + condition_dim]` with a condition, the
+            sample first.
+        condition_dim: number of last columns of `z` that hold the condition, which the weight network also receives.
     """
 
     generator: nn.Module
@@ -28,7 +29,7 @@ class WeightedGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... d1"]:
-        """Map noise `[..., k]` to rows with their logit, `[..., d + 1]`."""
-        row = self.generator(z)
-        place = jnp.concatenate([jax.lax.stop_gradient(row), z[..., z.shape[-1] - self.condition_dim :]], -1)
-        return jnp.concatenate([row, self.weight(place)], -1)
+        """Map noise `[..., k]` to samples with their logit in the last column, `[..., d + 1]`."""
+        sample = self.generator(z)
+        position = jnp.concatenate([jax.lax.stop_gradient(sample), z[..., z.shape[-1] - self.condition_dim :]], -1)
+        return jnp.concatenate([sample, self.weight(position)], -1)

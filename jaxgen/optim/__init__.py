@@ -1,4 +1,4 @@
-"""Gradient steps, learning-rate schedules and optimizers."""
+"""Training step, learning-rate schedules and optimizers."""
 
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import adversarial_adam, tensorflow_rmsprop, torch_rmsprop

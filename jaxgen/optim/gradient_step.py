@@ -1,4 +1,4 @@
-"""A loss and an optimiser make a process on parameters; schedules that can be written down."""
+"""Training step of a loss and an optax optimizer, with optional parameter averaging and microbatches."""
 
 import dataclasses
 import math
@@ -17,16 +17,16 @@ __all__ = ["GradientStep", "TrainState"]
 
 
 class TrainState(NamedTuple):
-    """What descent carries from step to step."""
+    """State of gradient-based training: parameters, optimizer state, model state and parameter average."""
 
     params: Params
-    opt_state: PyTree  # the optimiser's
-    model_state: PyTree  # Linen's other collections, such as running statistics; {} where there are none
-    ema: PyTree  # an optax.EmaState; () where no average is kept
+    opt_state: PyTree  # state of the optax optimizer
+    model_state: PyTree  # Flax collections other than `params`, such as running statistics; {} if there are none
+    ema: PyTree  # an optax.EmaState; () without `ema_decay`
 
 
 class _Found(NamedTuple):
-    """The loss at some rows."""
+    """Loss, metrics and gradient of one batch."""
 
     value: Array
     metrics: Metrics
@@ -35,17 +35,16 @@ class _Found(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class GradientStep:
-    """Gradient descent on one loss, as a process.
+    """Optimizer step on one loss.
 
     Attributes:
         loss: `loss(key, params, model_state, *data) -> (value, (metrics, model_state))`.
-        optimizer: any optax transformation.
-        axis_name: the axis over devices, or None where there is one device.
-        ema_decay: decay of an exponential average of the parameters, in (0, 1); None keeps no average.
-        microbatch: rows of the data differentiated at a time, which must divide a device's share: the step descends
-            on the
-            mean over chunks, each with a key of its own, so the loss must be a mean over rows. Only one chunk's
-            activations are held, and small ones stay in a processor's cache. None takes all rows at once.
+        optimizer: any optax gradient transformation.
+        axis_name: name of the mapped axis over devices, or None on a single device.
+        ema_decay: decay of an exponential moving average of the parameters, in (0, 1); None keeps no average.
+        microbatch: number of samples differentiated at a time; it must divide a device's share of the batch. Gradients
+            are averaged over the microbatches, each with its own key, so the loss must be a mean over samples. Only
+            one microbatch's activations are in memory, and small ones fit the processor's cache. None: the whole batch.
     """
 
     loss: Callable[..., tuple[Array, tuple[Metrics, PyTree]]]
@@ -56,23 +55,23 @@ class GradientStep:
 
     def __post_init__(self) -> None:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"average is {self.ema_decay}; make it a decay between 0 and 1, such as 0.999, or None.")
+            raise ValueError(f"`ema_decay` must be between 0 and 1, or None (got {self.ema_decay}); try 0.999.")
 
     def init(self, params: Params, model_state: PyTree = None) -> TrainState:
-        """Return the state before the first step, from parameters and the network's other collections."""
+        """Return the initial training state for parameters and the network's other collections."""
         average = self._ema().init(params) if self.ema_decay is not None else ()
         return TrainState(params, self.optimizer.init(params), {} if model_state is None else model_state, average)
 
     def step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
-        """Descend once.
+        """Take one optimizer step.
 
         Args:
-            key: the loss's own.
-            state: where descent stands.
-            *data: passed to the loss; one device's share of the rows. With `microbatch`, every array leads with rows.
+            key: random key of the loss.
+            state: current training state.
+            *data: arguments of the loss, one device's share of the batch. With `microbatch`, every leaf is `[n, ...]`.
 
         Returns:
-            The new state, and the loss's metrics together with its value as `loss`.
+            The new state, and a dict of scalars: the loss's metrics and its value as `loss`.
         """
         if self.microbatch is None:
             model_state, found = self._found(key, state.model_state, state.params, *data)
@@ -85,31 +84,31 @@ class GradientStep:
         return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
 
     def params(self, state: TrainState) -> Params:
-        """Return the parameters to use: the average where one is kept and begun, else the latest."""
+        """Return the bias-corrected parameter average, or the latest parameters if there is no average yet."""
         if self.ema_decay is None:
             return state.params
-        begun = jnp.maximum(state.ema.count, 1)  # an untrained model has none: no division by zero
-        weight = -jnp.expm1(begun * math.log(self.ema_decay))  # 1 - average ^ begun without cancellation
+        begun = jnp.maximum(state.ema.count, 1)  # avoids a division by zero before the first step
+        weight = -jnp.expm1(begun * math.log(self.ema_decay))  # 1 - ema_decay ** begun without cancellation
         choose = lambda mean, last: jnp.where(state.ema.count > 0, (mean / weight).astype(last.dtype), last)
         return jax.tree.map(choose, state.ema.ema, state.params)
 
     def _found(
         self, key: Key[Array, ""], model_state: PyTree, params: Params, *data: PyTree
     ) -> tuple[PyTree, "_Found"]:
-        """Return the variables after some rows, and the loss and its gradient there."""
+        """Return the new model state, and loss, metrics and gradient of one batch."""
 
         def objective(params: Params) -> tuple[Array, tuple[Metrics, PyTree]]:
             value, extra = self.loss(key, params, model_state, *data)
-            # The mean inside and the mean of the gradients outside: right under pmap and under shard_map alike.
+            # Averaging the loss here and the gradients in `step` is correct under both pmap and shard_map.
             return parallel.mean(value, self.axis_name), extra
 
         (value, (metrics, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        # In floating point, so that counts and truth values are averaged over chunks and devices like any metric.
+        # Cast counts and booleans to floats, so that they can be averaged over microbatches and devices.
         metrics = {name: jnp.asarray(m, jnp.result_type(m, jnp.float32)) for name, m in metrics.items()}
         return model_state, _Found(value, metrics, gradient)
 
     def _chunk_by_chunk(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[PyTree, "_Found"]:
-        """Return the same with means over chunks; the variables go from one chunk to the next."""
+        """Return the same as `_found`, averaged over microbatches; each one updates the model state."""
 
         def step(key: Key[Array, ""], carry: tuple[PyTree, _Found], *chunk: PyTree) -> tuple[Any, None]:
             model_state, found = self._found(key, carry[0], state.params, *chunk)
@@ -124,5 +123,5 @@ class GradientStep:
         return model_state, jax.tree.map(lambda leaf: leaf / count, total)
 
     def _ema(self) -> optax.GradientTransformation:
-        # Float32 throughout: a decay such as 0.999 is 1 in bfloat16.
+        # Accumulate in float32: a decay such as 0.999 rounds to 1 in bfloat16.
         return optax.ema(self.ema_decay, debias=False, accumulator_dtype=jnp.float32)

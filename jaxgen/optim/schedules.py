@@ -1,8 +1,7 @@
-"""Learning-rate schedules that a config can name."""
+"""Learning-rate schedules as frozen dataclasses, so that a config can store them."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import optax
 
@@ -16,20 +15,20 @@ Schedule = Callable[[Int[Array, ""]], Array]
 
 @dataclasses.dataclass(frozen=True)
 class Cosine:
-    """A learning rate that falls to zero along half a cosine.
+    """Cosine decay to zero, with an optional linear warmup from zero.
 
     Attributes:
-        peak: the first learning rate.
-        steps: where it reaches zero.
-        warmup: steps of linear rise from zero before it.
+        peak: maximum learning rate, reached after the warmup.
+        steps: step at which the learning rate reaches zero, warmup included.
+        warmup: number of warmup steps.
     """
 
     peak: float
     steps: int
     warmup: int = 0
 
-    def __call__(self, count: Int[Array, ""]) -> Any:
-        """Return the learning rate at a step."""
+    def __call__(self, count: Int[Array, ""]) -> Array:
+        """Return the learning rate at step `count`."""
         return optax.warmup_cosine_decay_schedule(
             0.0 if self.warmup else self.peak, self.peak, self.warmup, self.steps
         )(count)
@@ -37,18 +36,18 @@ class Cosine:
 
 @dataclasses.dataclass(frozen=True)
 class Exponential:
-    """A learning rate multiplied by the same factor after every so many steps.
+    """Staircase exponential decay: multiplication by `factor` every `transition_steps` steps.
 
     Attributes:
-        initial: the first learning rate.
-        factor: what it is multiplied with.
-        transition_steps: after so many steps, at once: an epoch's length in most papers.
+        initial: initial learning rate.
+        factor: decay factor.
+        transition_steps: number of steps between two decays; one epoch in most papers.
     """
 
     initial: float
     factor: float
     transition_steps: int
 
-    def __call__(self, count: Int[Array, ""]) -> Any:
-        """Return the learning rate at a step."""
+    def __call__(self, count: Int[Array, ""]) -> Array:
+        """Return the learning rate at step `count`."""
         return optax.exponential_decay(self.initial, self.transition_steps, self.factor, staircase=True)(count)

@@ -1,4 +1,4 @@
-"""Which rows a step sees: each once an epoch, and a function of key and absolute step alone."""
+"""Minibatches: each row at most once an epoch, as a function of key and absolute step only."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def test_every_row_at_most_once_an_epoch(n, rows):
 
 @pytest.mark.parametrize(("n", "rows"), SHAPES)
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_cut_and_joined_is_the_same_plan(n, rows, shuffle):
+def test_parts_of_a_plan_equal_the_whole_plan(n, rows, shuffle):
     key = jax.random.key(1)
     plan = jax.jit(lambda start, length: data.plan(key, n, rows, start, length, shuffle=shuffle), static_argnums=1)
     whole = np.asarray(plan(0, 17))
@@ -37,7 +37,7 @@ def test_without_shuffling_rows_come_in_order():
 
 
 def test_first_rows_are_uniform():
-    """Over 2,000 keys each of ten rows comes first about 200 times; chi-square of 9 degrees, wrong once in 10,000."""
+    """Over 2,000 keys each of ten rows comes first about 200 times; chi-square of 9 degrees, fails once in 10,000."""
     first = jax.vmap(lambda key: data.plan(key, 10, 2, 0, 1)[0, 0])(jax.random.split(jax.random.key(2), 2000))
     counts = np.bincount(first, minlength=10)
     assert np.sum((counts - 200) ** 2 / 200) < 33.7
@@ -48,11 +48,11 @@ def test_take_turns_bytes_into_numbers_between_0_and_1():
     batch = data.take(table, jnp.array([2, 1]))
     np.testing.assert_allclose(batch["image"], [[1.0], [0.2]])
     np.testing.assert_array_equal(batch["label"], [6, 5])
-    assert batch["label"].dtype == jnp.uint8  # a column is no image
+    assert batch["label"].dtype == jnp.uint8  # columns are not images
 
 
 def test_take_turns_signed_bytes_into_numbers_between_minus_1_and_1():
     table = jnp.array([-128, -1, 0, 127], jnp.int8)
     batch = data.take(table.reshape(4, 1, 1), jnp.array([0, 1, 2, 3]))
     np.testing.assert_allclose(batch[:, 0, 0], [-1, -1 / 255, 1 / 255, 1], rtol=1e-6)
-    np.testing.assert_array_equal(data.take(table, jnp.array([3, 0])), [127, -128])  # labels stay what they are
+    np.testing.assert_array_equal(data.take(table, jnp.array([3, 0])), [127, -128])  # labels are left unchanged

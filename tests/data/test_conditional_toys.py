@@ -1,4 +1,4 @@
-"""Conditional data: tables are draws of the law, a pendulum keeps its energy and swings as a small one should."""
+"""Conditional data: shapes, seeds, the ring's modes, and the pendulum's energy and small oscillations."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_the_ring_has_two_branches():
 
 
 def energy(state):
-    """Of two masses of 1 at the ends of rods of length 1, by where they are and how fast they go."""
+    """Kinetic plus potential energy of two masses of 1 at the ends of rods of length 1."""
     angles, rates = state[:2], state[2:]
     place = np.cumsum([np.sin(angles), -np.cos(angles)], 1)  # [x or y, mass, ...]: the second hangs on the first
     velocity = np.cumsum([np.cos(angles) * rates, np.sin(angles) * rates], 1)
@@ -44,10 +44,10 @@ def test_a_pendulum_keeps_its_energy():
     for _ in range(300):
         state = conditional_toys._runge_kutta(state, 0.01)
     assert np.abs(state[:2] - 3.0).max() > 1  # it has moved
-    np.testing.assert_allclose(energy(state), before, atol=2e-2)  # of 60 between its extremes
+    np.testing.assert_allclose(energy(state), before, atol=2e-2)  # the energy's range is 60
 
 
-def test_a_pendulum_swings_little_as_two_springs_would():
+def test_small_oscillations_have_the_analytic_frequency():
     """Small angles: the slow mode, second angle sqrt(2) times the first, has the frequency sqrt(g (2 - sqrt 2))."""
     frequency = np.sqrt(conditional_toys.GRAVITY * (2 - np.sqrt(2)))
     state = np.array([1e-3, np.sqrt(2) * 1e-3, 0.0, 0.0])
@@ -56,7 +56,7 @@ def test_a_pendulum_swings_little_as_two_springs_would():
     np.testing.assert_allclose(state[:2], np.cos(frequency) * np.array([1, np.sqrt(2)]) * 1e-3, atol=1e-6)
 
 
-def test_a_finer_step_ends_in_the_same_place():
+def test_a_finer_time_step_gives_the_same_positions():
     at = np.array([[1.7], [2.4]])
     coarse, fine = (
         data.DoublePendulum(step=step).outcomes(np.random.default_rng(0), at, 50) for step in (0.01, 0.0025)

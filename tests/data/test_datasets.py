@@ -1,4 +1,4 @@
-"""What can be trained on, and one clear sentence for what cannot."""
+"""Validation of tables, fingerprints, and tables from files."""
 
 import numpy as np
 import pytest
@@ -13,26 +13,26 @@ BAD = {
     "nan": (
         np.array([[0.0], [np.nan], [np.nan]]),
         ValueError,
-        "NaN or infinite numbers in 2 of 3 rows, the first of them row 1",
+        "NaN or infinite numbers in 2 of 3 rows, first in row 1",
     ),
     "infinite": (np.array([[np.inf], [0.0]]), ValueError, "NaN or infinite"),
     "no rows": (np.zeros((0, 2)), ValueError, "is empty; give at least one row"),
     "no columns": (np.zeros((4, 0)), ValueError, "is empty"),
     "scalar": (np.float32(1), ValueError, "has no rows"),
     "nothing": ({}, ValueError, "has no rows"),
-    "text": (np.array([["a", "b"]]), TypeError, "where numbers are needed"),
-    "objects": (np.array([object()]), TypeError, "where numbers are needed"),
-    "complex": (np.ones((3, 1), complex), TypeError, "complex128 where numbers are needed"),
+    "text": (np.array([["a", "b"]]), TypeError, "must hold numbers"),
+    "objects": (np.array([object()]), TypeError, "must hold numbers"),
+    "complex": (np.ones((3, 1), complex), TypeError, "must hold numbers .got dtype complex128"),
     "lists": ([[1.0], [1.0, 2.0]], ValueError, "give arrays"),
-    "unequal": ({"x": GOOD, "y": GOOD[:4]}, ValueError, r"columns of table 0 have \[4, 6\] rows"),
-    "small": (GOOD[:1], ValueError, "a batch of 2 is larger than table 0 of 1 rows"),
+    "unequal": ({"x": GOOD, "y": GOOD[:4]}, ValueError, r"table 0 must have the same number of rows \(got \[4, 6\]\)"),
+    "small": (GOOD[:1], ValueError, r"`batch_size` must be at most 1, the rows of table 0 \(got 2\)"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_tables_raise_one_clear_sentence(name):
-    table, kind, told = BAD[name]
-    with pytest.raises(kind, match=told) as caught:
+def test_bad_tables_raise_one_line(name):
+    table, kind, message = BAD[name]
+    with pytest.raises(kind, match=message) as caught:
         checked(data.Arrays(table).tables(), 2)
     assert "\n" not in str(caught.value)
 
@@ -43,11 +43,11 @@ def test_good_tables_come_out_in_default_precision():
     assert batch["image"].dtype == np.uint8
     specs = row_specs((x, batch))
     assert (specs[0].shape, specs[0].dtype) == ((2,), np.float32)
-    assert specs[1]["image"].dtype == np.float32  # as a step sees it
+    assert specs[1]["image"].dtype == np.float32  # as a training step receives it
     np.testing.assert_array_equal(x, GOOD)
 
 
-def test_fingerprint_knows_values_shapes_and_dtypes():
+def test_fingerprint_depends_on_values_shapes_and_dtypes():
     tables = [(GOOD,), (GOOD + 1e-9,), (GOOD.reshape(3, 4),), (GOOD.astype(np.float32),), (GOOD, GOOD)]
     assert len({fingerprint(table) for table in tables}) == len(tables)
     assert fingerprint((GOOD,)) == fingerprint((GOOD.copy(),))
@@ -81,17 +81,19 @@ def test_files_that_cannot_be_read(tmp_path):
         "no": b"1,2",
     }.items():
         (tmp_path / f"{name}.npz").write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{name}.npz is no whole .npz file of numbers \(.*; write it anew"):
+        with pytest.raises(
+            ValueError, match=rf"{name}.npz must be a complete .npz file of numbers \(got: .*; write it again"
+        ):
             data.Table(str(tmp_path / f"{name}.npz"), "x").tables()
     with pytest.raises(FileNotFoundError, match="there is no file"):
         data.Table(str(tmp_path / "none.npz")).tables()
-    with pytest.raises(ValueError, match=r"holds \['x', 'y'\]"):
+    with pytest.raises(ValueError, match=r"one of the arrays \['x', 'y'\] in .* \(got None\)"):
         data.Table(str(tmp_path / "two.npz")).tables()
-    with pytest.raises(ValueError, match="is no table of numbers"):
+    with pytest.raises(ValueError, match="must hold only numbers and commas"):
         data.Table(str(tmp_path / "words.csv")).tables()
-    with pytest.raises(ValueError, match="is no table of numbers"):  # and not a line of names
+    with pytest.raises(ValueError, match="must hold only numbers and commas"):  # not a header line
         data.Table(str(tmp_path / "hole.csv")).tables()
-    with pytest.raises(ValueError, match=r"ends in '.parquet'"):
+    with pytest.raises(ValueError, match=r"must end in .npz or .csv \(got .*table.parquet\)"):
         data.Table(str(tmp_path / "table.parquet")).tables()
 
 

@@ -1,4 +1,4 @@
-"""Image sets: the embedded one, the cache, and what is said where a set is not there."""
+"""Image sets: scikit-learn's digits, the cache, and errors for sets that are not prepared."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def cached(cache):
-    """A cache of 50 random pictures under the name of MNIST."""
+    """A cache of 50 random images under the name of MNIST."""
     generator = np.random.default_rng(0)
     columns = {
         "image": generator.integers(0, 256, (50, 28, 28, 1)).astype(np.uint8),
@@ -33,7 +33,7 @@ def cached(cache):
     return columns
 
 
-def test_signed_images_are_the_same_between_minus_1_and_1(cached):
+def test_scaled_to_tanh_gives_the_same_images_between_minus_1_and_1(cached):
     plain, signed = (data.take(jnp.asarray(kind.tables()[0]), jnp.arange(50)) for kind in SIGNED)
     np.testing.assert_allclose(signed, 2 * plain - 1, atol=1e-6)
 
@@ -44,28 +44,28 @@ def test_digits_are_embedded():
     np.testing.assert_array_equal(np.unique(data.Digits().labels()), np.arange(10))
 
 
-def test_a_cache_is_enough_by_itself_and_is_mapped_not_read(cached):
+def test_a_cache_suffices_and_is_memory_mapped(cached):
     (x,), labels = data.Images("mnist").tables(), data.Images("mnist").labels()
     assert isinstance(x, np.memmap)
     np.testing.assert_array_equal(x, cached["image"])
     np.testing.assert_array_equal(labels, cached["label"])
 
 
-def test_a_cache_serves_where_tensorflow_datasets_is_not_installed(cached):
+def test_a_cache_needs_no_tensorflow_datasets(cached):
     code = (
         "import sys; sys.modules['tensorflow_datasets'] = None\n"
         "from jaxgen import data; print(data.Images('mnist').tables()[0].shape)\n"
         "try: data.Images('kmnist').tables()\n"
         "except FileNotFoundError as error: print('jaxgen[prepare]' in str(error))\n"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=dict(os.environ)
     )
-    assert told.stdout == "(50, 28, 28, 1)\nTrue\n"
+    assert result.stdout == "(50, 28, 28, 1)\nTrue\n"
 
 
 @pytest.mark.parametrize("harm", ["cut", "changed", "manifest", "missing"])
-def test_a_damaged_cache_is_found(cached, cache, harm):
+def test_a_damaged_cache_raises(cached, cache, harm):
     folder = cache / "mnist" / f"train-v{images.VERSION}"
     file = folder / "image.npy"
     if harm == "cut":
@@ -82,17 +82,17 @@ def test_a_damaged_cache_is_found(cached, cache, harm):
         data.Images("mnist").tables()
 
 
-def test_writing_is_whole_or_not_at_all(cache, monkeypatch):
+def test_writing_is_atomic(cache, monkeypatch):
     monkeypatch.setattr(json, "dumps", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space"):
         images._write(cache / "mnist" / "train-v1", {"image": np.zeros((2, 2), np.uint8)})
     assert list((cache / "mnist").iterdir()) == []
 
 
-def test_what_is_not_there_says_how_to_get_it(cache, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="choose one of mnist, "):
+def test_unknown_names_and_splits_raise(cache, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"`name` must be one of mnist, .* \(got 'imagenet'\)"):
         data.Images("imagenet").tables()
-    with pytest.raises(ValueError, match="choose 'train' or 'test'"):
+    with pytest.raises(ValueError, match=r"`split` must be 'train' or 'test' \(got 'validation'\)"):
         data.Images("mnist", "validation").tables()
 
 

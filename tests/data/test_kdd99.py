@@ -1,4 +1,4 @@
-"""KDD99's protocols on made connections, and its counts where the real ones are at hand."""
+"""KDD99 protocols on simulated connections, and the published counts if the real data are cached."""
 
 import pathlib
 
@@ -14,7 +14,7 @@ ROWS = 4000
 
 @pytest.fixture
 def made(monkeypatch):
-    """Connections of the real layout, one in five normal and every other one a repetition."""
+    """Connections in the real format: one in five is normal, and each row occurs twice."""
     generator = np.random.default_rng(0)
     columns = [generator.integers(0, 1000, ROWS // 2).astype(float) for _ in range(41)]
     for place in kdd99.CATEGORIES:
@@ -32,7 +32,7 @@ def made(monkeypatch):
     kdd99._connections.cache_clear()
 
 
-def test_only_attacks_are_learned_from_and_each_row_is_on_one_side(made):
+def test_training_rows_are_attacks_and_the_split_is_disjoint(made):
     kind = data.KDD99(scaled=False, contamination=1.0)
     (x,), (test, anomalous) = kind.tables(), kind.test()
     assert x.shape[1] == test.shape[1] == 34 + 2 * 7
@@ -42,7 +42,7 @@ def test_only_attacks_are_learned_from_and_each_row_is_on_one_side(made):
     assert both.sum() == made.sum()
 
 
-def test_anomalies_are_at_most_their_share(made):
+def test_anomalies_are_at_most_the_contamination(made):
     _, anomalous = data.KDD99(contamination=0.1).test()
     np.testing.assert_allclose(anomalous.mean(), 0.1, atol=1e-3)
     _, all_there = data.KDD99(contamination=0.9).test()
@@ -54,7 +54,7 @@ def test_scaled_columns_span_the_training_rows_alone(made, validation):
     kind = data.KDD99(validation=validation)
     (x,), (test, _) = kind.tables(), kind.test()
     assert x.min() == 0
-    np.testing.assert_array_equal(np.delete(x.max(0), 3), 1)  # the fourth of the numbers is constant
+    np.testing.assert_array_equal(np.delete(x.max(0), 3), 1)  # the fourth numeric column is constant
     assert x[:, 3].max() == 0
     assert test.shape[1] == x.shape[1]
     (raw,) = data.KDD99(scaled=False, validation=validation).tables()
@@ -62,7 +62,7 @@ def test_scaled_columns_span_the_training_rows_alone(made, validation):
     np.testing.assert_allclose(x[:, 0], (raw[:, 0] - raw[:, 0].min()) / np.ptp(raw[:, 0]), rtol=1e-6)
 
 
-def test_distinct_rows_are_on_one_side_once(made):
+def test_distinct_rows_occur_once(made):
     kind = data.KDD99(distinct=True, scaled=False, contamination=1.0)
     (x,), (test, anomalous) = kind.tables(), kind.test()
     assert len(np.unique(np.concatenate([x, test[~anomalous]]), axis=0)) == len(x) + np.sum(~anomalous)
@@ -76,27 +76,27 @@ def test_a_split_follows_its_seed(made):
 
 
 @pytest.mark.parametrize("every_anomaly", [False, True])
-def test_rows_of_a_validation_are_none_of_the_test(made, every_anomaly):
+def test_validation_rows_are_disjoint_from_the_test_set(made, every_anomaly):
     whole = lambda rows: {row.tobytes() for row in rows}
     settings = {"scaled": False, "distinct": True, "contamination": 1.0}
     chosen = data.KDD99(**settings, validation=True, every_anomaly=every_anomaly)
     kind = data.KDD99(**settings)
-    (x,), (held, anomalous) = chosen.tables(), chosen.test()
-    assert not (whole(x) | whole(held)) & whole(kind.test()[0])
-    assert whole(x) | whole(held[~anomalous]) == whole(kind.tables()[0])
-    assert not whole(x) & whole(held)
-    drawn = made.sum() / 2 / (2 if every_anomaly else 4)  # of the distinct ones
-    assert abs(anomalous.sum() - drawn) < 40
+    (x,), (validation, anomalous) = chosen.tables(), chosen.test()
+    assert not (whole(x) | whole(validation)) & whole(kind.test()[0])
+    assert whole(x) | whole(validation[~anomalous]) == whole(kind.tables()[0])
+    assert not whole(x) & whole(validation)
+    count = made.sum() / 2 / (2 if every_anomaly else 4)  # of the distinct ones
+    assert abs(anomalous.sum() - count) < 40
 
 
-def test_a_share_that_is_none_is_told():
-    with pytest.raises(ValueError, match=r"contamination is 1.5; make it a share"):
+def test_contamination_outside_0_and_1_raises():
+    with pytest.raises(ValueError, match=r"`contamination` must be in \(0, 1\] \(got 1.5\)"):
         data.KDD99(contamination=1.5)
 
 
 def test_the_real_connections_have_the_published_counts():
     if not list(pathlib.Path(datasets.get_data_home()).glob("kddcup99_10-py3/*")):
-        pytest.skip("KDD99 is not there; fetch it by sklearn.datasets.fetch_kddcup99(), or set SCIKIT_LEARN_DATA")
+        pytest.skip("KDD99 is not cached; download it by sklearn.datasets.fetch_kddcup99(), or set SCIKIT_LEARN_DATA")
     kdd99._connections.cache_clear()
     (x,), (test, anomalous) = data.KDD99(scaled=False).tables(), data.KDD99(scaled=False).test()
     assert x.shape[1] == 121

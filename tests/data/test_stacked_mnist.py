@@ -1,4 +1,4 @@
-"""Stacks hold the digits that their labels say."""
+"""Stacked MNIST: each channel is a digit with its label."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,17 +19,17 @@ def test_each_channel_is_a_digit_with_its_label():
         assert (names[apart.argmin(1)] == labels[:, stack]).all()
 
 
-def test_the_choice_follows_the_seed_and_is_as_long_as_the_paper_s():
+def test_tuples_follow_the_seed_and_default_to_the_paper_s_number():
     same = [data.StackedMNIST(2, n=20, seed=seed, images=data.Digits()).labels() for seed in (1, 1, 2)]
     np.testing.assert_array_equal(same[0], same[1])
     assert not np.array_equal(same[0], same[2])
     assert data.StackedMNIST(1, images=data.Digits()).labels().shape == (1280, 1)
 
 
-def test_what_cannot_be_stacked_is_told(monkeypatch):
-    with pytest.raises(ValueError, match="0 stacks and None images"):
+def test_invalid_stacks_and_images_raise(monkeypatch):
+    with pytest.raises(ValueError, match=r"must be 1 or more \(got 0 and None\)"):
         data.StackedMNIST(0)
     monkeypatch.setattr(data.Images, "tables", lambda self: (np.zeros((4, 2, 2, 3), np.uint8),))
     monkeypatch.setattr(data.Images, "labels", lambda self: np.zeros(4, int))
-    with pytest.raises(ValueError, match="3 colours cannot be stacked"):
+    with pytest.raises(ValueError, match=r"must have one channel \(got 3\)"):
         data.StackedMNIST(2, n=3, images=data.Images("cifar10")).tables()

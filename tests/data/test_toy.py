@@ -1,4 +1,4 @@
-"""Toys against what their definition says of moments and supports; four standard errors, wrong once in 15,000."""
+"""Synthetic data against their moments and supports; tolerances of four standard errors fail once in 15,000."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ TOYS = {
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_one_draw_of_which_the_first_rows_are_for_training(name):
+def test_training_and_test_points_are_one_sample(name):
     make, d = TOYS[name]
     toy = make(n=30, test_n=20, seed=3)
     (x,), test = toy.tables(), toy.test()
@@ -48,7 +48,7 @@ def test_swiss_rolls_are_scikit_learn_s_in_the_papers_scales():
     np.testing.assert_allclose(x, make_swiss_roll(200, noise=0.25, random_state=5)[0][:100, [0, 2]] / 7.5, rtol=1e-6)
 
 
-def test_gaussians_stand_where_the_paper_has_them():
+def test_gaussians_have_the_paper_s_centers():
     x = data.EightGaussians(n=8000, test_n=1).tables()[0]
     np.testing.assert_allclose(np.linalg.norm(x, axis=1), np.sqrt(2), atol=0.1)
     sectors = np.bincount(np.round(np.arctan2(x[:, 1], x[:, 0]) / (np.pi / 4)).astype(int) % 8, minlength=8)

@@ -338,7 +338,7 @@ def test_bad_choices_are_told():
         vae(decoder=nets.MLP((5,))).resolve(row)
     with pytest.raises(ValueError, match="make both 1 at least"):
         vae(num_importance_samples=0).resolve(row)
-    with pytest.raises(ValueError, match="there are no networks for rows"):
+    with pytest.raises(ValueError, match="default networks need images of shape"):
         methods.NegativeSamplingVAE().resolve(row)
     with pytest.raises(ValueError, match="call resolved_for"):
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)

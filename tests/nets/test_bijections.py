@@ -1,4 +1,4 @@
-"""One table of invertible layers, every law over it."""
+"""Properties of all bijections, parametrized over one table of layers."""
 
 import functools
 
@@ -33,13 +33,13 @@ LAYERS = {
 }
 CONDITIONAL = ("affine", "affine, images", "dense flow", "additive, images")
 EVERY = pytest.mark.parametrize("name", LAYERS)
-# What is made of the others compiles for long, and has the laws that its parts have.
+# The image flow compiles slowly, and its parts are tested on their own.
 PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name != "image flow"])
 
 
 @functools.cache
 def drawn(name, dtype="float32", given=False):
-    """A layer with parameters far from where they start, rows, and what they are given."""
+    """Return a layer with parameters far from their initial values, samples and conditions."""
     layer, shape = LAYERS[name]
     generator = np.random.default_rng(0)
     x = jnp.asarray(generator.normal(size=(3, *shape)), dtype)
@@ -51,7 +51,7 @@ def drawn(name, dtype="float32", given=False):
 
 @EVERY
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-5), ("float64", 1e-12)])
-def test_there_and_back_under_jit(name, dtype, tolerance):
+def test_inverse_undoes_forward_under_jit(name, dtype, tolerance):
     with jax.enable_x64(dtype == "float64"):
         layer, params, x, _ = drawn(name, dtype)
         z, there = jax.jit(layer.apply)(params, x)
@@ -62,7 +62,7 @@ def test_there_and_back_under_jit(name, dtype, tolerance):
 
 
 @PARTS
-def test_volumes_are_those_of_the_jacobian(name):
+def test_log_determinant_is_that_of_the_jacobian(name):
     with jax.enable_x64(True):
         layer, params, x, _ = drawn(name, "float64")
         flat = lambda row: layer.apply(params, row.reshape(x.shape[1:]))[0].ravel()
@@ -72,7 +72,7 @@ def test_volumes_are_those_of_the_jacobian(name):
 
 
 @PARTS
-def test_rows_know_nothing_of_one_another(name):
+def test_samples_do_not_influence_each_other(name):
     layer, params, x, _ = drawn(name)
     together = layer.apply(params, x)
     apart = jax.vmap(lambda row: layer.apply(params, row))(x)
@@ -81,7 +81,7 @@ def test_rows_know_nothing_of_one_another(name):
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
-def test_conditions_matter_and_are_undone(name):
+def test_conditional_layers_depend_on_conditions_and_invert(name):
     layer, params, x, given = drawn(name, given=True)
     z, there = layer.apply(params, x, given)
     again, back = layer.apply(params, z, given, method="inverse")
@@ -90,7 +90,7 @@ def test_conditions_matter_and_are_undone(name):
     assert not np.allclose(z, layer.apply(params, x, given[::-1])[0], atol=1e-3)
 
 
-def test_scales_are_bounded():
+def test_log_scales_are_bounded():
     layer = nets.AffineCoupling(SUBNET, clamp=0.5)
     x = jnp.ones((1, 5))
     params = jax.tree.map(lambda leaf: 1e3 * jnp.ones_like(leaf), layer.init(jax.random.key(0), x))
@@ -98,7 +98,7 @@ def test_scales_are_bounded():
 
 
 def test_couplings_start_near_the_identity():
-    """Where the biases of the last layers are 0 too, only the scaling and the order of the columns are left."""
+    """With zero biases in the last layers too, the flow only scales and permutes the features."""
     x = jnp.asarray(np.random.default_rng(0).normal(2, 3, size=(100, 4)), jnp.float32)
     flow = nets.dense_flow(4, depth=2)
     params = flow.init(jax.random.key(0), x)
@@ -110,7 +110,7 @@ def test_couplings_start_near_the_identity():
     np.testing.assert_allclose(z, scaled, atol=1e-4)
 
 
-def test_actnorm_starts_where_its_first_rows_are_standard():
+def test_actnorm_standardizes_its_first_batch():
     x = jnp.asarray(np.random.default_rng(0).normal([5, -3], [0.1, 40], (500, 2)), jnp.float32)
     z, grown = nets.ActNorm().init_with_output(jax.random.key(0), x)[0]
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
@@ -118,25 +118,25 @@ def test_actnorm_starts_where_its_first_rows_are_standard():
     np.testing.assert_allclose(grown, -np.log(np.std(np.asarray(x, np.float64), 0)).sum(), rtol=1e-4)
 
 
-def test_actnorm_survives_a_feature_that_never_changes():
+def test_actnorm_of_a_constant_feature_is_finite():
     z, grown = nets.ActNorm().init_with_output(jax.random.key(0), jnp.ones((8, 2)))[0]
     np.testing.assert_array_equal(z, 0)
     assert np.isfinite(grown)
 
 
-def test_space_to_depth_stacks_neighbours():
+def test_space_to_depth_stacks_neighbors():
     image = jnp.arange(16.0).reshape(4, 4, 1)
     z, _ = nets.SpaceToDepth().apply({}, image)
     np.testing.assert_array_equal(z[0, 0], [0, 1, 4, 5])
     np.testing.assert_array_equal(z[1, 1], [10, 11, 14, 15])
 
 
-def test_bad_shapes_are_refused():
+def test_bad_shapes_raise():
     with pytest.raises(ValueError, match="2 or more"):
         nets.AffineCoupling(SUBNET).init(jax.random.key(0), jnp.ones((3, 1)))
-    with pytest.raises(ValueError, match="even sides"):
+    with pytest.raises(ValueError, match=r"must be even \(got 5 x 4\)"):
         nets.SpaceToDepth().apply({}, jnp.ones((5, 4, 1)))
-    with pytest.raises(ValueError, match="multiples of 4"):
+    with pytest.raises(ValueError, match=r"multiples of 4 \(got 30 x 28\)"):
         nets.image_flow((30, 28, 1))
-    with pytest.raises(ValueError, match="1 dimensions"):
+    with pytest.raises(ValueError, match=r"at least 2 and `depth` at least 1 \(got 1 and 8\)"):
         nets.dense_flow(1)

@@ -1,4 +1,4 @@
-"""The convolution that is fast in loops equals JAX's own, in value, gradient and second order."""
+"""`convolve` equals `jax.lax.conv_general_dilated` in values, gradients and second derivatives."""
 
 import functools
 import itertools
@@ -12,7 +12,7 @@ import pytest
 from jaxgen import nets, parallel
 from jaxgen.nets.cpu_conv import convolution
 
-pytestmark = pytest.mark.usefixtures("optimized")  # its barriers are against what XLA would make of it
+pytestmark = pytest.mark.usefixtures("optimized")  # its barriers guard against XLA's optimizations
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 KINDS = {
     f"{padding} stride {strides} kernel {kernel} dilations {dilations}": (padding, strides, kernel, dilations)
@@ -22,20 +22,20 @@ KINDS = {
         ("SAME", (1, 1), (3, 3), ((1, 1), (2, 1))),
         (((1, 1), (2, 2)), (2, 1), (3, 3), ((2, 3), (1, 1))),
         (((3, 0), (1, 2)), (1, 2), (3, 3), ((1, 2), (1, 2))),
-        (((4, 5), (0, 0)), (1, 1), (3, 3), ((1, 1), (1, 1))),  # more zeros than the kernel is long
-        (((2, 3), (2, 2)), (1, 1), (5, 5), ((2, 2), (1, 1))),  # transposed, of odd and even phases
+        (((4, 5), (0, 0)), (1, 1), (3, 3), ((1, 1), (1, 1))),  # more padding than the kernel is long
+        (((2, 3), (2, 2)), (1, 1), (5, 5), ((2, 2), (1, 1))),  # transposed, with odd and even phases
         (((2, 2), (-1, 1)), (1, 1), (4, 3), ((2, 3), (1, 1))),
     ]
 }
-SMALL = {  # fewer pixels than the kernel has
+SMALL = {  # fewer pixels than the kernel
     "stride": (((2, 2), (2, 2)), (2, 2), (5, 5), ((1, 1), (1, 1))),
     "transposed": (((2, 3), (2, 3)), (1, 1), (5, 5), ((2, 2), (1, 1))),
-    "apart": (((2, 2), (2, 3)), (1, 2), (3, 3), ((1, 1), (2, 1))),
-    "both apart": (((3, 2), (2, 2)), (1, 1), (3, 3), ((2, 1), (1, 2))),
+    "dilated kernel": (((2, 2), (2, 3)), (1, 2), (3, 3), ((1, 1), (2, 1))),
+    "dilated images and kernel": (((3, 2), (2, 2)), (1, 1), (3, 3), ((2, 1), (1, 2))),
 }
-THIN = {  # one or three colours of many features
-    "one colour": (("SAME", (1, 1), (4, 3), ((1, 1), (1, 1))), 1),
-    "three colours": ((((2, -1), (0, 3)), (1, 1), (3, 3), ((1, 1), (1, 1))), 3),
+THIN = {  # many features to one or three channels
+    "one channel": (("SAME", (1, 1), (4, 3), ((1, 1), (1, 1))), 1),
+    "three channels": ((((2, -1), (0, 3)), (1, 1), (3, 3), ((1, 1), (1, 1))), 3),
     "transposed": ((((1, 1), (1, 1)), (1, 1), (3, 3), ((2, 1), (1, 1))), 1),
 }
 
@@ -50,7 +50,7 @@ def pair(kind, dtype, size=(9, 8), features=(2, 4)):
 
 
 def measures(f, x, w, *, twice=True):
-    """Value, gradient, and the gradient of a gradient's penalty, at a curved loss."""
+    """Return the value, the gradients of a nonlinear loss, and the gradients of a gradient penalty."""
     loss = lambda x, w: jnp.sum(jnp.tanh(f(x, w)))
     gradient = jax.grad(loss, (0, 1))
     penalty = lambda x, w: sum(jnp.sum(jnp.sin(g)) for g in gradient(x, w))
@@ -58,8 +58,8 @@ def measures(f, x, w, *, twice=True):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
-    """The gradients are convolutions of the other kinds, so that the second order of some is the first of all."""
+def test_equals_lax_up_to_second_derivatives(kind):
+    """Gradients are convolutions of other kinds, so second derivatives of some kinds test the gradients of all."""
     with jax.enable_x64(True):
         x, w, how = pair(KINDS[kind], np.float64)
         run = lambda f: jax.jit(lambda x, w: measures(how(f), x, w, twice=kind in list(KINDS)[::5]))(x, w)
@@ -69,7 +69,7 @@ def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
 
 
 @pytest.mark.parametrize("kind", SMALL)
-def test_of_images_smaller_than_the_kernel_too(kind):
+def test_images_smaller_than_the_kernel(kind):
     with jax.enable_x64(True):
         x, w, how = pair(SMALL[kind], np.float64, (2, 3))
         ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
@@ -77,10 +77,10 @@ def test_of_images_smaller_than_the_kernel_too(kind):
 
 
 @pytest.mark.parametrize("kind", THIN)
-def test_of_thin_kernels_too(kind):
-    how, colours = THIN[kind]
+def test_kernels_with_few_outputs(kind):
+    how, channels = THIN[kind]
     with jax.enable_x64(True):
-        x, w, how = pair(how, np.float64, features=(12, colours))
+        x, w, how = pair(how, np.float64, features=(12, channels))
         ours, theirs = (jax.jit(lambda x, w, f=f: measures(how(f), x, w))(x, w) for f in (nets.convolve, LAX))
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
 
@@ -88,7 +88,7 @@ def test_of_thin_kernels_too(kind):
 LAX = jax.lax.conv_general_dilated
 
 
-def test_half_precision_is_rounded_no_oftener():
+def test_half_precision_has_no_additional_rounding():
     x, w = (
         jnp.asarray(np.random.default_rng(0).normal(size=size), jnp.bfloat16)
         for size in ((20, 8, 8, 40), (5, 5, 40, 1))
@@ -106,14 +106,14 @@ def found_in_double(x, w, g):
     return jax.vjp(lambda w: LAX(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT), w)[1](g)[0]
 
 
-def test_nothing_is_left_where_the_kernel_is_larger():
+def test_output_is_empty_if_the_kernel_is_larger():
     x, w = jnp.ones((2, 5, 40, 60)), jnp.ones((7, 7, 60, 1))
     made = nets.convolve(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT)
     assert made.shape == LAX(x, w, (1, 1), "VALID", dimension_numbers=LAYOUT).shape == (2, 0, 34, 1)
 
 
-def test_kernels_learn_from_a_batch_in_parts():
-    """Parts of eight images at least, each image in one."""
+def test_kernel_gradient_splits_the_batch():
+    """Every part has at least eight images, and the parts cover the batch."""
     for images in (1, 8, 15, 16, 50, 100):
         cuts = convolution._parts(jnp.zeros((images, 6, 6, 1)))
         assert cuts[0] == 0
@@ -125,7 +125,7 @@ def test_kernels_learn_from_a_batch_in_parts():
         np.testing.assert_allclose(gradient(nets.convolve), gradient(LAX), rtol=1e-10)
 
 
-def test_single_precision_and_one_loop():
+def test_gradient_descent_in_a_scan():
     x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
     step = lambda f: lambda w, _: (w - 0.01 * jax.grad(lambda w: jnp.sum(jnp.tanh(how(f)(x, w))))(w), None)
     ours, theirs = (jax.lax.scan(step(f), w, length=5)[0] for f in (nets.convolve, LAX))
@@ -133,7 +133,7 @@ def test_single_precision_and_one_loop():
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_a_double_loop_in_numpy():
+def test_equals_a_loop_in_numpy():
     x, w, how = pair(("VALID", (2, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
     found = how(nets.convolve)(x, w)
     image, kernel = np.asarray(x, float), np.asarray(w, float)
@@ -151,7 +151,7 @@ def test_kernels_under_vmap():
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_flax_takes_it_and_the_layout_sees_it(groups):
+def test_flax_accepts_it_and_convolves_detects_it(groups):
     ours = nn.Conv(4, (3, 3), 2, feature_group_count=groups, conv_general_dilated=nets.convolve)
     theirs = nn.Conv(4, (3, 3), 2, feature_group_count=groups)
     x = jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 2))  # two leading axes
@@ -161,7 +161,7 @@ def test_flax_takes_it_and_the_layout_sees_it(groups):
     assert parallel.convolves(traced)
 
 
-def test_elsewhere_it_is_jax_s_own(monkeypatch):
+def test_other_backends_and_layouts_use_lax(monkeypatch):
     x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
     assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
     monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")

@@ -1,4 +1,4 @@
-"""Transposed convolutions against a loop in NumPy, and a normalisation that never looks aside when it may not."""
+"""Transposed convolution against a NumPy loop, and batch normalization with and without mutable statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +12,8 @@ from jaxgen import nets
     ("side", "size", "stride", "output"),
     [(2, 5, 2, 4), (4, 5, 2, 7), (7, 5, 2, 14), (4, 4, 2, 8), (4, 3, 1, 4), (3, 4, 3, 8)],
 )
-def test_a_loop_in_numpy(side, size, stride, output):
-    """Each pixel adds its own window, `(size - 1) // 2` ahead of its place, to the output, as in PyTorch."""
+def test_transposed_conv_equals_a_loop_in_numpy(side, size, stride, output):
+    """Each pixel adds a window to the output, starting `(size - 1) // 2` before its position, as in PyTorch."""
     layer = nets.TransposedConv(3, size, stride, (output, output))
     x = np.random.default_rng(0).normal(size=(2, side, side, 4))
     params = jax.jit(layer.init)(jax.random.key(0), jnp.float32(x))
@@ -31,7 +31,7 @@ def test_a_loop_in_numpy(side, size, stride, output):
     np.testing.assert_allclose(apply(jnp.float32(x[0])), found[0], rtol=1e-4, atol=1e-5)
 
 
-def test_batches_train_and_running_statistics_serve():
+def test_batch_norm_uses_batch_statistics_if_mutable_else_running_ones():
     norm = nets.BatchNorm()
     x = np.random.default_rng(0).normal(3.0, 2.0, size=(6, 4, 2))
     drawn = norm.init(jax.random.key(0), jnp.float32(x))
@@ -48,7 +48,7 @@ def test_batches_train_and_running_statistics_serve():
     np.testing.assert_allclose(norm.apply({**drawn, **moved}, jnp.float32(x[:1])), served[:1], rtol=1e-5)
 
 
-def test_a_small_generator_layer_by_layer():
+def test_generator_equals_its_layers_applied_by_hand():
     net = nets.TransposedGenerator((5, 4, 2), (6, 3), ((5, 2), (3, 1)), first=False)
     z = jax.random.normal(jax.random.key(1), (7, 2))
     variables = jax.jit(net.init)(jax.random.key(0), z)
@@ -61,11 +61,11 @@ def test_a_small_generator_layer_by_layer():
     expected = np.tanh(layer(1, 2, 3, 1, (5, 4))(jnp.float32(x)))
     found, _ = jax.jit(lambda z: net.apply(variables, z, mutable=["batch_stats"]))(z)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    with pytest.raises(ValueError, match="2 convolutions need as many widths and got 1"):
+    with pytest.raises(ValueError, match=r"must have the same length \(got 1 and 2\)"):
         nets.TransposedGenerator((4, 4, 1), (6,), ((5, 2), (3, 1))).init(jax.random.key(0), z)
 
 
-def test_running_statistics_of_a_single_row():
+def test_a_sample_does_not_depend_on_its_batch():
     net = nets.TransposedGenerator((4, 4, 1), (6, 3), ((4, 2), (4, 2)))
     z = jax.random.normal(jax.random.key(1), (5, 2))
     variables = jax.jit(net.init)(jax.random.key(0), z)

@@ -1,4 +1,4 @@
-"""The networks of the maximum entropy generators paper: sizes layer by layer, parameters counted by hand."""
+"""Networks of the maximum entropy generators paper: layer shapes, and parameter counts by hand."""
 
 import functools
 
@@ -15,7 +15,7 @@ NORM = lambda features: 2 * features
 
 
 def traced(network, *shapes):
-    """Shapes of what every layer makes, in order, and how many numbers are trained; nothing is computed."""
+    """Output shape, shapes of all layers' outputs, and number of parameters, by abstract evaluation."""
     inputs = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     variables = jax.eval_shape(network.init, jax.random.key(0), *inputs)
     made, seen = jax.eval_shape(
@@ -35,10 +35,10 @@ def test_the_plane():
 
 def test_kdd():
     generator, energy, statistic = nets.dense_meg_networks(121, generator=(64, 128), energy=(256, 128, 128))
-    judge = DENSE(256, 128) + DENSE(128, 128) + DENSE(128, 1)
+    hidden = DENSE(256, 128) + DENSE(128, 128) + DENSE(128, 1)
     assert traced(generator, (1, 32))[::2] == ((121,), DENSE(32, 64) + DENSE(64, 128) + DENSE(128, 121))
-    assert traced(energy, (1, 121))[::2] == ((1,), DENSE(121, 256) + judge)
-    assert traced(statistic, (1, 121), (1, 32))[::2] == ((1,), DENSE(153, 256) + judge)
+    assert traced(energy, (1, 121))[::2] == ((1,), DENSE(121, 256) + hidden)
+    assert traced(statistic, (1, 121), (1, 32))[::2] == ((1,), DENSE(153, 256) + hidden)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -82,11 +82,11 @@ def test_celeba():
     trunk = sum(pairs) + CONV(3, 512, 512)
     assert traced(energy, (1, 64, 64, 3))[::2] == ((1,), trunk + DENSE(8192, 1))
     assert traced(statistic, (1, 64, 64, 3), (1, 128))[2] == trunk + DENSE(8192, 128) + DENSE(256, 512) + DENSE(512, 1)
-    with pytest.raises(ValueError, match="32 or 64 pixels a side, not 28"):
+    with pytest.raises(ValueError, match=r"must be 32 or 64 \(got 28\)"):
         nets.photo_meg_networks(28)
 
 
-def test_digits_are_drawn_as_released():
+def test_digit_networks_are_initialized_as_released():
     generator, energy, statistic = nets.digit_meg_networks()
     assert (generator.kernel, generator.scale, generator.first) == (nets.normal, nets.normal_around_one, True)
     assert (energy.kernel, statistic.trunk.kernel, energy.activation) == (nets.normal, nets.normal, nets.LeakyReLU(0.2))
@@ -95,7 +95,7 @@ def test_digits_are_drawn_as_released():
     np.testing.assert_allclose([scale.mean(), scale.std()], [1, 0.02], atol=1e-3)
 
 
-def test_photos_and_dense_networks_are_drawn_as_pytorch_draws_them():
+def test_photo_and_dense_networks_have_pytorch_s_initialization():
     generator, energy, _ = nets.photo_meg_networks(32)
     assert (generator.kernel, generator.first, energy.kernel) == (
         nets.torch_uniform_transposed,
@@ -104,14 +104,16 @@ def test_photos_and_dense_networks_are_drawn_as_pytorch_draws_them():
     )
     assert (generator.scale(jax.random.key(0), (3,)) == 1).all()
     assert energy.activation == nets.LeakyReLU(0.1)
-    kernel = nets.torch_uniform_transposed(jax.random.key(0), (4, 4, 16, 8))  # of a transposed layer it is the outputs
+    kernel = nets.torch_uniform_transposed(
+        jax.random.key(0), (4, 4, 16, 8)
+    )  # fan-in by the outputs in a transposed layer
     assert 0.99 < np.abs(kernel).max() * (16 * 8) ** 0.5 <= 1
     layer = nets.TransposedConv(8, 4, 2, (4, 4)).init(jax.random.key(0), jnp.zeros((1, 2, 2, 16)))["params"]
     assert 0.5 < np.abs(layer["bias"]).max() * (16 * 8) ** 0.5 <= 1
     assert all(network.hidden is nets.torch_uniform for network in nets.dense_meg_networks(2)[:2])
 
 
-def test_a_pair_is_seen_together():
+def test_pair_net_concatenates_features_and_vector():
     net = nets.PairNet(nets.MLP((1,)), nets.MLP((3,)))
     x, z = jax.random.normal(jax.random.key(1), (2, 4)), jax.random.normal(jax.random.key(2), (2, 5))
     params = net.init(jax.random.key(0), x, z)

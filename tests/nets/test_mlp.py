@@ -1,4 +1,4 @@
-"""Dense networks are drawn as the paper's code draws them."""
+"""Multilayer perceptron: initialization of the paper's code, values and dropout."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import numpy as np
 from jaxgen import nets
 
 
-def test_layers_are_initialised_as_in_the_paper():
+def test_layers_are_initialized_as_in_the_paper():
     params = nets.MLP((64, 64, 5)).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
     first, second, last = (np.asarray(params[f"Dense_{i}"]["kernel"]) for i in range(3))
     np.testing.assert_allclose(first @ first.T, 2 * np.eye(16), atol=1e-5)  # orthogonal with gain sqrt(2)
@@ -18,7 +18,7 @@ def test_layers_are_initialised_as_in_the_paper():
         assert 0 < bias.max() <= fan_in**-0.5
 
 
-def test_it_is_what_it_says():
+def test_output_equals_the_formula():
     net = nets.MLP((8, 3), activation=jnp.tanh)
     params = net.init(jax.random.key(1), jnp.zeros((1, 4)))
     x = jax.random.normal(jax.random.key(2), (2, 5, 4))
@@ -29,7 +29,7 @@ def test_it_is_what_it_says():
 
 
 def test_the_last_layer_may_be_orthogonal_too():
-    """As in the head of the paper's images."""
+    """The head of the paper's image network uses this."""
     params = nets.MLP((64, 5), last=nets.orthogonal).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
     last = np.asarray(params["Dense_1"]["kernel"])
     np.testing.assert_allclose(last.T @ last, 2 * np.eye(5), atol=1e-5)
@@ -42,6 +42,6 @@ def test_dropout_needs_noise_and_keeps_the_mean():
     whole = network.apply(params, x)
     np.testing.assert_array_equal(nets.MLP((1, 1), lambda x: x).apply(params, x), whole)
     dropped = network.apply(params, x, rngs={"dropout": jax.random.key(1)})
-    assert len(np.unique(dropped)) == 2  # the one hidden output is there, or it is not
+    assert len(np.unique(dropped)) == 2  # the one hidden output is kept or dropped
     error = 4 * float(dropped.std()) / np.sqrt(4000)
     np.testing.assert_allclose(dropped.mean(), whole.mean(), atol=error)

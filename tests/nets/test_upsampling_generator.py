@@ -1,4 +1,4 @@
-"""Doubling pixels and convolving them at once is doing one after the other; the generator is the paper's."""
+"""The fused upsampling and convolution equals upsampling, then convolution; the generator is the paper's."""
 
 import functools
 
@@ -15,11 +15,11 @@ LAX = jax.lax.conv_general_dilated
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
-def one_after_the_other(x, w):
+def in_two_steps(x, w):
     return LAX(x.repeat(2, 1).repeat(2, 2), w, (1, 1), "SAME", dimension_numbers=LAYOUT)
 
 
-def at_once(x, w):
+def fused(x, w):
     return nets.convolve_upsampled(x, w, (1, 1), "SAME", dimension_numbers=LAYOUT)
 
 
@@ -36,7 +36,7 @@ def test_value_gradient_and_second_order(shape):
         return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w)
 
     with jax.enable_x64(True):
-        ours, theirs = (jax.jit(functools.partial(measures, f))(*pair(shape)) for f in (at_once, one_after_the_other))
+        ours, theirs = (jax.jit(functools.partial(measures, f))(*pair(shape)) for f in (fused, in_two_steps))
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-10), ours, theirs)
 
 
@@ -44,7 +44,7 @@ def test_it_takes_four_ninths_of_the_products_on_a_cpu_alone(monkeypatch):
     x, w = pair((2, 8, 8, 2), np.float32)
 
     def products():
-        found = jax.make_jaxpr(lambda x, w: at_once(x, w))(x, w)  # a new function, as traces are remembered
+        found = jax.make_jaxpr(lambda x, w: fused(x, w))(x, w)  # a new function, since traces are cached
         shapes = []
 
         def walk(jaxpr):
@@ -68,7 +68,7 @@ def test_it_takes_four_ninths_of_the_products_on_a_cpu_alone(monkeypatch):
     ("kernel", "strides", "padding"), [((5, 3), (1, 1), "SAME"), ((3, 3), (2, 1), "SAME"), ((3, 3), (1, 1), "VALID")]
 )
 def test_other_convolutions_are_refused(kernel, strides, padding):
-    with pytest.raises(ValueError, match="needs a kernel of 3 by 3, strides and dilations of 1, and padding SAME"):
+    with pytest.raises(ValueError, match=r"needs a 3 x 3 kernel, strides and dilations of 1, and padding SAME \(got "):
         nets.convolve_upsampled(jnp.zeros((1, 4, 4, 2)), jnp.zeros((*kernel, 2, 4)), strides, padding)
 
 
@@ -95,7 +95,7 @@ def test_the_generator_is_the_paper_s():
         )
         x = np.asarray(x if i == 6 else jnp.maximum(x, 0))
     np.testing.assert_allclose(net.apply({"params": params}, z), x[:, 2:6, 2:5], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="3 blocks make 8 pixels, not 9; add widths"):
+    with pytest.raises(ValueError, match=r"at most 2 \*\* len\(widths\) = 8 \(got 9 x 3\); add widths"):
         nets.ConvGenerator((9, 3, 2), (5, 6, 7)).init(jax.random.key(0), jnp.zeros((1, 2)))
 
 

@@ -1,4 +1,4 @@
-"""The paper's networks: their sizes, how they are drawn, and a spectral norm that only training moves."""
+"""Networks of the negative sampling VAE: parameter counts, initialization and spectral normalization."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def count(params):
 
 
 def both(shape, **how):
-    """Return the networks, and the shapes of what they have."""
+    """Return the networks, and the shapes of their variables."""
     found, key = nets.autoencoder(shape, **how), jax.random.key(0)
     encoder = jax.eval_shape(found.encoder.init, key, jnp.zeros((1, *shape)))
     decoder = jax.eval_shape(found.decoder.init, key, jnp.zeros((1, how["latent_dim"])))
@@ -30,7 +30,7 @@ def test_the_networks_for_28_by_28_have_the_paper_s_sizes():
     assert jax.eval_shape(found.decoder.apply, decoder, z).shape == (2, 3, 28, 28, 1)
 
 
-def test_kernels_and_biases_are_drawn_broadly():
+def test_kernels_and_biases_have_variance_002():
     params = jax.jit(nets.ConvEncoder().init)(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
     drawn = [leaf for leaf in jax.tree.leaves({**params, "Dense_0": {}}) if leaf.size > 5_000]
     np.testing.assert_allclose([leaf.std() for leaf in drawn], 0.02**0.5, rtol=0.05)
@@ -46,15 +46,15 @@ def test_the_networks_for_32_by_32_have_the_paper_s_sizes(norm):
     assert count(decoder) == 101 * 4_096 + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 3) + 2 * features[1]
 
 
-def test_an_affine_layer_is_a_normalisation_that_has_seen_nothing():
+def test_affine_equals_batch_norm_with_initial_statistics():
     x = jax.random.normal(jax.random.key(0), (4, 3))
     params = {"params": {"scale": jnp.array([1.0, 2.0, 3.0]), "bias": jnp.array([0.0, 1.0, 2.0])}}
     seen = {"batch_stats": {"BatchNorm_0": {"mean": jnp.zeros(3), "var": jnp.full(3, 1 - 1e-5)}}}
-    wanted = nets.BatchNorm().apply({"params": {"BatchNorm_0": params["params"]}, **seen}, x)
-    np.testing.assert_allclose(nets.Affine().apply(params, x), wanted, rtol=1e-6)
+    expected = nets.BatchNorm().apply({"params": {"BatchNorm_0": params["params"]}, **seen}, x)
+    np.testing.assert_allclose(nets.Affine().apply(params, x), expected, rtol=1e-6)
 
 
-def test_a_spectral_norm_becomes_one_and_goes_on_in_training_only():
+def test_spectral_norm_converges_and_updates_in_training_only():
     net = nets.ConvEncoder(((4, 3, 2),), 2, spectral=True)
     x = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
     variables = net.init(jax.random.key(1), x)
@@ -74,8 +74,8 @@ def test_a_spectral_norm_becomes_one_and_goes_on_in_training_only():
     assert after == {}
 
 
-def test_other_images_are_told():
-    with pytest.raises(ValueError, match="there are no networks for rows of shape \\(8, 8, 1\\)"):
+def test_unsupported_image_shapes_raise():
+    with pytest.raises(ValueError, match=r"need images of shape .* \(got \(8, 8, 1\)\)"):
         nets.autoencoder((8, 8, 1), latent_dim=2)
-    with pytest.raises(ValueError, match="do not halve 3 times"):
+    with pytest.raises(ValueError, match=r"multiples of 2 \*\* \(len\(widths\) - 1\) = 8 \(got 20 x 20\)"):
         nets.UpsamplingDecoder((20, 20, 1)).init(jax.random.key(0), jnp.zeros((1, 2)))

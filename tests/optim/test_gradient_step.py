@@ -1,4 +1,4 @@
-"""Descent against steps worked out by hand, and schedules against their formulas."""
+"""Training steps against steps computed by hand, and schedules against their formulas."""
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,10 @@ def test_sgd_on_a_quadratic_by_hand():
     np.testing.assert_array_equal(descent.params(state), state.params)
 
 
-def test_the_average_is_the_weighted_mean_of_what_was_visited():
+def test_the_average_is_the_weighted_mean_of_past_parameters():
     descent = GradientStep(quadratic, optax.sgd(0.1), ema_decay=0.9)
     state = descent.init(jnp.array([1.0]), {"count": 0})
-    np.testing.assert_array_equal(descent.params(state), [1.0])  # before the first step there is none
+    np.testing.assert_array_equal(descent.params(state), [1.0])  # there is no average before the first step
     visited = []
     for _ in range(5):
         state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
@@ -43,7 +43,7 @@ def test_schedules_follow_their_formulas(step):
     np.testing.assert_allclose(Exponential(2.0, 0.5, 50)(jnp.array(step)), 2 * 0.5 ** (step // 50), rtol=1e-6)
 
 
-def test_cosine_rises_first_where_asked():
+def test_cosine_has_a_linear_warmup():
     found = [float(Cosine(1.0, 20, warmup=10)(jnp.array(step))) for step in (0, 5, 10, 20)]
     np.testing.assert_allclose(found, [0, 0.5, 1, 0], atol=1e-6)
 
@@ -62,7 +62,7 @@ def test_torch_rmsprop_is_pytorch_s():
 
 @pytest.mark.parametrize("average", [0.0, 1.0, -0.5])
 def test_an_average_needs_a_decay_between_0_and_1(average):
-    with pytest.raises(ValueError, match="make it a decay between 0 and 1"):
+    with pytest.raises(ValueError, match=rf"`ema_decay` must be between 0 and 1, or None \(got {average}\)"):
         GradientStep(quadratic, optax.sgd(0.1), ema_decay=average)
 
 
@@ -75,13 +75,13 @@ def test_a_slow_average_of_a_constant_is_that_constant():
 
 
 def tangled(key, params, model_state, rows):
-    """A mean over rows, with noise of the key's own, that counts how often it was asked."""
+    """A mean over rows with noise from the key, which counts its calls."""
     noise = jax.random.normal(key, (len(rows),), rows.dtype)
     values = jnp.tanh(rows @ params + noise) ** 2
     return jnp.mean(values), ({"noise": jnp.mean(noise)}, {"count": model_state["count"] + 1})
 
 
-def test_chunks_descend_the_mean_of_their_gradients_in_double_precision():
+def test_microbatches_average_their_gradients_in_double_precision():
     with jax.enable_x64(True):
         rows, params = np.random.default_rng(0).normal(size=(12, 3)), jnp.array([0.5, -1.0, 2.0])
         descent = GradientStep(tangled, optax.sgd(1.0), microbatch=4)
@@ -93,8 +93,8 @@ def test_chunks_descend_the_mean_of_their_gradients_in_double_precision():
         assert int(state.model_state["count"]) == 3
 
 
-def test_chunks_of_a_loss_without_noise_are_the_whole_on_every_device():
-    """Two devices with six rows each, in chunks of two or three or all of them: one gradient."""
+def test_microbatches_of_a_loss_without_noise_equal_the_whole_batch():
+    """Two devices with six rows each, in microbatches of 2, 3 or 6 rows, take the same step."""
     with jax.enable_x64(True):
         rows = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 3)))
         still = lambda key, params, model_state, rows: (jnp.mean(jnp.tanh(rows @ params) ** 2), ({}, model_state))
@@ -110,7 +110,7 @@ def test_chunks_of_a_loss_without_noise_are_the_whole_on_every_device():
                 np.testing.assert_allclose(device, whole, rtol=1e-12)
 
 
-def test_a_chunk_must_divide_the_rows():
+def test_a_microbatch_must_divide_the_rows():
     descent = GradientStep(tangled, optax.sgd(0.1), microbatch=5)
     with pytest.raises(ValueError, match=r"must divide the number of rows \(got chunk size 5 and 12 rows"):
         descent.step(jax.random.key(0), descent.init(jnp.ones(3), {"count": 0}), jnp.zeros((12, 3)))

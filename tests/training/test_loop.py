@@ -205,7 +205,10 @@ def test_a_diverging_network_is_told():
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
 BAD = {
-    "batch larger than the data": (lambda: tiny.config(tiny.evl(), batch_size=200), "a batch of 200 is larger"),
+    "batch larger than the data": (
+        lambda: tiny.config(tiny.evl(), batch_size=200),
+        r"`batch_size` must be at most .* \(got 200\)",
+    ),
     "nan": (lambda: jaxgen.Config(tiny.evl(), data.Arrays(np.full((9, 3), np.nan)), batch_size=4), "NaN or infinite"),
     "rank": (lambda: jaxgen.Config(methods.EVL(), data.Arrays(np.zeros((9, 4, 4, 1))), batch_size=4), "flatten them"),
     "two tables": (
@@ -237,7 +240,10 @@ BAD = {
     "no steps": (lambda: tiny.config(tiny.evl(), steps=0), "at least 1"),
     "raw arrays": (lambda: jaxgen.Config(tiny.evl(), X), r"wrap arrays as data.Arrays\(x\)|Type-check"),
     "no method": (lambda: jaxgen.Config("evl", data.Arrays(X)), "give a method|Type-check"),
-    "no such set": (lambda: jaxgen.Config(tiny.evl(), data.Images("mnst"), batch_size=4), "choose one of mnist"),
+    "no such set": (
+        lambda: jaxgen.Config(tiny.evl(), data.Images("mnst"), batch_size=4),
+        "`name` must be one of mnist",
+    ),
     "no such file": (lambda: jaxgen.Config(tiny.evl(), data.Table("none.npz"), batch_size=4), "there is no file"),
 }
 
