@@ -1,4 +1,4 @@
-"""JAX library of generative models: support-covering generators, out-of-distribution scores, calibrated detectors."""
+"""Generative models in JAX: support-covering generators, out-of-distribution scores, detectors."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

@@ -51,10 +51,9 @@ class Detector(OutlierMixin, BaseEstimator):
     Attributes:
         method: a method with `scores`; None is `methods.Flow()`, a density of rows with two columns or more.
         score_name: which of the method's scores to use; None is the first.
-        steps: training steps. They are run in calls of equal length, of at most 500 steps, and rounded up to fill
-            them.
-        batch_size: rows of a minibatch, reduced to the number of training rows if these are fewer, and to a multiple
-            of `n_critic` for a method that has one.
+        steps: training steps, rounded up to a multiple of the steps per call: the fewest calls of at most 500 steps.
+        batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
+            multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
         alpha: bound on the false positive rate, between 0 and 1.
         scaler: an unfitted scikit-learn transformer, fitted to the training rows. None drops constant columns, and
@@ -112,8 +111,8 @@ class Detector(OutlierMixin, BaseEstimator):
             The detector itself.
 
         Raises:
-            ValueError: if the rows are not finite numbers, too few or all equal, a parameter is out of range, the
-                method has no score of that name, or too many scores of the calibration set are not finite.
+            ValueError: if the rows are not finite numbers, too few, or all equal; if a parameter is out of range; if
+                the method has no score of that name, or too many scores of the calibration set are not finite.
             TypeError: if the method has no `scores`, is not hashable, or cannot be trained on one table of rows.
             FloatingPointError: if numbers in training are not finite, also after its retries.
 
@@ -194,7 +193,7 @@ class Detector(OutlierMixin, BaseEstimator):
         return conformal_p_values(-self.score_samples(X), self.calibration_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted detector to a directory, without pickle and without the rows; `Detector.load` reads it.
+        """Write the fitted detector, without pickle and without the rows; `Detector.load` reads it.
 
         A detector that is already there is replaced only after the new one is complete.
 
@@ -305,7 +304,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
 @functools.partial(jax.jit, static_argnames=("method", "name"))
 def _score(states: State, x: Float[Array, "n d"], *, method: Any, name: str | None) -> Float[Array, " n"]:
-    """Compute one score of rows by the model of seed 0; detectors of equal method and width share the program."""
+    """Compute one score by the model of seed 0; detectors of equal method and width share the program."""
     scores = method.scores(jax.tree.map(lambda leaf: leaf[0], states), x)
     return scores[next(iter(scores)) if name is None else name]
 
@@ -331,7 +330,7 @@ def _standard() -> Any:
 
 
 def _to_portable(value: Any) -> Any:
-    """Return the JSON description of a method or config, or the value itself if a part is not importable by name."""
+    """Return a method or config as JSON, or the value itself if a part cannot be imported by name."""
     described = to_json(value)
     return value if unnamed_fields(described) else described
 

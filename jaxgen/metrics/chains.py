@@ -43,10 +43,11 @@ def acceptance(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
 
 
 def split_rhat(draws: ArrayLike) -> PerNumber:
-    """Rank-normalized split R-hat: variance between chains relative to that within; converged chains are below 1.01.
+    """Rank-normalized split R-hat: compares variances between and within chains.
 
-    It is the larger of two values. The R-hat of the ranks detects a difference of location. The R-hat of the ranks of
-    the distance from the median detects a difference of scale.
+    It is near 1 for converged chains; above 1.01 they have not converged. It is the larger of two values. The R-hat of
+    the ranks detects a difference of location. The R-hat of the ranks of the distance from the median detects a
+    difference of scale.
 
     Args:
         draws: `[chains, draws, ...]`.
@@ -72,7 +73,7 @@ def split_rhat(draws: ArrayLike) -> PerNumber:
 
 
 def bulk_ess(draws: ArrayLike) -> PerNumber:
-    """Bulk effective sample size: for estimates of the center of the distribution, such as its mean or median.
+    """Bulk effective sample size, for estimates of the center of the distribution such as its mean.
 
     Args:
         draws: `[chains, draws, ...]`.
@@ -143,7 +144,7 @@ def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
 
 
 def _per_number(statistic: Callable[[np.ndarray], np.ndarray], draws: ArrayLike, min_chains: int = 1) -> PerNumber:
-    """Apply a statistic `[chains, draws, numbers] -> [numbers]`, or return NaN for too few chains or draws."""
+    """Apply a statistic `[chains, draws, numbers] -> [numbers]`; NaN for too few chains or draws."""
     x = np.asarray(draws, np.float64)
     if x.ndim < 2 or x.size == 0:
         raise ValueError(
@@ -155,13 +156,13 @@ def _per_number(statistic: Callable[[np.ndarray], np.ndarray], draws: ArrayLike,
 
 
 def _halves(x: np.ndarray) -> np.ndarray:
-    """Split every chain into two, `[2 chains, draws // 2, numbers]`, without the middle draw of an odd number."""
+    """Split every chain into halves `[2 chains, draws // 2, numbers]`, dropping the middle of an odd number."""
     half = x.shape[1] // 2
     return np.concatenate([x[:, :half], x[:, -half:]])
 
 
 def _scores(x: np.ndarray) -> np.ndarray:
-    """Replace numbers by the normal quantiles of their ranks among all chains; NaN for a number with NaN or inf."""
+    """Replace draws by the normal quantiles of their ranks over all chains; NaN if a draw is not finite."""
     pooled = x.reshape(-1, x.shape[2])
     ranks = np.empty_like(pooled)
     for number, column in enumerate(pooled.T):
@@ -210,7 +211,7 @@ def _ess(x: np.ndarray) -> np.ndarray:
 
 
 def _autocovariance(x: np.ndarray) -> np.ndarray:
-    """Return the biased autocovariance at every lag (sums are divided by the number of draws), `x`'s own shape."""
+    """Return the autocovariance at every lag (biased: divided by `draws`), `[chains, draws, numbers]`."""
     draws = x.shape[1]
     # Padding with `draws` zeros keeps the circular convolution from mixing the last draws with the first.
     spectrum = np.fft.rfft(x - x.mean(1, keepdims=True), 2 * draws, 1)

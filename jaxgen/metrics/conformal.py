@@ -12,7 +12,7 @@ def conformal_p_values(scores: ArrayLike, calibration: ArrayLike) -> np.ndarray:
 
     For such a row `p <= alpha` has at most the probability `alpha`, for any model and any score. It has exactly that
     probability if all scores differ and `alpha * (n + 1)` is a whole number. These probabilities are averages over
-    calibration sets: for one fixed set the false positive rate is a sample of Beta(a, n + 1 - a), with
+    calibration sets. For one fixed set the false positive rate has the distribution Beta(a, n + 1 - a), with
     `a = alpha * (n + 1)`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Mode coverage of samples: number of modes, and KL divergence from the uniform distribution over modes."""
+"""Mode coverage of samples: number of modes, and KL divergence from the uniform distribution."""
 
 from typing import NamedTuple
 

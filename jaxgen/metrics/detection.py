@@ -1,4 +1,4 @@
-"""Detection metrics: how well a score separates outliers from inliers, with bootstrap confidence intervals."""
+"""Detection metrics of scores that separate outliers from inliers, with bootstrap intervals."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -96,9 +96,10 @@ def bootstrap(
     repeats: int = 1_000,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap confidence interval of a detection metric; inliers and outliers are resampled separately.
+    """Percentile bootstrap confidence interval of a detection metric.
 
-    It covers the variation between test sets, not the variation between training runs.
+    Inliers and outliers are resampled separately. The interval covers the variation between test sets, not the
+    variation between training runs.
 
     Args:
         inliers: scores of the inliers, `[n]`.

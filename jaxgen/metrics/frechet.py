@@ -18,7 +18,7 @@ class Score(NamedTuple):
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """Fréchet distance: squared 2-Wasserstein distance of normal distributions fitted to two sets of features.
+    """Fréchet distance: squared 2-Wasserstein distance of normal distributions fitted to features.
 
     It is biased upward for small samples, so compare distances only at equal numbers of samples. With d features, few
     more than d samples on either side make it noisy.

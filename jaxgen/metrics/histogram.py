@@ -1,4 +1,4 @@
-"""Histograms on a grid, and divergences between two of them, as reported in the paper on extreme value losses."""
+"""Histograms on a grid and their divergences, as in the paper on extreme value losses."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ class Grid:
     high: float = 12.0
 
     def __call__(self, x: ArrayLike, weights: ArrayLike | None = None) -> Histogram:
-        """Compute the share of points in each cell; points outside the cube count in the nearest cell at its edge.
+        """Compute the share of points in each cell; points outside count in the nearest cell at the edge.
 
         Args:
             x: points `[n, d]`.

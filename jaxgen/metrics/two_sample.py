@@ -1,4 +1,4 @@
-"""Two-sample tests: a permutation test with the maximum mean discrepancy (MMD), and the variance of the MMD."""
+"""Two-sample test with the maximum mean discrepancy (MMD), and the variance of the MMD."""
 
 import dataclasses
 import functools
@@ -60,7 +60,7 @@ def permutation_test(
     seed: int = 0,
     chunk: int = ROWS,
 ) -> TwoSample:
-    """Permutation test of equal distributions with the maximum mean discrepancy, fused over several bandwidths.
+    """Two-sample permutation test with the maximum mean discrepancy, fused over several bandwidths.
 
     If the rows of both samples are exchangeable, `p <= level` has at most the probability `level`. It has exactly that
     probability if all statistics differ and `level * (permutations + 1)` is a whole number. The bandwidths must not
@@ -86,8 +86,8 @@ def permutation_test(
         the permutations.
 
     Raises:
-        ValueError: if a sample has fewer than two rows, the widths differ, a number is not finite, a bandwidth is not
-            positive, or `permutations` is below 1.
+        ValueError: if a sample has fewer than two rows, the widths differ, or a number is not finite; if a bandwidth is
+            not positive, or `permutations` is below 1.
 
     References:
         Biggs, Schrab and Gretton, MMD-FUSE: learning and combining kernels for two-sample testing without data
@@ -193,7 +193,7 @@ def _sums(z: jax.Array, members: jax.Array, r: jax.Array, chunk: int) -> tuple[j
 
 @functools.partial(jax.jit, static_argnums=2)
 def _row_sums(x: jax.Array, y: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
-    """Return kernel sums of each row with the rest of its sample and with the other sample, for `x` and for `y`.
+    """Return kernel sums of each row with the rest of its sample and with the other sample.
 
     In order: within x `[n]`, x with y `[n]`, within y `[m]`, y with x `[m]`.
     """

@@ -1,1 +1,1 @@
-"""Serialization: configs as JSON, scikit-learn estimators without pickle, and atomic writes of directories."""
+"""Serialization: configs as JSON, scikit-learn estimators without pickle, atomic writes."""

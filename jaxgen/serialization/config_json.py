@@ -1,4 +1,7 @@
-"""Configs as JSON: dataclasses and networks by import path and fields, functions by import path, arrays by digest."""
+"""Configs as JSON.
+
+Dataclasses and networks are written as import path and fields, functions as import path, and arrays as digest.
+"""
 
 import dataclasses
 import functools
@@ -70,7 +73,7 @@ def to_json(value: Any, where: str = "config") -> Any:
 
 
 def unnamed_fields(description: Any) -> list[str]:
-    """List the paths of the fields that `from_json` cannot read back, since they cannot be imported by name.
+    """List the fields of a description that cannot be imported by name; `from_json` raises for them.
 
     Args:
         description: what `to_json` returned.
@@ -136,8 +139,8 @@ def from_json(description: Any) -> Any:
 def _fields(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass or named tuple that determine its value.
 
-    Left out are `parent` and `name` of a Linen module, and fields with their default value if that cannot be imported
-    by name, such as the default initializers of Flax's layers.
+    `parent` and `name` of a Linen module are left out. A field with its default value is left out if that value cannot
+    be imported by name, such as a default initializer of Flax's layers.
     """
     if isinstance(value, tuple):
         return value._asdict()  # type: ignore[attr-defined]

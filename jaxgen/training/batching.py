@@ -1,4 +1,4 @@
-"""Scores and samples computed in pieces of one size, so that one compiled program and little memory suffice."""
+"""Scores and samples in pieces of equal size, with one compiled program and bounded memory."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ def score_in_pieces(score: Callable[[PyTree], PyTree], x: PyTree, batch_size: in
     """Apply a function of rows to at most `batch_size` rows at a time.
 
     Args:
-        score: takes leaves `[batch_size, ...]` and returns leaves `[seeds, batch_size, ...]`, each row on its own.
+        score: takes leaves `[batch_size, ...]` and returns leaves `[seeds, batch_size, ...]`; rows must not interact.
         x: rows, leaves `[n, ...]`.
         batch_size: rows of a piece; the last piece is padded with zeros, whose results are dropped.
 
@@ -64,7 +64,7 @@ def sample_in_pieces(
 
 
 def _bounds(n: int, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Return start and stop of each piece; one empty piece if `n` is 0, since its result has the right shapes."""
+    """Return start and stop of each piece; one empty piece if `n` is 0, for its shapes."""
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1 (got {batch_size}); try batch_size=1024, or None.")
     return ((start, min(start + batch_size, n)) for start in range(0, max(n, 1), batch_size))

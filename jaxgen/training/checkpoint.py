@@ -21,10 +21,11 @@ History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each
 
 
 class Checkpoints:
-    """A directory with `description.json`, one Orbax checkpoint per saved step, and `history/STEP.npz` per segment.
+    """Checkpoint directory of a run.
 
-    Every file is written under a temporary name and then renamed. The run can therefore be resumed from the directory
-    after its process was killed at any moment.
+    It holds `description.json`, one Orbax checkpoint per saved step, and one file `history/STEP.npz` per segment. Every
+    file is written under a temporary name and then renamed. The run can therefore be resumed from the directory after
+    its process was killed at any moment.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False) -> None:
@@ -33,7 +34,7 @@ class Checkpoints:
         self._manager: Any = None
 
     def write_description(self, description: dict[str, Any]) -> None:
-        """Write the description of a run, or check that the stored one belongs to the same run and update its steps.
+        """Write the description of a run, or check and update the stored one.
 
         Args:
             description: identifies the run, as JSON types; see `result.description`.
@@ -115,7 +116,9 @@ class Checkpoints:
         return self._orbax().latest_step()
 
     def save(self, step: int, state: State, history: History) -> None:
-        """Save the state after `step` steps and the history since the previous save; writing continues in background.
+        """Save the state after `step` steps and the history since the previous save.
+
+        Files are still being written when this returns; `close` waits for them.
 
         Args:
             step: number of steps done.
@@ -213,7 +216,7 @@ class Checkpoints:
 
 
 def _fixed_part(content: Any) -> Any:
-    """Remove from a config's description the fields that may differ when a run is resumed: layout and steps.
+    """Remove from a config's description what may differ when a run is resumed: layout and steps.
 
     The layout may differ, since only the number of devices changes the noise, and it is compared separately. The number
     of steps may differ unless a field cannot be imported by name: it may be a schedule that depends on the steps.

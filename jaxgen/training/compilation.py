@@ -1,4 +1,4 @@
-"""Compiled programs of training: initialization of all seeds, and one segment of steps; cached between runs."""
+"""Compiled programs of training: initialization and one segment of steps, cached between runs."""
 
 import dataclasses
 import functools
@@ -41,9 +41,9 @@ class Programs(NamedTuple):
 def programs(config: Config) -> Programs:
     """Return the programs of a resolved config, from the cache if possible.
 
-    Configs that differ only in the root seed, the number of steps and the values of the data share their programs,
-    which are then neither traced nor compiled again. Programs are cached only if everything in the method and the
-    layout can be imported by name; imported functions and classes are assumed not to change.
+    Configs that differ only in the root seed, the number of steps and the values of the data share their programs. A
+    second run is then neither traced nor compiled. Programs are cached only if everything in the method and the layout
+    can be imported by name; imported functions and classes are assumed not to change.
 
     Args:
         config: a resolved config (`Config.resolved`).

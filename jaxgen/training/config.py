@@ -16,13 +16,13 @@ MethodT = TypeVar("MethodT", bound=Method, covariant=True)
 
 @dataclasses.dataclass(frozen=True)
 class Config(Generic[MethodT]):
-    """One training run, generic in its method: type checkers read `Config(methods.EVL(), ...)` as `Config[EVL]`.
+    """Config of a training run, generic in its method: `Config(methods.EVL(), ...)` is a `Config[EVL]`.
 
     Attributes:
         method: the training method; networks left as None are chosen to fit the data.
         data: the training data; `data.Arrays(x)` wraps arrays.
         steps: number of training steps, a multiple of `steps_per_call`.
-        batch_size: rows of a minibatch, summed over all devices.
+        batch_size: rows of a minibatch, in total over all devices.
         steps_per_call: steps in one call of the compiled program. Progress, `callback` and checkpoints come after each
             call.
         num_seeds: number of models trained at the same time, with seeds 0, 1, ...

@@ -1,4 +1,4 @@
-"""Training loop: all seeds together, minibatches split over devices, `steps_per_call` steps in one compiled program."""
+"""Training loop: all seeds together, minibatches split over devices, many steps per compiled call."""
 
 import contextlib
 import dataclasses
@@ -95,13 +95,13 @@ def train(
 
 
 def untrained(config: Config[MethodT]) -> Result[MethodT]:
-    """Return a result of zero steps: the initial parameters of every seed, the same ones that `train` starts from.
+    """Return a result of zero steps, with the initial parameters that `train` starts from.
 
     Args:
         config: method, data and seeds; its steps are not run.
 
     Returns:
-        A `Result` with `steps == 0` and an empty history, a baseline for trained models.
+        A `Result` with `steps == 0` and an empty history, for example as a baseline for trained models.
 
     Raises:
         ValueError: if data, batch size, devices and method do not fit together.

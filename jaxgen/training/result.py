@@ -1,4 +1,4 @@
-"""Result of training: the models of all seeds, their history, and the config that they were trained with."""
+"""Result of training: the models of all seeds, their history and their config."""
 
 import dataclasses
 import functools
@@ -74,8 +74,8 @@ class Result(Generic[MethodT]):
         """Draw samples from every model.
 
         Args:
-            key: model `i` draws with `fold_in(key, i)`. In pieces, piece `j` takes the place of the whole with the key
-                `fold_in(key, j)`, so the samples depend on `batch_size`.
+            key: model `i` uses `fold_in(key, i)`. With a `batch_size`, piece `j` uses `fold_in(key, j)` in place of
+                `key`, so the samples depend on `batch_size`.
             n: number of samples from each model.
             batch_size: samples of each model drawn at a time and joined in host memory; None draws all at once.
 
@@ -99,15 +99,15 @@ class Result(Generic[MethodT]):
         """Score rows by every model; higher is more out-of-distribution.
 
         Args:
-            x: rows `[n, ...]`. Bytes are scaled as in training: to 0 to 1, or to -1 to 1 if they are signed.
-            batch_size: rows scored at a time, whose scores are joined in host memory; None scores all at once.
+            x: rows `[n, ...]`. Bytes are scaled as in training: to [0, 1], or to [-1, 1] if they are signed.
+            batch_size: rows scored at a time, with scores joined in host memory; None scores all at once.
 
         Returns:
             Scores by name, `[seeds, n]`: JAX arrays, or NumPy arrays if `batch_size` is set.
 
         Raises:
             TypeError: if the method has no scores.
-            ValueError: if exactly one of training images and rows are signed bytes, or if `batch_size` is below 1.
+            ValueError: if rows and training images are bytes of different signedness, or `batch_size` is below 1.
         """
         if None not in (self.signed, signed := is_scaled_to_tanh(x)) and signed != self.signed:
             trained, got = ("int8", "uint8") if self.signed else ("uint8", "int8")

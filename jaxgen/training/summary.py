@@ -13,7 +13,7 @@ from jaxgen.types import PyTree, State
 if TYPE_CHECKING:
     from jaxgen.training.result import Result
 
-__all__ = ["as_html", "as_text"]
+__all__ = ["as_html", "as_text", "num_parameters"]
 
 LONGEST = 60  # characters of one entry
 
@@ -44,7 +44,7 @@ def _entries(result: "Result[Any]") -> dict[str, str]:
 
 
 def _data(data: Any, rows: tuple[PyTree, ...]) -> str:
-    """Return the dataset's own representation, or its type and rows where it is long, such as for arrays."""
+    """Return the `repr` of a dataset with a few plain fields, else its type and the shapes of its rows."""
     fields = dataclasses.fields(data) if dataclasses.is_dataclass(data) else ()
     plain = all(isinstance(getattr(data, field.name), bool | int | float | str | None) for field in fields)
     if fields and plain and len(repr(data)) <= LONGEST:
@@ -54,7 +54,7 @@ def _data(data: Any, rows: tuple[PyTree, ...]) -> str:
 
 
 def num_parameters(state: State) -> int:
-    """Count the trained numbers of a state: of every field `params`, or all floating-point numbers if there is none."""
+    """Count the numbers in all fields `params` of a state, or all floating-point numbers if there is none."""
     has_params = lambda node: hasattr(node, "params")
     trained = [node.params for node in jax.tree.leaves(state, is_leaf=has_params) if has_params(node)]
     return sum(leaf.size for leaf in jax.tree.leaves(trained or state) if jnp.issubdtype(leaf.dtype, jnp.inexact))
