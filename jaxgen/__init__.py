@@ -1,4 +1,4 @@
-"""Generative models that cover the whole support of their data and know what they have not seen."""
+"""Generative models in JAX: support-covering generators, out-of-distribution scores, detectors."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from jaxgen.parallel import Layout
     from jaxgen.serialization.config_json import to_json
     from jaxgen.training.config import Config
-    from jaxgen.training.loop import train
+    from jaxgen.training.loop import train, untrained
     from jaxgen.training.result import Result, load
 
-__all__ = ["Config", "Detector", "Layout", "Result", "load", "to_json", "train"]
+    __version__: str
 
-# Imported on first use, so that `import jaxgen.losses` loads neither Flax nor Optax nor Orbax.
+__all__ = ["Config", "Detector", "Layout", "Result", "load", "to_json", "train", "untrained"]
+
+# Imported on first use, so that `import jaxgen.losses` does not load Flax, Optax and Orbax.
 _LAZY_ATTRIBUTES = {
     "Config": "training.config",
     "Detector": "detector",
@@ -22,6 +24,7 @@ _LAZY_ATTRIBUTES = {
     "load": "training.result",
     "to_json": "serialization.config_json",
     "train": "training.loop",
+    "untrained": "training.loop",
 }
 _SUBMODULES = ("data", "losses", "methods", "metrics", "nets", "optim", "samplers")
 
@@ -31,8 +34,12 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(f"jaxgen.{_LAZY_ATTRIBUTES[name]}"), name)
     if name in _SUBMODULES:
         return importlib.import_module(f"jaxgen.{name}")
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("jaxgen")
     raise AttributeError(f"module 'jaxgen' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_SUBMODULES]
+    return [*__all__, *_SUBMODULES, "__version__"]

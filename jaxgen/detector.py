@@ -1,4 +1,4 @@
-"""An outlier detector of scikit-learn's kind, around any method that scores rows."""
+"""Novelty detector with the scikit-learn interface, for any method with scores."""
 
 import dataclasses
 import functools
@@ -35,34 +35,35 @@ from jaxgen.types import Array, Float, Method, State
 
 __all__ = ["Detector"]
 
-PIECE = 1_024  # rows scored at a time: one program for tables of every length, and memory that does not grow with them
-EVERY = 500  # steps that run as one program, at most
-MOST = float(np.finfo(np.float32).max)  # the score of a row whose own is not finite
+PIECE = 1_024  # rows scored at a time, so that tables of all lengths need one program and the same memory
+MAX_STEPS_PER_CALL = 500
+LARGEST = float(np.finfo(np.float32).max)  # replaces scores that are NaN or infinite
 
 
 class Detector(OutlierMixin, BaseEstimator):
-    """Learns what rows are like, and tells which others are unlike them at a rate of false alarms that is chosen.
+    """Novelty detector with a controlled false-positive rate (split conformal p-values).
 
-    A share of the rows is held out of training and of scaling. A row is called an outlier where its conformal p-value
-    among these is at most `alpha`; a new row of the same law then is so with at most that probability, whatever the
-    method and however well it has learned. Rows the detector was fitted on are not new to it.
+    `fit` trains the method on one part of the rows and computes scores of the rest, the calibration set. A row is
+    called an outlier if its conformal p-value is at most `alpha`. For a new row of the same distribution this has at
+    most the probability `alpha`, for every method and however well it was trained. It does not hold for rows that the
+    detector was fitted on.
 
     Attributes:
-        method: one with `scores`; None is `methods.Flow()`, the density of rows of two columns or more.
-        score_name: of the method's score that is used; None is its first.
-        steps: of training; rounded up to a multiple of their number between two looks from outside, 500 at most.
-        batch_size: rows of a minibatch; as many as there are where these are fewer, and a multiple of `n_critic` for a
-            method that has one.
-        calibration_fraction: share of the rows that is held out.
-        alpha: the rate of false alarms.
-        scaler: an unfitted scikit-learn transformer, fitted to the rows trained on. None leaves out columns in which
-            these rows are all equal, and brings the others to mean 0 and deviation 1.
-        random_state: a whole number, for results that can be had again; a `RandomState`; or None.
-        result_: the trained model, in scaled columns, as `train` returns it, but without the rows.
+        method: a method with `scores`; None is `methods.Flow()`, a density of rows with two columns or more.
+        score_name: which of the method's scores to use; None is the first.
+        steps: training steps, rounded up to a multiple of the steps per call: the fewest calls of at most 500 steps.
+        batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
+            multiple of `n_critic` for a method that has one.
+        calibration_fraction: share of the rows in the calibration set, between 0 and 1.
+        alpha: bound on the false positive rate, between 0 and 1.
+        scaler: an unfitted scikit-learn transformer, fitted to the training rows. None drops constant columns, and
+            scales the others to mean 0 and standard deviation 1.
+        random_state: a whole number for reproducible results, a `RandomState`, or None.
+        result_: the trained model of scaled rows, as returned by `train`, without the rows.
         scaler_: the fitted transformer.
-        calibration_: the method's scores of the rows held out, `[n]`, higher meaning more out of distribution.
-        offset_: the lowest `score_samples` that raises no alarm.
-        n_features_in_: columns of a row.
+        calibration_: the method's scores of the calibration set, `[n]`, higher meaning more out-of-distribution.
+        offset_: the smallest `score_samples` of a row that is not an outlier.
+        n_features_in_: number of columns.
 
     References:
         Bates, Candes, Lei, Romano and Sesia, Testing for outliers with conformal p-values (2023), section 2.
@@ -77,7 +78,7 @@ class Detector(OutlierMixin, BaseEstimator):
     scaler: Any
     random_state: int | np.random.RandomState | None
 
-    @typing.no_type_check  # scikit-learn wants every value taken here, and looked at in `fit`
+    @typing.no_type_check  # scikit-learn requires that `__init__` accepts every value and `fit` checks it
     def __init__(
         self,
         method: Method | None = None,
@@ -100,108 +101,109 @@ class Detector(OutlierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "Detector":
-        """Scale, train, and score the rows held out.
+        """Split off the calibration set, fit the scaler, train the method, and score the calibration set.
 
         Args:
-            X: rows `[n, d]`, finite, of three rows at least.
+            X: rows `[n, d]`, finite, with n >= 3.
             y: unused.
 
         Returns:
-            The detector.
+            The detector itself.
 
         Raises:
-            ValueError: if the rows are no table of finite numbers, too few, or all equal; if a parameter is out of its
-                range, the method has no score of that name, or cannot score the rows held out.
-            TypeError: if the method has no `scores` or no hash, or cannot learn from one table of rows.
-            FloatingPointError: if training meets numbers that are not finite, and does not get over it.
+            ValueError: if the rows are not finite numbers, too few, or all equal; if a parameter is out of range; if
+                the method has no score of that name, or too many scores of the calibration set are not finite.
+            TypeError: if the method has no `scores`, is not hashable, or cannot be trained on one table of rows.
+            FloatingPointError: if numbers in training are not finite, also after its retries.
 
         Warns:
-            UserWarning: if too few rows are held out for an alarm at this level.
+            UserWarning: if the calibration set is so small that no row can be an outlier at this `alpha`.
         """
         for name in ("steps", "batch_size"):
             check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
-        for name in ("calibration", "level"):
+        for name in ("calibration_fraction", "alpha"):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
-        chance = check_random_state(self.random_state)
-        learned, held_out = train_test_split(X, test_size=self.calibration_fraction, random_state=chance)
-        if not np.ptp(learned, axis=0).any():
-            raise ValueError(f"the {len(learned)} rows to train on are all equal; give rows that differ.")
-        # The rows held out are strangers to the scaler as well: otherwise they were not like new ones.
-        self.scaler_ = (_standard() if self.scaler is None else clone(self.scaler)).fit(learned)
-        result = train(self._config(self._scaled(learned), int(chance.randint(2**31 - 1))), progress=False)
-        absent = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
-        self.result_ = dataclasses.replace(result, config=absent)  # without the rows, which nothing needs any more
-        self.calibration_ = self._scores(held_out)
+        generator = check_random_state(self.random_state)
+        training, calibration = train_test_split(X, test_size=self.calibration_fraction, random_state=generator)
+        if not np.ptp(training, axis=0).any():
+            raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary.")
+        # The scaler is not fitted to the calibration set, which would then differ from new rows.
+        self.scaler_ = (_standard() if self.scaler is None else clone(self.scaler)).fit(training)
+        result = train(self._config(self._scaled(training), int(generator.randint(2**31 - 1))), progress=False)
+        without_rows = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
+        self.result_ = dataclasses.replace(result, config=without_rows)
+        self.calibration_ = self._scores(calibration)
         threshold = _threshold(self.calibration_, self.alpha)
-        if threshold == MOST:
-            bad = int(np.sum(self.calibration_ == MOST))
+        if threshold == LARGEST:
+            bad = int(np.sum(self.calibration_ == LARGEST))
             raise ValueError(
-                f"{bad} of {len(held_out)} rows held out have no finite score, so no row could be more of an outlier; "
-                "use another scaler, score or method."
+                f"scores of the calibration set must be finite (got {bad} of {len(calibration)} that are not), or no "
+                "row can be an outlier; use another scaler, score or method."
             )
         self.offset_ = -threshold
         if np.isinf(threshold):
             warnings.warn(
-                f"{len(held_out)} rows held out make no p-value below 1 / {len(held_out) + 1}, so that there is no "
-                f"alarm at level={self.alpha}; give more rows, or hold out a larger share by `calibration`.",
+                f"a calibration set of {len(calibration)} rows has no p-value below 1 / {len(calibration) + 1}, so no "
+                f"row is an outlier at alpha={self.alpha}; give more rows, or increase `calibration_fraction`.",
                 stacklevel=2,
             )
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Return how normal rows are: minus the method's score.
+        """Compute minus the method's score of each row: higher means more normal, as in scikit-learn.
 
-        A score beyond single precision, or no number at all, counts as the largest single precision has: a row that
-        the method cannot follow is as strange as any.
+        A score that is NaN or exceeds single precision counts as its largest number: such a row is an outlier.
 
         Args:
             X: rows `[n, d]`.
 
         Returns:
-            Numbers `[n]`, higher meaning more normal, as scikit-learn has it.
+            Numbers `[n]`.
 
         Raises:
-            ValueError: if the rows are no table of finite numbers, or not as wide as those fitted on.
+            ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
         return -self._scores(validate_data(self, X, dtype=np.float64, reset=False))
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Return `score_samples - offset_`, `[n]`, below 0 for outliers; takes and raises what `score_samples` does."""
+        """Compute `score_samples - offset_`, `[n]`, below 0 for outliers; errors as in `score_samples`."""
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
-        """Return -1 for rows whose p-value is at most `alpha` and 1 for others, `[n]`; raises as `score_samples`."""
+        """Return -1 for rows with a p-value of at most `alpha`, else 1, `[n]`; errors as in `score_samples`."""
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def p_values(self, X: Any) -> np.ndarray:
-        """Return conformal p-values of the hypothesis that a row is like those fitted on.
+        """Compute conformal p-values of the hypothesis that a row has the distribution of the rows of `fit`.
 
         Args:
-            X: rows `[n, d]`, none of them fitted on.
+            X: rows `[n, d]` that the detector was not fitted on.
 
         Returns:
-            Numbers `[n]` of at least 1 / (rows held out + 1). `metrics.benjamini_hochberg` takes them.
+            P-values `[n]`, at least 1 / (size of the calibration set + 1), for example for
+            `metrics.benjamini_hochberg`.
 
         Raises:
-            ValueError: as `score_samples` does, and NotFittedError too.
+            ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
+            NotFittedError: if `fit` has not been called.
         """
         return conformal_p_values(-self.score_samples(X), self.calibration_)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector, without pickle and without the rows; `Detector.load` reads it.
 
-        A detector that stands there already is replaced once the new one is whole.
+        A detector that is already there is replaced only after the new one is complete.
 
         Args:
             path: a directory.
 
         Raises:
-            FileExistsError: if the path holds something that is no detector.
+            FileExistsError: if the path holds anything other than a detector.
             PermissionError: if it cannot be written.
-            ValueError: if a parameter is neither plain data nor found by its name.
+            ValueError: if a parameter is neither plain data nor importable by name.
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
@@ -215,68 +217,69 @@ class Detector(OutlierMixin, BaseEstimator):
     def load(cls, path: str | os.PathLike[str]) -> "Detector":
         """Read a detector that `save` wrote.
 
-        The files name classes and functions, which are imported: load only what you trust.
+        The files name classes and functions, which are imported: load only files that you trust.
 
         Args:
-            path: the directory.
+            path: a directory that `save` wrote.
 
         Returns:
             The detector.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: if there is no detector at the path.
             ValueError: if it is damaged.
         """
         target = pathlib.Path(path).expanduser().absolute()
         recover(target)
         if not (target / "detector.json").is_file():
-            raise FileNotFoundError(f"{target} holds no detector of jaxgen; give the directory that one was saved to.")
+            raise FileNotFoundError(f"{target} holds no detector of jaxgen; give a directory that one was saved to.")
         detector = cls()
         detector.__setstate__({**sklearn_json.read(target, "detector"), "result_": load(target / "model")})
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: methods as they are described, since many activations can only be named."""
+        """Return the state to pickle, with methods as JSON: many activation functions cannot be pickled."""
         state = dict(super().__getstate__())
-        state["method"] = _portable(self.method)
+        state["method"] = _to_portable(self.method)
         if "result_" in state:
             result = self.result_
-            kept = (jax.tree.map(np.asarray, result.state), result.history, result.rows, result.tables, result.devices)
-            state["result_"] = (_portable(result.config), *kept)
+            fields = result.history, result.rows, result.tables, result.devices
+            state["result_"] = (_to_portable(result.config), jax.tree.map(np.asarray, result.state), *fields)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {**state, "method": _found(state["method"])}
+        state = {**state, "method": _from_portable(state["method"])}
         if isinstance(result := state.get("result_"), tuple):
             config, model, *others = result
-            state["result_"] = Result(_found(config), jax.tree.map(jnp.asarray, model), *others)
+            state["result_"] = Result(_from_portable(config), jax.tree.map(jnp.asarray, model), *others)
         super().__setstate__(state)
 
     def __sklearn_clone__(self) -> "Detector":
-        # A method is frozen and may be shared; in a deep copy its functions would no longer be found by their names.
+        # A frozen method can be shared. In a deep copy its functions would no longer be importable by name.
         others = {name: value for name, value in self.get_params(deep=False).items() if name != "method"}
         return type(self)(self.method, **{name: clone(value, safe=False) for name, value in others.items()})
 
     def _config(self, rows: np.ndarray, seed: int) -> Config:
-        """Return what to train, having looked whether the method has the score."""
+        """Return the training config, after checking that the method has the score."""
         method = methods.Flow() if self.method is None else self.method
         if self.method is None and rows.shape[1] == 1:
             raise ValueError(
-                "there is 1 feature(s) that varies, and a flow needs two; give another method, such as methods.MEG()."
+                "the default flow needs two columns that vary (got 1 feature(s)); give another method, such as "
+                "methods.MEG()."
             )
         if not hasattr(method, "scores"):
-            raise TypeError(f"{type(method).__name__} has no `scores`; give a method that has, or None.")
+            raise TypeError(f"`method` must have `scores` (got {type(method).__name__}); give such a method, or None.")
         check_hashable(method)
         size = min(self.batch_size, len(rows))
-        size = max(size - size % getattr(method, "n_critic", 1), 1)  # which such a method deals to so many updates
-        segments = -(-self.steps // EVERY)
-        every = -(-self.steps // segments)
+        size = max(size - size % getattr(method, "n_critic", 1), 1)  # the batch is split over `n_critic` updates
+        calls = -(-self.steps // MAX_STEPS_PER_CALL)
+        steps_per_call = -(-self.steps // calls)
         config = Config(
             method.resolve(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)),
             Arrays(rows),
-            steps=every * segments,
+            steps=steps_per_call * calls,
             batch_size=size,
-            steps_per_call=every,
+            steps_per_call=steps_per_call,
             seed=seed,
             layout=Layout(devices=1),
         )
@@ -285,51 +288,53 @@ class Detector(OutlierMixin, BaseEstimator):
         return config
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
-        """Return rows as the method sees them, in single precision and within it."""
-        return np.clip(np.asarray(self.scaler_.transform(X), np.float64), -MOST, MOST).astype(np.float32)
+        """Return scaled rows in single precision, clipped to its range."""
+        return np.clip(np.asarray(self.scaler_.transform(X), np.float64), -LARGEST, LARGEST).astype(np.float32)
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
-        """Return finite scores, `[n]`, higher meaning more out of distribution."""
+        """Return finite scores, `[n]`, higher meaning more out-of-distribution."""
         scores = np.empty(len(X))
         for start in range(0, len(X), PIECE):
             rows = self._scaled(X[start : start + PIECE])
             padded = np.concatenate([rows, np.zeros((PIECE - len(rows), rows.shape[1]), np.float32)])
-            found = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
-            scores[start : start + PIECE] = np.asarray(found)[: len(rows)]
-        return np.nan_to_num(scores, nan=MOST, posinf=MOST, neginf=-MOST)
+            piece = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
+            scores[start : start + PIECE] = np.asarray(piece)[: len(rows)]
+        return np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
 
 
 @functools.partial(jax.jit, static_argnames=("method", "name"))
 def _score(states: State, x: Float[Array, "n d"], *, method: Any, name: str | None) -> Float[Array, " n"]:
-    """Return one score of rows by the only seed; of two detectors of one method and width, one compiled program."""
-    found = method.scores(jax.tree.map(lambda leaf: leaf[0], states), x)
-    return found[next(iter(found)) if name is None else name]
+    """Compute one score by the model of seed 0; detectors of equal method and width share the program."""
+    scores = method.scores(jax.tree.map(lambda leaf: leaf[0], states), x)
+    return scores[next(iter(scores)) if name is None else name]
 
 
 def _check_name(name: str, config: Config, rows: np.ndarray) -> None:
+    """Raise ValueError if the method has no score of this name."""
     names: list[str] = []
     method: Any = config.method
     jax.eval_shape(lambda key, x: names.extend(method.scores(method.init(key, x), x)), jax.random.key(0), rows)
     if name not in names:
-        raise ValueError(f"{type(method).__name__} has no score {name!r}; choose one of {names}.")
+        raise ValueError(f"`score_name` must be a score of {type(method).__name__} (got {name!r}); try one of {names}.")
 
 
 def _threshold(calibration: np.ndarray, alpha: float) -> float:
-    """Return the score above which p-values are at most `alpha`, inf where there is none."""
-    smallest = np.arange(1, len(calibration) + 1) / (len(calibration) + 1)  # p-values, as they are computed
-    alarms = int(np.searchsorted(smallest, alpha, side="right"))
-    return float(np.sort(calibration)[-alarms]) if alarms else np.inf
+    """Return the score above which p-values are at most `alpha`, or inf if there is none."""
+    p_values = np.arange(1, len(calibration) + 1) / (len(calibration) + 1)  # with the rounding of conformal_p_values
+    rank = int(np.searchsorted(p_values, alpha, side="right"))
+    return float(np.sort(calibration)[-rank]) if rank else np.inf
 
 
 def _standard() -> Any:
     return make_pipeline(VarianceThreshold(), StandardScaler())
 
 
-def _portable(value: Any) -> Any:
-    """Describe a method or config where everything in it has a name, else return it."""
+def _to_portable(value: Any) -> Any:
+    """Return a method or config as JSON, or the value itself if a part cannot be imported by name."""
     described = to_json(value)
     return value if unnamed_fields(described) else described
 
 
-def _found(value: Any) -> Any:
+def _from_portable(value: Any) -> Any:
+    """Return the method or config that `_to_portable` described."""
     return from_json(value) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""A detector of scikit-learn's kind: its contract, its rate of false alarms, and itself again from disk or a pickle."""
+"""Detector: scikit-learn's estimator checks, false positive rate, saving and pickling."""
 
 import copy
 import dataclasses
@@ -20,19 +20,19 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import jaxgen
 from jaxgen import methods, metrics, nets
 
-CHANCE = np.random.default_rng(0)
-X = CHANCE.normal(size=(200, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
-NEW = CHANCE.normal(size=(50, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
+GENERATOR = np.random.default_rng(0)
+X = GENERATOR.normal(size=(200, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
+NEW = GENERATOR.normal(size=(50, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
 FAR = NEW + np.array([[1e3, 0.0, 0.0]])
 
 
 @dataclasses.dataclass(frozen=True)
 class Norms(tiny.Mean):
-    """Learns a mean that no score asks for.
+    """Fits a mean that its scores do not depend on.
 
     Attributes:
-        grain: scores are rounded to its multiples; 0 leaves them as they are.
-        broken: the squared norm above which a score is no number.
+        grain: scores are rounded to multiples of it; 0 does not round.
+        broken: the squared norm above which a score is NaN.
     """
 
     grain: float = 0.0
@@ -48,34 +48,34 @@ def detector(method: Any = Norms(), **changes: Any) -> jaxgen.Detector:
     return jaxgen.Detector(method, **{"steps": 2, "batch_size": 8, "random_state": 0, **changes})
 
 
-# Two steps of the least method: what is checked is what stands around it. In 10 rows, half of them can raise an alarm.
+# Two steps of a minimal method, since the checks concern the interface. Of 10 rows, 5 calibrate alpha=0.2.
 @parametrize_with_checks([detector(calibration_fraction=0.5, alpha=0.2)])
-def test_scikit_learn_s_contract(estimator, check):
+def test_scikit_learn_estimator_checks(estimator, check):
     check(estimator)
 
 
 @pytest.mark.parametrize(("rows", "alpha"), [(95, 0.1), (40, 0.25)])
-def test_false_alarms_are_as_many_as_chosen(rows, alpha, monkeypatch):
-    """Over sets held out, the alarms among new rows follow a beta-binomial law, whose mean share is the level or less.
+def test_the_false_positive_rate_is_alpha(rows, alpha, monkeypatch):
+    """Over calibration sets, the number of false positives is beta-binomial, with a mean share of at most alpha.
 
-    A method's model that learns nothing is trained once, as compiling it is all there is to wait for.
+    The scores do not depend on training, so the model is trained once to save compilation.
     """
     trained = detector().fit(X[:, :2]).result_
     monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
-    chance, fits, new = np.random.default_rng(1), 300, 500
-    draw = lambda n: chance.standard_t(3, size=(n, 2))
-    alarms = [np.sum(detector(alpha=alpha).fit(draw(rows)).predict(draw(new)) == -1) for _ in range(fits)]
-    held_out = {95: 19, 40: 8}[rows]
-    allowed = {95: 2, 40: 2}[rows]  # the whole p-values at most the level: 1/20 and 2/20, 1/9 and 2/9
-    law = stats.betabinom(new, allowed, held_out + 1 - allowed)
-    assert law.mean() / new <= alpha + 1e-9
-    assert abs(np.mean(alarms) - law.mean()) < 4 * law.std() / np.sqrt(fits)
-    assert stats.kstest(alarms, law.cdf).pvalue > 1e-4
+    generator, fits, new = np.random.default_rng(1), 300, 500
+    draw = lambda n: generator.standard_t(3, size=(n, 2))
+    positives = [np.sum(detector(alpha=alpha).fit(draw(rows)).predict(draw(new)) == -1) for _ in range(fits)]
+    calibration = {95: 19, 40: 8}[rows]
+    allowed = {95: 2, 40: 2}[rows]  # p-values of at most alpha: 1/20 and 2/20, 1/9 and 2/9
+    expected = stats.betabinom(new, allowed, calibration + 1 - allowed)
+    assert expected.mean() / new <= alpha + 1e-9
+    assert abs(np.mean(positives) - expected.mean()) < 4 * expected.std() / np.sqrt(fits)
+    assert stats.kstest(positives, expected.cdf).pvalue > 1e-4
 
 
 @pytest.mark.parametrize("grain", [0.0, 0.5, 3.0, 1e9])
 @pytest.mark.parametrize("alpha", [0.05, 0.1, 1 / 3, 0.9])
-def test_an_alarm_is_a_small_p_value_even_where_scores_are_equal(grain, alpha):
+def test_an_outlier_is_a_row_with_a_small_p_value_also_with_ties(grain, alpha):
     fitted = detector(Norms(grain=grain), alpha=alpha).fit(X)
     x = np.concatenate([X, NEW, FAR])
     p_values = fitted.p_values(x)
@@ -85,14 +85,14 @@ def test_an_alarm_is_a_small_p_value_even_where_scores_are_equal(grain, alpha):
     np.testing.assert_allclose(p_values, counted, rtol=1e-12)
 
 
-def test_scores_are_the_method_s_own_turned_round():
+def test_score_samples_are_minus_the_method_s_scores():
     fitted = detector(score_name="largest").fit(X)
     scaled = (NEW - fitted.scaler_[-1].mean_) / fitted.scaler_[-1].scale_
     np.testing.assert_allclose(fitted.score_samples(NEW), -np.abs(scaled).max(1), rtol=1e-5)
     np.testing.assert_allclose(detector().fit(X).score_samples(NEW), -np.sum(scaled**2, 1), rtol=1e-5)
 
 
-def test_units_and_columns_that_never_vary_change_nothing():
+def test_units_and_constant_columns_change_nothing():
     fitted = detector().fit(X)
     for factors in (np.array([2.0**20, 1, 2.0**-30]), np.array([1e6, 1e-9, 3.6])):
         other = detector().fit(X * factors[None])
@@ -103,14 +103,14 @@ def test_units_and_columns_that_never_vary_change_nothing():
     np.testing.assert_array_equal(other.score_samples(wider(NEW, 7.0)), fitted.score_samples(NEW))
 
 
-def test_one_random_state_makes_one_detector():
+def test_equal_random_states_give_equal_detectors():
     first, second, third = (detector(random_state=state).fit(X) for state in (3, 3, 4))
     np.testing.assert_array_equal(first.score_samples(NEW), second.score_samples(NEW))
     np.testing.assert_array_equal(first.result_.state.params, second.result_.state.params)
     assert np.any(first.calibration_ != third.calibration_)
 
 
-def test_few_rows_make_small_batches_and_odd_steps_are_rounded_up():
+def test_batches_are_limited_by_rows_and_steps_are_rounded_up():
     config = detector(batch_size=256, steps=1_009).fit(X).result_.config
     assert (config.batch_size, config.steps, config.steps_per_call) == (160, 1_011, 337)
     rows = np.ones((23, 3), np.float32)
@@ -125,30 +125,30 @@ def test_large_tables_are_scored_in_pieces(monkeypatch):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_row_beyond_the_method_s_numbers_is_an_outlier():
+def test_a_row_without_a_finite_score_is_an_outlier():
     fitted = detector().fit(X)
     np.testing.assert_array_equal(fitted.predict(np.full((2, 3), 1e300)), -1)
     assert np.isfinite(fitted.decision_function(np.full((2, 3), -1e300))).all()
     np.testing.assert_array_equal(detector(Norms(broken=1e4)).fit(X).predict(FAR), -1)
-    with pytest.raises(ValueError, match="40 of 40 rows held out have no finite score"):
+    with pytest.raises(ValueError, match=r"scores of the calibration set must be finite \(got 40 of 40"):
         detector(Norms(broken=-1.0)).fit(X)
 
 
 def test_far_outliers_are_found_among_clusters():
-    """Between clusters no column alone is strange: the density has to be learned."""
-    chance = np.random.default_rng(2)
-    centres = np.array([[-1.0, -1.0], [1.0, 1.0]])
-    rows = lambda n: centres[chance.integers(2, size=n)] + 0.1 * chance.normal(size=(n, 2))
+    """Rows between clusters are normal in every single column, so the joint density must be learned."""
+    generator = np.random.default_rng(2)
+    centers = np.array([[-1.0, -1.0], [1.0, 1.0]])
+    rows = lambda n: centers[generator.integers(2, size=n)] + 0.1 * generator.normal(size=(n, 2))
     flow = methods.Flow(nets.dense_flow(2, depth=4, widths=(16,)), learning_rate=5e-3)
     fitted = detector(flow, steps=400, batch_size=128).fit(rows(600))
-    strange = np.array([[-1.0, 1.0], [1.0, -1.0], [30.0, 0.0], [-2.5, -2.5]])
-    assert metrics.auroc(-fitted.score_samples(rows(300)), -fitted.score_samples(strange)) > 0.95
-    assert np.all(fitted.predict(strange) == -1)
+    outliers = np.array([[-1.0, 1.0], [1.0, -1.0], [30.0, 0.0], [-2.5, -2.5]])
+    assert metrics.auroc(-fitted.score_samples(rows(300)), -fitted.score_samples(outliers)) > 0.95
+    assert np.all(fitted.predict(outliers) == -1)
 
 
 def test_the_default_is_a_flow():
     assert isinstance(detector(None)._config(np.zeros((9, 2), np.float32), 0).method, methods.Flow)
-    with pytest.raises(ValueError, match="a flow needs two; give another method"):
+    with pytest.raises(ValueError, match=r"default flow needs two columns that vary .*; give another method"):
         detector(None).fit(X[:, :1])
 
 
@@ -157,7 +157,7 @@ def test_the_default_is_a_flow():
     [None, StandardScaler(), RobustScaler(), QuantileTransformer(n_quantiles=50), PowerTransformer()],
     ids=lambda scaler: type(scaler).__name__,
 )
-def test_a_saved_detector_is_itself(scaler, tmp_path):
+def test_saved_and_pickled_detectors_are_equal(scaler, tmp_path):
     import pandas
 
     frame = lambda x: pandas.DataFrame(x, columns=["width", "mass", "charge"])
@@ -180,7 +180,7 @@ def test_rows_are_not_saved(tmp_path):
     assert not any(row.tobytes() in file for row in learned for file in files)
 
 
-def test_saving_replaces_a_detector_and_never_harms_what_is_none(tmp_path):
+def test_saving_replaces_detectors_and_nothing_else(tmp_path):
     first, second = detector().fit(X), detector(random_state=1).fit(X)
     first.save(tmp_path / "detector")
     second.save(tmp_path / "detector")
@@ -188,7 +188,7 @@ def test_saving_replaces_a_detector_and_never_harms_what_is_none(tmp_path):
     np.testing.assert_array_equal(loaded.calibration_, second.calibration_)
     assert [file.name for file in tmp_path.iterdir()] == ["detector"]
     second.result_.save(tmp_path / "result")
-    with pytest.raises(FileExistsError, match="is no detector of jaxgen; choose another path"):
+    with pytest.raises(FileExistsError, match="is not a detector of jaxgen; choose another path"):
         first.save(tmp_path / "result")
     assert jaxgen.load(tmp_path / "result").steps == 2
     with pytest.raises(FileNotFoundError, match="holds no detector of jaxgen"):
@@ -204,11 +204,11 @@ def test_saving_replaces_a_detector_and_never_harms_what_is_none(tmp_path):
             jaxgen.Detector.load(tmp_path / "detector")
 
 
-@pytest.mark.filterwarnings("ignore:.*cannot be found by its name")
-def test_what_has_no_name_is_not_saved(tmp_path):
+@pytest.mark.filterwarnings("ignore:.*cannot be imported by name")
+def test_a_detector_with_a_lambda_is_not_saved(tmp_path):
     method = dataclasses.replace(tiny.meg(critic=nn.Dense(1), generator=nn.Dense(3)), optimizer=lambda r: optax.sgd(r))
     fitted = detector(method, steps=1).fit(X)
-    with pytest.raises(ValueError, match=r"method.optimiser is neither plain data nor found by its name"):
+    with pytest.raises(ValueError, match=r"method.optimizer must be plain data or importable by name"):
         fitted.save(tmp_path / "detector")
     assert not (tmp_path / "detector").exists()
     np.testing.assert_array_equal(copy.copy(fitted).score_samples(NEW), fitted.score_samples(NEW))
@@ -222,7 +222,7 @@ def test_a_clone_shares_its_frozen_method():
     assert repr(other) == repr(fitted)
 
 
-def test_what_is_wrong_is_told_in_a_sentence():
+def test_bad_input_raises_one_clear_sentence():
     with pytest.raises(ValueError, match="contains NaN"):
         detector().fit(np.where(X > 1, np.nan, X))
     with pytest.raises(ValueError, match="infinity"):
@@ -231,11 +231,11 @@ def test_what_is_wrong_is_told_in_a_sentence():
         detector().fit(X).predict(X[:, :2])
     with pytest.raises(ValueError, match="minimum of 3 is required"):
         detector().fit(X[:2])
-    with pytest.raises(ValueError, match="are all equal; give rows that differ"):
+    with pytest.raises(ValueError, match=r"training rows must differ \(got 16 equal rows\)"):
         detector().fit(np.ones((20, 2)))
-    with pytest.raises(ValueError, match="Norms has no score 'energy'; choose one of \\['square', 'largest'\\]"):
+    with pytest.raises(ValueError, match=r"score of Norms \(got 'energy'\); try one of \['square', 'largest'\]"):
         detector(score_name="energy").fit(X)
-    with pytest.raises(TypeError, match="EVL has no `scores`; give a method that has"):
+    with pytest.raises(TypeError, match=r"`method` must have `scores` \(got EVL\)"):
         detector(methods.EVL()).fit(X)
     with pytest.raises(TypeError, match="give tuples for lists"):
         detector(methods.OutlierDiscriminator(nets.MLP([8, 1]))).fit(X)
@@ -246,8 +246,8 @@ def test_what_is_wrong_is_told_in_a_sentence():
         detector().predict(X)
 
 
-def test_a_level_out_of_reach_is_told_and_raises_no_alarm():
-    with pytest.warns(UserWarning, match=r"4 rows held out make no p-value below 1 / 5, .* at level=0.1"):
+def test_too_small_a_calibration_set_warns_and_finds_no_outlier():
+    with pytest.warns(UserWarning, match=r"calibration set of 4 rows has no p-value below 1 / 5, .* at alpha=0.1"):
         fitted = detector().fit(X[:20])
     np.testing.assert_array_equal(fitted.predict(NEW + 1e6), 1)
     np.testing.assert_allclose(fitted.p_values(FAR), 1 / 5)

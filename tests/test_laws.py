@@ -1,4 +1,4 @@
-"""One table of methods, every law over it: what `train` promises for whatever it is given."""
+"""Properties of `train` that hold for every method, checked for all methods of one table."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ from jaxgen.scan import keys
 SERIAL = Layout(seeds=parallel.serial, devices=1)
 BATCHED = Layout(seeds=parallel.batched, devices=1)
 CLOSE = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
-# Of each kind of method one; the others differ from these in what the tests of their own look at.
+# Variants left out here: other methods of the table cover their code paths, and their own tests cover the rest.
 ALIKE = {"evl pool", "evl chunked pool", "evl own", "evl own in chunks", "evl head", "evl sgd", "mixture density given"}
 METHODS = pytest.mark.parametrize("name", [name for name in tiny.METHODS if name not in ALIKE])
 
@@ -30,7 +30,7 @@ def train(config, **named):
 
 @functools.cache
 def ran(name):
-    """A run that several laws look at."""
+    """Run shared by several tests."""
     return train(tiny.config(tiny.METHODS[name]))
 
 
@@ -55,7 +55,7 @@ def test_a_seed_does_not_depend_on_the_others(name, layout):
     among = ran(name) if layout is BATCHED else train(tiny.config(tiny.METHODS[name], layout=layout))
     first = jax.tree.map(lambda leaf: leaf[:1], (among.state, among.history))
     same = chex.assert_trees_all_equal if layout is SERIAL else CLOSE
-    # A share near 0 has the rounding of the 1 it is taken from: what it leaves is compared.
+    # `explained` is computed as 1 minus a ratio, so near 0 only the ratio is accurate to rounding.
     left = lambda history: {name: 1 - value if name == "explained" else value for name, value in history.items()}
     same((alone.state, left(alone.history)), (first[0], left(first[1])))
     assert not np.array_equal(among.history["loss"][0], among.history["loss"][1])
@@ -79,13 +79,13 @@ FALLING = [name for name in tiny.METHODS if name not in ALIKE and name.startswit
 @pytest.mark.parametrize("name", FALLING)
 def test_the_loss_falls(name):
     config = tiny.config(tiny.METHODS[name], steps=400, steps_per_call=400, batch_size=32, num_seeds=1)
-    metric, fallen = next(law for start, law in tiny.FALLS.items() if name.startswith(start))
+    metric, fallen = next(rule for start, rule in tiny.FALLS.items() if name.startswith(start))
     values = train(config).history[metric][0]
     assert fallen(values[:10].mean(), values[-50:].mean())
 
 
 @METHODS
-def test_saved_and_loaded_is_itself(name, tmp_path):
+def test_saving_and_loading_is_the_identity(name, tmp_path):
     result = ran(name)
     result.save(tmp_path / "run")
     loaded = jaxgen.load(tmp_path / "run")
@@ -96,8 +96,8 @@ def test_saved_and_loaded_is_itself(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["evl sgd", "evl chunked pool", "mean"])
-def test_four_devices_descend_the_mean_of_four_single_gradients(name):
-    """Step for step by hand: each device has its rows and its folded key; with SGD, which hides no wrong scale."""
+def test_four_devices_use_the_mean_of_four_gradients(name):
+    """Every step by hand: each device has its rows and its folded key. SGD would reveal a wrong scale."""
     method = {"mean": tiny.Mean(), **tiny.METHODS}[name]
     if name != "mean":
         method = dataclasses.replace(method, optimizer=tiny.METHODS["evl sgd"].optimizer, learning_rate=0.01)
@@ -120,17 +120,17 @@ def test_four_devices_descend_the_mean_of_four_single_gradients(name):
 
 
 @pytest.mark.parametrize("name", ["evl sgd", "evl own in chunks", "vae", "mmd map", "archetypes"])
-def test_the_twin_of_pmap_is_equal_to_the_last_bit(name):
-    found = [
+def test_shard_map_and_pmap_agree_to_the_last_bit(name):
+    results = [
         train(tiny.config(tiny.METHODS[name], layout=Layout(devices=4, transform=transform)))
         for transform in (parallel.pmapped, parallel.sharded)
     ]
-    chex.assert_trees_all_equal(found[0].state, found[1].state)
-    chex.assert_trees_all_equal(found[0].history, found[1].history)
+    chex.assert_trees_all_equal(results[0].state, results[1].state)
+    chex.assert_trees_all_equal(results[0].history, results[1].history)
 
 
 def test_the_state_is_the_same_on_every_device(monkeypatch):
-    monkeypatch.setattr(parallel, "first", lambda tree: tree)  # the result takes one copy; here all are looked at
+    monkeypatch.setattr(parallel, "first", lambda tree: tree)  # keep all copies, of which the result takes one
     result = train(tiny.config(tiny.METHODS["evl pool"], layout=Layout(devices=4)))
     for leaf in jax.tree.leaves(result.state):
         copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
@@ -151,7 +151,7 @@ def test_one_trace_for_the_whole_run():
     assert traces == [parallel.AXIS]
 
 
-def test_two_runs_are_the_same_bytes():
+def test_two_runs_have_equal_bytes():
     config = tiny.config(tiny.METHODS["evl pool"])
     a, b = train(config), train(config)
     chex.assert_trees_all_equal((a.state, a.history), (b.state, b.history))

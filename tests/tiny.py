@@ -1,4 +1,4 @@
-"""Small methods and configs that many tests share, and a method whose numbers can be worked out by hand."""
+"""Small methods and configs shared by many tests, and a method whose gradients are known in closed form."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ def evl(**changes: Any) -> methods.EVL:
 
 
 class Normed(nn.Module):
-    """A dense generator with batch normalisation."""
+    """A dense generator with batch normalization."""
 
     width: int = 3
 
@@ -41,7 +41,7 @@ class Normed(nn.Module):
 
 
 class Flat(nn.Module):
-    """A dense network of images as vectors."""
+    """A dense network on flattened images."""
 
     widths: tuple[int, ...]
 
@@ -51,7 +51,7 @@ class Flat(nn.Module):
 
 
 class Shaped(nn.Module):
-    """A dense network that makes images between -1 and 1."""
+    """A dense network whose outputs are images between -1 and 1."""
 
     shape: tuple[int, ...]
 
@@ -62,18 +62,18 @@ class Shaped(nn.Module):
 
 
 def autoencoder(shape: tuple[int, ...], latent_dim: int, **how: Any) -> nets.Autoencoder:
-    """Dense networks in the place of the paper's for images."""
+    """Small dense networks instead of the paper's convolutional ones."""
     return nets.Autoencoder(Flat((8, 2 * latent_dim)), Shaped(tuple(shape)))
 
 
 def adversaries(shape: tuple[int, ...], width: int) -> nets.MEGNetworks:
-    """Dense networks in the place of the paper's for images."""
+    """Small dense networks instead of the paper's convolutional ones."""
     statistic = nets.PairNet(nets.MLP((8, 1)), Flat((8, 4)))
     return nets.MEGNetworks(Shaped(tuple(shape)), Flat((8, 1)), statistic)
 
 
 def looked(images: Any) -> Any:
-    """A judge of images that needs no training: coarse pixels, and as many classes as it has brightnesses."""
+    """An image classifier without training: every ninth pixel as features, and ten brightness levels as classes."""
     features = images.reshape(len(images), -1)[:, ::9]
     bright = np.minimum((images.mean((1, 2, 3)) * 20).astype(int), 9)
     return features, np.eye(10)[bright]
@@ -106,7 +106,7 @@ METHODS = {
     "evl sgd": evl(optimizer=optax.sgd, learning_rate=0.01),
     "mixture density": methods.MixtureDensity(components=3, learning_rate=1e-2),
     "gan": methods.RelativisticGAN(nets.MLP((8, 3)), nets.MLP((8, 1)), latent_dim=3, unroll=2, ema_decay=0.9),
-    # Not Adam, whose first steps are a gradient over its own size: rounding of small ones would show.
+    # Not Adam: it divides by the size of the gradient, which amplifies rounding errors of small gradients.
     "meg": meg(generator=Normed(), latent_mcmc=methods.LatentMCMC(2, 0.05), optimizer=optax.sgd),
     "vae": methods.NegativeSamplingVAE(
         nets.MLP((6, 4)),
@@ -130,17 +130,17 @@ CONDITIONAL = {
     "mixture density given": methods.MixtureDensity(nets.MLP((8, 18)), components=3, learning_rate=1e-2),
     "classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, learning_rate=1e-2, ema_decay=0.9),
 }
-JUDGES = {  # of inliers and outliers
+JUDGES = {  # trained on inliers and outliers
     "discriminator": methods.OutlierDiscriminator(nets.MLP((8, 1)), learning_rate=1e-2),
     "unsure classifier": methods.Classifier(nets.MLP((8, 2)), classes=2, uniformity_weight=1.0, learning_rate=1e-2),
 }
 METHODS |= CONDITIONAL | JUDGES
-MAPS = {  # of a source to a target
+MAPS = {  # trained on a source and a target
     "mmd map": methods.MMDMap(nets.MLP((6, 3)), noise_dim=1, scales=(0.5, 2.0), l2=1e-3, dropout=0.1),
 }
 METHODS |= MAPS
-# What falls within 400 steps, and by how much at the least: a distance or a cross-entropy by a third, a log-likelihood
-# by half a nat, of a flow, which starts with rows scaled, by a fifth.
+# Metrics that must decrease within 400 steps, and the minimum decrease: 30 % of a distance, cross-entropy or bound,
+# 0.5 nats of a negative log-likelihood, and 0.2 nats for a flow, whose rows are already standardized.
 FALLS = {
     "evl": ("distance", lambda first, last: last < 0.7 * first),
     "vae": ("loss", lambda first, last: last < 0.7 * first),
@@ -153,7 +153,7 @@ FALLS = {
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """The swiss roll's last two coordinates given its first; or the sign of the last, as a label."""
+    """The swiss roll's last two coordinates with its first as condition, or its rows labeled by a sign."""
 
     labels: bool = False
 
@@ -178,7 +178,7 @@ def config(method: Any, **changes: Any) -> jaxgen.Config:
 
 @dataclasses.dataclass(frozen=True)
 class Mean:
-    """Descends on the squared distance to the data and to noise: linear, so every gradient is known."""
+    """Minimizes the squared distance to noisy rows; the gradient is linear and known in closed form."""
 
     axis_name: str | None = None
 
@@ -208,12 +208,12 @@ class Walk(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Faulty:
-    """Stands still, reports a draw for each step, and breaks where it is told to.
+    """Keeps its state, reports a random number in each step, and returns NaN in chosen steps.
 
     Attributes:
-        draw: breaks at the step with this draw, and so no more once that step is repeated with other noise.
-        place: breaks in every step of the seed that stands here, again and again.
-        state: whether it is the state that breaks, and not the metric.
+        draw: NaN in the step with this random number, so not when the step is repeated with other noise.
+        place: NaN in every step of the seed with this state, also when repeated.
+        state: whether the state is NaN, instead of the metric.
     """
 
     draw: float = -1.0

@@ -54,9 +54,9 @@ class Experiment:
 def config(network: str, guesses: int, chunk: int | None) -> jaxgen.Config:
     """Return what is trained: two steps of a network on MNIST."""
     ours = images_models.ours("mnist", 0, steps=2)
-    generator = dataclasses.replace(ours.method.generator, widths=WIDTHS[network])  # type: ignore[attr-defined]
+    generator = dataclasses.replace(ours.method.generator, widths=WIDTHS[network])
     scheme = methods.SharedPool(guesses, chunk)
-    method: Any = dataclasses.replace(ours.method, generator=generator, candidates=scheme)  # type: ignore[type-var]
+    method: Any = dataclasses.replace(ours.method, generator=generator, candidates=scheme)
     return dataclasses.replace(ours, method=method, steps_per_call=1)
 
 

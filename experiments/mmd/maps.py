@@ -107,7 +107,7 @@ def factored(config: jaxgen.Config) -> tuple[jaxgen.Config, Callable[[jaxgen.Res
     source, aim = config.data.datasets  # type: ignore[attr-defined]
     (x,), (y,) = source.tables(), aim.tables()
     network = nets.MLP((50, 50, 1), jnp.tanh)
-    one = dataclasses.replace(config.method, network=network)  # type: ignore[type-var]
+    one = dataclasses.replace(config.method, network=network)
     first = dataclasses.replace(config, method=one, data=data.Zip((data.Arrays(x), data.Arrays(y[:, :1]))))
 
     def second(result: jaxgen.Result) -> jaxgen.Config:

@@ -1,7 +1,7 @@
-"""Measures of how well a model did, in NumPy's double precision on the host.
+"""Evaluation metrics, computed in NumPy's double precision on the host.
 
-Only what compares all pairs of two samples, `mmd2_variance` and `permutation_test`, runs in JAX, in single precision on
-the device.
+The exceptions are `mmd2_variance` and `permutation_test`, which compare all pairs of two samples: they run in JAX, in
+single precision on the device.
 """
 
 from jaxgen.metrics.calibration import calibration_error

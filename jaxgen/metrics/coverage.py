@@ -1,4 +1,4 @@
-"""Which modes samples cover, and how evenly."""
+"""Mode coverage of samples: number of modes, and KL divergence from the uniform distribution."""
 
 from typing import NamedTuple
 
@@ -9,27 +9,32 @@ __all__ = ["Coverage", "mode_coverage"]
 
 
 class Coverage(NamedTuple):
-    """What was found of so many modes."""
+    """Mode coverage of a set of samples.
+
+    Attributes:
+        found: number of modes with at least one sample.
+        kl: KL(samples || uniform over all modes), in nats.
+    """
 
     found: int
-    kl: float  # KL(samples || uniform over all modes), nats
+    kl: float
 
 
 def mode_coverage(labels: ArrayLike, classes: int = 10) -> Coverage:
-    """Count the modes that samples hit, a mode being one combination of classes, and how far their law is from uniform.
+    """Count the modes with samples and measure how uniform they are; a mode is one combination of classes.
 
-    A finite sample is never quite even: n draws of the uniform law over m modes are `(m - 1) / (2 n)` nats from it on
-    average, where n is many times m.
+    The divergence of a finite sample is not 0: n samples of the uniform distribution over m modes have
+    `(m - 1) / (2 n)` nats on average, if n is many times m.
 
     Args:
-        labels: the class of each part of a sample, `[n, stacks]`; one column where a sample has one class.
-        classes: of each part.
+        labels: the class of each part of a sample, `[n, stacks]`; one column if a sample has one class.
+        classes: number of classes of each part.
 
     Returns:
-        How many of the `classes ** stacks` modes were hit, and the divergence in nats, >= 0.
+        The number of modes found among `classes ** stacks`, and the KL divergence in nats, >= 0.
 
     Raises:
-        ValueError: if there are no labels, or some are no classes.
+        ValueError: if there are no labels, or some are not whole numbers from 0 to `classes - 1`.
 
     References:
         Srivastava, Valkov, Russell, Gutmann and Sutton, VEEGAN (2017); Kumar et al., Maximum entropy generators for
@@ -39,7 +44,8 @@ def mode_coverage(labels: ArrayLike, classes: int = 10) -> Coverage:
     whole = labels.ndim == 2 and labels.size > 0 and np.issubdtype(labels.dtype, np.integer)
     if not whole or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"labels are {labels.dtype} {labels.shape}; give [n, stacks] whole numbers from 0 to {classes - 1}."
+            f"`labels` must be whole numbers from 0 to {classes - 1} of shape [n, stacks] (got {labels.dtype} "
+            f"{labels.shape}); convert them, or set `classes`."
         )
     modes = classes ** labels.shape[1]
     counts = np.bincount(np.ravel_multi_index(tuple(labels.T), (classes,) * labels.shape[1]), minlength=modes)

@@ -1,4 +1,4 @@
-"""How well a score tells outliers from inliers, and how sure that is."""
+"""Detection metrics of scores that separate outliers from inliers, with bootstrap intervals."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,33 +12,40 @@ __all__ = ["Detection", "Interval", "auroc", "bootstrap", "detection"]
 
 
 class Detection(NamedTuple):
-    """Measures of a score, which is higher for outliers."""
+    """Detection metrics of a score that is higher for outliers; outliers are the positives.
 
-    auroc: float  # probability that an outlier's score is above an inlier's; chance is 0.5
-    auprc: float  # average precision
-    chance: float  # of the average precision: the share of outliers
-    fpr: float  # share of the inliers that is flagged where 95 % of the outliers are; chance is 0.95
+    Attributes:
+        auroc: probability that an outlier's score is above an inlier's; 0.5 for random scores.
+        auprc: average precision.
+        chance: average precision of random scores: the share of outliers.
+        fpr: false positive rate at a true positive rate of 95 %; 0.95 for random scores.
+    """
+
+    auroc: float
+    auprc: float
+    chance: float
+    fpr: float
 
 
 class Interval(NamedTuple):
-    """Where a measure lies with so much confidence."""
+    """Confidence interval of a metric."""
 
     low: float
     high: float
 
 
 def auroc(inliers: ArrayLike, outliers: ArrayLike) -> float:
-    """Return the area under the ROC curve: the probability that an outlier's score is above an inlier's.
+    """Area under the ROC curve: the probability that an outlier's score is above an inlier's.
 
     Args:
-        inliers: scores of those, `[n]`, higher meaning more out of distribution.
-        outliers: scores of those, `[m]`.
+        inliers: scores of the inliers, `[n]`, higher meaning more out-of-distribution.
+        outliers: scores of the outliers, `[m]`.
 
     Returns:
-        Between 0 and 1, an equal pair counting as half.
+        A number between 0 and 1; a pair of equal scores counts as half.
 
     Raises:
-        ValueError: if there are no scores of either, or some are not numbers.
+        ValueError: if `inliers` or `outliers` is empty, or a score is NaN.
 
     References:
         Hanley and McNeil, The meaning and use of the area under a receiver operating characteristic curve (1982).
@@ -50,18 +57,19 @@ def auroc(inliers: ArrayLike, outliers: ArrayLike) -> float:
 
 
 def detection(inliers: ArrayLike, outliers: ArrayLike) -> Detection:
-    """Measure how well a score tells outliers from inliers, without a threshold; outliers are the positives.
+    """Detection metrics of a score: AUROC, average precision, and false positive rate at 95 % recall.
 
     Args:
-        inliers: scores of those, `[n]`, higher meaning more out of distribution.
-        outliers: scores of those, `[m]`.
+        inliers: scores of the inliers, `[n]`, higher meaning more out-of-distribution.
+        outliers: scores of the outliers, `[m]`; these are the positives.
 
     Returns:
-        Area under the ROC curve, average precision, its chance level, and the false positive rate at a true positive
-        rate of 95 % or the next above. Equal scores are flagged together.
+        The area under the ROC curve, the average precision, the average precision of random scores, and the false
+        positive rate. The latter is at a true positive rate of 95 %, or the next one above. A threshold never
+        separates equal scores.
 
     Raises:
-        ValueError: if there are no scores of either, or some are not numbers.
+        ValueError: if `inliers` or `outliers` is empty, or a score is NaN.
 
     References:
         Hendrycks and Gimpel, A baseline for detecting misclassified and out-of-distribution examples in neural networks
@@ -70,12 +78,12 @@ def detection(inliers: ArrayLike, outliers: ArrayLike) -> Detection:
     inliers, outliers = _scores(inliers), _scores(outliers)
     labels = np.repeat([False, True], [len(inliers), len(outliers)])
     ranks = stats.rankdata(np.concatenate([inliers, outliers]))  # scikit-learn refuses infinite scores
-    flagged, found, _ = metrics.roc_curve(labels, ranks, drop_intermediate=False)
+    false_positives, true_positives, _ = metrics.roc_curve(labels, ranks, drop_intermediate=False)
     return Detection(
         auroc(inliers, outliers),
         float(metrics.average_precision_score(labels, ranks)),
         len(outliers) / len(labels),
-        float(flagged[np.argmax(found >= 0.95)]),
+        float(false_positives[np.argmax(true_positives >= 0.95)]),
     )
 
 
@@ -88,48 +96,55 @@ def bootstrap(
     repeats: int = 1_000,
     seed: int = 0,
 ) -> Interval:
-    """Return a percentile bootstrap interval of a measure, for which inliers and outliers are drawn apart.
+    """Percentile bootstrap confidence interval of a detection metric.
 
-    It tells how far another test set may lead elsewhere; what another training would is not in it.
+    Inliers and outliers are resampled separately. The interval covers the variation between test sets, not the
+    variation between training runs.
 
     Args:
-        inliers: scores `[n]`.
-        outliers: scores `[m]`.
-        measure: takes the scores of inliers and of outliers.
-        confidence: that the measure's value for all inliers and outliers there are lies within.
-        repeats: of the draws.
-        seed: of the draws.
+        inliers: scores of the inliers, `[n]`.
+        outliers: scores of the outliers, `[m]`.
+        measure: the metric, a function of the scores of inliers and of outliers.
+        confidence: probability that the interval contains the metric's value in the population, between 0 and 1.
+        repeats: number of bootstrap resamples.
+        seed: random seed of the resamples.
 
     Returns:
-        The interval's ends.
+        The lower and upper end of the interval.
 
     Raises:
-        ValueError: if there are fewer than two scores of either, some are not numbers, or confidence is not a share.
+        ValueError: if `inliers` or `outliers` has fewer than two scores, a score is NaN, or `confidence` is not between
+            0 and 1.
 
     References:
         Efron and Tibshirani, An introduction to the bootstrap (1993), section 13.3.
     """
     inliers, outliers = _scores(inliers), _scores(outliers)
     if min(len(inliers), len(outliers)) < 2:
-        raise ValueError(f"there are {len(inliers)} and {len(outliers)} scores; give two of each at least.")
+        raise ValueError(
+            f"bootstrap needs two inliers and two outliers or more (got {len(inliers)} and {len(outliers)}); give more."
+        )
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; make it a share between 0 and 1, such as 0.95.")
-    found = stats.bootstrap(
+        raise ValueError(f"`confidence` must be between 0 and 1 (got {confidence}); try confidence=0.95.")
+    result = stats.bootstrap(
         (inliers, outliers),
         measure,
         n_resamples=repeats,
         confidence_level=confidence,
         vectorized=False,
-        batch=50,  # draws that are held at a time
+        batch=50,  # resamples in memory at a time
         method="percentile",
         rng=np.random.default_rng(seed),
     )
-    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
 
 
 def _scores(scores: ArrayLike) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not len(scores) or np.isnan(scores).any():
-        told = f"{np.isnan(scores).sum()} of {scores.size} are not numbers" if scores.size else "there are none"
-        raise ValueError(f"scores have shape {scores.shape}, and {told}; give [n] numbers.")
+        bad = int(np.isnan(scores).sum())
+        raise ValueError(
+            f"scores must be [n] with n >= 1 and without NaN (got shape {scores.shape}, {bad} NaN); "
+            "flatten them, or replace NaN."
+        )
     return scores

@@ -1,37 +1,37 @@
-"""How far samples are from data in the features of a classifier, and how sure and how varied it finds them."""
+"""Sample quality from a classifier: Fréchet distance of its features (FID) and Inception score."""
 
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgen.metrics.probabilities import checked_probabilities
+from jaxgen.metrics._validation import checked_probabilities
 
 __all__ = ["Score", "frechet_distance", "inception_score"]
 
 
 class Score(NamedTuple):
-    """A mean over splits and its standard deviation."""
+    """A score's mean and standard deviation over splits."""
 
     mean: float
     deviation: float
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """Measure the squared Wasserstein distance of two normal laws with the features' means and covariances.
+    """Fréchet distance: squared 2-Wasserstein distance of normal distributions fitted to features.
 
-    It falls with the number of samples towards its limit, so that distances compare at one number only: with d
-    features, few more than d samples on either side leave much of it to chance.
+    It is biased upward for small samples, so compare distances only at equal numbers of samples. With d features, few
+    more than d samples on either side make it noisy.
 
     Args:
-        x: features `[n, d]`.
-        y: features `[m, d]`.
+        x: features of the first sample, `[n, d]`.
+        y: features of the second sample, `[m, d]`.
 
     Returns:
         `|mean x - mean y|^2 + tr(Cx + Cy - 2 (Cx Cy)^(1/2))`, >= 0, in squared units of the features.
 
     Raises:
-        ValueError: if they are no matrices of equal width with two rows at least, or hold a number that is not finite.
+        ValueError: if they are not matrices of equal width with two rows or more, or a number is not finite.
 
     References:
         Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, GANs trained by a two time-scale update rule converge to
@@ -46,12 +46,12 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
             or not np.isfinite(features).all()
         ):
             raise ValueError(
-                f"frechet_distance got features of shapes {x.shape} and {y.shape}; give finite numbers [n, d] and "
-                "[m, d], two rows of each at least."
+                f"frechet_distance needs finite features [n, d] and [m, d] with n, m >= 2 (got shapes {x.shape} and "
+                f"{y.shape}); give two rows or more of each, of the same width."
             )
     mean_x, mean_y = x.mean(0), y.mean(0)
-    # With Cx = A'A and Cy = B'B the eigenvalues of Cx Cy are the squared singular values of A B': no root of a matrix
-    # that is not symmetric. The factors are brought to d rows first.
+    # With Cx = A'A and Cy = B'B the eigenvalues of Cx Cy are the squared singular values of A B'. This avoids the
+    # square root of a matrix that is not symmetric. The QR factorization reduces A and B to at most d rows.
     factors = [np.asarray(np.linalg.qr(part / np.sqrt(len(part) - 1), mode="r")) for part in (x - mean_x, y - mean_y)]
     shared = np.linalg.svd(factors[0] @ factors[1].T, compute_uv=False).sum()
     traces = sum(np.sum(factor**2) for factor in factors)
@@ -59,24 +59,26 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def inception_score(probabilities: ArrayLike, splits: int = 10) -> Score:
-    """Measure how sure a classifier is of samples, and how varied it finds them: the exponential of what it is told.
+    """Inception score: exponential of the mutual information of sample and predicted class.
+
+    It is high if the classifier is certain of every sample, and the samples are spread over the classes.
 
     Args:
-        probabilities: of each class, `[n, classes]`.
-        splits: parts of equal size, in order, that are scored apart; rows that are left over are not scored.
+        probabilities: class probabilities of the samples, `[n, classes]`.
+        splits: number of consecutive parts of equal size, scored separately; remaining rows are ignored.
 
     Returns:
-        `exp(mean KL(p(class | sample) || p(class)))`, between 1 and the number of classes: its mean over the splits
-        and their standard deviation.
+        `exp(mean KL(p(class | sample) || p(class)))`, between 1 and the number of classes: its mean and its standard
+        deviation over the splits.
 
     Raises:
-        ValueError: if there are no splits, fewer rows than splits, or the rows are no probabilities.
+        ValueError: if `splits` is below 1, there are fewer rows than splits, or the rows are not probabilities.
 
     References:
         Salimans, Goodfellow, Zaremba, Cheung, Radford and Chen, Improved techniques for training GANs (2016).
     """
     if splits < 1:
-        raise ValueError(f"splits is {splits}; make it 1 at least.")
+        raise ValueError(f"`splits` must be at least 1 (got {splits}); try splits=10.")
     probabilities = checked_probabilities("inception_score", probabilities, least=splits)
     size = len(probabilities) // splits
     parts = probabilities[: size * splits].reshape(splits, size, -1)

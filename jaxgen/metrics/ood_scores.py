@@ -1,4 +1,4 @@
-"""Scores made of likelihoods, of any model that has one; higher is more out of distribution."""
+"""Out-of-distribution scores from likelihoods of any model; higher is more out-of-distribution."""
 
 import io
 
@@ -10,19 +10,19 @@ __all__ = ["png_bits_per_dim", "typicality", "waic"]
 
 
 def png_bits_per_dim(images: ArrayLike) -> np.ndarray:
-    """Return into how many bits for each dimension images are packed as PNG.
+    """Size of images compressed as PNG, in bits per dimension: an estimate of their complexity.
 
-    A model's bits less these are its score corrected for complexity: what it needs beyond what any image of such
-    simplicity does. A file's fixed part, about 60 bytes, is in them, alike for all images of one shape.
+    Subtract it from a model's bits per dimension for a score corrected for complexity. It includes the fixed part of a
+    PNG file, about 60 bytes, the same for all images of one shape.
 
     Args:
-        images: bytes, or numbers between 0 and 1, `[n, height, width, channels]`, of 1 or 3 channels.
+        images: bytes, or numbers between 0 and 1, `[n, height, width, channels]`, with 1 or 3 channels.
 
     Returns:
-        Bits for each dimension, `[n]`.
+        Bits per dimension, `[n]`.
 
     Raises:
-        ValueError: if they are no such images.
+        ValueError: if the array has another shape, dtype or range.
 
     References:
         Serra, Alvarez, Gomez, Slizovskaia, Nunez and Luque, Input complexity and out-of-distribution detection with
@@ -34,30 +34,31 @@ def png_bits_per_dim(images: ArrayLike) -> np.ndarray:
     )
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not known:
         raise ValueError(
-            f"images are {images.dtype} {images.shape}; give [n, height, width, 1 or 3] bytes, or numbers from 0 to 1."
+            "`images` must be bytes, or numbers from 0 to 1, of shape [n, height, width, 1 or 3] "
+            f"(got {images.dtype} {images.shape}); rescale or reshape them."
         )
     bytes_ = images if images.dtype == np.uint8 else np.round(images * 255).astype(np.uint8)
-    return np.array([_packed(image) for image in bytes_]) * 8 / np.prod(images.shape[1:])
+    return np.array([_png_bytes(image) for image in bytes_]) * 8 / np.prod(images.shape[1:])
 
 
-def _packed(image: np.ndarray) -> int:
+def _png_bytes(image: np.ndarray) -> int:
     file = io.BytesIO()
     Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(file, "PNG", optimize=True)
     return file.tell()
 
 
 def typicality(nats: ArrayLike, training: ArrayLike) -> np.ndarray:
-    """Return how far rows' likelihoods are from what is usual, be they too small or too large.
+    """Typicality: distance of each row's likelihood from the mean over training rows, in either direction.
 
     Args:
-        nats: negative log-likelihoods, `[n]`, in any unit.
-        training: those of training or held out rows, `[m]`, in the same.
+        nats: negative log-likelihoods of the rows, `[n]`, in any unit.
+        training: negative log-likelihoods of training or validation rows, `[m]`, in the same unit.
 
     Returns:
-        Distance from the mean of `training`, `[n]`.
+        `|nats - mean(training)|`, `[n]`.
 
     Raises:
-        ValueError: if they are no vectors, or `training` is empty.
+        ValueError: if an array is not one-dimensional, or `training` is empty.
 
     References:
         Nalisnick, Matsukawa, Teh and Lakshminarayanan, Detecting out-of-distribution inputs to deep generative models
@@ -65,27 +66,30 @@ def typicality(nats: ArrayLike, training: ArrayLike) -> np.ndarray:
     """
     nats, training = np.asarray(nats, np.float64), np.asarray(training, np.float64)
     if nats.ndim != 1 or training.ndim != 1 or not len(training):
-        raise ValueError(f"typicality got {nats.shape} and {training.shape}; give [n] and [m], m of 1 at least.")
+        raise ValueError(
+            f"typicality needs `nats` [n] and `training` [m] with m >= 1 (got {nats.shape} and {training.shape}); "
+            "flatten them, or give training rows."
+        )
     return np.abs(nats - np.mean(training))
 
 
 def waic(nats: ArrayLike) -> np.ndarray:
-    """Return the mean and the variance, together, of what several models say of rows.
+    """WAIC score: mean plus variance of each row's negative log-likelihood over an ensemble of models.
 
     Args:
-        nats: negative log-likelihoods by models that were trained alike, `[models, n]`: in nats, since a variance has
-            another unit than a mean.
+        nats: negative log-likelihoods, `[models, n]`, by models of the same kind with different seeds. They must be in
+            nats, since mean and variance scale differently with the unit.
 
     Returns:
         Mean plus variance over the models, `[n]`.
 
     Raises:
-        ValueError: if there are not two models at least.
+        ValueError: if the array is not two-dimensional, or has fewer than two models.
 
     References:
         Choi, Jang and Alemi, WAIC, but why? Generative ensembles for robust anomaly detection (2018), section 2.
     """
     nats = np.asarray(nats, np.float64)
     if nats.ndim != 2 or len(nats) < 2:
-        raise ValueError(f"the likelihoods have shape {nats.shape}; give [models, n] of two models at least.")
+        raise ValueError(f"`nats` must be [models, n] with two models or more (got {nats.shape}); train more seeds.")
     return nats.mean(0) + nats.var(0, ddof=1)

@@ -1,4 +1,4 @@
-"""Whether two samples have one law: a permutation test by the kernels' maximum mean discrepancy."""
+"""Two-sample test with the maximum mean discrepancy (MMD), and the variance of the MMD."""
 
 import dataclasses
 import functools
@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from jaxgen.metrics.samples import two_samples
+from jaxgen.metrics._validation import two_samples
 from jaxgen.numerics.kernels import ROWS, gaussian, products
 from jaxgen.numerics.pairwise_median import median_squared_distance
 
 __all__ = ["TwoSample", "mmd2_variance", "permutation_test"]
 
-# Differences this small between statistics of order one are rounding, and count as none.
+# Statistics of order one that differ by less count as equal: such differences are rounding errors.
 _ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class TwoSample:
-    """What a permutation test found.
+    """Result of a permutation test.
 
     Attributes:
-        statistic: of the samples as they are; the larger, the further apart.
-        p_value: probability of such a statistic, or a larger one, where both laws are one.
-        null: the statistic under each permutation, `[B]`, in order.
+        statistic: the statistic of the two samples; larger means more different.
+        p_value: probability of such a statistic or a larger one, if both samples have the same distribution.
+        null: the statistics of the permutations, `[B]`, in ascending order.
     """
 
     statistic: float
@@ -34,20 +34,20 @@ class TwoSample:
     null: np.ndarray
 
     def quantile(self, level: float = 0.05) -> float:
-        """Return what a statistic must exceed to have a p-value of at most `level`; inf where none can.
+        """Return the critical value: a statistic above it has a p-value of at most `level`.
 
         Args:
-            level: the probability of a false alarm, between 0 and 1.
+            level: significance level, between 0 and 1.
 
         Returns:
-            One of the permutations' statistics, or inf where there are fewer than `1 / level - 1` of them.
+            One of the permutations' statistics, or inf if there are fewer than `1 / level - 1` permutations.
 
         Raises:
-            ValueError: if the level is not between 0 and 1.
+            ValueError: if `level` is not between 0 and 1.
         """
         if not 0 < level < 1:
-            raise ValueError(f"level is {level}; make it a share between 0 and 1, such as 0.05.")
-        above = int(level * (len(self.null) + 1) + 1e-9) - 1  # permutations that may lie at or above it
+            raise ValueError(f"`level` must be between 0 and 1 (got {level}); try level=0.05.")
+        above = int(level * (len(self.null) + 1) + 1e-9) - 1  # how many permutations may reach such a statistic
         return float(self.null[len(self.null) - 1 - above]) if above >= 0 else float("inf")
 
 
@@ -60,33 +60,34 @@ def permutation_test(
     seed: int = 0,
     chunk: int = ROWS,
 ) -> TwoSample:
-    """Test whether two samples have one law by their maximum mean discrepancy, over several bandwidths at once.
+    """Two-sample permutation test with the maximum mean discrepancy, fused over several bandwidths.
 
-    Where the rows of both are exchangeable, `p <= level` has at most the probability `level`, whatever the bandwidths,
-    so long as these do not depend on which row is of which sample; exactly that one where no statistics are equal and
-    `level * (permutations + 1)` is a whole number. Statistics that differ by rounding, 1e-6, count as equal: bandwidths
-    some thousand times the data's squared spread, whose estimates all lie so near to 0, raise no alarm.
+    If the rows of both samples are exchangeable, `p <= level` has at most the probability `level`. It has exactly that
+    probability if all statistics differ and `level * (permutations + 1)` is a whole number. The bandwidths must not
+    depend on which sample a row belongs to. Statistics that differ by less than 1e-6 count as equal. Bandwidths a
+    thousand times the squared spread of the data or more therefore never reject, since all their estimates are near 0.
 
-    For each bandwidth the unbiased estimate `losses.mmd2` is divided by the root mean square of the pooled kernel, and
-    those quotients are fused by a soft maximum. Another constant in the place of the number of pooled pairs, by which
-    that mean square is one, would make it sharper or softer, and leave the level as it is. A single bandwidth's test is
-    that of its estimate alone.
+    For each bandwidth the unbiased estimate `losses.mmd2` is divided by the root mean square of the pooled kernel. A
+    soft maximum over the bandwidths fuses these ratios. The mean square is taken over the pooled pairs; another
+    normalization would make the maximum sharper or softer, and keep the level. With a single bandwidth the test is that
+    of its estimate alone.
 
     Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        bandwidths: r of the kernels `exp(-|x - y|^2 / r)`, `[k]`, in squared units of the data; None is 2^-3 to 2^3
-            times the median of the pooled squared distances, or their mean where the median is 0.
-        permutations: B.
-        seed: of the permutations.
-        chunk: rows that are compared at a time; memory is `(n + m) * (chunk + B)`.
+        x: the first sample, `[n, d]`.
+        y: the second sample, `[m, d]`.
+        bandwidths: r of the kernels `exp(-|x - y|^2 / r)`, `[k]`, in squared units of the data. None takes 2^-3 to 2^3
+            times the median of the pooled squared distances, or their mean if the median is 0.
+        permutations: B, the number of permutations.
+        seed: random seed of the permutations.
+        chunk: number of rows compared at a time; memory is `(n + m) * (chunk + B)`.
 
     Returns:
-        The fused statistic, its p-value `(1 + number of permutations not below it) / (B + 1)`, and theirs.
+        The fused statistic, its p-value `(1 + number of permutations not below it) / (B + 1)`, and the statistics of
+        the permutations.
 
     Raises:
-        ValueError: if there are fewer than two rows of either, widths differ, a number is not finite, a bandwidth is
-            not positive, or there is no permutation.
+        ValueError: if a sample has fewer than two rows, the widths differ, or a number is not finite; if a bandwidth is
+            not positive, or `permutations` is below 1.
 
     References:
         Biggs, Schrab and Gretton, MMD-FUSE: learning and combining kernels for two-sample testing without data
@@ -94,34 +95,35 @@ def permutation_test(
     """
     x, y = two_samples(x, y, least=2)
     if permutations < 1:
-        raise ValueError(f"there are {permutations} permutations; make it one at least, such as 999.")
+        raise ValueError(f"`permutations` must be at least 1 (got {permutations}); try permutations=999.")
     n, m = len(x), len(y)
-    # In units of the data's own spread, so that single precision holds them.
+    # Scaled by the spread of the data, so that squared distances neither overflow nor underflow in single precision.
     pooled = np.concatenate([x, y])
     pooled -= pooled.mean(0)
     unit = float(np.sqrt(np.mean(np.sum(pooled**2, 1))) or 1.0)
     z = jnp.asarray(pooled / unit, jnp.float32)
     if bandwidths is None:
-        # Where most pairs are equal their median is 0, and the mean, twice the variance, is taken.
+        # If most pairs are equal the median is 0; then the mean squared distance is used, which is 2 in these units.
         bandwidths = (float(_median(z)) or 2.0) * unit**2 * 2.0 ** np.arange(-3, 4)
     bandwidths = np.atleast_1d(np.asarray(bandwidths, np.float64))
     if bandwidths.ndim != 1 or not len(bandwidths) or not np.all((bandwidths > 0) & np.isfinite(bandwidths)):
-        raise ValueError(f"bandwidths are {bandwidths}; give one positive number at least.")
+        raise ValueError(f"`bandwidths` must be positive numbers [k] with k >= 1 (got {bandwidths}); give r > 0.")
     generator = np.random.default_rng(seed)
     first = np.repeat([np.float32(1), np.float32(0)], [n, m])
-    # The samples as they are come first and are treated like every permutation of them.
+    # Row 0 is the original split, so that it is computed with the same rounding as the permutations.
     members = np.concatenate([first[None], generator.permuted(np.tile(first, (permutations, 1)), axis=1)])
     scale = np.sqrt(min(n, m) * (min(n, m) - 1.0))
-    found = []
+    ratios = []
     for r in bandwidths:
-        seen, square = (np.asarray(part, np.float64) for part in _sums(z, members.T, jnp.float32(r / unit**2), chunk))
-        own, rows = np.einsum("bi,ib->b", members, seen[:, :-1]), seen[:, -1]
-        whole, joined = rows.sum(), members @ rows
-        # Of the ordered pairs within x, within y, and one of each.
-        within_y = whole - 2 * joined + own
-        estimates = own / (n * (n - 1.0)) + within_y / (m * (m - 1.0)) - 2 * (joined - own) / (n * float(m))
-        found.append(estimates / np.sqrt(max(square.sum() / (len(z) * (len(z) - 1.0)), 1e-30)))
-    fused = special.logsumexp(scale * np.stack(found), axis=0, b=1 / len(bandwidths)) / scale
+        sums, square = (np.asarray(part, np.float64) for part in _sums(z, members.T, jnp.float32(r / unit**2), chunk))
+        within_x, of_row = np.einsum("bi,ib->b", members, sums[:, :-1]), sums[:, -1]
+        total, of_x = of_row.sum(), members @ of_row
+        # Sums over ordered pairs: within x, within y, and between x and y.
+        within_y = total - 2 * of_x + within_x
+        between = of_x - within_x
+        estimates = within_x / (n * (n - 1.0)) + within_y / (m * (m - 1.0)) - 2 * between / (n * float(m))
+        ratios.append(estimates / np.sqrt(max(square.sum() / (len(z) * (len(z) - 1.0)), 1e-30)))
+    fused = special.logsumexp(scale * np.stack(ratios), axis=0, b=1 / len(bandwidths)) / scale
     equal = np.abs(fused[1:] - fused[0]) <= _ROUNDING
     null = np.sort(np.where(equal, fused[0], fused[1:]))
     not_below = np.sum(null >= fused[0])
@@ -129,24 +131,24 @@ def permutation_test(
 
 
 def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = ROWS) -> float:
-    """Estimate the variance of `losses.mmd2` over new samples, where the laws differ.
+    """Estimate the variance of `losses.mmd2` over new samples, for two different distributions.
 
-    To first order an estimate is a mean over the rows of `x` and one over those of `y` of what each contributes, and
-    their variances are estimated by those of the rows at hand. Where both laws are one all rows contribute alike, and
-    what is left is of second order, of which this says nothing: there `permutation_test` has the distribution.
+    To first order the estimate is a mean over the rows of `x` plus a mean over the rows of `y`. The variances of both
+    means are estimated from the given rows. If both distributions are equal, the first-order terms vanish and this
+    estimate does not apply; use `permutation_test` instead.
 
     Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        bandwidth: r, in squared units of the data.
-        chunk: rows that are compared at a time.
+        x: the first sample, `[n, d]`.
+        y: the second sample, `[m, d]`.
+        bandwidth: r of the kernel `exp(-|x - y|^2 / r)`, in squared units of the data.
+        chunk: number of rows compared at a time.
 
     Returns:
         The variance, >= 0.
 
     Raises:
-        ValueError: if there are fewer than two rows of either, widths differ, a number is not finite, or the bandwidth
-            is not positive.
+        ValueError: if a sample has fewer than two rows, the widths differ, a number is not finite, or the bandwidth is
+            not positive.
 
     References:
         Serfling, Approximation theorems of mathematical statistics (1980), section 5.5.1; Sutherland et al., Generative
@@ -154,14 +156,14 @@ def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = 
     """
     x, y = two_samples(x, y, least=2)
     if not bandwidth > 0:
-        raise ValueError(f"bandwidth is {bandwidth}; make it positive.")
+        raise ValueError(f"`bandwidth` must be positive (got {bandwidth}); give r > 0 in squared units of the data.")
     n, m = len(x), len(y)
-    centre, unit = np.concatenate([x, y]).mean(0), np.sqrt(bandwidth)
-    a, b = (jnp.asarray((rows - centre) / unit, jnp.float32) for rows in (x, y))
-    own_x, cross_x, own_y, cross_y = (np.asarray(rows, np.float64) for rows in _row_sums(a, b, chunk))
-    contributed_x = 2 * (own_x / (n - 1) - cross_x / m)
-    contributed_y = 2 * (own_y / (m - 1) - cross_y / n)
-    return float(contributed_x.var(ddof=1) / n + contributed_y.var(ddof=1) / m)
+    center, unit = np.concatenate([x, y]).mean(0), np.sqrt(bandwidth)
+    a, b = (jnp.asarray((rows - center) / unit, jnp.float32) for rows in (x, y))
+    within_x, cross_x, within_y, cross_y = (np.asarray(rows, np.float64) for rows in _row_sums(a, b, chunk))
+    terms_x = 2 * (within_x / (n - 1) - cross_x / m)
+    terms_y = 2 * (within_y / (m - 1) - cross_y / n)
+    return float(terms_x.var(ddof=1) / n + terms_y.var(ddof=1) / m)
 
 
 @jax.jit
@@ -171,18 +173,30 @@ def _median(z: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=3)
 def _sums(z: jax.Array, members: jax.Array, r: jax.Array, chunk: int) -> tuple[jax.Array, jax.Array]:
-    """Return each row's kernels with the others, added up over each set of members `[n, B]` and over all, `[n, B + 1]`;
-    and their squares over all, `[n]`.
+    """Return sums of each row's kernel with the other rows.
+
+    Args:
+        z: pooled rows, `[n, d]`.
+        members: 1 for the rows of the first sample, else 0, for each of B splits, `[n, B]`.
+        r: the bandwidth, `[]`.
+        chunk: number of rows compared at a time.
+
+    Returns:
+        Sums over the first sample of each split and, in the last column, over all rows, `[n, B + 1]`; sums of the
+        squared kernel over all rows, `[n]`.
     """
     ones = jnp.ones((len(z), 1), z.dtype)
     sums = functools.partial(products, x=z, y=z, first=0, chunk=chunk)
-    seen = sums(functools.partial(gaussian, bandwidth=r), vectors=jnp.concatenate([members, ones], 1))
-    return seen, sums(functools.partial(gaussian, bandwidth=r / 2), vectors=ones)[:, 0]
+    by_split = sums(functools.partial(gaussian, bandwidth=r), vectors=jnp.concatenate([members, ones], 1))
+    return by_split, sums(functools.partial(gaussian, bandwidth=r / 2), vectors=ones)[:, 0]
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _row_sums(x: jax.Array, y: jax.Array, chunk: int) -> tuple[jax.Array, ...]:
-    """Return each row's kernels with its own sample's other rows and with the other sample's, of x and of y."""
+    """Return kernel sums of each row with the rest of its sample and with the other sample.
+
+    In order: within x `[n]`, x with y `[n]`, within y `[m]`, y with x `[m]`.
+    """
 
     def sums(rows: jax.Array, columns: jax.Array, first: int | None) -> jax.Array:
         kernel, ones = functools.partial(gaussian, bandwidth=1.0), jnp.ones((len(columns), 1), columns.dtype)

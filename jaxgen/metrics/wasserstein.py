@@ -1,9 +1,9 @@
-"""How far apart two samples are on lines through the space."""
+"""Sliced Wasserstein distance of two samples."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgen.metrics.samples import two_samples
+from jaxgen.metrics._validation import two_samples
 
 __all__ = ["sliced_wasserstein"]
 
@@ -11,20 +11,20 @@ __all__ = ["sliced_wasserstein"]
 def sliced_wasserstein(
     x: ArrayLike, y: ArrayLike, *, projections: int = 200, order: float = 2.0, seed: int = 0
 ) -> float:
-    """Measure how far apart two samples are: the mean Wasserstein distance of their projections upon lines.
+    """Sliced Wasserstein distance: mean over random directions of the distance of the projected samples.
 
     Args:
-        x: one sample, `[n, d]`.
-        y: the other, `[m, d]`.
-        projections: directions, drawn uniformly; in one dimension one is all there are.
+        x: the first sample, `[n, d]`.
+        y: the second sample, `[m, d]`.
+        projections: number of uniformly random directions; in one dimension a single direction is used.
         order: p, >= 1.
-        seed: of the directions.
+        seed: random seed of the directions.
 
     Returns:
-        The p-th root of the mean over directions of the p-th power of the distance, in units of the data.
+        The p-th root of the mean over directions of the p-th power of the p-Wasserstein distance, in units of the data.
 
     Raises:
-        ValueError: if there are no rows of either, widths differ, a number is not finite, or order or projections are
+        ValueError: if a sample is empty, the widths differ, a number is not finite, or `order` or `projections` is
             below 1.
 
     References:
@@ -32,11 +32,13 @@ def sliced_wasserstein(
     """
     x, y = two_samples(x, y, least=1)
     if order < 1 or projections < 1:
-        raise ValueError(f"order is {order} and projections {projections}; make both 1 or more.")
+        raise ValueError(
+            f"`order` and `projections` must be at least 1 (got {order} and {projections}); try 2 and 200."
+        )
     directions = np.random.default_rng(seed).normal(size=(x.shape[1], projections if x.shape[1] > 1 else 1))
     directions /= np.linalg.norm(directions, axis=0)
     a, b = (np.sort(rows @ directions, 0) for rows in (x, y))
-    # Quantile functions are steps, between all of whose ends both are constant.
+    # Quantile functions of samples are step functions: both are constant between neighboring ends of their steps.
     ends = np.union1d(np.arange(1, len(x)) / len(x), np.arange(1, len(y)) / len(y))
     ends = np.concatenate([[0.0], ends, [1.0]])
     middles, widths = (ends[1:] + ends[:-1]) / 2, np.diff(ends)

@@ -1,1 +1,1 @@
-"""Configs, estimators and directories on disk."""
+"""Serialization: configs as JSON, scikit-learn estimators without pickle, atomic writes."""

@@ -1,4 +1,4 @@
-"""Directories that are written whole or not at all."""
+"""Atomic replacement of directories: readers see the old or the new content, never a part."""
 
 import contextlib
 import pathlib
@@ -14,21 +14,21 @@ __all__ = ["recover", "replacing"]
 
 @contextlib.contextmanager
 def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib.Path]:
-    """Give a place to write to, which takes the target's own once it is whole.
+    """Context manager that yields a temporary path, and renames it to the target at the end.
 
     Args:
-        target: an absolute path; what stands there already is replaced if it holds the mark, or nothing.
-        mark: a file that each directory of the kind holds.
-        kind: what such a directory is called.
+        target: an absolute path. An existing directory is replaced only if it contains the file `mark`, or is empty.
+        mark: name of a file that every directory of this kind contains.
+        kind: name of the kind, for error messages.
 
     Yields:
-        Where to write; nothing stands there yet.
+        The path to write to, which does not exist yet.
 
     Raises:
-        FileExistsError: if the target holds something else.
+        FileExistsError: if the target is anything else.
     """
     if target.exists() and not (target / mark).is_file() and not _is_empty(target):
-        raise FileExistsError(f"{target} exists and is no {kind} of jaxgen; choose another path.")
+        raise FileExistsError(f"{target} exists and is not a {kind} of jaxgen; choose another path.")
     fresh = target.with_name(f".{target.name}.writing")
     if jax.process_index() == 0:
         recover(target)
@@ -39,14 +39,18 @@ def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib
         old = _old(target)
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
-            target.rename(old)  # killed here, the next to read or write brings it back
+            target.rename(old)  # if the process is killed here, `recover` restores it
         fresh.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     parallel.barrier(f"jaxgen saved a {kind}")
 
 
 def recover(target: pathlib.Path) -> None:
-    """Bring back a directory whose replacement was cut off between two renames."""
+    """Restore a directory if its replacement was interrupted between two renames.
+
+    Args:
+        target: the absolute path that `replacing` was called with.
+    """
     if not target.exists() and _old(target).exists():
         _old(target).rename(target)
 

@@ -1,4 +1,7 @@
-"""Configs as JSON: dataclasses and networks by import path and fields, functions by import path, arrays by digest."""
+"""Configs as JSON.
+
+Dataclasses and networks are written as import path and fields, functions as import path, and arrays as digest.
+"""
 
 import dataclasses
 import functools
@@ -15,12 +18,12 @@ import numpy as np
 __all__ = ["AbsentArray", "to_json", "from_json", "unnamed_fields"]
 
 
-_MAIN = ("__main__", "__mp_main__")  # what runs, also in the processes that `multiprocessing` starts
+_MAIN = ("__main__", "__mp_main__")  # the running script; the second name is that in `multiprocessing`'s workers
 
 
 @dataclasses.dataclass(frozen=True)
 class AbsentArray:
-    """An array of a loaded config: what it was, not what it held."""
+    """Placeholder for an array of a loaded config: its shape, dtype and digest, without its values."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -28,17 +31,17 @@ class AbsentArray:
 
 
 def to_json(value: Any, where: str = "config") -> Any:
-    """Write a value down in JSON's own types.
+    """Convert a config, or a part of it, to JSON types.
+
+    Equal configs have equal descriptions. Values that are neither plain data nor importable by name are marked, such
+    as a lambda or a class of the running script: `unnamed_fields` lists them, and `from_json` raises for them.
 
     Args:
-        value: plain data, a dataclass or Linen module of such, an array, or a function or class found by its name.
-        where: what the value is called.
+        value: plain data, a dataclass or Linen module with such fields, an array, or an importable function or class.
+        where: path of the value, for messages.
 
     Returns:
-        What `json.dumps` takes; equal for equal configs, and read back by `from_json`. What is neither plain data nor
-        found by its name, such as a lambda, or a class of the script that runs, is noted as such: `unnamed_fields`
-        lists it,
-        and `from_json` refuses it.
+        A value for `json.dumps`, which `from_json` reads back.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -70,7 +73,14 @@ def to_json(value: Any, where: str = "config") -> Any:
 
 
 def unnamed_fields(description: Any) -> list[str]:
-    """List the fields of a description that `from_json` cannot make."""
+    """List the fields of a description that cannot be imported by name; `from_json` raises for them.
+
+    Args:
+        description: what `to_json` returned.
+
+    Returns:
+        Paths such as `config.method.optimizer`.
+    """
     if isinstance(description, list):
         return [field for item in description for field in unnamed_fields(item)]
     if isinstance(description, dict):
@@ -80,18 +90,18 @@ def unnamed_fields(description: Any) -> list[str]:
 
 
 def from_json(description: Any) -> Any:
-    """Make a value from what `to_json` wrote; arrays come back as `AbsentArray`.
+    """Convert the output of `to_json` back to a value; arrays become `AbsentArray`.
 
-    This imports what the description names, so read none whose writer you do not trust.
+    This imports the modules that the description names: read only descriptions that you trust.
 
     Args:
-        description: what `json.loads` gave.
+        description: what `to_json` returned, or `json.loads` after writing.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if the description names what is not there, or fields that a class no longer has.
+        ValueError: if a name cannot be imported, a class no longer has a field, or the description is damaged.
     """
     if not isinstance(description, dict):
         return description
@@ -103,7 +113,7 @@ def from_json(description: Any) -> Any:
             return float(content)
         case "unnamed_fields":
             raise ValueError(
-                f"{content} ({description['as']}) was not found by its name; pass the config: load(path, config=...)."
+                f"{content} ({description['as']}) cannot be imported by name; pass the config: load(path, config=...)."
             )
         case "row":
             return jax.ShapeDtypeStruct(tuple(content[0]), content[1])
@@ -123,23 +133,23 @@ def from_json(description: Any) -> Any:
             return _construct(
                 _find(str(content)), {name: from_json(item) for name, item in description["fields"].items()}
             )
-    raise ValueError(f"a description has no kind {kind!r}; it was written by another version or is damaged.")
+    raise ValueError(f"unknown kind {kind!r} in a description; it is damaged or was written by another version.")
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return what makes a value what it is.
+    """Return the fields of a dataclass or named tuple that determine its value.
 
-    Of a Linen module not where it stands in a network, nor a field that is the very default and has no name, as the
-    initialisers of Flax's own layers.
+    `parent` and `name` of a Linen module are left out. A field with its default value is left out if that value cannot
+    be imported by name, such as a default initializer of Flax's layers.
     """
     if isinstance(value, tuple):
         return value._asdict()  # type: ignore[attr-defined]
     skip = {"parent", "name"} if isinstance(value, nn.Module) else set()
-    made = [
+    fields = [
         f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _has_default_init(type(value)))
     ]
-    found = {f.name: (getattr(value, f.name), f.default) for f in made}
-    return {name: v for name, (v, default) in found.items() if v is not default or not unnamed_fields(to_json(v))}
+    values = {f.name: (getattr(value, f.name), f.default) for f in fields}
+    return {name: v for name, (v, default) in values.items() if v is not default or not unnamed_fields(to_json(v))}
 
 
 def _has_default_init(kind: Any) -> bool:
@@ -147,7 +157,7 @@ def _has_default_init(kind: Any) -> bool:
 
 
 def _construct(kind: Any, fields: dict[str, Any]) -> Any:
-    """Make a dataclass or named tuple from its fields, without an `__init__` of its own."""
+    """Construct a dataclass or named tuple from its fields, bypassing a custom `__init__`."""
     known = set(kind._fields) if issubclass(kind, tuple) else {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
         raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}; the file was written by another version.")
@@ -164,7 +174,7 @@ def _unnamed(value: Any, where: str) -> dict[str, Any]:
 
 
 def _path(value: Any) -> str | None:
-    """Return the shortest public path under which importing finds the very same object, or None."""
+    """Return the shortest public import path of this object, such as `optax:adam`, or None."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if module in _MAIN:
         module = _main(module)
@@ -181,14 +191,14 @@ def _path(value: Any) -> str | None:
 
 
 def _main(name: str) -> str | None:
-    """Return under which name another process can import what runs here: that of `python -m`, a script has none."""
+    """Return the importable name of the running module: that given to `python -m`, or None for a script."""
     spec = getattr(sys.modules.get(name), "__spec__", None)
     return spec.name if spec and spec.name not in _MAIN else None
 
 
 def _find(path: str) -> Any:
     module, _, name = path.partition(":")
-    # Importing the module that runs would run it a second time, and make a twin of everything in it.
+    # Importing the running module under its own name would execute it again and duplicate its classes.
     running = next((name for name in _MAIN if module == _main(name)), module)
     try:
         value: Any = importlib.import_module(running)

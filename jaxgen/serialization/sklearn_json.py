@@ -12,20 +12,20 @@ from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
 
 __all__ = ["read", "write"]
 
-# What a file raises that was cut off, or holds something else.
+# Exceptions raised by a file that is truncated or holds other content.
 _DAMAGED = (AttributeError, EOFError, LookupError, StopIteration, TypeError, ValueError, zipfile.BadZipFile)
 
 
 def write(directory: pathlib.Path, name: str, value: Any) -> None:
-    """Write what is made of plain data, arrays, lists, dicts and estimators of such.
+    """Write a fitted estimator, or any nesting of estimators, arrays, lists, dicts and plain data.
 
     Args:
         directory: where `NAME.json` and `NAME.npz` are written.
-        name: of the two files.
-        value: a fitted estimator, or a dict of them, for one.
+        name: name of the two files.
+        value: the value to write.
 
     Raises:
-        ValueError: if a part of it is neither such nor found by its name.
+        ValueError: if a part is of another type and cannot be imported by name.
     """
     arrays: list[np.ndarray] = []
     written = _written(value, name, arrays)
@@ -35,23 +35,23 @@ def write(directory: pathlib.Path, name: str, value: Any) -> None:
 
 
 def read(directory: pathlib.Path, name: str) -> Any:
-    """Read what `write` wrote.
+    """Read a value that `write` wrote.
 
-    This imports the classes that the file names, so read none whose writer you do not trust.
+    This imports the classes that the file names: read only files that you trust.
 
     Args:
-        directory: where it was written.
-        name: of the two files.
+        directory: where `NAME.json` and `NAME.npz` are.
+        name: name of the two files.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if a file is damaged, or names what is not there.
+        ValueError: if a file is missing or damaged, or names something that cannot be imported.
     """
     try:
         written = json.loads((directory / f"{name}.json").read_text())
-        # Opened here: NumPy leaves a file open that turns out to be damaged.
+        # Opened here, since NumPy does not close a damaged file.
         with (directory / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return _read(written, dict(arrays))
     except (*_DAMAGED, OSError) as error:
@@ -59,14 +59,14 @@ def read(directory: pathlib.Path, name: str) -> Any:
 
 
 def _written(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
-    """Return a value in JSON's own types, and add its arrays to those there are."""
+    """Convert a value to JSON types, and append its arrays to `arrays`."""
     if isinstance(value, BaseEstimator) and not isinstance(value, type):
         state = value.__getstate__()
         return {"estimator": to_json(type(value), where), "state": _written(state, where, arrays)}
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         arrays.append(value)
         return {"stored": f"arr_{len(arrays) - 1}"}
-    if isinstance(value, np.ndarray):  # such as names of columns
+    if isinstance(value, np.ndarray):  # such as column names
         return {"objects": [_written(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
     if type(value) in (tuple, list):
         items = [_written(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]
@@ -75,7 +75,10 @@ def _written(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
         return {"dict": {key: _written(item, f"{where}.{key}", arrays) for key, item in value.items()}}
     described = to_json(value, where)
     if fields := unnamed_fields(described):
-        raise ValueError(f"{fields[0]} is neither plain data nor found by its name; replace it to save without pickle.")
+        raise ValueError(
+            f"{fields[0]} must be plain data or importable by name to be saved without pickle; replace it, such as a "
+            "lambda by a function of a module."
+        )
     return {"plain": described}
 
 
@@ -83,10 +86,10 @@ def _read(written: Any, arrays: dict[str, np.ndarray]) -> Any:
     kind, content = next(iter(written.items()))
     match kind:
         case "estimator":
-            made: Any = from_json(content)
-            if not (isinstance(made, type) and issubclass(made, BaseEstimator)):
-                raise ValueError(f"{made} is no estimator")
-            value: Any = object.__new__(made)
+            estimator: Any = from_json(content)
+            if not (isinstance(estimator, type) and issubclass(estimator, BaseEstimator)):
+                raise ValueError(f"{estimator} is not an estimator")
+            value: Any = object.__new__(estimator)
             value.__setstate__(_read(written["state"], arrays))
             return value
         case "stored":
@@ -99,4 +102,4 @@ def _read(written: Any, arrays: dict[str, np.ndarray]) -> Any:
             return {key: _read(item, arrays) for key, item in content.items()}
         case "plain":
             return from_json(content)
-    raise ValueError(f"there is no kind {kind!r}")
+    raise ValueError(f"unknown kind {kind!r}")

@@ -1,1 +1,1 @@
-"""The training loop, its compiled programs, checkpoints and results."""
+"""Training loop, compiled programs, checkpoints and results."""

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its description, its latest states, and its whole history."""
+"""Checkpoints of a run on disk: its description, its latest states, and its whole history."""
 
 import json
 import os
@@ -17,30 +17,31 @@ from jaxgen.types import State
 
 __all__ = ["Checkpoints", "History"]
 
-History = dict[str, np.ndarray]  # of each metric [seeds, steps]
+History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each
 
 
 class Checkpoints:
-    """A directory with `description.json`, one Orbax checkpoint per saved step, and `history/STEP.npz` per segment.
+    """Checkpoint directory of a run.
 
-    Every file is written under another name and then renamed, so that a process killed at any moment leaves
-    a directory from which the run goes on.
+    It holds `description.json`, one Orbax checkpoint per saved step, and one file `history/STEP.npz` per segment. Every
+    file is written under a temporary name and then renamed. The run can therefore be resumed from the directory after
+    its process was killed at any moment.
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False) -> None:
         self.path = pathlib.Path(directory).expanduser().absolute()
-        self._read_only = read_only  # leaves alone what a run that is under way is writing
+        self._read_only = read_only  # do not clean up temporary files that a running process is writing
         self._manager: Any = None
 
     def write_description(self, description: dict[str, Any]) -> None:
-        """Write what the run is, or check that the run found here is the same one, and note how long it is to be.
+        """Write the description of a run, or check and update the stored one.
 
         Args:
-            description: JSON's own types.
+            description: identifies the run, as JSON types; see `result.description`.
 
         Raises:
             PermissionError: if the directory cannot be written.
-            ValueError: if another run is kept here, or more steps of it than are asked for.
+            ValueError: if the directory holds another run, or more steps than `config.steps`.
         """
         file = self.path / "description.json"
         try:
@@ -54,24 +55,24 @@ class Checkpoints:
             raise PermissionError(f"{self.path} cannot be written ({error}); choose another directory.") from error
         parallel.barrier("jaxgen described a run")
         self.compare(description)
-        if jax.process_index() == 0 and (found := self.description())["config"] != description["config"]:
-            self._replace(file, json.dumps(found | {"config": description["config"]}, indent=1).encode())
+        if jax.process_index() == 0 and (stored := self.description())["config"] != description["config"]:
+            self._replace(file, json.dumps(stored | {"config": description["config"]}, indent=1).encode())
 
     def compare(self, description: dict[str, Any]) -> None:
-        """Check that the run kept here is the one described; its layout may differ, and how many steps are to come.
+        """Check that the stored run is the one described; the layout and the number of steps may differ.
 
         Args:
-            description: JSON's own types.
+            description: identifies the run, as JSON types.
 
         Raises:
-            ValueError: if another run is kept here, or more steps of it than are asked for.
+            ValueError: if the directory holds another run, or more steps than `config.steps`.
 
         Warns:
-            UserWarning: if it was begun on another number of devices.
+            UserWarning: if the run was started on another number of devices.
         """
-        found = self.description()
+        stored = self.description()
         for part in ("config", "rows", "tables"):
-            there, here = _lasting(found.get(part)), _lasting(description[part])
+            there, here = _fixed_part(stored.get(part)), _fixed_part(description[part])
             if there != here:
                 raise ValueError(
                     f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(there, here)}; "
@@ -80,23 +81,29 @@ class Checkpoints:
         steps = description["config"]["fields"]["steps"]
         if (self.latest() or 0) > steps:
             raise ValueError(
-                f"{self.path} holds {self.latest()} steps of this run, more than the {steps} that are asked for; "
-                "ask for as many, or choose another directory."
+                f"`steps` must be at least the number of steps in the checkpoint {self.path} (got {steps} and "
+                f"{self.latest()}); increase steps, or choose another directory."
             )
-        if found.get("devices") != description["devices"]:
-            told = f"{self.path} was begun on {found.get('devices')} devices and goes on with {description['devices']}"
-            warnings.warn(f"{told}: its noise will be another.", stacklevel=4)
+        if (before := stored.get("devices")) != description["devices"]:
+            warnings.warn(
+                f"{self.path} was started on {before} devices and continues on {description['devices']}, so its noise "
+                "differs from that of an uninterrupted run.",
+                stacklevel=4,
+            )
 
     def description(self) -> dict[str, Any]:
-        """Read what the run is.
+        """Read the description of the run.
+
+        Returns:
+            What `write_description` wrote, as JSON types.
 
         Raises:
-            FileNotFoundError: if no run is kept here.
+            FileNotFoundError: if the directory holds no run.
             ValueError: if the description is damaged.
         """
         file = self.path / "description.json"
         if not file.is_file():
-            raise FileNotFoundError(f"{self.path} holds no result of jaxgen; give the directory that one was saved to.")
+            raise FileNotFoundError(f"{self.path} holds no result of jaxgen; give a directory that one was saved to.")
         try:
             return json.loads(file.read_text())
         except ValueError as error:
@@ -105,19 +112,21 @@ class Checkpoints:
             ) from error
 
     def latest(self) -> int | None:
-        """Return the last step saved whole, or None."""
+        """Return the last step with a complete checkpoint, or None."""
         return self._orbax().latest_step()
 
     def save(self, step: int, state: State, history: History) -> None:
-        """Save the state after `step` steps, and the history since the save before; returns before it is on disk.
+        """Save the state after `step` steps and the history since the previous save.
+
+        Files are still being written when this returns; `close` waits for them.
 
         Args:
             step: number of steps done.
-            state: a pytree of arrays; may be donated as soon as this returns.
-            history: metrics `[seeds, steps since the last save]`.
+            state: a pytree of arrays; its memory may be donated as soon as this returns.
+            history: metrics `[seeds, steps since the previous save]`.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: if the files cannot be written.
         """
         if jax.process_index() == 0:
             scratch = self.path / "history" / "writing.npz"
@@ -126,30 +135,30 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(self._segment(step))
-        host = jax.tree.map(np.asarray, state)  # host arrays: Orbax refuses those of one process among several
+        host = jax.tree.map(np.asarray, state)  # with several processes, Orbax rejects device arrays of a single one
         if not self._orbax().save(step, args=ocp.args.StandardSave({"state": host})):
-            raise OSError(f"Orbax did not save step {step} in {self.path}; delete later steps there, or the directory.")
+            raise OSError(f"Orbax did not save step {step} to {self.path}; delete later steps there, or the directory.")
 
     def restore(self, step: int, template: State) -> tuple[State, History]:
         """Read the state and the history of a saved step.
 
         Args:
-            step: one that was saved.
+            step: a step with a checkpoint.
             template: the state's shapes and dtypes.
 
         Returns:
             The state as NumPy arrays, and the history from the first step to this one.
 
         Raises:
-            ValueError: if a file is cut or damaged.
+            ValueError: if a file is truncated or damaged.
         """
         shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
         try:
             state = self._orbax().restore(step, args=ocp.args.StandardRestore({"state": shapes}))["state"]
-        except Exception as error:  # Orbax and TensorStore raise many kinds
+        except Exception as error:  # Orbax and TensorStore raise many types
             raise ValueError(
                 f"the checkpoint {self.path / str(step)} cannot be read ({_first_line(error)}); "
-                "delete that directory to go on from the one before, if there is one."
+                "delete that directory to resume from the previous checkpoint, if there is one."
             ) from error
         return state, self._history(step)
 
@@ -160,10 +169,10 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Wait until everything is on disk.
+        """Wait until all files are on disk.
 
         Raises:
-            OSError: if something could not be written.
+            OSError: if a file could not be written.
         """
         if self._manager is not None:
             self._manager.wait_until_finished()
@@ -189,13 +198,11 @@ class Checkpoints:
                         parts.append(dict(arrays))
                 except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                     raise ValueError(
-                        f"the history {file} is damaged ({error}); delete {self.path} to start anew."
+                        f"the history {file} is damaged ({error}); delete {self.path} to start again."
                     ) from error
         history = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]} if parts else {}
-        if any(metric.shape[1] != step for metric in history.values()) or not history:
-            raise ValueError(
-                f"the history in {self.path} does not reach step {step}; delete {self.path} to start anew."
-            )
+        if any(metric.shape[1] != step for metric in history.values()) or (step and not history):
+            raise ValueError(f"the history in {self.path} ends before step {step}; delete {self.path} to start again.")
         return history
 
     @staticmethod
@@ -208,11 +215,11 @@ class Checkpoints:
         scratch.replace(file)
 
 
-def _lasting(content: Any) -> Any:
-    """Leave out of a config's description what may differ in a run that goes on.
+def _fixed_part(content: Any) -> Any:
+    """Remove from a config's description what may differ when a run is resumed: layout and steps.
 
-    Of the layout only the devices, described apart, change the noise. No step depends on how many follow, unless by
-    something that has no name, such as a schedule that knows how long the run is.
+    The layout may differ, since only the number of devices changes the noise, and it is compared separately. The number
+    of steps may differ unless a field cannot be imported by name: it may be a schedule that depends on the steps.
     """
     if isinstance(content, dict) and "layout" in content.get("fields", {}):
         free = ("layout",) if unnamed_fields(content) else ("layout", "steps")
@@ -220,17 +227,17 @@ def _lasting(content: Any) -> Any:
     return content
 
 
-def _difference(found: Any, given: Any, where: str = "") -> str:
-    """Say where two descriptions first differ."""
-    if isinstance(found, dict) and isinstance(given, dict) and found.keys() == given.keys():
-        name = next(name for name in given if found[name] != given[name])
-        plain = name in ("fields", "tuple", "list", "dict", "array")  # how it is written down, not what it is called
-        return _difference(found[name], given[name], where if plain else f"{where}.{name}")
-    if isinstance(found, list) and isinstance(given, list) and len(found) == len(given):
-        place = next(place for place, pair in enumerate(zip(found, given, strict=True)) if pair[0] != pair[1])
-        return _difference(found[place], given[place], f"{where}[{place}]")
-    told = f" ({found} there, {given} here)" if len(f"{found}{given}") < 200 else ""
-    return (f" in {where.lstrip('.')}" if where else "") + told
+def _difference(there: Any, here: Any, where: str = "") -> str:
+    """Return the path of the first difference of two descriptions, with both values if they are short."""
+    if isinstance(there, dict) and isinstance(here, dict) and there.keys() == here.keys():
+        name = next(name for name in here if there[name] != here[name])
+        is_tag = name in ("fields", "tuple", "list", "dict", "array")  # part of the JSON format, not a field name
+        return _difference(there[name], here[name], where if is_tag else f"{where}.{name}")
+    if isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        index = next(index for index, pair in enumerate(zip(there, here, strict=True)) if pair[0] != pair[1])
+        return _difference(there[index], here[index], f"{where}[{index}]")
+    values = f" ({there} there, {here} here)" if len(f"{there}{here}") < 200 else ""
+    return (f" in {where.lstrip('.')}" if where else "") + values
 
 
 def _first_line(error: Exception) -> str:

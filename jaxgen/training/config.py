@@ -1,34 +1,37 @@
-"""What is trained, on what, and for how long."""
+"""Config of a training run: method, data, number of steps, seeds and devices."""
 
 import dataclasses
 import numbers
+from typing import Generic, TypeVar
 
 from jaxgen.data.datasets import Dataset
-from jaxgen.data.validation import check_dataset
+from jaxgen.data.validation import check_dataset, checked, row_specs
 from jaxgen.parallel import Layout
 from jaxgen.types import Method
 
-__all__ = ["Config"]
+__all__ = ["Config", "MethodT"]
+
+MethodT = TypeVar("MethodT", bound=Method, covariant=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """One run: a method, its data, and how long.
+class Config(Generic[MethodT]):
+    """Config of a training run, generic in its method: `Config(methods.EVL(), ...)` is a `Config[EVL]`.
 
     Attributes:
-        method: what is trained; networks that it leaves open are chosen to fit the data.
-        data: the tables it is trained on; `data.Arrays(x)` for your own.
-        steps: how many steps, a multiple of `every`.
-        batch_size: rows of a minibatch, over all devices.
-        steps_per_call: steps between two looks from outside (progress, `callback`, checkpoints); they run as one
-            program.
-        num_seeds: how many models are trained side by side, from seeds 0, 1, ...
-        seed: the root from which their keys are derived.
-        shuffle: whether each epoch goes through the data in a new order.
-        layout: how seeds and devices are used.
+        method: the training method; networks left as None are chosen to fit the data.
+        data: the training data; `data.Arrays(x)` wraps arrays.
+        steps: number of training steps, a multiple of `steps_per_call`.
+        batch_size: rows of a minibatch, in total over all devices.
+        steps_per_call: steps in one call of the compiled program. Progress, `callback` and checkpoints come after each
+            call.
+        num_seeds: number of models trained at the same time, with seeds 0, 1, ...
+        seed: the root seed, from which the keys of all models are derived.
+        shuffle: whether each epoch takes the rows in a new random order.
+        layout: how seeds are mapped and which devices are used.
     """
 
-    method: Method
+    method: MethodT
     data: Dataset
     steps: int = 10_000
     batch_size: int = 200
@@ -42,14 +45,32 @@ class Config:
         for name in ("steps", "batch_size", "steps_per_call", "num_seeds"):
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral) or value < 1:
-                raise ValueError(f"{name} is {value!r}; make it a whole number of at least 1.")
+                raise ValueError(f"`{name}` must be a whole number of at least 1 (got {value!r}); try {name}=1.")
             object.__setattr__(self, name, int(value))
         if self.steps % self.steps_per_call:
             down = self.steps // self.steps_per_call * self.steps_per_call
             other = f"steps={down}" if down else f"steps_per_call={self.steps}"
             raise ValueError(
-                f"steps ({self.steps}) is no multiple of steps_per_call ({self.steps_per_call}); use {other}, for one."
+                f"`steps` must be a multiple of `steps_per_call` (got {self.steps} and {self.steps_per_call}); "
+                f"try {other}."
             )
         check_dataset("data", self.data)
         if not hasattr(self.method, "step") or isinstance(self.method, type):
-            raise TypeError(f"method is {self.method!r}, which is no method; give one such as methods.EVL().")
+            raise TypeError(
+                f"`method` must be a training method (got {self.method!r}); give one, such as methods.EVL()."
+            )
+
+    def resolved(self) -> "Config[MethodT]":
+        """Return the config with all networks and the layout filled in to fit its data, as `train` does.
+
+        Returns:
+            A config whose method can be used directly: `config.method.init` and `config.method.step`.
+
+        Raises:
+            ValueError: if data, batch size, devices and method do not fit together.
+            TypeError: if the data are not numeric, or not of the kind that the method trains on.
+            FileNotFoundError: if a dataset is missing.
+        """
+        from jaxgen.training.loop import resolved  # imports this module
+
+        return resolved(self, row_specs(checked(self.data.tables(), self.batch_size)))

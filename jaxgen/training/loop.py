@@ -1,4 +1,4 @@
-"""The training loop: seeds batched, rows spread over devices, everything between two looks one compiled program."""
+"""Training loop: all seeds together, minibatches split over devices, many steps per compiled call."""
 
 import contextlib
 import dataclasses
@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import jax
 import numpy as np
@@ -16,53 +16,50 @@ from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import checked, fingerprint, row_specs
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.compilation import arrangement, programs, root_keys
-from jaxgen.training.config import Config
+from jaxgen.training.config import Config, MethodT
 from jaxgen.training.progress import Progress
 from jaxgen.training.result import Result, description, state_template, warn_of_unnamed
 from jaxgen.types import PyTree, State
 
-__all__ = ["advance", "resolved", "train"]
+__all__ = ["advance", "resolved", "train", "untrained"]
 
-RETRIES = 3  # of a segment in which a number was not finite
+RETRIES = 3  # how often a segment with a non-finite number is repeated with other noise
 
-Callback = Callable[[int, Result], None]
+Callback: TypeAlias = Callable[[int, Result[MethodT]], None]
 
 
 def train(
-    config: Config,
+    config: Config[MethodT],
     *,
     checkpoint_dir: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    callback: Callback | None = None,
-) -> Result:
-    """Train the models of all seeds.
+    callback: Callback[MethodT] | None = None,
+) -> Result[MethodT]:
+    """Train one model per seed.
+
+    With a `checkpoint_dir`, an interrupted run resumes from its last checkpoint. On the same devices and library
+    versions it ends with the same bytes as an uninterrupted run. A finished run can be continued with a larger `steps`
+    if every field of its config can be imported by name. SIGTERM saves the current segment and exits.
 
     Args:
-        config: what is trained, on what, for how long.
-        checkpoint_dir: where to save after every `config.steps_per_call` steps, and from where to go on if a run was
-            cut off:
-            on the same devices and versions it ends in the same bytes. A run that is over goes on where `steps` is
-            raised, if all of its config is found by name. SIGTERM then saves and leaves.
-        progress: whether to show a bar.
+        config: method, data, number of steps and seeds.
+        checkpoint_dir: directory for a checkpoint after every `config.steps_per_call` steps, and to resume from.
+        progress: whether to show a progress bar.
         callback: called as `callback(step, result)` after every `config.steps_per_call` steps, with the result so far.
 
     Returns:
         The trained models.
 
     Raises:
-        FloatingPointError: if a number is not finite, and not so again in each of three retries.
-        ValueError: if data, batch, devices and method do not fit together, or a checkpoint is not this config's,
-            or has more steps.
-        TypeError: if the data are no numbers, or not what the method learns from.
-        PermissionError: if `checkpoint_dir` cannot be written, OSError if a save fails.
-        FileNotFoundError: if a dataset is not there.
-        SystemExit: with code 143 after SIGTERM, where there is a `checkpoint_dir`.
+        FloatingPointError: if a number is not finite, and again not in each of three retries.
+        ValueError: if data, batch size, devices and method do not fit together, or if the checkpoint belongs to another
+            config or has more steps.
+        TypeError: if the data are not numeric, or not of the kind that the method trains on.
+        PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails.
+        FileNotFoundError: if a dataset is missing.
+        SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
     """
-    tables = checked(config.data.tables(), config.batch_size)
-    rows = row_specs(tables)
-    config = resolved(config, rows)
-    if hasattr(config.method, "check"):
-        config.method.check(*tables)
+    config, tables, rows = _prepared(config)
     devices = config.layout.total()
     digest, signed = None if checkpoint_dir is None else fingerprint(tables), is_scaled_to_tanh(tables)
     start, state = 0, None
@@ -72,41 +69,71 @@ def train(
         checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
         if checkpoints:
             written = description(config, rows, digest, devices, signed)
-            warn_of_unnamed(written, "so a checkpoint cannot tell if it changes")
+            warn_of_unnamed(written, "so a checkpoint cannot detect a change of it")
             checkpoints.write_description(written)
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)
         state = config.layout.place(compiled.start(tables, roots) if state is None else state)
-        history = {name: _room(metric, config.steps) for name, metric in history.items()}
+        history = {name: _extended(metric, config.steps) for name, metric in history.items()}
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
-        asked = stack.enter_context(_termination(checkpoints is not None))
+        terminated = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.steps_per_call):
             state, news = advance(config, compiled.segment, state, roots, placed, done)
             reached = done + config.steps_per_call
             for name, metric in news.items():
-                history.setdefault(name, _room(metric[:, :0], config.steps))[:, done:reached] = metric
+                history.setdefault(name, _extended(metric[:, :0], config.steps))[:, done:reached] = metric
             bar.advance(news)
             if checkpoints:
                 checkpoints.save(reached, state, news)
             if callback:
-                seen = {name: metric[:, :reached].copy() for name, metric in history.items()}
-                callback(reached, Result(config, jax.tree.map(np.array, state), seen, rows, digest, devices, signed))
-            if checkpoints and parallel.any_process(asked.is_set()):
+                so_far = {name: metric[:, :reached].copy() for name, metric in history.items()}
+                callback(reached, Result(config, jax.tree.map(np.array, state), so_far, rows, digest, devices, signed))
+            if checkpoints and parallel.any_process(terminated.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
     return Result(config, parallel.first(state), history, rows, digest, devices, signed)
 
 
-def resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
-    """Fill in what the config leaves open, and check what can be checked before anything runs."""
+def untrained(config: Config[MethodT]) -> Result[MethodT]:
+    """Return a result of zero steps, with the initial parameters that `train` starts from.
+
+    Args:
+        config: method, data and seeds; its steps are not run.
+
+    Returns:
+        A `Result` with `steps == 0` and an empty history, for example as a baseline for trained models.
+
+    Raises:
+        ValueError: if data, batch size, devices and method do not fit together.
+        TypeError: if the data are not numeric, or not of the kind that the method trains on.
+        FileNotFoundError: if a dataset is missing.
+    """
+    config, tables, rows = _prepared(config)
+    state = programs(config).start(tables, root_keys(config))
+    return Result(config, state, {}, rows, devices=config.layout.total(), signed=is_scaled_to_tanh(tables))
+
+
+def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[MethodT]:
+    """Fill in the networks and the layout that the config leaves open; see `Config.resolved`.
+
+    Args:
+        config: the config as the user wrote it.
+        rows: the shape and dtype of one row of each table.
+
+    Returns:
+        The config with a resolved method and a layout that states how seeds are mapped.
+
+    Raises:
+        ValueError: if the batch does not divide over the devices, or the method does not fit the rows.
+    """
     devices = config.layout.total()
     if config.batch_size % devices:
         fit = max(config.batch_size // devices, 1) * devices
         raise ValueError(
-            f"a batch of {config.batch_size} rows does not divide over {devices} devices; use batch_size={fit}, "
-            "or fewer devices: layout=Layout(devices=...)."
+            f"`batch_size` must be a multiple of the number of devices (got {config.batch_size} and {devices}); "
+            f"try batch_size={fit}, or fewer devices with layout=Layout(devices=...)."
         )
-    config = dataclasses.replace(config, method=config.method.resolve(*rows))
+    config = dataclasses.replace(config, method=cast(MethodT, config.method.resolve(*rows)))
     if config.layout.seeds is None:
         layout = dataclasses.replace(config.layout, seeds=arrangement(config, rows))
         config = dataclasses.replace(config, layout=layout)
@@ -116,11 +143,22 @@ def resolved(config: Config, rows: tuple[PyTree, ...]) -> Config:
 def advance(
     config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
-    """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise.
+    """Run one segment of all seeds; a seed with a non-finite number repeats it alone, with other noise.
 
-    The config is what `resolved` returned, the segment that of `programs(config)`, compiled or not; the state is given
-    up for the one `config.steps_per_call` steps on, which comes with the metrics of these steps, `[seeds,
-    steps_per_call]` each.
+    Args:
+        config: a config that `resolved` returned.
+        segment: the segment of `programs(config)`, compiled or not.
+        state: the state of all seeds after `done` steps; its memory is donated.
+        roots: the data of each seed's key, `[seeds, words]`.
+        tables: the training data, placed on the devices.
+        done: number of steps done before.
+
+    Returns:
+        The state after `config.steps_per_call` more steps, and the metrics of these steps,
+        `[seeds, steps_per_call]` each.
+
+    Raises:
+        FloatingPointError: if all retries of a seed have a non-finite number too.
     """
     start = np.int32(done)
     state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), tables, start)
@@ -137,38 +175,49 @@ def advance(
             if np.asarray(good)[0]:
                 break
         else:
-            raise FloatingPointError(_complaint(int(seed), done, {name: metric[seed] for name, metric in news.items()}))
+            raise FloatingPointError(_diverged(int(seed), done, {name: metric[seed] for name, metric in news.items()}))
         merge = lambda whole, part: whole.at[at].set(part)  # noqa: B023
         state = config.layout.place(jax.tree.map(merge, state, lone))
     return state, news
 
 
-def _complaint(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
+def _prepared(config: Config[MethodT]) -> tuple[Config[MethodT], tuple[PyTree, ...], tuple[PyTree, ...]]:
+    """Return the resolved config, its checked tables, and the shape and dtype of one row of each table."""
+    tables = checked(config.data.tables(), config.batch_size)
+    rows = row_specs(tables)
+    config = resolved(config, rows)
+    if hasattr(config.method, "check"):
+        config.method.check(*tables)
+    return config, tables, rows
+
+
+def _diverged(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
+    """Return the error message that names the first non-finite number, its step and its seed."""
     bad = [(int(np.argmin(np.isfinite(m))), name) for name, m in metrics.items() if not np.isfinite(m).all()]
     step, name = min(bad, default=(len(metrics["retries"]) - 1, "state"))
     value = f"{metrics[name][step]}" if bad else "not finite"
     return (
-        f"{name} of seed {seed} is {value} at step {done + step}, and was not finite in any of {RETRIES} retries "
-        "either; lower the learning rate, or look at the data's scale."
+        f"all numbers must be finite ({name} of seed {seed} is {value} at step {done + step}, also after {RETRIES} "
+        "retries); lower the learning rate, or rescale the data."
     )
 
 
-def _room(metric: np.ndarray, steps: int) -> np.ndarray:
-    """Return a metric `[seeds, steps so far]` with room for all steps."""
+def _extended(metric: np.ndarray, steps: int) -> np.ndarray:
+    """Return a metric `[seeds, steps so far]` with zeros appended up to `[seeds, steps]`."""
     whole = np.zeros((metric.shape[0], steps), metric.dtype)
     whole[:, : metric.shape[1]] = metric
     return whole
 
 
 @contextlib.contextmanager
-def _termination(heeded: bool) -> Iterator[threading.Event]:
-    """Note SIGTERM instead of dying of it, so that the segment under way is saved first."""
-    asked = threading.Event()
-    if not heeded or threading.current_thread() is not threading.main_thread():
-        yield asked
+def _termination(handled: bool) -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM sets, so that the current segment is saved before the process exits."""
+    received = threading.Event()
+    if not handled or threading.current_thread() is not threading.main_thread():
+        yield received
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = signal.signal(signal.SIGTERM, lambda *_: received.set())
     try:
-        yield asked
+        yield received
     finally:
         signal.signal(signal.SIGTERM, before)

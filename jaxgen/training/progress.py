@@ -1,4 +1,4 @@
-"""What the user sees while a run goes on."""
+"""Progress bar of a training run."""
 
 from types import TracebackType
 
@@ -12,9 +12,9 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """A bar with the steps done, steps per second, and the latest loss, averaged over seeds.
+    """Progress bar with the steps done, steps per second, and the latest loss (mean over seeds).
 
-    Only the first of several processes shows one.
+    With several processes, only the first one shows a bar.
     """
 
     def __init__(self, steps: int, *, shown: bool, done: int = 0) -> None:
@@ -22,7 +22,11 @@ class Progress:
         self._bar = tqdm(total=steps, initial=done, unit=" steps", smoothing=0.5, disable=hidden, dynamic_ncols=True)
 
     def advance(self, history: History) -> None:
-        """Show a segment's metrics `[seeds, steps]`."""
+        """Advance the bar by one segment.
+
+        Args:
+            history: the metrics of the segment, `[seeds, steps]`.
+        """
         name = "loss" if "loss" in history else next(iter(history))
         last = history[name][:, -1]
         spread = f" ± {np.std(last):.2g}" if len(last) > 1 else ""

@@ -1,4 +1,4 @@
-"""What training returns: models of all seeds, their history, and the config that made them."""
+"""Result of training: the models of all seeds, their history and their config."""
 
 import dataclasses
 import functools
@@ -6,39 +6,41 @@ import os
 import pathlib
 import warnings
 from importlib import metadata
-from typing import Any
+from typing import Any, Generic, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.training import summary
+from jaxgen.training.batching import sample_in_pieces, score_in_pieces
 from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.config import Config
+from jaxgen.training.config import Config, MethodT
 from jaxgen.types import Array, Key, PyTree, State
 
 __all__ = ["Result", "description", "load", "state_template", "warn_of_unnamed"]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """Trained models, one for each seed.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Result(Generic[MethodT]):
+    """Trained models, one per seed.
 
     Attributes:
-        config: what was trained, with every network and width filled in.
-        state: the method's state; every leaf leads with the seed.
-        history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was run again.
+        config: the config of the run, with every network and width filled in.
+        state: the method's state; the first axis of every leaf is the seed.
+        history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was repeated.
         rows: shape and dtype of one row of each table.
-        tables: SHA-256 of the training data, or None where it was not taken.
-        devices: how many it was trained on, over all processes; this machine may have fewer.
-        signed: whether the images it learned from were bytes with a sign, as those of `data.ScaledToTanh`; None where
-            they
-            were no bytes.
+        tables: SHA-256 of the training data, or None if it was not computed.
+        devices: number of devices it was trained on, over all processes; this machine may have fewer.
+        signed: whether the training images were signed bytes, as those of `data.ScaledToTanh`; None if they were not
+            bytes.
     """
 
-    config: Config
+    config: Config[MethodT]
     state: State
     history: History
     rows: tuple[PyTree, ...]
@@ -48,87 +50,113 @@ class Result:
 
     @property
     def steps(self) -> int:
-        """Return how many steps were done: fewer than the config's where a run is not over."""
-        return next(iter(self.history.values())).shape[1]
+        """Number of steps done: 0 before training, and fewer than `config.steps` if the run is not finished."""
+        return next(iter(self.history.values())).shape[1] if self.history else 0
 
     def state_of(self, seed: int) -> State:
         """Return the state of one seed, for the method's own functions.
+
+        Args:
+            seed: the number of the model, from 0.
+
+        Returns:
+            The state without the axis of seeds.
 
         Raises:
             IndexError: if there is no such seed.
         """
         if not 0 <= seed < self.config.num_seeds:
-            raise IndexError(f"there is no seed {seed}; choose one of 0 to {self.config.num_seeds - 1}.")
+            last = self.config.num_seeds - 1
+            raise IndexError(f"`seed` must be between 0 and {last} (got {seed}); choose one of 0 to {last}.")
         return jax.tree.map(lambda leaf: leaf[seed], self.state)
 
-    def sample(self, key: Key[Array, ""], n: int) -> PyTree:
-        """Draw from every model.
+    def sample(self, key: Key[Array, ""], n: int, *, batch_size: int | None = None) -> PyTree:
+        """Draw samples from every model.
 
         Args:
-            key: model `i` gets `fold_in(key, i)`.
-            n: draws from each.
+            key: model `i` uses `fold_in(key, i)`. With a `batch_size`, piece `j` uses `fold_in(key, j)` in place of
+                `key`, so the samples depend on `batch_size`.
+            n: number of samples from each model.
+            batch_size: samples of each model drawn at a time and joined in host memory; None draws all at once.
 
         Returns:
-            Leaves `[seeds, n, ...]`.
+            Leaves `[seeds, n, ...]`: JAX arrays, or NumPy arrays if `batch_size` is set.
 
         Raises:
             TypeError: if the method cannot be sampled.
+            ValueError: if `batch_size` is below 1.
         """
-        return self._sample(keys(key, self.config.num_seeds), self.state, n)
+        draw = lambda key, n: self._sample(keys(key, self.config.num_seeds), self.state, n)
+        return draw(key, n) if batch_size is None else sample_in_pieces(draw, key, n, batch_size)
 
-    def scores(self, x: PyTree) -> dict[str, Array]:
-        """Score rows by every model; higher is more out of distribution.
+    @overload
+    def scores(self, x: PyTree, *, batch_size: None = None) -> dict[str, Array]: ...
+
+    @overload
+    def scores(self, x: PyTree, *, batch_size: int) -> dict[str, np.ndarray]: ...
+
+    def scores(self, x: PyTree, *, batch_size: int | None = None) -> dict[str, Array] | dict[str, np.ndarray]:
+        """Score rows by every model; higher is more out-of-distribution.
 
         Args:
-            x: rows `[n, ...]`; bytes are taken as fractions, as in training: between -1 and 1 if they have a sign.
+            x: rows `[n, ...]`. Bytes are scaled as in training: to [0, 1], or to [-1, 1] if they are signed.
+            batch_size: rows scored at a time, with scores joined in host memory; None scores all at once.
 
         Returns:
-            Scores by name, `[seeds, n]`.
+            Scores by name, `[seeds, n]`: JAX arrays, or NumPy arrays if `batch_size` is set.
 
         Raises:
             TypeError: if the method has no scores.
-            ValueError: if it learned from bytes with a sign and these have none, or the other way round.
+            ValueError: if rows and training images are bytes of different signedness, or `batch_size` is below 1.
         """
-        if None not in (self.signed, given := is_scaled_to_tanh(x)) and given != self.signed:
-            told = "between -1 and 1; wrap the images in data.Signed" if self.signed else "between 0 and 1; unwrap them"
-            raise ValueError(f"rows are {'int8' if given else 'uint8'}, and the method learned from bytes {told}.")
-        return self._scores(self.state, x)
+        if None not in (self.signed, signed := is_scaled_to_tanh(x)) and signed != self.signed:
+            trained, got = ("int8", "uint8") if self.signed else ("uint8", "int8")
+            remedy = "wrap the dataset in data.ScaledToTanh" if self.signed else "do not wrap it in data.ScaledToTanh"
+            raise ValueError(f"rows must be {trained} as the training images (got {got}); {remedy}.")
+        score = functools.partial(self._scores, self.state)
+        return score(x) if batch_size is None else score_in_pieces(score, x, batch_size)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything but the data; `jaxgen.load` reads it, in another process as well.
+        """Write everything but the data to a directory; `jaxgen.load` reads it, also in another process.
 
-        A result that stands there already is replaced once the new one is whole.
+        A result that is already there is replaced only after the new one is complete.
 
         Args:
             path: a directory.
 
         Raises:
-            FileExistsError: if the path holds something that is no result.
+            FileExistsError: if the path holds anything other than a result.
             PermissionError: if it cannot be written.
 
         Warns:
-            UserWarning: names each field of the config that cannot be written down.
+            UserWarning: for each field of the config that cannot be written as JSON.
         """
         target = pathlib.Path(path).expanduser().absolute()
         with replacing(target, mark="description.json", kind="result") as fresh:
             written = description(self.config, self.rows, self.tables, self.devices, self.signed)
-            warn_of_unnamed(written, "so `load` will ask for the config; keep it")
+            warn_of_unnamed(written, "so `load` needs the config as an argument; keep it")
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.write_description(written)
                 checkpoints.save(self.steps, self.state, self.history)
 
+    def __repr__(self) -> str:
+        return summary.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self)
+
     @functools.cached_property
     def _sample(self) -> Any:
-        draw, map_seeds = self._verb("sample"), self.config.layout.map_seeds
+        draw, map_seeds = self._function("sample"), self.config.layout.map_seeds
         every = lambda keys, state, n: map_seeds(lambda key, state: draw(key, state, n), keys, state)
         return jax.jit(every, static_argnums=2)
 
     @functools.cached_property
     def _scores(self) -> Any:
-        score, map_seeds = self._verb("scores"), self.config.layout.map_seeds
+        score, map_seeds = self._function("scores"), self.config.layout.map_seeds
         return jax.jit(lambda state, x: map_seeds(lambda state: score(state, jax.tree.map(to_float, x)), state))
 
-    def _verb(self, name: str) -> Any:
+    def _function(self, name: str) -> Any:
         method = self.config.method
         if not hasattr(method, name):
             raise TypeError(
@@ -137,43 +165,51 @@ class Result:
         return getattr(method, name)
 
 
-def load(path: str | os.PathLike[str], *, config: Config | None = None) -> Result:
+@overload
+def load(path: str | os.PathLike[str], *, config: None = None) -> Result[Any]: ...
+
+
+@overload
+def load(path: str | os.PathLike[str], *, config: Config[MethodT]) -> Result[MethodT]: ...
+
+
+def load(path: str | os.PathLike[str], *, config: Config[Any] | None = None) -> Result[Any]:
     """Read a result, or the latest checkpoint of a run, without its training data.
 
-    The description names classes and functions, which are imported: load only what you trust.
+    The files name classes and functions, which are imported: load only files that you trust.
 
     Args:
-        path: where `Result.save` wrote, or a run's `checkpoint_dir`.
-        config: the config, where it cannot be written down; its steps may be more than were taken.
+        path: a directory that `Result.save` wrote, or the `checkpoint_dir` of a run.
+        config: the config, needed if it cannot be written as JSON; its `steps` may exceed the number done.
 
     Returns:
-        The result; arrays within its config are known by their digest only.
+        The result. Arrays in its config are replaced by their digests.
 
     Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if it is damaged, or not of the config given.
+        FileNotFoundError: if there is no result at the path.
+        ValueError: if it is damaged, or belongs to another config.
     """
     recover(pathlib.Path(path).expanduser().absolute())
     with Checkpoints(path, read_only=True) as checkpoints:
-        found = checkpoints.description()
+        stored = checkpoints.description()
         step = checkpoints.latest()
         if step is None:
-            raise FileNotFoundError(f"{checkpoints.path} holds a run with nothing saved yet; wait for a checkpoint.")
-        rows = tuple(from_json(row) for row in found["rows"])
+            raise FileNotFoundError(f"{checkpoints.path} holds a run without a checkpoint; wait for the first one.")
+        rows = tuple(from_json(row) for row in stored["rows"])
         if config is None:
-            config = from_json(found["config"])
+            config = from_json(stored["config"])
         else:
             config = dataclasses.replace(config, method=config.method.resolve(*rows))
-            checkpoints.compare({**found, "config": to_json(config)})
+            checkpoints.compare({**stored, "config": to_json(config)})
         state, history = checkpoints.restore(step, state_template(config, rows))
-    others = found["tables"], found["devices"], found.get("signed")
+    others = stored["tables"], stored["devices"], stored.get("signed")
     return Result(config, jax.tree.map(jnp.asarray, state), history, rows, *others)
 
 
 def description(
     config: Config, rows: tuple[PyTree, ...], tables: str | None, devices: int, signed: bool | None
 ) -> dict[str, Any]:
-    """Return what identifies a run, in JSON's own types; the versions are for the reader and not compared."""
+    """Return what identifies a run, as JSON types; the library versions are informative and not compared."""
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "numpy")}
     return {
         "config": to_json(config),
@@ -186,13 +222,13 @@ def description(
 
 
 def warn_of_unnamed(written: dict[str, Any], consequence: str) -> None:
-    """Warn of each field in a description that is neither plain data nor found by its name."""
+    """Warn of each field in a description that is neither plain data nor importable by name."""
     for field in unnamed_fields(written):
-        warnings.warn(f"{field} cannot be found by its name, {consequence}.", stacklevel=3)
+        warnings.warn(f"{field} cannot be imported by name, {consequence}.", stacklevel=3)
 
 
 def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:
-    """Return shapes and dtypes of the state of all seeds, without making it."""
+    """Return shapes and dtypes of the state of all seeds, without computing it."""
     rows_of = lambda spec: jax.ShapeDtypeStruct((config.batch_size, *spec.shape), spec.dtype)
     one = jax.eval_shape(config.method.init, jax.random.key(0), *jax.tree.map(rows_of, rows))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.num_seeds, *leaf.shape), leaf.dtype), one)

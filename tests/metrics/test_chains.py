@@ -1,4 +1,4 @@
-"""Chain diagnostics against ArviZ, and against chains whose autocorrelation is known in closed form."""
+"""Chain diagnostics against ArviZ, and on chains with a known autocorrelation."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ RNG = np.random.default_rng
 
 
 def autoregressive(rng, chains, draws, coefficient):
-    """Chains of lag-one correlation, started in stationarity."""
+    """Stationary AR(1) chains."""
     x = np.empty((chains, draws))
     x[:, 0] = rng.standard_normal(chains)
     for t in range(1, draws):
@@ -50,40 +50,40 @@ CASES = {
     **{f"{n} correlated draws": lambda rng, n=n: autoregressive(rng, 4, n, 0.95) for n in (8, 9, 20, 21)},
     **{f"random {n}": lambda rng: autoregressive(rng, 4, rng.integers(5, 60), rng.uniform(-1, 1)) for n in range(40)},
 }
-JUDGES = {"bulk": metrics.bulk_ess, "tail": metrics.tail_ess, "rhat": metrics.split_rhat}
+DIAGNOSTICS = {"bulk": metrics.bulk_ess, "tail": metrics.tail_ess, "rhat": metrics.split_rhat}
 
 
-@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 @pytest.mark.filterwarnings("ignore")  # ArviZ's own, and its dependencies'
-def test_equal_to_arviz(judge):
-    arviz = pytest.importorskip("arviz", reason="the reference is not installed")
+def test_equal_to_arviz(name):
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed")
     reference = {
         "bulk": lambda x: arviz.ess(x, method="bulk"),
         "tail": lambda x: arviz.ess(x, method="tail", prob=(0.05, 0.95)),
         "rhat": lambda x: arviz.rhat(x, method="rank"),
-    }[judge]
-    for number, (name, make) in enumerate(CASES.items()):
+    }[name]
+    for number, (case, make) in enumerate(CASES.items()):
         x = make(RNG(number))
-        np.testing.assert_allclose(JUDGES[judge](x), reference(x), rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(DIAGNOSTICS[name](x), reference(x), rtol=1e-6, err_msg=case)
 
 
 @pytest.mark.parametrize("coefficient", [-0.5, 0.0, 0.5, 0.9])
-def test_effective_draws_of_an_autoregression(coefficient):
-    """Worth (1 - c) / (1 + c) draws each; the estimate over 20 runs of 4 x 5,000 draws is within 5 %."""
+def test_ess_of_an_autoregression(coefficient):
+    """Each draw counts as (1 - c) / (1 + c); the estimate over 20 runs of 4 x 5,000 draws is within 5 %."""
     found = metrics.bulk_ess(np.stack([autoregressive(RNG(i), 4, 5000, coefficient) for i in range(20)], -1))
     assert found.shape == (20,)
     expected = 20_000 * (1 - coefficient) / (1 + coefficient)
     assert found.mean() == pytest.approx(expected, rel=0.05)
 
 
-def test_effective_draws_are_what_the_mean_s_error_says():
-    """Variance of the mean over many runs: the law's variance over the effective draws."""
+def test_ess_predicts_the_error_of_the_mean():
+    """The variance of the mean over many runs is the variance of the distribution over the ESS."""
     runs = np.stack([autoregressive(RNG(i), 4, 500, 0.8) for i in range(400)], -1)
     worth = 1 / runs.mean((0, 1)).var()
     assert np.median(metrics.bulk_ess(runs)) == pytest.approx(worth, rel=4 * math.sqrt(2 / 400))
 
 
-def test_rhat_sees_what_is_apart():
+def test_rhat_detects_differences_of_location_scale_and_time():
     alike = RNG(0).standard_normal((4, 1000, 3))
     found = metrics.split_rhat(alike + np.array([0, 0.0, 1.0]) * np.arange(4)[:, None, None])
     assert found[:2].max() < 1.01
@@ -94,24 +94,22 @@ def test_rhat_sees_what_is_apart():
     assert metrics.split_rhat(drifting).min() > 1.1
 
 
-@pytest.mark.parametrize("judge", JUDGES)
-def test_every_number_is_judged_by_itself(judge):
-    x = np.stack([make(RNG(1)) for name, make in CASES.items() if make(RNG(1)).shape == (4, 200)], -1).reshape(
-        4, 200, -1, 2
-    )
-    found = JUDGES[judge](x)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
+def test_every_number_is_treated_separately(name):
+    x = np.stack([make(RNG(1)) for make in CASES.values() if make(RNG(1)).shape == (4, 200)], -1).reshape(4, 200, -1, 2)
+    found = DIAGNOSTICS[name](x)
     assert found.shape == x.shape[2:]
     for place in np.ndindex(found.shape):
-        np.testing.assert_allclose(found[place], JUDGES[judge](x[:, :, *place]), rtol=1e-12)
-    assert JUDGES[judge](x[..., 0, 0]).shape == ()
+        np.testing.assert_allclose(found[place], DIAGNOSTICS[name](x[:, :, *place]), rtol=1e-12)
+    assert DIAGNOSTICS[name](x[..., 0, 0]).shape == ()
 
 
-@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_not_finite_is_told_by_nan(judge, bad):
+def test_a_draw_that_is_not_finite_gives_nan(name, bad):
     x = RNG(0).standard_normal((4, 50, 2))
     x[1, 7, 0] = bad
-    found = JUDGES[judge](x)
+    found = DIAGNOSTICS[name](x)
     assert np.isnan(found[0])
     assert np.isfinite(found[1])
 
@@ -119,20 +117,20 @@ def test_a_number_that_is_not_finite_is_told_by_nan(judge, bad):
 def test_acceptance_by_chain():
     np.testing.assert_allclose(metrics.acceptance([[1.0, 0.5], [0.0, 0.0]]), [0.75, 0.0])
     for wrong in ([0.5], [[1.5]], [[np.nan]], np.zeros((2, 0))):
-        with pytest.raises(ValueError, match="give probabilities"):
+        with pytest.raises(ValueError, match="give probabilities, such as"):
             metrics.acceptance(wrong)
 
 
-@pytest.mark.parametrize("judge", JUDGES)
+@pytest.mark.parametrize("name", DIAGNOSTICS)
 @pytest.mark.parametrize("shape", [(), (5,), (0, 5), (4, 0), (4, 5, 0)])
-def test_what_holds_no_chains_is_refused(judge, shape):
-    with pytest.raises(ValueError, match="by draws"):
-        JUDGES[judge](np.zeros(shape))
+def test_arrays_without_chains_raise(name, shape):
+    with pytest.raises(ValueError, match=r"`draws` must be a non-empty array \[chains, draws, ...\]"):
+        DIAGNOSTICS[name](np.zeros(shape))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_chains_become_arviz_s():
-    arviz = pytest.importorskip("arviz", reason="what it converts to is not installed")
+def test_chains_are_converted_to_arviz():
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed")
     x, rate = RNG(0).standard_normal((4, 100, 2)), RNG(1).random((4, 100))
     converted = metrics.to_arviz(x, acceptance_rate=rate)
     np.testing.assert_array_equal(converted["posterior"]["x"].values, x)
@@ -140,7 +138,7 @@ def test_chains_become_arviz_s():
     np.testing.assert_allclose(arviz.summary(converted, round_to="none")["ess_bulk"], metrics.bulk_ess(x), rtol=1e-6)
 
 
-def test_without_arviz_it_says_how_to_install_it(monkeypatch):
+def test_a_missing_arviz_raises_with_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "arviz", None)
     with pytest.raises(ModuleNotFoundError, match="pip install"):
         metrics.to_arviz(np.zeros((2, 5)))

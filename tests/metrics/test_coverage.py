@@ -1,4 +1,4 @@
-"""Modes are counted as by hand, and an even law's divergence is what chance makes it."""
+"""Mode coverage by hand, and the divergence of a uniform sample against its expected value."""
 
 import numpy as np
 import pytest
@@ -12,20 +12,20 @@ def test_by_hand():
     np.testing.assert_allclose(found.kl, 0.5 * np.log(2))  # 1/2 log 2 + 2 * 1/4 log 1
 
 
-def test_an_even_law_is_as_far_as_its_size_makes_it():
-    """The published floors: 26 draws of each mode leave 999 / 52,000 nats, with a deviation of about 0.00086."""
+def test_the_divergence_of_a_uniform_sample_is_that_of_its_size():
+    """26 samples per mode have 999 / 52,000 nats on average, with a standard deviation of about 0.00086."""
     generator = np.random.default_rng(0)
     kl = [metrics.mode_coverage(generator.integers(0, 10, (26_000, 3))).kl for _ in range(5)]
     np.testing.assert_allclose(np.mean(kl), 999 / 52_000, atol=4 * 0.00086 / np.sqrt(5) + 3e-4)
 
 
-def test_one_mode_is_the_farthest():
+def test_a_single_mode_has_the_largest_divergence():
     assert metrics.mode_coverage(np.zeros((9, 3), int)) == (1, pytest.approx(np.log(1000)))
 
 
 @pytest.mark.parametrize(
     "labels", [np.zeros(3, int), np.zeros((2, 2)), np.full((2, 2), 10), np.full((2, 2), -1), np.zeros((0, 3), int)]
 )
-def test_what_is_no_class_is_told(labels):
-    with pytest.raises(ValueError, match="give \\[n, stacks\\] whole numbers from 0 to 9"):
+def test_labels_that_are_not_classes_raise(labels):
+    with pytest.raises(ValueError, match=r"must be whole numbers from 0 to 9 of shape \[n, stacks\]"):
         metrics.mode_coverage(labels)

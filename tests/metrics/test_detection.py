@@ -1,4 +1,4 @@
-"""Measures of detection against double loops, and an interval against the law that it is for."""
+"""Detection metrics against double loops, and the coverage of bootstrap intervals."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def average_precision(inliers, outliers):
 
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_measures_are_those_of_double_loops(seed, ties):
+def test_metrics_equal_double_loops(seed, ties):
     given = scores(seed=seed, ties=ties)
     found = metrics.detection(*given)
     np.testing.assert_allclose(
@@ -41,23 +41,23 @@ def test_measures_are_those_of_double_loops(seed, ties):
     )
 
 
-def test_only_the_order_counts_and_infinity_is_an_order():
+def test_only_ranks_matter_and_infinite_scores_are_allowed():
     inliers, outliers = scores()
     assert metrics.detection(np.exp(inliers), np.exp(outliers)) == metrics.detection(inliers, outliers)
     outliers[0] = np.inf
     assert metrics.detection(inliers, outliers).auroc == pytest.approx(by_pairs(inliers, outliers))
 
 
-def test_the_best_and_the_worst_and_chance():
+def test_perfect_reversed_and_constant_scores():
     low, high = np.arange(100.0), np.arange(100.0, 200.0)
     assert metrics.detection(low, high) == (1, 1, 0.5, 0)
     assert metrics.detection(high, low)[0] == 0
     assert metrics.detection(high, low).fpr == 1
     assert metrics.detection(np.zeros(10), np.zeros(30)) == (0.5, 0.75, 0.75, 1)
-    assert metrics.detection(low, low).fpr == 0.95  # all points of the curve on one line
+    assert metrics.detection(low, low).fpr == 0.95  # all points of the curve lie on the diagonal
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     truth, rounds = stats.norm.cdf(0.8 / np.sqrt(2)), 200
     for confidence in (0.5, 0.9):
         held = 0
@@ -65,24 +65,24 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
             found = metrics.bootstrap(*scores(80, 80, seed), confidence=confidence, repeats=80, seed=seed + rounds)
             held += found.low <= truth <= found.high
         error = np.sqrt(confidence * (1 - confidence) / rounds)
-        # Within three standard errors of its estimate; the percentile interval of so few draws is a little short.
+        # Within three standard errors; the percentile interval of few samples is slightly too short.
         assert confidence - 0.03 - 3 * error < held / rounds < confidence + 3 * error
 
 
-def test_an_interval_of_another_measure():
+def test_an_interval_of_another_metric():
     given, fpr = scores(), lambda *scores: metrics.detection(*scores).fpr
     found = metrics.bootstrap(*given, measure=fpr, repeats=50)
     assert found.low < fpr(*given) < found.high
     assert found == metrics.bootstrap(*given, measure=fpr, repeats=50)
 
 
-def test_bad_scores_are_told():
+def test_bad_scores_raise():
     for bad in (np.zeros(0), np.zeros((2, 2)), np.array([0.0, np.nan])):
-        with pytest.raises(ValueError, match="give \\[n\\] numbers"):
+        with pytest.raises(ValueError, match=r"scores must be \[n\] with n >= 1 and without NaN"):
             metrics.detection(np.zeros(3), bad)
-    with pytest.raises(ValueError, match="1 of 2 are not numbers"):
+    with pytest.raises(ValueError, match=r"got shape \(2,\), 1 NaN"):
         metrics.bootstrap(np.array([0.0, np.nan]), np.zeros(3))
-    with pytest.raises(ValueError, match="give two of each at least"):
+    with pytest.raises(ValueError, match=r"got 1 and 3\); give more"):
         metrics.bootstrap(np.zeros(1), np.zeros(3))
-    with pytest.raises(ValueError, match="share between 0 and 1"):
+    with pytest.raises(ValueError, match=r"`confidence` must be between 0 and 1 \(got 95.0\)"):
         metrics.bootstrap(np.zeros(3), np.zeros(3), confidence=95.0)

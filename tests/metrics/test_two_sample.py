@@ -1,4 +1,4 @@
-"""Permutation tests: p-values against a loop, their level with and without ties, power; variance."""
+"""Permutation test against loops, its level with and without ties, its power; variance of the MMD."""
 
 import functools
 
@@ -14,7 +14,7 @@ GENERATOR = np.random.default_rng(0)
 
 
 def plain_statistic(z, member, bandwidths):
-    """The fused statistic as its definition has it, by loops over pairs."""
+    """The fused statistic by its definition, with loops over pairs."""
     n, m = member.sum(), (1 - member).sum()
     found = []
     for r in bandwidths:
@@ -33,7 +33,7 @@ def plain_statistic(z, member, bandwidths):
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 7), (7, 3)])
-def test_statistics_and_p_value_are_those_of_a_loop(n, m):
+def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
     x, y, bandwidths = GENERATOR.normal(size=(n, 2)), 1 + GENERATOR.normal(size=(m, 2)), [0.5, 2.0, 9.0]
     found = metrics.permutation_test(x, y, bandwidths=bandwidths, permutations=19, seed=3)
     member = np.repeat([1, 0], [n, m])
@@ -46,7 +46,7 @@ def test_statistics_and_p_value_are_those_of_a_loop(n, m):
     assert found.p_value == (1 + np.sum(np.array(null) >= statistic - 1e-6)) / 20
 
 
-def test_of_one_bandwidth_it_is_the_test_of_its_estimate():
+def test_with_one_bandwidth_it_is_the_test_of_its_estimate():
     x, y = GENERATOR.normal(size=(2, 30, 3))
     found = metrics.permutation_test(x, y, bandwidths=2.0, permutations=9)
     z = np.concatenate([x, y])
@@ -56,24 +56,24 @@ def test_of_one_bandwidth_it_is_the_test_of_its_estimate():
 
 
 def level(draw, *, permutations, draws=2_000, **named):
-    """How often two samples of one law are told apart at 0.05."""
+    """Count the rejections at 0.05 of two samples with the same distribution."""
     return sum(
         metrics.permutation_test(*draw(), permutations=permutations, seed=seed, **named).p_value <= 0.05
         for seed in range(draws)
     )
 
 
-LOW, HIGH = stats.binom(2_000, 0.05).ppf([0.0005, 0.9995])  # of 1,000 right tests one fails
+LOW, HIGH = stats.binom(2_000, 0.05).ppf([0.0005, 0.9995])  # one correct test in 1,000 fails
 
 
 @pytest.mark.parametrize(("n", "m"), [(8, 8), (5, 11)])
-def test_the_level_is_kept_exactly_where_it_can_be(n, m):
+def test_the_level_is_exact_without_ties(n, m):
     generator = np.random.default_rng(n)
     draw = lambda: (generator.normal(size=(n, 2)), generator.normal(size=(m, 2)))
     assert LOW <= level(draw, permutations=39, bandwidths=[0.5, 4.0]) <= HIGH
 
 
-def test_the_level_is_not_exceeded_with_ties_or_by_chosen_bandwidths():
+def test_the_level_is_not_exceeded_with_ties_or_default_bandwidths():
     generator = np.random.default_rng(1)
     whole = lambda: (generator.integers(0, 2, (6, 1)), generator.integers(0, 2, (9, 1)))
     assert level(whole, permutations=39, bandwidths=[1.0]) <= HIGH
@@ -81,7 +81,7 @@ def test_the_level_is_not_exceeded_with_ties_or_by_chosen_bandwidths():
     assert level(normal, permutations=30, draws=500) <= stats.binom(500, 0.05).ppf(0.9995)  # by the pooled median
 
 
-def test_equal_statistics_count_against_an_alarm():
+def test_ties_make_the_p_value_larger():
     same = np.zeros((5, 2))
     found = metrics.permutation_test(same, same, bandwidths=1.0, permutations=99)
     assert found.p_value == 1
@@ -89,7 +89,7 @@ def test_equal_statistics_count_against_an_alarm():
     assert apart.p_value < 0.1
 
 
-def test_the_quantile_is_what_must_be_exceeded():
+def test_the_quantile_is_the_critical_value():
     null = np.arange(1.0, 100.0)
     found = metrics.TwoSample(0.0, 1.0, null)
     for level_ in (0.01, 0.05, 0.1, 0.5):
@@ -108,7 +108,7 @@ def test_quantile_and_p_value_agree_with_ties():
         assert (found.p_value <= 0.5) == (found.statistic > found.quantile(0.5))
 
 
-def test_samples_of_which_most_pairs_are_equal_have_bandwidths():
+def test_default_bandwidths_are_positive_if_most_pairs_are_equal():
     rare = lambda share: (np.arange(40) < 40 * share).astype(float)[:, None]
     assert metrics.permutation_test(rare(0.05), rare(0.4), permutations=99).p_value <= 0.02
 
@@ -122,7 +122,7 @@ def test_units_do_not_matter(scale):
     np.testing.assert_allclose(variance, metrics.mmd2_variance(x, y, bandwidth=2.0), rtol=1e-4)
 
 
-def test_it_finds_what_differs():
+def test_it_has_power_against_a_difference_of_scale():
     power = np.mean(
         [
             metrics.permutation_test(
@@ -135,7 +135,7 @@ def test_it_finds_what_differs():
     assert power > 0.6
 
 
-def test_the_variance_is_that_over_draws():
+def test_the_variance_is_that_over_samples():
     draw = lambda n, shift: shift + GENERATOR.normal(size=(n, 1))
     estimate = functools.partial(losses.mmd2, bandwidth=2.0)
     draws = [(draw(60, 0), draw(90, 1.0)) for _ in range(1_000)]
@@ -144,7 +144,7 @@ def test_the_variance_is_that_over_draws():
     np.testing.assert_allclose(estimated, np.var(np.float64(values)), rtol=0.15)
 
 
-def test_the_variance_is_that_of_a_loop():
+def test_the_variance_equals_that_of_a_loop():
     x, y, r = GENERATOR.normal(size=(4, 2)), GENERATOR.normal(size=(6, 2)), 1.5
     kernel = lambda a, b: np.exp(-np.sum((a - b) ** 2) / r)
     rest = lambda rows, i: [b for j, b in enumerate(rows) if j != i]
@@ -157,20 +157,35 @@ def test_the_variance_is_that_of_a_loop():
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
-        (lambda: metrics.permutation_test(np.ones((1, 2)), np.ones((5, 2))), "1 and 5 rows"),
+        (lambda: metrics.permutation_test(np.ones((1, 2)), np.ones((5, 2))), "1 and 5"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.ones((5, 3))), r"\[n, d\] and \[m, d\]"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.nan)), "not finite"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.inf)), "not finite"),
-        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), permutations=0), "one at least"),
-        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[1, -1]), "positive"),
-        (lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[]), "one positive number"),
-        (lambda: metrics.mmd2_variance(np.ones((5, 2)), np.ones((1, 2)), bandwidth=1.0), "5 and 1 rows"),
-        (lambda: metrics.mmd2_variance(*GENERATOR.normal(size=(2, 5, 2)), bandwidth=-1.0), "make it positive"),
-        (lambda: metrics.TwoSample(0.0, 1.0, np.zeros(9)).quantile(1.0), "level is 1.0"),
+        (
+            lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), permutations=0),
+            "must be at least 1 .got 0",
+        ),
+        (
+            lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[1, -1]),
+            "must be positive numbers",
+        ),
+        (
+            lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), bandwidths=[]),
+            "positive numbers .* with k >= 1",
+        ),
+        (lambda: metrics.mmd2_variance(np.ones((5, 2)), np.ones((1, 2)), bandwidth=1.0), "5 and 1"),
+        (
+            lambda: metrics.mmd2_variance(*GENERATOR.normal(size=(2, 5, 2)), bandwidth=-1.0),
+            r"`bandwidth` must be positive \(got -1.0\)",
+        ),
+        (
+            lambda: metrics.TwoSample(0.0, 1.0, np.zeros(9)).quantile(1.0),
+            r"`level` must be between 0 and 1 \(got 1.0\)",
+        ),
     ],
 )
-def test_bad_samples_are_told(call, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_samples_raise(call, message):
+    with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Configs come back from JSON as they were, and say what does not."""
+"""Configs survive JSON, and fields that cannot be imported are listed."""
 
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:30])
-def test_there_and_back(value):
+def test_a_round_trip_is_the_identity(value):
     written = to_json(value)
     assert unnamed_fields(written) == []
     back = from_json(json.loads(json.dumps(written)))
@@ -53,12 +53,12 @@ def test_there_and_back(value):
     assert to_json(back) == written
 
 
-def test_names_are_public_ones():
+def test_import_paths_are_public():
     assert to_json(optax.adam) == {"import": "optax:adam"}
     assert to_json(methods.EVL) == {"import": "jaxgen.methods:EVL"}
 
 
-def test_arrays_leave_their_digest_only():
+def test_arrays_are_stored_as_digests():
     x = np.arange(6.0).reshape(2, 3)
     written = to_json(data.Arrays(x, {"y": x + 1}))
     assert "5.0" not in json.dumps(written)
@@ -69,44 +69,44 @@ def test_arrays_leave_their_digest_only():
     assert to_json(data.Arrays(x + 1)) != to_json(data.Arrays(x))
 
 
-def test_what_has_no_name_is_told():
+def test_fields_that_cannot_be_imported_are_listed():
     written = to_json(
         dataclasses.replace(tiny.config(tiny.evl()), method=tiny.evl(optimizer=lambda rate: optax.sgd(rate)))
     )
-    assert unnamed_fields(written) == ["config.method.optimiser"]
-    with pytest.raises(ValueError, match=r"config.method.optimiser .* was not found by its name; pass the config"):
+    assert unnamed_fields(written) == ["config.method.optimizer"]
+    with pytest.raises(ValueError, match=r"config.method.optimizer .* cannot be imported by name; pass the config"):
         from_json(written)
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "message"),
     [
         ({"import": "jaxgen.methods:Gone"}, "cannot be imported"),
         ({"import": "gone:f"}, "cannot be imported"),
-        ({"type": "jaxgen.methods:Own", "fields": {"guesses": 3, "colour": 1}}, "has no field"),
-        ({"strange": 1}, "no kind"),
-        ({}, "no kind"),
+        ({"type": "jaxgen.methods:PerTarget", "fields": {"guesses": 3, "color": 1}}, "has no field"),
+        ({"strange": 1}, "unknown kind"),
+        ({}, "unknown kind"),
     ],
 )
-def test_descriptions_of_another_version_are_told(written, told):
-    with pytest.raises(ValueError, match=told):
+def test_descriptions_of_another_version_raise(written, message):
+    with pytest.raises(ValueError, match=message):
         from_json(written)
 
 
 SCRIPT = """
 import flax.linen as nn
-from jaxgen.description import to_json, rebuild
+from jaxgen.serialization.config_json import from_json, to_json
 
 class Net(nn.Module):
     width: int = 3
 
 written = to_json(Net(5))
-back = rebuild(written) if "type" in written else None
+back = from_json(written) if "type" in written else None
 same = type(back) is Net
 """
 
 
-def test_what_a_script_defines_has_no_name_elsewhere_but_what_a_module_defines_has(tmp_path, monkeypatch):
+def test_classes_of_a_script_cannot_be_imported_and_those_of_a_module_can(tmp_path, monkeypatch):
     (tmp_path / "own_net.py").write_text(SCRIPT)
     monkeypatch.syspath_prepend(tmp_path)
     script = runpy.run_path(str(tmp_path / "own_net.py"), run_name="__main__")
@@ -115,16 +115,16 @@ def test_what_a_script_defines_has_no_name_elsewhere_but_what_a_module_defines_h
         from_json(script["written"])
     module = runpy.run_module("own_net", run_name="__main__", alter_sys=True)
     assert module["written"] == {"type": "own_net:Net", "fields": {"width": 5}}
-    assert module["same"]  # it did not run a second time
-    assert from_json(module["written"]).width == 5  # as another process finds it
+    assert module["same"]  # the module was not executed a second time
+    assert from_json(module["written"]).width == 5  # as in another process
 
 
-def test_partial_functions_are_described_by_their_numbers():
+def test_partial_functions_keep_their_arguments():
     one, other = (functools.partial(optax.adam, b1=b1) for b1 in (0.5, 0.9))
     assert to_json(one) != to_json(other)
     back = from_json(json.loads(json.dumps(to_json(one))))
     assert (back.func, back.keywords) == (optax.adam, {"b1": 0.5})
 
 
-def test_arrays_of_any_dtype_are_described():
+def test_arrays_of_any_dtype_have_a_description():
     assert to_json(jnp.ones(3, jnp.bfloat16))["array"][1] == "bfloat16"

@@ -1,4 +1,4 @@
-"""What is on disk: every cut file is found, and never read as if it were whole."""
+"""Checkpoint directories: every truncated file is detected, and never read as if it were complete."""
 
 import os
 import shutil
@@ -23,32 +23,32 @@ def files(path):
     return sorted(f.relative_to(path) for f in path.rglob("*") if f.is_file() and f.stat().st_size)
 
 
-def test_what_a_run_leaves(saved):
+def test_files_of_a_run(saved):
     _, path, _ = saved
     assert (path / "description.json").is_file()
     assert sorted(f.name for f in (path / "history").iterdir()) == ["000000000003.npz", "000000000006.npz"]
     assert Checkpoints(path).latest() == 6
 
 
-# TensorStore's reads that failed report to an event loop that Orbax has closed by then.
+# Failed reads of TensorStore report to an event loop that Orbax has already closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
-def test_a_cut_checkpoint_is_refused_or_unharmed(saved, tmp_path, share):
-    """Each file in turn is cut: either one clear sentence, or the very same state."""
+def test_a_truncated_checkpoint_raises_or_loads_unchanged(saved, tmp_path, share):
+    """Each file in turn is truncated: loading raises one clear sentence, or returns the same state."""
     _, path, result = saved
     refused = 0
     for name in files(path):
         copy = tmp_path / "copy"
         shutil.copytree(path, copy)
         os.truncate(copy / name, int((copy / name).stat().st_size * share))
-        loaded, complaint = None, ""
+        loaded, message = None, ""
         try:
             loaded = jaxgen.load(copy)
         except (ValueError, FileNotFoundError) as error:
-            complaint = str(error)
+            message = str(error)
         if loaded is None:
-            assert "\n" not in complaint, name
-            assert "delete" in complaint or "restore" in complaint, (name, complaint)
+            assert "\n" not in message, name
+            assert "delete" in message or "restore" in message, (name, message)
             refused += 1
         else:
             if loaded.steps == 6:
@@ -58,7 +58,7 @@ def test_a_cut_checkpoint_is_refused_or_unharmed(saved, tmp_path, share):
     assert refused >= 3
 
 
-def test_without_the_last_checkpoint_it_goes_on_from_the_one_before(saved, tmp_path):
+def test_without_the_last_checkpoint_it_resumes_from_the_previous_one(saved, tmp_path):
     config, path, result = saved
     shutil.copytree(path, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "6")
@@ -69,10 +69,10 @@ def test_without_the_last_checkpoint_it_goes_on_from_the_one_before(saved, tmp_p
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_directory_with_a_description_alone_has_nothing_to_load(saved, tmp_path):
+def test_a_directory_without_a_checkpoint_raises(saved, tmp_path):
     _, path, _ = saved
     (tmp_path / "description.json").write_text((path / "description.json").read_text())
-    with pytest.raises(FileNotFoundError, match="nothing saved yet"):
+    with pytest.raises(FileNotFoundError, match="holds a run without a checkpoint"):
         jaxgen.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="holds no result of jaxgen"):
         jaxgen.load(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""Programs of training: compiled once for all seeds and data, and apart for whatever else is not the same."""
+"""Compiled programs of training: shared between seeds and data, separate for all other differences."""
 
 import dataclasses
 import random
@@ -21,7 +21,7 @@ TRACED = []
 
 @dataclasses.dataclass(frozen=True)
 class Watched(tiny.Faulty):
-    """Notes when it is traced; its power changes nothing."""
+    """Records when it is traced; its power changes no number."""
 
     power: Any = 2.0
 
@@ -35,21 +35,21 @@ class Unhashable(Watched):
 
 
 def train(method, **changes):
-    """Train, and count how often the step was traced for it."""
+    """Train, and count how often the step was traced."""
     TRACED.clear()
     result = jaxgen.train(dataclasses.replace(tiny.config(method), **changes), progress=False)
     return result, len(TRACED)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept():
+def _empty_caches():
     programs_module._programs.cache_clear()
     programs_module._convolves.cache_clear()
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_second_run_traces_nothing(seeds):
-    """Whatever its root seed, its number of steps, and the numbers in its data."""
+    """Its root seed, number of steps and data values may differ."""
     first, traced = train(Watched(), num_seeds=seeds)
     assert traced > 0
     (x,) = tiny.config(Watched()).data.tables()
@@ -62,7 +62,7 @@ def test_a_second_run_traces_nothing(seeds):
     np.testing.assert_array_equal(again.history["draw"], first.history["draw"])
 
 
-OTHERS = {
+DIFFERENT = {
     "another number": (Watched(power=5.0), {}),
     "an equal number of another kind": (Watched(power=4), {}),
     "an equal number of NumPy's": (Watched(power=np.float32(4)), {}),
@@ -73,40 +73,40 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_what_differs_is_traced_apart(name):
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_a_different_config_is_traced_again(name):
     assert train(Watched(power=4.0), num_seeds=1)[1] > 0
-    method, changes = OTHERS[name]
+    method, changes = DIFFERENT[name]
     assert train(method, num_seeds=1, **changes)[1] > 0
 
 
-def test_another_generator_is_traced_apart():
+def test_another_generator_is_traced_again():
     _, traced = train(Watched(), num_seeds=1)
     assert traced > 0
     with jax.default_prng_impl("rbg"):
         rbg, traced = train(Watched(), num_seeds=1)
         assert traced > 0
-    with jax.default_prng_impl("unsafe_rbg"):  # whose keys have as many words
+    with jax.default_prng_impl("unsafe_rbg"):  # its keys have the same number of words
         unsafe, traced = train(Watched(), num_seeds=1)
         assert traced > 0
     assert not np.isin(rbg.history["draw"], unsafe.history["draw"]).any()
 
 
-FORGOTTEN = {
+NOT_CACHED = {
     "without a hash": Unhashable(),
     "with an array": Watched(power=np.ones(2)),
     "of a function without a name": Watched(power=lambda: 2.0),
 }
 
 
-@pytest.mark.parametrize("name", FORGOTTEN)
-def test_what_may_change_under_its_name_is_traced_every_time(name):
-    results = [train(FORGOTTEN[name], num_seeds=1) for _ in range(2)]
+@pytest.mark.parametrize("name", NOT_CACHED)
+def test_a_method_that_cannot_be_compared_is_traced_every_time(name):
+    results = [train(NOT_CACHED[name], num_seeds=1) for _ in range(2)]
     assert all(traced > 0 for _, traced in results)
     np.testing.assert_array_equal(*(result.history["draw"] for result, _ in results))
 
 
-def test_so_many_are_kept():
+def test_the_cache_drops_the_oldest_program():
     configs = [tiny.config(Watched(power=10.0 + number)) for number in range(MAX_CACHED_PROGRAMS + 1)]
     kept = [programs(config) for config in configs]
     assert all(programs(config) is known for config, known in zip(configs[1:], kept[1:], strict=True))
@@ -114,19 +114,19 @@ def test_so_many_are_kept():
 
 
 @pytest.fixture
-def kept_whatever_it_took():
-    """Write every program into the persistent cache: how long one took to compile must not decide what is found."""
+def persistent_cache_of_all_programs():
+    """Write every program to the persistent cache, however short its compilation was."""
     before = jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.clear_caches()  # what was compiled before was perhaps not written
+    jax.clear_caches()  # earlier programs may not have been written
     yield
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
-@pytest.mark.usefixtures("kept_whatever_it_took")
-def test_another_process_finds_other_root_seeds_compiled():
-    """Seeds are given to the programs, not built into them: the persistent cache knows the program of five runs."""
-    rate = random.SystemRandom().uniform(1e-3, 2e-3)  # one that no earlier run has left in the cache
+@pytest.mark.usefixtures("persistent_cache_of_all_programs")
+def test_the_persistent_cache_serves_other_root_seeds():
+    """Root seeds are arguments of the programs, not constants, so they do not change the key of the cache."""
+    rate = random.SystemRandom().uniform(1e-3, 2e-3)  # a value that no earlier run has put into the cache
     config = tiny.config(tiny.evl(learning_rate=rate))
     first = jaxgen.train(dataclasses.replace(config, seed=1), progress=False)
     jax.clear_caches()  # as in another process
@@ -144,15 +144,15 @@ def test_another_process_finds_other_root_seeds_compiled():
             dataclasses.replace(config, steps=2 * config.steps, steps_per_call=2 * config.steps_per_call),
             progress=False,
         )
-        assert missed  # the listener hears what is compiled
+        assert missed  # the listener does record compilations
     finally:
         jax.monitoring.unregister_event_listener(listen)
     assert np.all(first.history["loss"] != second.history["loss"])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
-def test_one_number_that_is_not_finite_is_found_among_many(bad):
+def test_one_number_that_is_not_finite_is_detected_among_many(bad):
     leaves = {"a": jnp.ones((3, 50)), "b": jnp.ones((7,), jnp.bfloat16).at[5].set(bad), "c": jnp.zeros((0, 2))}
-    large = jnp.ones((100, 100)).at[70, 3].set(bad)  # of which XLA's largest may not be the one that is no number
+    large = jnp.ones((100, 100)).at[70, 3].set(bad)  # XLA's maximum of it may miss NaN
     for tree in ((leaves, jnp.arange(3)), large, jnp.full((64, 64), bad)):
         assert bool(jax.jit(finite)(tree)) == np.isfinite(bad)

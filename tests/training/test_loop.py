@@ -1,4 +1,4 @@
-"""Training as a user lives it: resumed, interrupted, out of numbers, and given what it cannot use."""
+"""Training loop: resumed and interrupted runs, non-finite numbers, and bad input."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ from jaxgen.parallel import Layout
 
 HERE = pathlib.Path(__file__).parents[1]
 
-# One run in a process of its own: trains, and writes the digest of every byte of the result.
+# A run in its own process: trains, and prints the digest of all bytes of the result.
 PROGRAM = """
 import sys, hashlib, jax, numpy as np
 sys.path.insert(0, {here!r})
@@ -71,14 +71,14 @@ def uninterrupted(tmp_path_factory):
     return digest(lines)
 
 
-def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrupted):
-    """SIGKILL after a random while, again and again, saves included; what is left must always go on."""
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, uninterrupted):
+    """Repeated SIGKILL after random delays, also during saves; the run must always resume."""
     moments = random.Random(0)
     resumed_from, killed = [], 0
     for _ in range(40):
         process = launch(tmp_path)
         assert process.stdout.readline() == "begun\n"
-        first = process.stdout.readline()  # compiled, and a first save is under way
+        first = process.stdout.readline()  # compiled, and the first save has started
         with contextlib.suppress(IndexError):
             resumed_from.append(int(first.split()[1]))
         time.sleep(moments.uniform(0, 0.25))
@@ -93,10 +93,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrup
         assert digest(lines) == uninterrupted
         break
     assert killed >= 3
-    assert resumed_from == sorted(resumed_from)  # nothing saved was lost
+    assert resumed_from == sorted(resumed_from)  # no checkpoint was lost
 
 
-def test_sigterm_saves_and_leaves(tmp_path, uninterrupted):
+def test_sigterm_saves_and_exits(tmp_path, uninterrupted):
     process = launch(tmp_path)
     assert process.stdout.readline() == "begun\n"
     assert process.stdout.readline().startswith("at")
@@ -112,21 +112,21 @@ def test_sigterm_saves_and_leaves(tmp_path, uninterrupted):
 
 
 def test_two_processes_train_one_model_save_and_resume(tmp_path):
-    """Two processes of two devices each equal one process of four; cut off half-way, they go on together."""
+    """Two processes with two devices each equal one process with four, also after an interruption."""
 
     def together(directory, *more, steps, first="at 5"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         both = [launch(directory, *more, steps=steps, devices=2, processes=2, process=i, port=port) for i in range(2)]
-        found = [outcome(process) for process in both]
-        assert [code for code, _, _ in found] == [0, 0], found
-        assert digest(found[0][1]) == digest(found[1][1])
-        assert next(line for line in found[0][1] if line.startswith("at")) == first
-        return digest(found[0][1])
+        outcomes = [outcome(process) for process in both]
+        assert [code for code, _, _ in outcomes] == [0, 0], outcomes
+        assert digest(outcomes[0][1]) == digest(outcomes[1][1])
+        assert next(line for line in outcomes[0][1] if line.startswith("at")) == first
+        return digest(outcomes[0][1])
 
     whole = together(tmp_path / "whole", tmp_path / "saved", steps=20)
-    shutil.rmtree(tmp_path / "whole" / "20")  # cut off before the last save, it goes on from the one before
+    shutil.rmtree(tmp_path / "whole" / "20")  # interrupted before the last save, it resumes from the previous one
     assert jaxgen.load(tmp_path / "whole").steps == 15
     assert together(tmp_path / "whole", steps=20, first="at 20") == whole
     loaded = jaxgen.load(tmp_path / "saved")
@@ -137,28 +137,28 @@ def test_two_processes_train_one_model_save_and_resume(tmp_path):
     np.testing.assert_allclose(loaded.history["loss"], alone.history["loss"], rtol=1e-5)
 
 
-def test_a_finished_run_is_returned_as_it_was(tmp_path):
+def test_a_finished_run_is_returned_unchanged(tmp_path):
     config = tiny.config(tiny.evl())
     first = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
-    looks = []
-    again = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, callback=lambda *seen: looks.append(seen))
-    assert looks == []
+    calls = []
+    again = jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, callback=lambda *call: calls.append(call))
+    assert calls == []
     for a, b in zip(
         jax.tree.leaves((first.state, first.history)), jax.tree.leaves((again.state, again.history)), strict=True
     ):
         np.testing.assert_array_equal(a, b)
 
 
-def test_watch_sees_every_segment_and_may_keep_what_it_sees():
-    seen = []
+def test_the_callback_gets_every_segment_and_may_keep_its_results():
+    calls = []
     result = jaxgen.train(
-        tiny.config(tiny.evl()), progress=False, callback=lambda step, result: seen.append((step, result))
+        tiny.config(tiny.evl()), progress=False, callback=lambda step, result: calls.append((step, result))
     )
-    assert [step for step, _ in seen] == [3, 6]
-    assert seen[0][1].steps == 3
-    np.testing.assert_array_equal(seen[0][1].history["loss"], result.history["loss"][:, :3])
-    assert seen[0][1].sample(jax.random.key(0), 4).shape == (2, 4, 3)
-    for a, b in zip(jax.tree.leaves(seen[1][1].state), jax.tree.leaves(result.state), strict=True):
+    assert [step for step, _ in calls] == [3, 6]
+    assert calls[0][1].steps == 3
+    np.testing.assert_array_equal(calls[0][1].history["loss"], result.history["loss"][:, :3])
+    assert calls[0][1].sample(jax.random.key(0), 4).shape == (2, 4, 3)
+    for a, b in zip(jax.tree.leaves(calls[1][1].state), jax.tree.leaves(result.state), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -173,14 +173,14 @@ def test_progress_shows_steps_speed_and_loss(capsys):
 
 
 @pytest.mark.parametrize("state", [False, True], ids=["metric", "state"])
-def test_a_number_that_is_not_finite_is_rolled_back_and_retried(tmp_path, state):
+def test_a_segment_with_a_non_finite_number_is_rolled_back_and_retried(tmp_path, state):
     config = tiny.config(tiny.Faulty(), num_seeds=3)
     clean = jaxgen.train(config, progress=False)
     broken = dataclasses.replace(config, method=tiny.Faulty(draw=float(clean.history["draw"][1, 4]), state=state))
     result = jaxgen.train(broken, progress=False, checkpoint_dir=tmp_path)
     np.testing.assert_array_equal(result.history["retries"], [[0] * 6, [0, 0, 0, 1, 1, 1], [0] * 6])
     same = np.ones((3, 6), bool)
-    same[1, 3:] = False  # only the segment repeated had other noise
+    same[1, 3:] = False  # only the repeated segment has other noise
     np.testing.assert_array_equal(result.history["draw"] == clean.history["draw"], same)
     assert np.isfinite(result.history["draw"]).all()
     np.testing.assert_array_equal(result.state.steps, [6, 6, 6])
@@ -189,16 +189,17 @@ def test_a_number_that_is_not_finite_is_rolled_back_and_retried(tmp_path, state)
 
 
 @pytest.mark.parametrize(
-    ("state", "told"), [(False, "draw of seed 2 is nan at step 0"), (True, "state of seed 2 is not finite at step 2")]
+    ("state", "message"),
+    [(False, "draw of seed 2 is nan at step 0"), (True, "state of seed 2 is not finite at step 2")],
 )
-def test_a_number_that_never_is_finite_raises_with_step_seed_and_metric(state, told):
+def test_a_permanently_non_finite_number_raises_with_step_seed_and_metric(state, message):
     config = tiny.config(tiny.Faulty(), num_seeds=3)
     place = float(jaxgen.train(config, progress=False).state.place[2])
-    with pytest.raises(FloatingPointError, match=f"{told}, and was not finite in any of 3 retries either; lower"):
+    with pytest.raises(FloatingPointError, match=rf"\({message}, also after 3 retries\); lower"):
         jaxgen.train(dataclasses.replace(config, method=tiny.Faulty(place=place, state=state)), progress=False)
 
 
-def test_a_diverging_network_is_told():
+def test_a_diverging_network_raises():
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         jaxgen.train(tiny.config(tiny.evl(optimizer=optax.sgd, learning_rate=1e30), num_seeds=1), progress=False)
 
@@ -225,21 +226,21 @@ BAD = {
     ),
     "devices": (
         lambda: tiny.config(tiny.evl(), batch_size=10, layout=Layout(devices=4)),
-        "does not divide over 4 devices; use batch_size=8",
+        r"multiple of the number of devices \(got 10 and 4\); try batch_size=8",
     ),
     "steps": (
         lambda: tiny.config(tiny.evl(), steps=100, steps_per_call=30),
-        r"no multiple of steps_per_call \(30\); use steps=90",
+        r"multiple of `steps_per_call` \(got 100 and 30\); try steps=90",
     ),
     "few steps": (
         lambda: tiny.config(tiny.evl(), steps=2, steps_per_call=500),
-        r"no multiple of steps_per_call \(500\); use steps_per_call=2",
+        r"multiple of `steps_per_call` \(got 2 and 500\); try steps_per_call=2",
     ),
     "no set": (lambda: jaxgen.Config(tiny.evl(), data.SwissRoll), r"data is the class SwissRoll; call it|Type-check"),
     "bare arrays": (lambda: data.Zip((X, X)), r"dataset 0 is ndarray, .* as data.Arrays\(x\)|Type-check"),
-    "no steps": (lambda: tiny.config(tiny.evl(), steps=0), "at least 1"),
+    "no steps": (lambda: tiny.config(tiny.evl(), steps=0), r"`steps` must be a whole number of at least 1 \(got 0\)"),
     "raw arrays": (lambda: jaxgen.Config(tiny.evl(), X), r"wrap arrays as data.Arrays\(x\)|Type-check"),
-    "no method": (lambda: jaxgen.Config("evl", data.Arrays(X)), "give a method|Type-check"),
+    "no method": (lambda: jaxgen.Config("evl", data.Arrays(X)), r"`method` must be a training .*got 'evl'|Type-check"),
     "no such set": (
         lambda: jaxgen.Config(tiny.evl(), data.Images("mnst"), batch_size=4),
         "`name` must be one of mnist",
@@ -250,8 +251,8 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_input_raises_one_clear_sentence(name):
-    make, told = BAD[name]
-    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=told) as caught:
+    make, message = BAD[name]
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message) as caught:
         jaxgen.train(
             dataclasses.replace(make(), steps=6, steps_per_call=3) if name != "steps" else make(), progress=False
         )
@@ -259,7 +260,7 @@ def test_bad_input_raises_one_clear_sentence(name):
         assert "\n" not in str(caught.value)
 
 
-def test_a_set_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
+def test_a_missing_dataset_raises_with_the_command_to_prepare_it(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path))
     code = (
         "import jaxgen; from jaxgen import data, methods\n"
@@ -267,14 +268,14 @@ def test_a_set_that_is_not_there_says_how_to_get_it(tmp_path, monkeypatch):
         "except FileNotFoundError as error: print(error)\n"
     )
     environment = os.environ | {"TFDS_DATA_DIR": str(tmp_path)}
-    told = subprocess.run(
+    run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, env=environment, check=True
     )
-    assert "pip install 'jaxgen[prepare]'" in told.stdout
-    assert "python -m jaxgen.data.prepare kmnist" in told.stdout
+    assert "pip install 'jaxgen[prepare]'" in run.stdout
+    assert "python -m jaxgen.data.prepare kmnist" in run.stdout
 
 
-def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
+def test_a_checkpoint_of_another_config_or_of_other_data_raises(tmp_path):
     config = jaxgen.Config(tiny.evl(), data.Arrays(X), steps=6, steps_per_call=3, batch_size=4, layout=tiny.ONE)
     jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
     other = dataclasses.replace(config, method=tiny.evl(learning_rate=0.5))
@@ -287,12 +288,12 @@ def test_a_checkpoint_of_another_config_or_of_other_data_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", x=X)
     table = dataclasses.replace(config, data=data.Table(str(tmp_path / "x.npz")))
     jaxgen.train(table, checkpoint_dir=tmp_path / "table", progress=False)
-    np.savez(tmp_path / "x.npz", x=X + 1)  # the config is the same, and the file is not
+    np.savez(tmp_path / "x.npz", x=X + 1)  # same config, other file
     with pytest.raises(ValueError, match="another run: its tables differs"):
         jaxgen.train(table, checkpoint_dir=tmp_path / "table", progress=False)
 
 
-def test_a_run_goes_on_where_more_steps_are_asked_for(tmp_path):
+def test_a_finished_run_continues_with_more_steps(tmp_path):
     run = lambda steps, place: jaxgen.train(tiny.config(tiny.evl(), steps=steps), checkpoint_dir=place, progress=False)
     run(6, tmp_path / "run")
     longer, straight = run(12, tmp_path / "run"), run(12, tmp_path / "straight")
@@ -300,14 +301,14 @@ def test_a_run_goes_on_where_more_steps_are_asked_for(tmp_path):
         np.testing.assert_array_equal(a, b)
     for name, metric in straight.history.items():
         np.testing.assert_array_equal(longer.history[name], metric)
-    assert jaxgen.load(tmp_path / "run").config.steps == 12  # that the run is longer stands there
-    with pytest.raises(ValueError, match="holds 12 steps of this run, more than the 9 that are asked for; ask for as"):
+    assert jaxgen.load(tmp_path / "run").config.steps == 12  # the description has the new number of steps
+    with pytest.raises(ValueError, match=r"`steps` must be at least .* \(got 9 and 12\); increase steps"):
         run(9, tmp_path / "run")
 
 
-@pytest.mark.filterwarnings("ignore:config.method.learning_rate cannot be found:UserWarning")
-def test_a_schedule_that_may_know_the_steps_makes_a_longer_run_another(tmp_path):
-    rate = lambda steps: optax.cosine_decay_schedule(0.01, steps)  # described alike whatever the steps
+@pytest.mark.filterwarnings("ignore:config.method.learning_rate cannot be imported:UserWarning")
+def test_a_run_with_an_unnamed_schedule_does_not_continue_with_more_steps(tmp_path):
+    rate = lambda steps: optax.cosine_decay_schedule(0.01, steps)  # its description does not depend on the steps
     run = lambda steps: jaxgen.train(
         tiny.config(tiny.evl(learning_rate=rate(steps)), steps=steps), checkpoint_dir=tmp_path, progress=False
     )
@@ -316,7 +317,7 @@ def test_a_schedule_that_may_know_the_steps_makes_a_longer_run_another(tmp_path)
         run(12)
 
 
-def test_a_directory_that_cannot_be_written_is_told(tmp_path):
+def test_a_directory_that_cannot_be_written_raises(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "run", pathlib.Path("/proc/jaxgen")):
         with pytest.raises(PermissionError, match=r"cannot be written .*; choose another directory"):
@@ -324,24 +325,24 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_read_only_directory_is_told(tmp_path):
+def test_a_read_only_directory_raises(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match="cannot be written"):
         jaxgen.train(tiny.config(tiny.evl()), checkpoint_dir=tmp_path / "run", progress=False)
 
 
-def test_another_number_of_devices_is_said_and_goes_on(tmp_path):
+def test_resuming_on_another_number_of_devices_warns(tmp_path):
     config = tiny.config(tiny.evl(), layout=Layout(devices=2))
     jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)
     shutil.rmtree(tmp_path / "6")
-    with pytest.warns(UserWarning, match="was begun on 2 devices and goes on with 4: its noise will be another"):
+    with pytest.warns(UserWarning, match="was started on 2 devices and continues on 4, so its noise differs"):
         result = jaxgen.train(
             dataclasses.replace(config, layout=Layout(devices=4)), checkpoint_dir=tmp_path, progress=False
         )
     assert result.steps == 6
 
 
-def test_a_run_under_way_is_read_without_harm(tmp_path):
+def test_a_running_run_can_be_loaded(tmp_path):
     def peek(step, result):
         if step > 3:
             assert jaxgen.load(tmp_path).steps in (step - 1, step)
@@ -351,7 +352,7 @@ def test_a_run_under_way_is_read_without_harm(tmp_path):
     assert jaxgen.load(tmp_path).steps == 12
 
 
-def test_a_field_without_a_name_is_told_where_checkpoints_are_kept(tmp_path):
+def test_a_field_that_cannot_be_imported_warns_with_a_checkpoint_dir(tmp_path):
     config = tiny.config(tiny.evl(optimizer=lambda rate: optax.sgd(rate)))
-    with pytest.warns(UserWarning, match="method.optimiser cannot be found by its name, so a checkpoint cannot tell"):
+    with pytest.warns(UserWarning, match="method.optimizer cannot be imported by name, so a checkpoint cannot detect"):
         jaxgen.train(config, checkpoint_dir=tmp_path, progress=False)

@@ -1,4 +1,4 @@
-"""Results: verbs over all seeds, saved whole or not at all, loaded in a fresh process without the data."""
+"""Results: functions of all seeds, atomic saves, and loading in a new process without the data."""
 
 import dataclasses
 import json
@@ -30,23 +30,23 @@ def result():
     return jaxgen.train(config, progress=False)
 
 
-def test_one_seed_is_the_method_s_own_state(result):
+def test_state_of_one_seed_is_the_method_s_own_state(result):
     state = result.state_of(1)
     method = result.config.method
     key = jax.random.fold_in(jax.random.key(5), 1)
     np.testing.assert_allclose(result.sample(jax.random.key(5), 6)[1], method.sample(key, state, 6), rtol=1e-5)
-    with pytest.raises(IndexError, match="choose one of 0 to 1"):
+    with pytest.raises(IndexError, match=r"between 0 and 1 \(got 2\)"):
         result.state_of(2)
 
 
-def test_verbs_that_a_method_lacks_are_told(result):
+def test_functions_that_a_method_lacks_raise(result):
     with pytest.raises(TypeError, match="EVL has no `scores`"):
         result.scores(X)
 
 
 @dataclasses.dataclass(frozen=True)
 class Bright(tiny.Mean):
-    """Scores images by how bright they are."""
+    """Scores images by their mean brightness."""
 
     def init(self, key, x):
         return super().init(key, x.reshape(len(x), -1))
@@ -58,13 +58,13 @@ class Bright(tiny.Mean):
         return {"bright": jnp.mean(x, (1, 2, 3))}
 
 
-def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
-    """The same image is 0.2 in bytes without a sign and -0.6 in bytes with one: scores of both cannot be compared."""
+def test_bytes_of_the_other_signedness_raise(tmp_path):
+    """An image is 0.2 as unsigned bytes and -0.6 as signed ones, so their scores cannot be compared."""
     plain = np.full((8, 2, 2, 1), 51, np.uint8)
     signed = (plain ^ 128).view(np.int8)
-    for rows, other, told, bright in (
-        (plain, signed, "0 and 1; unwrap", 0.2),
-        (signed, plain, "data.ScaledToTanh", -0.6),
+    for rows, other, message, bright in (
+        (plain, signed, r"must be uint8 .* \(got int8\); do not wrap", 0.2),
+        (signed, plain, r"must be int8 .* \(got uint8\); wrap the dataset in data.ScaledToTanh", -0.6),
     ):
         result = jaxgen.train(dataclasses.replace(tiny.config(Bright()), data=data.Arrays(rows)), progress=False)
         result.save(tmp_path / "run")
@@ -72,11 +72,11 @@ def test_bytes_of_the_other_kind_are_not_scored(tmp_path):
             np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
             np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
             for wrong in (other, other.reshape(8, 4)):
-                with pytest.raises(ValueError, match=told):
+                with pytest.raises(ValueError, match=message):
                     known.scores(wrong)
 
 
-def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):
+def test_it_is_loaded_in_a_new_process_without_the_data(result, tmp_path):
     result.save(tmp_path / "run")
     code = (
         f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})\n"
@@ -86,23 +86,23 @@ def test_it_is_loaded_in_a_fresh_process_without_the_data(result, tmp_path):
         "except TypeError as error: print(error)\n"
     )
     run = [sys.executable, "-c", code, str(tmp_path / "run"), str(tmp_path / "x.npy")]
-    told = subprocess.run(run, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
+    out = subprocess.run(run, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
     np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), result.sample(jax.random.key(3), 7))
-    assert "AbsentArray(shape=(32, 3)" in told
-    assert "table 0" in told
+    assert "AbsentArray(shape=(32, 3)" in out
+    assert "table 0" in out
     size = sum(file.stat().st_size for file in (tmp_path / "run").rglob("*") if file.is_file())
     assert not any(X.tobytes() in file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file())
     assert size < 500_000
 
 
-def test_saving_again_replaces_and_never_harms_what_is_no_result(result, tmp_path):
+def test_saving_replaces_results_and_nothing_else(result, tmp_path):
     result.save(tmp_path / "run")
     result.save(tmp_path / "run")
     assert jaxgen.load(tmp_path / "run").steps == 4
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("years of work")
-    with pytest.raises(FileExistsError, match="is no result of jaxgen; choose another path"):
+    with pytest.raises(FileExistsError, match="is not a result of jaxgen; choose another path"):
         result.save(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter").read_text() == "years of work"
     (tmp_path / "file").write_text("")
@@ -110,10 +110,10 @@ def test_saving_again_replaces_and_never_harms_what_is_no_result(result, tmp_pat
         result.save(tmp_path / "file" / "run")
 
 
-def test_a_field_without_a_name_is_told_and_served_by_the_config(tmp_path):
+def test_a_field_that_cannot_be_imported_warns_and_load_needs_the_config(tmp_path):
     config = tiny.config(tiny.evl(optimizer=lambda rate: optax.sgd(rate)))
     result = jaxgen.train(config, progress=False)
-    with pytest.warns(UserWarning, match=r"config.method.optimiser cannot be found by its name"):
+    with pytest.warns(UserWarning, match=r"config.method.optimizer cannot be imported by name"):
         result.save(tmp_path / "run")
     with pytest.raises(ValueError, match="pass the config"):
         jaxgen.load(tmp_path / "run")
@@ -137,21 +137,21 @@ class Net(nn.Module):
 
 config = tiny.config(tiny.evl(generator=Net(4)))
 result = jaxgen.train(config, progress=False)
-with warnings.catch_warnings(record=True) as told:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     result.save(path)
 loaded = jaxgen.load(path, config=config)
 """
 
 
-def test_a_network_of_the_script_is_told_and_served_by_the_config(tmp_path):
+def test_a_network_defined_in_a_script_warns_and_load_needs_the_config(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    made = runpy.run_path(str(tmp_path / "script.py"), {"path": tmp_path / "run"}, "__main__")
-    assert [str(warning.message) for warning in made["told"]] == [
-        "config.method.generator cannot be found by its name, so `load` will ask for the config; keep it."
+    script = runpy.run_path(str(tmp_path / "script.py"), {"path": tmp_path / "run"}, "__main__")
+    assert [str(warning.message) for warning in script["caught"]] == [
+        "config.method.generator cannot be imported by name, so `load` needs the config as an argument; keep it."
     ]
-    np.testing.assert_array_equal(made["loaded"].history["loss"], made["result"].history["loss"])
-    other = dataclasses.replace(made["config"], method=tiny.evl(generator=made["Net"](5)))
+    np.testing.assert_array_equal(script["loaded"].history["loss"], script["result"].history["loss"])
+    other = dataclasses.replace(script["config"], method=tiny.evl(generator=script["Net"](5)))
     with pytest.raises(ValueError, match="pass the config"):
         jaxgen.load(tmp_path / "run")
     with pytest.raises(ValueError, match=r"must be the|differs"):
@@ -159,7 +159,7 @@ def test_a_network_of_the_script_is_told_and_served_by_the_config(tmp_path):
 
 
 @pytest.mark.parametrize("devices", [64, None])
-def test_what_was_trained_on_more_devices_is_saved_again_as_it_was(result, devices, tmp_path):
+def test_the_number_of_devices_survives_saving_and_loading(result, devices, tmp_path):
     config = dataclasses.replace(result.config, layout=jaxgen.Layout(devices=devices))
     dataclasses.replace(result, config=config, devices=64).save(tmp_path / "run")
     jaxgen.load(tmp_path / "run").save(tmp_path / "again")
@@ -169,7 +169,7 @@ def test_what_was_trained_on_more_devices_is_saved_again_as_it_was(result, devic
     assert result.devices == 1
 
 
-def test_a_replacement_that_was_cut_off_is_made_good(result, tmp_path):
+def test_an_interrupted_replacement_is_restored(result, tmp_path):
     result.save(tmp_path / "run")
     (tmp_path / "run").rename(tmp_path / ".run.old")  # killed between the two renames
     assert jaxgen.load(tmp_path / "run").steps == 4
@@ -191,7 +191,7 @@ class Pair(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PairMean(tiny.Mean):
-    """Learns the mean of one column of two."""
+    """Fits the mean of one of two columns."""
 
     def init(self, key, pair):
         return super().init(key, pair.x)
