@@ -121,25 +121,24 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     taken from the first: so nothing outside has an axis for devices. Only the devices' count is mapped.
 
     Args:
-        program: `program(donated, *others) -> results`.
+        program: `program(*arguments) -> results`.
         devices: this process's devices; `AXIS` spans those of all processes.
 
     Returns:
-        The program on all devices; it consumes its first argument.
+        The program on all devices.
     """
-    lift = lambda index, donated, others: program(donated, *others)
-    mapped = jax.pmap(lift, AXIS, in_axes=(0, None, None), out_axes=None, donate_argnums=1, devices=_only(devices))
-    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+    lift = lambda index, arguments: program(*arguments)
+    mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
+    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
 
 
 def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
     """Do in one process what `pmapped` does, by `jax.shard_map`: its twin, equal to the last bit."""
     one, whole = PartitionSpec(AXIS), PartitionSpec()
     mesh = Mesh(np.array(devices), (AXIS,))
-    lift = lambda index, donated, others: program(donated, *others)
-    split = jax.shard_map(lift, mesh=mesh, in_specs=(one, whole, whole), out_specs=whole, check_vma=False)
-    mapped = jax.jit(split, donate_argnums=1)
-    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+    lift = lambda index, arguments: program(*arguments)
+    mapped = jax.jit(jax.shard_map(lift, mesh=mesh, in_specs=(one, whole), out_specs=whole, check_vma=False))
+    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
 
 
 def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
@@ -198,7 +197,7 @@ class Layout:
         return (self.seeds or batched)(program, *arguments)
 
     def spread(self, program: Program) -> Program:
-        """Compile a program for all devices; it consumes its first argument.
+        """Compile a program for all devices.
 
         Raises:
             ValueError: as `local` does.
@@ -211,7 +210,14 @@ class Layout:
         A copy, since two leaves that share memory must not both be donated.
         """
         replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
-        return jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree), replicated)
+
+        def copied(leaf: Any) -> Any:
+            # By NumPy where it can: `jnp.array(leaf, copy=True)` compiles a program for each shape, and
+            # `device_put` shares memory even with `may_alias=False`.
+            is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.extended)
+            return jnp.array(leaf, copy=True) if is_key else np.array(leaf)
+
+        return jax.device_put(jax.tree.map(copied, tree), replicated)
 
 
 def first(tree: PyTree) -> PyTree:

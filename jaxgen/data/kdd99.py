@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn import datasets
 
 __all__ = ["KDD99"]
 
@@ -86,6 +85,8 @@ class KDD99:
 @functools.lru_cache(maxsize=2)
 def _connections(distinct: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return all connections `[n, 121]`, numbers first, and which of them are attacks `[n]`."""
+    from sklearn import datasets
+
     columns, names = datasets.fetch_kddcup99(percent10=True, shuffle=False, return_X_y=True)
     columns = columns.T
     numbers = [column.astype(np.float32) for place, column in enumerate(columns) if place not in CATEGORIES]

@@ -21,6 +21,9 @@ from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 __all__ = ["Programs", "arrangement", "finite", "programs", "root_keys"]
 
 MAX_CACHED_PROGRAMS = 8  # pairs of programs that are not made a second time
+JOINED = 2**18  # numbers of a leaf that is small enough to be copied for a shorter program
+# The program that draws parameters runs once, and takes longer to compile than to run: it is compiled as it stands.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class Programs(NamedTuple):
@@ -32,7 +35,7 @@ class Programs(NamedTuple):
             steps of
             some seeds from the absolute step `first` on, metrics `[seeds, steps_per_call]`, and whether all numbers
             of a seed
-            were finite, `[seeds]`; where not, its state is what it was. It consumes the states.
+            were finite, `[seeds]`. The states it was given stay valid, so that a seed can go back to its own.
     """
 
     start: Callable[..., State]
@@ -133,7 +136,10 @@ def _programs(
 
     # One after another: a batched QR factorisation, as orthogonal kernels need, can wait for ever in JAX 0.10 on two
     # cores; and so a seed starts from the same bits however many there are.
-    start = jax.jit(lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots))
+    start = jax.jit(
+        lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots),
+        compiler_options=UNOPTIMIZED if jax.default_backend() == "cpu" else None,
+    )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
 
     def one(tables: tuple[PyTree, ...], first: Array, state: State, root: Array, retry: Array) -> Any:
@@ -143,8 +149,7 @@ def _programs(
         shares = [parallel.slice_of(rows, axis) for rows in chosen(key_rows, tables, first, steps_per_call)]
         step = lambda key, state, *rows: shared.step(key, state, *map(take, tables, rows))
         last, metrics = iterate(step, key, state, *shares, start=first)
-        good = finite((last, metrics))
-        return jax.tree.map(lambda new, old: jnp.where(good, new, old), last, state), metrics, good
+        return last, metrics, finite((last, metrics))
 
     def segment(states: State, roots: Array, retries: Array, tables: tuple[PyTree, ...], first: Array) -> Any:
         run = lambda state, root, retry: one(tables, first, state, root, retry)
@@ -160,8 +165,10 @@ def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
 
 
 def finite(tree: PyTree) -> Array:
-    """Tell whether every floating-point number of a pytree is finite."""
-    # By a sum of nothings, which any of them spoils: XLA takes twice as long to compile a conjunction, and on a CPU the
-    # largest of 4,096 numbers or more does not see what is no number.
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in leaves])))
+    """Return whether every floating-point number of a pytree is finite."""
+    # Sum `0 * x`: `jnp.max` on a CPU misses NaN in arrays of 4,096 elements or more. Small leaves are joined first: a
+    # reduction for each of them takes XLA longer to compile than many a network does.
+    leaves = [x.reshape(-1) for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    small = [x for x in leaves if x.size <= JOINED]
+    parts = [jnp.concatenate(small)] * bool(small) + [x for x in leaves if x.size > JOINED]
+    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in parts])))

@@ -118,18 +118,18 @@ def advance(
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed whose numbers were not finite repeats it alone, with other noise.
 
-    The config is what `resolved` returned, the segment that of `programs(config)`, compiled or not; the state is given
-    up for the one `config.steps_per_call` steps on, which comes with the metrics of these steps, `[seeds,
-    steps_per_call]` each.
+    The config is what `resolved` returned, the segment that of `programs(config)`, compiled or not. The state
+    returned is `config.steps_per_call` steps on, and comes with the metrics of these steps, `[seeds, steps_per_call]`
+    each.
     """
-    start = np.int32(done)
+    start, before = np.int32(done), state
     state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
-            lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
+            lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
             lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric
