@@ -120,25 +120,24 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     device are returned. So arguments and results have no axis over devices; only the device index is mapped.
 
     Args:
-        program: `program(donated, *others) -> results`.
+        program: `program(*arguments) -> results`.
         devices: devices of this process; `AXIS` spans the devices of all processes.
 
     Returns:
-        The program on all devices; its first argument is donated.
+        The program on all devices.
     """
-    lift = lambda index, donated, others: program(donated, *others)
-    mapped = jax.pmap(lift, AXIS, in_axes=(0, None, None), out_axes=None, donate_argnums=1, devices=_only(devices))
-    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+    lift = lambda index, arguments: program(*arguments)
+    mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
+    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
 
 
 def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
     """Map a program over the devices of one process by `jax.shard_map`; results are bitwise those of `pmapped`."""
     one, whole = PartitionSpec(AXIS), PartitionSpec()
     mesh = Mesh(np.array(devices), (AXIS,))
-    lift = lambda index, donated, others: program(donated, *others)
-    split = jax.shard_map(lift, mesh=mesh, in_specs=(one, whole, whole), out_specs=whole, check_vma=False)
-    mapped = jax.jit(split, donate_argnums=1)
-    return lambda donated, *others: mapped(np.arange(len(devices)), donated, others)
+    lift = lambda index, arguments: program(*arguments)
+    mapped = jax.jit(jax.shard_map(lift, mesh=mesh, in_specs=(one, whole), out_specs=whole, check_vma=False))
+    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
 
 
 def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
@@ -205,7 +204,7 @@ class Layout:
         return (self.seeds or batched)(program, *arguments)
 
     def spread(self, program: Program) -> Program:
-        """Program compiled for all devices; its first argument is donated.
+        """Program compiled for all devices.
 
         Raises:
             ValueError: under the conditions of `local`.
@@ -215,10 +214,17 @@ class Layout:
     def place(self, tree: PyTree) -> PyTree:
         """Copy of a pytree, replicated on every device of this process.
 
-        It is always a copy, since two leaves that share memory must not both be donated.
+        It is always a copy, so that neither the caller's arrays nor two leaves share memory with it.
         """
         replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
-        return jax.device_put(jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree), replicated)
+
+        def copied(leaf: Any) -> Any:
+            # By NumPy where it can: `jnp.array(leaf, copy=True)` compiles a program for each shape, and
+            # `device_put` shares memory even with `may_alias=False`.
+            is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.extended)
+            return jnp.array(leaf, copy=True) if is_key else np.array(leaf)
+
+        return jax.device_put(jax.tree.map(copied, tree), replicated)
 
 
 def first(tree: PyTree) -> PyTree:

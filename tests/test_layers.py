@@ -55,3 +55,10 @@ def test_losses_load_neither_flax_nor_optax():
         "import sys, jaxgen.losses, jaxgen.samplers, jaxgen.metrics as _; print({'flax', 'optax'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_training_loads_no_library_that_it_does_not_need():
+    """Each of these takes a second or so to import, before the first step of every run."""
+    heavy = ("orbax", "sklearn", "pandas", "scipy.stats", "tensorflow_datasets", "matplotlib", "PIL")
+    code = f"import sys, jaxgen; jaxgen.train; print(set({heavy}) & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

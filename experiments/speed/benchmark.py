@@ -24,7 +24,7 @@ import numpy as np
 import tyro
 
 from experiments.common import report, resources
-from experiments.speed import evl, flows, meg, mmd, negvae
+from experiments.speed import evl, first_step, flows, meg, mmd, negvae
 from jaxgen.serialization.config_json import to_json
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -52,6 +52,7 @@ RACES: dict[str, Callable[[bool], list[evl.Contender]]] = {
     "discrepancy": mmd.discrepancy,
     "couplings": flows.couplings,
 }
+FIRST = "first_step"
 PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
 
 
@@ -59,8 +60,8 @@ PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product m
 class Experiment:
     """Which races, how often."""
 
-    rows: tuple[str, ...] = tuple(RACES)
-    """Races to run."""
+    rows: tuple[str, ...] = (*RACES, FIRST)
+    """Races to run, and the time to the first step, which has a table of its own."""
     repeats: int = 7
     """Runs of each contender, in turns."""
     quick: bool = False
@@ -71,10 +72,15 @@ class Experiment:
 
 def run(experiment: Experiment) -> report.Table:
     """Run every race, print the table, and write it."""
-    if unknown := set(experiment.rows) - set(RACES):
-        raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(RACES)}.")
+    if unknown := set(experiment.rows) - {*RACES, FIRST}:
+        raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join((*RACES, FIRST))}.")
     if jax.default_backend() != "cpu":
         raise SystemExit("the others run on the CPU; set JAX_PLATFORMS=cpu to race jaxgen there too.")
+    if FIRST in experiment.rows:
+        seconds = first_step.run(first_step.Experiment(quick=experiment.quick, output_dir=experiment.output_dir))
+        experiment = dataclasses.replace(experiment, rows=tuple(name for name in experiment.rows if name != FIRST))
+        if not experiment.rows:
+            return seconds
     if experiment.quick:
         experiment = dataclasses.replace(experiment, repeats=3, output_dir=experiment.output_dir / "quick")
     rows, details = [], {}

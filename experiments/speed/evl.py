@@ -79,7 +79,7 @@ def trained(config: jaxgen.Config) -> Ready:
     config = loop.resolved(config, row_specs(tables))
     compiled, roots = programs(config), root_keys(config)
     placed, state = config.layout.place(tables), config.layout.place(compiled.start(tables, roots))
-    segment = jax.jit(compiled.segment, donate_argnums=0)
+    segment = jax.jit(compiled.segment)
     done = 0
     program, found = resources.compiled(
         segment, state, roots, np.zeros(config.num_seeds, np.int32), placed, np.int32(done)

@@ -79,8 +79,7 @@ def adopted(params: Any, width: int) -> Any:
         nn_width=width,
         nn_depth=2,
     )
-    parts = [params["params"][f"layers_{place + 1}"]["MLP_0"] for place in range(DEPTH)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts)
+    stacked = params["params"]["layers_1"]["coupling"]["MLP_0"]
     layers = [stacked[f"Dense_{place}"] for place in range(3)]
     # FlowJAX's networks make the shift first, and then what makes the scale.
     layers[2] = jax.tree.map(lambda leaf: leaf[..., ::-1], layers[2])

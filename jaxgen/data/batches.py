@@ -40,12 +40,18 @@ def plan(
     used = per_epoch * rows
     # The most epochs that `length` steps can overlap, for any start. Epochs after the last step are not permuted.
     num_epochs = (length - 2) // per_epoch + 2
-    permuted = lambda epoch: jax.random.permutation(jax.random.fold_in(key, epoch), n)[:used]
+    permuted = lambda epoch: _permutation(jax.random.fold_in(key, epoch), n)[:used]
     unused = lambda epoch: jnp.arange(used)
     order = jax.lax.map(
         lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unused, epoch), epochs[0] + jnp.arange(num_epochs)
     )
     return order.reshape(num_epochs, per_epoch, rows)[epochs - epochs[0], positions]
+
+
+def _permutation(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
+    """Random permutation by one sort of 64 random bits; `jax.random.permutation` loops over sorts of 32 bits."""
+    high, low = jax.random.bits(key, (2, n), jnp.uint32)
+    return jax.lax.sort((high, low, jnp.arange(n)), num_keys=2)[2]
 
 
 def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:

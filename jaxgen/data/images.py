@@ -10,7 +10,6 @@ import tempfile
 
 import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
-from sklearn import datasets
 
 __all__ = ["Digits", "Images", "Labelled", "ScaledToTanh", "cache_directory"]
 
@@ -24,10 +23,14 @@ class Digits:
 
     def tables(self) -> tuple[Float[np.ndarray, "n 8 8 1"]]:
         """Return one table: the images `[1797, 8, 8, 1]`, between 0 and 1."""
+        from sklearn import datasets
+
         return (datasets.load_digits().images[..., None].astype(np.float32) / 16,)
 
     def labels(self) -> Int[np.ndarray, " n"]:
         """Return the labels `[1797]`, 0 to 9."""
+        from sklearn import datasets
+
         return datasets.load_digits().target
 
 

@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn import datasets
 
 __all__ = ["KDD99"]
 
@@ -88,6 +87,8 @@ class KDD99:
 @functools.lru_cache(maxsize=2)
 def _connections(distinct: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return all connections `[n, 121]`, numeric columns first, and whether each is an attack `[n]`."""
+    from sklearn import datasets
+
     columns, names = datasets.fetch_kddcup99(percent10=True, shuffle=False, return_X_y=True)
     columns = columns.T
     numeric = [column.astype(np.float32) for number, column in enumerate(columns) if number not in CATEGORIES]

@@ -5,7 +5,6 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float
-from sklearn import datasets
 
 __all__ = [
     "Checkerboard",
@@ -87,6 +86,8 @@ class SwissRoll(Toy):
 
     def points(self, count: int) -> Points:
         """Sample points `[count, 3]`."""
+        from sklearn import datasets
+
         return datasets.make_swiss_roll(count, noise=0.1, random_state=self.seed)[0] * 0.5
 
 
@@ -96,6 +97,8 @@ class PlanarSwissRoll(Toy):
 
     def points(self, count: int) -> Points:
         """Sample points `[count, 2]`."""
+        from sklearn import datasets
+
         return datasets.make_swiss_roll(count, noise=0.25, random_state=self.seed)[0][:, [0, 2]] / 7.5
 
 
@@ -157,6 +160,8 @@ class TwoMoons(Toy):
 
     def points(self, count: int) -> Points:
         """Sample points `[count, 2]`."""
+        from sklearn import datasets
+
         return datasets.make_moons(count, noise=self.noise, random_state=self.seed)[0]
 
 

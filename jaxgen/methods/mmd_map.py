@@ -14,6 +14,7 @@ from jaxgen import losses
 from jaxgen.methods._checks import check_weights, is_floating
 from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, output_shape
+from jaxgen.numerics.weight_matrices import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -133,12 +134,16 @@ class MMDMap:
             ValueError: if the median of their distances, or what the function makes of one half of them and the other,
                 is not positive.
         """
-        rows = jnp.asarray(target[:1_000])
+        rows = np.asarray(target[:1_000])
         if callable(self.bandwidth):
-            half = len(rows) // 2
-            bandwidth = self.bandwidth(rows[:half], rows[half : 2 * half], axis_name=None)
+            half, estimate = len(rows) // 2, self.bandwidth
+            # One program: called as it is, each of its operations would be compiled by itself.
+            bandwidth = jax.jit(lambda x, y: estimate(x, y, axis_name=None))(rows[:half], rows[half : 2 * half])
+        elif self.bandwidth is None:
+            # On the host: the search that finds it without keeping a distance takes a second to compile.
+            bandwidth = np.median(np.asarray(jax.jit(squared_distances)(rows, rows))[np.triu_indices(len(rows), 1)])
         else:
-            bandwidth = self._first_bandwidth(rows)
+            bandwidth = self.bandwidth
         if not bandwidth > 0:
             raise ValueError(
                 f"the bandwidth among the target's own rows is {float(bandwidth):g}; give one that is positive there, "

@@ -4,7 +4,7 @@ from jaxgen.nets.activations import LeakyReLU
 from jaxgen.nets.bijections import ActNorm, Bijection, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
 from jaxgen.nets.cnn import ConvNet
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
-from jaxgen.nets.coupling import AdditiveCoupling, AffineCoupling
+from jaxgen.nets.coupling import AdditiveCoupling, AffineCoupling, CouplingStack
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.dcgan import BatchNorm, TransposedConv, TransposedGenerator
 from jaxgen.nets.discriminators import ConvTrunk, PairNet
@@ -32,6 +32,7 @@ __all__ = [
     "MEGNetworks",
     "Affine",
     "AffineCoupling",
+    "CouplingStack",
     "Autoencoder",
     "BatchNorm",
     "ComposedBijection",

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.nets.bijections import Moved
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.types import Array, Float
 
-__all__ = ["AdditiveCoupling", "AffineCoupling"]
+__all__ = ["AdditiveCoupling", "AffineCoupling", "CouplingStack"]
 
 
 class AdditiveCoupling(nn.Module):
@@ -104,6 +106,69 @@ class AffineCoupling(nn.Module):
 
     def _over_row(self, log_scale: Array) -> Array:
         return jnp.sum(log_scale, tuple(range(-self.conditioner.axes, 0)))
+
+
+class CouplingStack(nn.Module):
+    """Equal couplings of vectors, with the features reordered after each.
+
+    Their parameters are stacked along a leading axis, and one `scan` runs through them: XLA compiles one coupling,
+    however many there are. The features are reversed after every other coupling, so that both halves move, and put
+    into a random order, which never changes, after the ones between.
+
+    Attributes:
+        coupling: invertible, `[..., d] -> [..., d]`; it moves the second half of the features.
+        depth: how many couplings.
+    """
+
+    coupling: nn.Module
+    depth: int
+
+    def __call__(self, x: Float[Array, "... d"], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows `[..., d]` go, and the logarithm of the volume's growth, `[...]`."""
+
+        def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
+            moved, grown = coupling(carry[0], given)
+            return (_reordered(moved, *order), carry[1] + grown), None
+
+        return self._scan(step, x, reverse=False)
+
+    def inverse(self, z: Float[Array, "... d"], given: Float[Array, "... c"] | None = None) -> Moved:
+        """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`."""
+
+        def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
+            moved, grown = coupling.inverse(_reordered(carry[0], *order[::-1]), given)
+            return (moved, carry[1] + grown), None
+
+        return self._scan(step, z, reverse=True)
+
+    def _scan(self, step: Callable[..., tuple[Moved, None]], x: Array, *, reverse: bool) -> Moved:
+        orders = np.stack([self._order(place, x.shape[-1]) for place in range(self.depth)])
+        scan = nn.scan(
+            step,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.depth,
+            reverse=reverse,
+        )
+        start = x, jnp.zeros(x.shape[:-1], x.dtype)
+        moved, _ = scan(self.coupling, start, (orders, np.argsort(orders, axis=1)))
+        return moved
+
+    def _order(self, place: int, features: int) -> np.ndarray:
+        if place % 2 and features > 2:
+            return np.random.default_rng(place).permutation(features)
+        return np.arange(features)[::-1]
+
+
+@jax.custom_vjp
+def _reordered(x: Array, order: Array, inverse: Array) -> Array:
+    """Reorder the features; the gradient is a gather, too, and not the scatter that is slow on a CPU."""
+    return x[..., order]
+
+
+_reordered.defvjp(
+    lambda x, order, inverse: (x[..., order], inverse), lambda inverse, gradient: (gradient[..., inverse], None, None)
+)
 
 
 def _moved(

@@ -4,7 +4,7 @@ import flax.linen as nn
 
 from jaxgen.nets.bijections import ActNorm, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
-from jaxgen.nets.coupling import AffineCoupling
+from jaxgen.nets.coupling import AffineCoupling, CouplingStack
 
 __all__ = ["dense_flow", "image_flow"]
 
@@ -32,12 +32,7 @@ def dense_flow(
         raise ValueError(
             f"`dimensions` must be at least 2 and `depth` at least 1 (got {dimensions} and {depth}); increase them."
         )
-    layers: list[nn.Module] = [ActNorm()]
-    for place in range(depth):
-        layers.append(AffineCoupling(DenseConditioner(widths), flip=bool(place % 2), clamp=clamp))
-        if dimensions > 2 and place % 2 and place < depth - 1:
-            layers.append(Permutation(place))
-    return ComposedBijection(tuple(layers))
+    return ComposedBijection((ActNorm(), CouplingStack(AffineCoupling(DenseConditioner(widths), clamp=clamp), depth)))
 
 
 def image_flow(

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from jaxgen import parallel
 from jaxgen.serialization.config_json import unnamed_fields
@@ -136,6 +135,8 @@ class Checkpoints:
                 os.fsync(file.fileno())
             scratch.replace(self._segment(step))
         host = jax.tree.map(np.asarray, state)  # with several processes, Orbax rejects device arrays of a single one
+        import orbax.checkpoint as ocp  # most runs have no checkpoints, and it takes a second to import
+
         if not self._orbax().save(step, args=ocp.args.StandardSave({"state": host})):
             raise OSError(f"Orbax did not save step {step} to {self.path}; delete later steps there, or the directory.")
 
@@ -152,6 +153,8 @@ class Checkpoints:
         Raises:
             ValueError: if a file is truncated or damaged.
         """
+        import orbax.checkpoint as ocp
+
         shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
         try:
             state = self._orbax().restore(step, args=ocp.args.StandardRestore({"state": shapes}))["state"]
@@ -180,6 +183,8 @@ class Checkpoints:
             self._manager = None
 
     def _orbax(self) -> Any:
+        import orbax.checkpoint as ocp
+
         if self._manager is None:
             own = not self._read_only
             options = ocp.CheckpointManagerOptions(max_to_keep=2, cleanup_tmp_directories=own, create=own)

@@ -21,6 +21,9 @@ from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 __all__ = ["Programs", "arrangement", "finite", "programs", "root_keys"]
 
 MAX_CACHED_PROGRAMS = 8  # entries of the cache of compiled program pairs
+JOINED = 2**18  # leaves with at most this number of elements are concatenated before they are checked
+# The start program runs once and takes longer to compile than to run, so XLA does not optimize it.
+UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 class Programs(NamedTuple):
@@ -30,8 +33,8 @@ class Programs(NamedTuple):
         start: `start(tables, roots) -> states`: initial states, leaves `[seeds, ...]`.
         segment: `segment(states, roots, retries, tables, first) -> (states, metrics, good)`: runs
             `config.steps_per_call` steps from the absolute step `first`. Metrics are `[seeds, steps_per_call]`, and
-            `good` `[seeds]` tells whether all numbers of a seed were finite. If not, its state is returned unchanged.
-            The memory of `states` is donated.
+            `good` `[seeds]` tells whether all numbers of a seed were finite. The given states stay valid, so that the
+            caller can go back to them.
     """
 
     start: Callable[..., State]
@@ -132,7 +135,10 @@ def _programs(
 
     # Serial: the batched QR factorization of orthogonal initializers can hang in JAX 0.10 on two cores. It also
     # makes the initial bits of a seed independent of the number of seeds.
-    start = jax.jit(lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots))
+    start = jax.jit(
+        lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots),
+        compiler_options=UNOPTIMIZED if jax.default_backend() == "cpu" else None,
+    )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
 
     def one(tables: tuple[PyTree, ...], first: Array, state: State, root: Array, retry: Array) -> Any:
@@ -142,8 +148,7 @@ def _programs(
         shares = [parallel.slice_of(rows, axis) for rows in chosen(key_rows, tables, first, steps_per_call)]
         step = lambda key, state, *rows: shared.step(key, state, *map(take, tables, rows))
         last, metrics = iterate(step, key, state, *shares, start=first)
-        good = finite((last, metrics))
-        return jax.tree.map(lambda new, old: jnp.where(good, new, old), last, state), metrics, good
+        return last, metrics, finite((last, metrics))
 
     def segment(states: State, roots: Array, retries: Array, tables: tuple[PyTree, ...], first: Array) -> Any:
         run = lambda state, root, retry: one(tables, first, state, root, retry)
@@ -160,7 +165,9 @@ def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
 
 def finite(tree: PyTree) -> Array:
     """Return whether every floating-point number of a pytree is finite, `[]`."""
-    # Sum `0 * x` over all leaves: compiles in half the time of `all(isfinite)`, and `jnp.max` on CPU misses NaN in
-    # arrays of 4,096 elements or more.
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in leaves])))
+    # Sum `0 * x`: `jnp.max` on CPU misses NaN in arrays of 4,096 elements or more. Small leaves are concatenated
+    # first, since XLA compiles one reduction much faster than one for each leaf.
+    leaves = [x.reshape(-1) for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    small = [x for x in leaves if x.size <= JOINED]
+    parts = [jnp.concatenate(small)] * bool(small) + [x for x in leaves if x.size > JOINED]
+    return jnp.all(jnp.isfinite(jnp.array([jnp.sum(0 * x) for x in parts])))

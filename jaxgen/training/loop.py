@@ -148,7 +148,7 @@ def advance(
     Args:
         config: a config that `resolved` returned.
         segment: the segment of `programs(config)`, compiled or not.
-        state: the state of all seeds after `done` steps; its memory is donated.
+        state: the state of all seeds after `done` steps.
         roots: the data of each seed's key, `[seeds, words]`.
         tables: the training data, placed on the devices.
         done: number of steps done before.
@@ -160,14 +160,14 @@ def advance(
     Raises:
         FloatingPointError: if all retries of a seed have a non-finite number too.
     """
-    start = np.int32(done)
+    start, before = np.int32(done), state
     state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
-            lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], state))  # noqa: B023
+            lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
             lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric

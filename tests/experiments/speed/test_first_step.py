@@ -1,0 +1,20 @@
+"""The time to the first step, measured end to end in one fresh process."""
+
+import json
+
+import numpy as np
+
+from experiments.speed import benchmark
+
+
+def test_a_fresh_process_is_measured_by_stage(tmp_path):
+    table = benchmark.run(benchmark.Experiment(rows=("first_step",), quick=True, output_dir=tmp_path))
+    (row,) = table.rows
+    values = {name: value for name, (value,) in row.values.items()}
+    assert all(np.isfinite(value) for value in values.values())
+    assert values["programs"] >= 2  # one that draws the parameters, one that trains
+    assert values["xla"] > 0
+    assert values["trace"] > 0
+    np.testing.assert_allclose(values["xla"] + values["trace"] + values["rest"], values["seconds"])
+    written = json.loads((tmp_path / "quick" / "first_step.json").read_text())
+    assert written["rows"][0]["values"]["programs"] == [values["programs"]]
