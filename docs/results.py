@@ -1,8 +1,8 @@
 """MkDocs hook: puts committed result tables and figures into pages, so that no number is typed twice.
 
-A line `{{ table evl/swiss_roll }}` becomes the table of experiments/results/evl/swiss_roll.md, which an experiment wrote
-together with its JSON file; `{{ table evl/swiss_roll rows=ours,floor }}` keeps the rows whose titles contain one of the
-words. `{{ figure evl/swiss_roll.png A caption. }}` becomes the figure.
+A line `{{ table evl/swiss_roll }}` becomes the table of experiments/results/evl/swiss_roll.md, which an experiment
+wrote together with its JSON file. `{{ table evl/swiss_roll rows=ours,floor }}` keeps the rows whose titles contain one
+of the words. `{{ figure evl/swiss_roll.png A caption. }}` becomes the figure.
 """
 
 import pathlib

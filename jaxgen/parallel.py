@@ -6,6 +6,7 @@ the axis over devices has the name `AXIS`, along which the collectives below ope
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.extend

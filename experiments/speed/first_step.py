@@ -1,7 +1,7 @@
 """How long a fresh process takes to its first training step: importing, tracing, compiling, drawing parameters.
 
-    python -m experiments.speed.first_step --output-dir experiments/results             # its own table: ten minutes on two cores
-    python -m experiments.speed.first_step --before ../other-checkout --quick    # next to another checkout of this repository
+    python -m experiments.speed.first_step --output-dir experiments/results/speed  # its own table: ten minutes on two cores
+    python -m experiments.speed.first_step --before ../other-checkout --quick  # next to another checkout of this repository
 
 Each measurement is a process of its own with no persistent cache of compiled programs. It trains twice for the same
 number of steps, from two seeds; the second run finds everything compiled, so what the first took longer is what came

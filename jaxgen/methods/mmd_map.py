@@ -14,7 +14,7 @@ from jaxgen import losses
 from jaxgen.methods._checks import check_weights, is_floating
 from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, output_shape
-from jaxgen.numerics.weight_matrices import squared_distances
+from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
