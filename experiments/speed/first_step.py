@@ -1,11 +1,11 @@
-"""How long a fresh process takes to its first training step: importing, tracing, compiling, drawing parameters.
+"""Time to the first training step in a fresh process: importing, tracing, compiling, drawing parameters.
 
-    python -m experiments.speed.first_step --output-dir experiments/results/speed  # its own table: ten minutes on two cores
-    python -m experiments.speed.first_step --before ../other-checkout --quick  # next to another checkout of this repository
+    python -m experiments.speed.first_step --output-dir experiments/results/speed   # ten minutes on two cores
+    python -m experiments.speed.first_step --before ../other-checkout --quick   # next to another checkout
 
-Each measurement is a process of its own with no persistent cache of compiled programs. It trains twice for the same
-number of steps, from two seeds; the second run finds everything compiled, so what the first took longer is what came
-before its first step. The methods have their default settings. FlowJAX trains a flow of the same couplings and widths.
+Each measurement is a process of its own without a persistent cache of compiled programs. It trains twice for the same
+number of steps, from two seeds. The second run finds everything compiled, so the difference is the time before the
+first step. Methods have their default settings; FlowJAX trains a flow with the same number of couplings and widths.
 """
 
 import dataclasses
