@@ -62,7 +62,7 @@ def run(experiment: Experiment) -> "report.Table":
         raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(ROWS)}.")
     if experiment.quick:
         experiment = dataclasses.replace(experiment, rows=QUICK, repeats=1, output_dir=experiment.output_dir / "quick")
-    here = pathlib.Path(__file__).parents[1]
+    here = pathlib.Path(__file__).parents[2]
     checkouts = {"": here} | ({} if experiment.before is None else {", before": experiment.before.absolute()})
     found: dict[str, list[dict[str, float]]] = {}
     for _ in range(experiment.repeats):
