@@ -73,8 +73,8 @@ def latent_outliers(
 def _draw(
     key: Key[Array, ""],
     state: TrainState,
-    law: samplers.Whitening | None,
-    below: Float[Array, ""] | None,
+    whitening: samplers.Whitening | None,
+    max_log_prob: Float[Array, ""] | None,
     *,
     flow: Flow,
     n: int,
@@ -85,9 +85,9 @@ def _draw(
     dimensions = filled(flow, flow.dimensions)
     radius = radii(key_radius, n, dimensions=dimensions)
     z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radius)
-    z = z if law is None else law.uncolored(z)
+    z = z if whitening is None else whitening.uncolored(z)
     labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
     x = flow.on_levels(flow.decode(state, z, labels))
     # The inverse may overflow far from the origin.
     finite = jnp.all(jnp.isfinite(x), tuple(range(1, x.ndim)))
-    return x, finite if below is None else finite & (flow.log_prob(state, x) < below)
+    return x, finite if max_log_prob is None else finite & (flow.log_prob(state, x) < max_log_prob)

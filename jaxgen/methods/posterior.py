@@ -68,7 +68,9 @@ class Weighed(NamedTuple):
 
 
 def weighed(likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "draws k"]) -> Weighed:
-    """Return importance weights of latent vectors drawn from the posterior, one per row at a time.
+    """Return log-likelihoods and log importance weights of latent vectors drawn from the posterior.
+
+    Draws are evaluated one after the other, each for all rows at once.
 
     Args:
         likelihood: maps one latent vector per row, `[n, k]`, to the rows' log-likelihoods `[n]`.

@@ -58,10 +58,10 @@ def test_own_guesses_by_hand():
 
 
 def test_chunks_of_own_guesses_are_a_mean_of_smaller_minibatches():
-    """In double precision: targets with guesses of their own do not know of each other."""
+    """In double precision: targets with their own guesses are independent."""
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)))
-        sgd = {"optimizer": optax.sgd, "learning_rate": 1.0, "average": None}
+        sgd = {"optimizer": optax.sgd, "learning_rate": 1.0, "ema_decay": None}
         whole, chunked = (tiny.evl(candidates=methods.PerTarget(5, chunk), **sgd) for chunk in (None, 2))
         state = jax.tree.map(lambda leaf: leaf.astype(x.dtype), whole.init(jax.random.key(0), x))
         keys = [jax.random.fold_in(jax.random.key(1), i) for i in range(4)]
@@ -91,8 +91,8 @@ def test_images_need_a_head_and_are_compared_by_pixel():
 def test_the_default_fits_the_data():
     method = methods.EVL().resolve(ROW)
     assert method.generator == nets.WeightedGenerator(nets.MLP((256,) * 5 + (3,)), nets.MLP((64, 64, 1)))
-    given = methods.EVL(candidates=methods.PerTarget(4)).resolve((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
-    assert (given.given, given.generator.given) == (2, 2)
+    paired = methods.EVL(candidates=methods.PerTarget(4)).resolve((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
+    assert (paired.condition_dim, paired.generator.condition_dim) == (2, 2)
     assert methods.EVL(weight_network=nets.MLP((4, 1))).resolve(ROW).generator.widths[-1] == 3
     with pytest.raises(ValueError, match="EVL has a field that is still None"):
         methods.EVL().init(jax.random.key(0), X)

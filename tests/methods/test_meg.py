@@ -185,7 +185,7 @@ def test_batch_statistics_are_used_in_training_only():
 
 
 def test_the_critic_does_not_learn_through_the_chain():
-    """The gradient is that at samples which are given, as equation 4 has it."""
+    """The gradient is that at fixed samples, as in equation 4."""
     method = tiny.meg(latent_mcmc=methods.LatentMCMC(3, 0.5), penalty=0.0)
     state = start(method)
     generator = state.generator
@@ -195,7 +195,7 @@ def test_the_critic_does_not_learn_through_the_chain():
     key_noise, key_chain = jax.random.split(jax.random.split(jax.random.key(1))[0])
     one = lambda x: method.critic.apply(state.critic.params, x)[0]
     make = lambda z: method.generator.apply(generator.params["generator"], z)
-    z, _ = method.chain(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
+    z, _ = method.latent_mcmc(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
     rows = lambda critic, x: jnp.mean(method.critic.apply(critic, x))
     given = jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z)))(state.critic.params)
     chex.assert_trees_all_close(slope(state.critic.params), given, rtol=1e-4, atol=1e-6)
