@@ -22,7 +22,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxgen import methods
 from jaxgen.data.datasets import Arrays
-from jaxgen.methods._checks import check_hashable
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.parallel import Layout
 from jaxgen.serialization import sklearn_json
@@ -32,6 +31,7 @@ from jaxgen.training.config import Config
 from jaxgen.training.loop import train
 from jaxgen.training.result import Result, load
 from jaxgen.types import Array, Float, Method, State
+from jaxgen.validation import check_hashable
 
 __all__ = ["Detector"]
 

@@ -237,7 +237,7 @@ def test_bad_input_raises_one_clear_sentence():
         detector(score_name="energy").fit(X)
     with pytest.raises(TypeError, match=r"`method` must have `scores` \(got EVL\)"):
         detector(methods.EVL()).fit(X)
-    with pytest.raises(TypeError, match="give tuples for lists"):
+    with pytest.raises(TypeError, match="use tuples instead of lists"):
         detector(methods.OutlierDiscriminator(nets.MLP([8, 1]))).fit(X)
     for wrong in ({"alpha": 1.0}, {"calibration_fraction": 0.0}, {"steps": 0}, {"batch_size": 0}):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))} == "):

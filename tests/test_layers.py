@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     ["types"],
-    ["scan", "parallel"],
+    ["scan", "parallel", "validation"],
     ["numerics"],
     ["losses", "samplers", "metrics"],
     ["optim", "nets", "data", "serialization"],
@@ -40,7 +40,7 @@ def test_imports_go_down(file):
     modules = {name.split(".")[1] for name in imported(file) if name.startswith("jaxgen.")}
     assert all(LAYER[other] < LAYER[module(file)] for other in modules - {module(file)} if other in LAYER)
     assert not any(name.startswith("experiments") for name in imported(file))
-    if module(file) in ("losses", "samplers", "metrics"):
+    if module(file) in ("validation", "losses", "samplers", "metrics"):
         assert not any(name.startswith(("flax", "optax", "orbax")) for name in imported(file))
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgen.types import Array, Batch, Int, Key, PyTree
 
@@ -89,3 +90,10 @@ def is_scaled_to_tanh(tables: PyTree) -> bool | None:
     rows = [leaf for leaf in jax.tree.leaves(tables) if getattr(leaf, "ndim", 0) > 1]
     signed = {leaf.dtype == jnp.int8 for leaf in rows if leaf.dtype in (jnp.int8, jnp.uint8)}
     return signed.pop() if len(signed) == 1 else None
+
+
+def value_range(x: np.ndarray) -> tuple[float, float]:
+    """Return the smallest and the largest value of a table `[n, ...]`, n > 0, as a training step sees them."""
+    ends = np.array([x.min(), x.max()], x.dtype).reshape(2, *[1] * (x.ndim - 1))
+    low, high = np.ravel(to_float(jnp.asarray(ends)))
+    return float(low), float(high)

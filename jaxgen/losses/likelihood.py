@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.types import Array, Float
+from jaxgen.validation import check_floating
 
 __all__ = [
     "bernoulli_log_likelihood",
     "bits_per_dimension",
-    "check_floating",
     "discretized_gaussian_log_likelihood",
     "gaussian_log_likelihood",
 ]
@@ -125,24 +125,6 @@ def bits_per_dimension(nats: Float[Array, "..."], dimensions: int) -> Float[Arra
 
 def _sum_per_sample(terms: Array) -> Array:
     return jnp.sum(terms, tuple(range(1, terms.ndim)))
-
-
-def check_floating(name: str, x: Array) -> Array:
-    """Return rows as they are if they are floating-point numbers: bytes would wrap around in silence.
-
-    Args:
-        name: of what asks.
-        x: rows `[n, ...]`.
-
-    Returns:
-        The rows `[n, ...]`.
-
-    Raises:
-        TypeError: if they are not.
-    """
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{name} got rows of {x.dtype}; give fractions, as data.fractions(x) makes of bytes.")
-    return x
 
 
 def _check(name: str, x: Array, parameters: Array) -> None:

@@ -1,4 +1,4 @@
-"""Training methods: each a frozen dataclass that is its own config."""
+"""Training methods: frozen dataclasses of networks and hyperparameters."""
 
 from jaxgen.methods.archetypes import Archetypes
 from jaxgen.methods.candidate_sampling import PerTarget, SharedPool

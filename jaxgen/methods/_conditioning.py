@@ -1,73 +1,73 @@
-"""Rows that may come with an input: what is given, and the outcome that a model learns."""
+"""Tables of outcomes, or of pairs of a condition and an outcome, for methods that can learn both."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxgen.methods._checks import is_floating
 from jaxgen.types import Array, PyTree
+from jaxgen.validation import is_floating
 
-__all__ = ["concatenate_condition", "check_condition", "split_condition", "split_condition_specs"]
-
-
-def concatenate_condition(noise: Array, given: Array) -> Array:
-    """Put each of `[b, k]` inputs behind its share of the noise, `[b * n, l]` -> `[b * n, l + k]`."""
-    return jnp.concatenate([noise, jnp.repeat(given, len(noise) // len(given), 0)], -1)
+__all__ = ["check_condition", "concatenate_condition", "split_condition", "split_condition_specs"]
 
 
-def check_condition(given: Array, fits: bool, *, without: str, within: str) -> None:
-    """Check that inputs are such as a model was made for.
+def concatenate_condition(noise: Array, condition: Array) -> Array:
+    """Append conditions `[b, k]` to noise `[b * n, l]`, n samples of noise for each: `[b * n, l + k]`."""
+    return jnp.concatenate([noise, jnp.repeat(condition, len(noise) // len(condition), 0)], -1)
+
+
+def check_condition(condition: Array, fits: bool, *, unconditional: str, conditional: str) -> None:
+    """Check that conditions have the width that the model was trained with.
 
     Args:
-        given: `[b, k]`, k = 0 where nothing is given.
-        fits: whether the model was made for such.
-        without: what to call where nothing is given.
-        within: what to call where something is.
+        condition: `[b, k]`, k = 0 for an unconditional call.
+        fits: whether the width is right.
+        unconditional: names of the methods to call without conditions, for the error message.
+        conditional: names of the methods to call with conditions.
 
     Raises:
-        ValueError: if they are not.
+        ValueError: if it is not.
     """
     if not fits:
         raise ValueError(
-            f"the inputs have {given.shape[-1]} columns and this model was not made for these; without any call "
-            f"{without}, with some {within}."
+            f"conditions must have the width that the model was trained with (got {condition.shape[-1]} columns); call "
+            f"{unconditional} for a model without conditions, {conditional} for one with conditions."
         )
 
 
 def split_condition(rows: PyTree) -> tuple[Array, Array]:
-    """Part a minibatch into what is given and the outcome.
+    """Split a minibatch into conditions and outcomes.
 
     Args:
-        rows: outcomes `[b, ...]`, or a pair of inputs `[b, k]` and outcomes `[b, ...]`.
+        rows: outcomes `[b, ...]`, or a pair of conditions `[b, k]` and outcomes `[b, ...]`.
 
     Returns:
-        The inputs, `[b, 0]` where there are none, and the outcomes.
+        The conditions, `[b, 0]` where there are none, and the outcomes.
     """
     if isinstance(rows, tuple | list):
-        given, outcome = rows
-        return given, outcome
+        condition, outcome = rows
+        return condition, outcome
     return jnp.zeros((rows.shape[0], 0)), rows
 
 
-def split_condition_specs(method: str, rows: tuple[PyTree, ...]) -> tuple[int, tuple[int, ...]]:
-    """Return the width of what is given and the shape of an outcome, or say why a method cannot learn such rows.
+def split_condition_specs(method: str, row_specs: tuple[PyTree, ...]) -> tuple[int, tuple[int, ...]]:
+    """Return the width of a condition and the shape of an outcome.
 
     Args:
-        method: its name.
-        rows: shape and dtype of one row of each table.
+        method: its name, for the error message.
+        row_specs: shape and dtype of one row of each table.
 
     Returns:
-        `k`, 0 where nothing is given, and the outcome's shape.
+        The width `k`, 0 where there are no conditions, and the outcome's shape.
 
     Raises:
-        TypeError: if it is not one table of floating-point rows, or of pairs of an input vector and such a row.
+        TypeError: if the data are not one table of floating-point rows, or of pairs of a vector and such a row.
     """
-    found: Any = rows[0] if len(rows) == 1 else None
-    parts = found if isinstance(found, tuple | list) else (jax.ShapeDtypeStruct((0,), jnp.float32), found)
-    if len(parts) != 2 or not is_floating(*parts) or len(parts[0].shape) != 1:
+    table: Any = row_specs[0] if len(row_specs) == 1 else None
+    pair = table if isinstance(table, tuple | list) else (jax.ShapeDtypeStruct((0,), jnp.float32), table)
+    if len(pair) != 2 or not is_floating(*pair) or len(pair[0].shape) != 1:
         raise TypeError(
-            f"{method} learns one table of floating-point rows, or of pairs of an input vector and a row; it got "
-            f"{rows}: give data.Arrays(y) or data.Arrays((x, y))."
+            f"{method} learns one table of floating-point rows, or of pairs of a condition vector and a row (got "
+            f"{row_specs}); use data.Arrays(y) or data.Arrays((x, y))."
         )
-    return parts[0].shape[0], parts[1].shape
+    return pair[0].shape[0], pair[1].shape

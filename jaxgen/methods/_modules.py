@@ -1,4 +1,4 @@
-"""Parts of methods that `resolve` fills in, and networks with variables of their own."""
+"""Fields that `resolve` fills in, and application of networks with running statistics."""
 
 from typing import TypeVar
 
@@ -13,32 +13,35 @@ Part = TypeVar("Part")
 
 
 def filled(method: object, part: Part | None) -> Part:
-    """Return a part of a method.
+    """Return a field of a method, such as a network, that `resolve` has filled in.
 
     Raises:
-        ValueError: if it was left open, and has not been filled in.
+        ValueError: if it is None.
     """
     if part is None:
-        raise ValueError(f"{type(method).__name__} lacks a part; call sized(*rows), as train does, or give every part.")
+        raise ValueError(
+            f"{type(method).__name__} has a field that is still None; call resolve(*row_specs) first, as train does, "
+            "or set every network and width."
+        )
     return part
 
 
 def applied(network: nn.Module, params: Params, model_state: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:
-    """Return what a network makes, and its variables.
+    """Return a network's output and its updated model state.
 
     Args:
         network: a Linen module.
         params: its parameters.
-        model_state: its other collections, such as running statistics; {} where there are none.
+        model_state: its other variable collections, such as running statistics; {} where there are none.
         x: its input.
-        train: whether it may write to its variables, which then are those of the batch, as in training.
+        train: whether the collections are mutable, so that batch normalization uses the statistics of the batch.
 
     Returns:
-        What it makes; and its variables, new ones in training, through which no gradient flows.
+        The output, and the model state: updated in training, without gradients.
     """
-    given = {"params": params, **model_state}
+    variables = {"params": params, **model_state}
     if not (train and model_state):
-        return network.apply(given, x), model_state
-    # What is written down for later passes is no part of what this one is worth.
-    made, model_state = network.apply(given, x, mutable=list(model_state))
-    return made, jax.lax.stop_gradient(model_state)
+        return network.apply(variables, x), model_state
+    # The running statistics serve later passes only, so this pass's loss must not be differentiated through them.
+    output, model_state = network.apply(variables, x, mutable=list(model_state))
+    return output, jax.lax.stop_gradient(model_state)

@@ -1,4 +1,4 @@
-"""Archetypal analysis: rows as mixtures of a few extreme ones, which are mixtures of rows themselves."""
+"""Archetypal analysis: each row as a mixture of archetypes, which are mixtures of rows."""
 
 import dataclasses
 from typing import NamedTuple
@@ -7,42 +7,43 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
-from jaxgen.methods._checks import is_floating
 from jaxgen.numerics import simplex
 from jaxgen.numerics.kernels import product, squared_distances
 from jaxgen.numerics.simplex import Solver, frank_wolfe
 from jaxgen.types import Array, Float, Key, Metrics, PyTree
+from jaxgen.validation import is_floating
 
 __all__ = ["Archetypes", "ArchetypesState"]
 
 
 class ArchetypesState(NamedTuple):
-    """The corners of what is covered."""
+    """State of archetypal analysis: the archetypes."""
 
     archetypes: Array  # [k, d]
 
 
 @dataclasses.dataclass(frozen=True)
 class Archetypes:
-    """A few points, mixtures of rows, whose own mixtures are as near to all rows as they can be.
+    """Archetypal analysis by alternating least squares.
 
-    A step is one sweep of alternating least squares over a minibatch, and has no learning rate. Where the minibatch is
-    the whole table it is the classical analysis, whose residual never rises but by how far `steps` fall short. From
-    smaller ones an archetype is mixed of their rows and of what it and its like were before, so that it never leaves
-    the hull of the data; but it follows each minibatch as if there were no other.
+    A step is one sweep of alternating least squares over a minibatch, and has no learning rate. If the minibatch is the
+    whole table, this is the classical analysis: the residual rises only by the solver's error after `steps` iterations.
+
+    With smaller minibatches, an archetype is a mixture of the minibatch's rows and of the previous archetypes, so it
+    stays in the convex hull of the data. Each step fits its own minibatch alone, without memory of earlier ones.
 
     Attributes:
-        count: archetypes, k.
-        solver: least squares on the simplex, `simplex.frank_wolfe` or `simplex.projected_gradient`; the cost of a good
-            answer of the latter grows with the rows that an archetype may be mixed of.
-        steps: of the solver, for each weight that is looked for.
-        concentration: of the Dirichlet law of the weights of samples: 1 is torch_uniform, less is nearer to the
-            corners.
+        count: number of archetypes, k.
+        solver: least squares on the simplex, `simplex.frank_wolfe` or `simplex.projected_gradient`. For an accurate
+            solution, the cost of the latter grows with the number of rows that an archetype may be a mixture of.
+        steps: iterations of the solver for each vector of weights.
+        concentration: of the Dirichlet distribution of the weights in `sample`; 1 is uniform, and smaller values put
+            samples nearer to the archetypes.
         axis_name: the axis over devices, set by `train`.
 
     References:
         Cutler and Breiman, Archetypal analysis (1994); Bungert's thesis, equation 2.13: the weights of an archetype
-        have the sum 1 over rows, as written there, and not over archetypes.
+        sum to 1 over rows, as written there, and not over archetypes.
     """
 
     count: int = 3
@@ -52,24 +53,25 @@ class Archetypes:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Archetypes":
-        """Return the method itself, which leaves nothing open.
+        """Return the method itself, as it has no field to fill in.
 
         Raises:
             TypeError: if the data are not one table of floating-point vectors.
-            ValueError: if a field has no meaning.
+            ValueError: if a field is out of range.
         """
         if len(row_specs) != 1 or not is_floating(row_specs[0]) or len(row_specs[0].shape) != 1:
             raise TypeError(
-                f"Archetypes learns one table of floating-point vectors and got {row_specs}; give data.Arrays(x)."
+                f"Archetypes learns one table of floating-point vectors (got {row_specs}); use data.Arrays(x), for "
+                "example."
             )
         if self.count < 1 or self.steps < 1:
-            raise ValueError(f"count is {self.count} and steps {self.steps}; make both whole numbers of 1 at least.")
+            raise ValueError(f"`count` and `steps` must be at least 1 (got {self.count} and {self.steps}).")
         if not self.concentration > 0:
-            raise ValueError(f"concentration is {self.concentration}; make it positive, 1 for uniform weights.")
+            raise ValueError(f"`concentration` must be positive (got {self.concentration}); 1 gives uniform weights.")
         return self
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b d"]) -> ArchetypesState:
-        """Return rows of a minibatch that are far from each other: each is drawn by the square of how far it is.
+        """Return initial archetypes by k-means++ seeding: rows drawn in proportion to their squared distance.
 
         Raises:
             ValueError: if there are more archetypes than rows.
@@ -78,88 +80,92 @@ class Archetypes:
             Arthur and Vassilvitskii, k-means++: the advantages of careful seeding (2007), section 2.2.
         """
         if self.count > len(x):
-            raise ValueError(f"{self.count} archetypes begin at {len(x)} rows of a minibatch; use a larger batch_size.")
+            raise ValueError(
+                f"`count` must be at most the number of rows in a minibatch (got {self.count} and {len(x)}); use a "
+                "larger batch_size."
+            )
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
         keys = jax.random.split(key, self.count)
         chosen = [x[jax.random.randint(keys[0], (), 0, len(x))]]
-        near = jnp.full(len(x), jnp.inf)
+        distances = jnp.full(len(x), jnp.inf)
         for key in keys[1:]:
-            near = jnp.minimum(near, squared_distances(x, chosen[-1][None])[:, 0])
-            chosen.append(x[jax.random.categorical(key, jnp.log(near))])
+            distances = jnp.minimum(distances, squared_distances(x, chosen[-1][None])[:, 0])
+            chosen.append(x[jax.random.categorical(key, jnp.log(distances))])
         return ArchetypesState(jnp.stack(chosen))
 
     def step(
         self, key: Key[Array, ""], state: ArchetypesState, x: Float[Array, "b d"]
     ) -> tuple[ArchetypesState, Metrics]:
-        """Find the rows' weights, then each archetype in its turn.
+        """Update the weights of all rows, then each archetype in turn.
 
-        With all others held, the squares are least where an archetype has no constraint at one point, and under it at
-        the mixture of rows nearest to that point. An archetype that no row uses goes to the row that is covered worst.
+        With everything else fixed, the squared error is least if an archetype is at one point, its target. The solver
+        finds the mixture of rows nearest to that point. If no row uses an archetype, its target is the row with the
+        largest residual.
 
         Args:
             key: unused; a step draws nothing.
             state: of one seed.
-            x: rows `[b, d]`; over devices, this one's share.
+            x: rows `[b, d]`; with several devices, this device's share.
 
         Returns:
-            The new state; and of the archetypes before, `loss`, the mean over rows of the squared distance to their
-            hull, and `explained`, 1 less the share of the variance that this leaves.
+            The new state, and metrics of the previous archetypes: `loss`, the mean over rows of the squared distance to
+            their convex hull, and `explained`, the explained share of the variance.
         """
         weights = self.weights(state, x)  # [b, k]
-        rest = x - product(weights, state.archetypes)
-        squares = jnp.sum(rest**2, -1)
-        # All that the archetypes need to know of the weights, from every device.
-        moments, pulls = parallel.total((product(weights.T, weights), product(weights.T, rest)), self.axis_name)
+        residual = x - product(weights, state.archetypes)
+        squares = jnp.sum(residual**2, -1)
+        # These sums over all devices are sufficient for the update, so the weights need not be gathered.
+        moments, products = parallel.total((product(weights.T, weights), product(weights.T, residual)), self.axis_name)
         rows, all_squares = parallel.gather((x, squares), self.axis_name)
-        mixed = jnp.concatenate([state.archetypes, rows])
+        candidates = jnp.concatenate([state.archetypes, rows])
         worst = rows[jnp.argmax(all_squares)]
-        unused = len(rows) * jnp.finfo(rest.dtype).eps
+        threshold = len(rows) * jnp.finfo(residual.dtype).eps
 
         def update(j: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            archetypes, pulls = carry
-            used = moments[j, j] > unused
-            target = jnp.where(used, archetypes[j] + pulls[j] / jnp.where(used, moments[j, j], 1), worst)
-            start = jax.nn.one_hot(j, len(mixed), dtype=mixed.dtype)[None]
-            found = product(self.solver(target[None], mixed, steps=self.steps, start=start), mixed)[0]
-            moved = found - archetypes[j]
-            return archetypes.at[j].set(found), pulls - moments[:, j, None] * moved[None]
+            archetypes, products = carry
+            used = moments[j, j] > threshold
+            target = jnp.where(used, archetypes[j] + products[j] / jnp.where(used, moments[j, j], 1), worst)
+            start = jax.nn.one_hot(j, len(candidates), dtype=candidates.dtype)[None]
+            mixture = product(self.solver(target[None], candidates, steps=self.steps, start=start), candidates)[0]
+            change = mixture - archetypes[j]
+            return archetypes.at[j].set(mixture), products - moments[:, j, None] * change[None]
 
-        archetypes, _ = jax.lax.fori_loop(0, self.count, update, (state.archetypes, pulls))
+        archetypes, _ = jax.lax.fori_loop(0, self.count, update, (state.archetypes, products))
         loss = jnp.mean(all_squares)
         variance = jnp.mean(jnp.sum((rows - jnp.mean(rows, 0, keepdims=True)) ** 2, -1))
         explained = 1 - loss / jnp.where(variance > 0, variance, 1)
         return ArchetypesState(archetypes), {"loss": loss, "explained": explained}
 
     def weights(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
-        """Return the weights of the mixture that is nearest to each row.
+        """Return the weights of the mixture of archetypes nearest to each row.
 
         Args:
             state: of one seed.
             x: rows `[n, d]`.
 
         Returns:
-            `[n, k]`, not negative, rows of sum 1.
+            Weights `[n, k]`, not negative; each row sums to 1.
         """
         return self.solver(x, state.archetypes, steps=self.steps)
 
     def reconstruct(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Return the point of the archetypes' hull that is nearest to each row, `[n, d]`; arguments as of `weights`."""
+        """Return the nearest point of the archetypes' convex hull, `[n, d]`; arguments as in `weights`."""
         return product(self.weights(state, x), state.archetypes)
 
     def sample(self, key: Key[Array, ""], state: ArchetypesState, n: int) -> Float[Array, "n d"]:
-        """Draw mixtures of the archetypes, whose weights have a Dirichlet law.
+        """Draw mixtures of the archetypes with Dirichlet weights.
 
         Args:
             key: of the draws.
             state: of one seed.
-            n: how many.
+            n: number of samples.
 
         Returns:
-            Draws `[n, d]`.
+            Samples `[n, d]`.
         """
         weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return product(weights, state.archetypes)
 
     def scores(self, state: ArchetypesState, x: Float[Array, "n d"]) -> dict[str, Array]:
-        """Return `residual`, the squared distance to the archetypes' hull, `[n]`; arguments as of `weights`."""
+        """Return `residual`, the squared distance to the archetypes' hull, `[n]`; arguments as in `weights`."""
         return {"residual": jnp.sum((x - self.reconstruct(state, x)) ** 2, -1)}

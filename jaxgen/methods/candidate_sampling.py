@@ -1,4 +1,4 @@
-"""Where the guesses come from with which a target is compared: its own, or a pool that all share."""
+"""Guesses that each target of an extreme value network is compared with: its own, or a shared pool."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,12 +12,12 @@ __all__ = ["PerTarget", "SharedPool"]
 
 @dataclasses.dataclass(frozen=True)
 class PerTarget:
-    """Each target has guesses of its own, as in section V of the paper.
+    """Independent guesses for each target, as in section V of the paper.
 
     Attributes:
-        guesses: how many for each target.
-        chunk: targets whose guesses are made and differentiated at a time, which must divide a device's share of the
-            minibatch; None takes all. On a CPU a chunk whose activations fit into the cache is faster.
+        guesses: number of guesses for each target.
+        chunk: targets whose guesses are generated and differentiated at a time. It must divide a device's share of the
+            minibatch; None takes all. On a CPU, a chunk whose activations fit into the cache is faster.
     """
 
     guesses: int = 128
@@ -34,7 +34,15 @@ class PerTarget:
         x: Float[Array, "b d"],
         power: float,
     ) -> losses.ExtremeValue:
-        """Return both parts of the loss, `[b]` each."""
+        """Return both parts of the loss, `[b]` each.
+
+        Args:
+            generate: noise `[m, l + k]` to samples `[m, d]` and logits `[m]`.
+            draw: number of samples to noise `[m, l]`.
+            given: conditions `[b, k]`, k = 0 where there are none.
+            x: targets `[b, d]`.
+            power: exponent of the Euclidean distance.
+        """
         samples, logits = generate(concatenate_condition(draw(x.shape[0] * self.guesses), given))
         split = lambda rows: rows.reshape(x.shape[0], self.guesses, *rows.shape[1:])
         return losses.extreme_value(x, split(samples), split(logits), power=power)
@@ -42,13 +50,13 @@ class PerTarget:
 
 @dataclasses.dataclass(frozen=True)
 class SharedPool:
-    """All targets of a minibatch share one pool of guesses, as in section VI of the paper.
+    """One pool of guesses shared by all targets of a minibatch, as in section VI of the paper.
 
     Attributes:
-        guesses: size of the pool, on each device.
-        chunk: guesses made at a time, which must divide the pool: then memory does not grow with the pool, and the
-            samples are differentiated for the winners only. None holds and differentiates the whole pool at once,
-            which is faster for dense networks whose logits share the trunk.
+        guesses: size of the pool on each device.
+        chunk: guesses generated at a time, which must divide the pool. Memory then does not grow with the pool, and
+            only the nearest samples are differentiated. None holds and differentiates the whole pool at once, which is
+            faster for dense networks whose logits share the trunk.
     """
 
     guesses: int = 512
@@ -65,7 +73,10 @@ class SharedPool:
         x: Float[Array, "b d"],
         power: float,
     ) -> losses.ExtremeValue:
-        """Return both parts of the loss, `[b]` each; where inputs differ, no pool can be shared."""
+        """Return both parts of the loss, `[b]` each; arguments as in `PerTarget`, without conditions.
+
+        Targets with different conditions cannot share a pool.
+        """
         noise = draw(self.guesses)
         if self.chunk is None:
             return losses.extreme_value(x, *generate(noise), power=power)
@@ -75,5 +86,6 @@ class SharedPool:
 def _check(candidates: PerTarget | SharedPool) -> None:
     if candidates.guesses < 1 or (candidates.chunk is not None and candidates.chunk < 1):
         raise ValueError(
-            f"guesses is {candidates.guesses} and chunk {candidates.chunk}; make both 1 at least, or chunk None."
+            f"`guesses` and `chunk` must be at least 1 (got {candidates.guesses} and {candidates.chunk}); chunk=None "
+            "takes all at once."
         )

@@ -1,4 +1,4 @@
-"""A classifier: a network trained on the cross-entropy of labels."""
+"""Classifiers trained on the cross-entropy of labels, optionally with outliers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen.methods._checks import check_labels, check_weights, is_floating, is_label
 from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_labels, check_weights, is_floating, is_label
 
 __all__ = ["Classifier", "Pair", "default_classifier"]
 
@@ -23,19 +23,19 @@ Pair = tuple[Array, Array]  # rows [b, ...] and their labels [b]
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """Tells which class a row belongs to; its table is a pair of rows and labels, such as `data.Labelled`.
+    """Classifier of rows, trained on one table of pairs of rows and labels, such as `data.Labelled`.
 
-    With `uniformity_weight` it has a second table, of outliers, and pays for being far from the uniform law on them:
+    With `uniformity_weight` it has a second table, of outliers, on which its probabilities are trained to be uniform:
     `data.Zip((data.Arrays((x, labels)), outliers))`.
 
     Attributes:
         network: `x [..., *row] -> logits [..., classes]`. None is two convolutions and a dense layer for images, and
             two dense layers of 256 for vectors.
-        classes: how many; the labels are 0 to `classes - 1`.
-        uniformity_weight: weight of the divergence from the uniform law on outliers; 0 where there are none.
+        classes: number of classes; the labels are 0 to `classes - 1`.
+        uniformity_weight: weight of the divergence from the uniform distribution on outliers; 0 if there are none.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
-        ema_decay: decay of an exponential average of the weights, which then judges; None keeps none.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
+        ema_decay: decay of an exponential moving average of the weights, which predictions then use; None for none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -52,13 +52,13 @@ class Classifier:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Classifier":
-        """Fill in the network where it was left open.
+        """Return the method with its network filled in.
 
         Raises:
-            TypeError: if the data are not one table of pairs, floating-point rows and whole-numbered labels.
-            ValueError: if `uniformity_weight` is negative, there is no default network for such rows, or the network
-                does not make
-                a logit a class.
+            TypeError: if the data are not a table of pairs, floating-point rows and integer labels, and with
+                `uniformity_weight` a second table of outliers.
+            ValueError: if `uniformity_weight` is negative or not finite, there is no default network for such rows, or
+                the network does not return one logit per class.
         """
         check_weights(uniformity_weight=self.uniformity_weight)
         if (
@@ -66,101 +66,107 @@ class Classifier:
             or not isinstance(row_specs[0], tuple | list)
             or len(row_specs[0]) != 2
         ):
-            wanted = "one table of pairs (rows, labels)" + (" and one of outliers" if self.uniformity_weight else "")
+            tables = "one table of pairs (rows, labels)" + (" and one of outliers" if self.uniformity_weight else "")
             raise TypeError(
-                f"Classifier with unsure={self.uniformity_weight} learns {wanted}; it got {row_specs}: give "
-                "data.Labelled, and with "
-                "it outliers where it is to be unsure of them."
+                f"Classifier with uniformity_weight={self.uniformity_weight} learns {tables} (got {row_specs}); use "
+                "data.Labelled, or data.Zip((data.Arrays((x, labels)), outliers)) with outliers."
             )
         row, label = row_specs[0]
         if not is_floating(row) or not is_label(label):
-            raise TypeError(f"rows are {row} and labels {label}; give floating-point rows, one whole number for each.")
+            raise TypeError(f"rows must be floating-point and labels single integers (got {row} and {label}).")
         if self.uniformity_weight and (not is_floating(row_specs[1]) or row_specs[1].shape != row.shape):
-            raise TypeError(f"outliers are {row_specs[1]} and rows {row}; give floating-point rows of one shape.")
+            raise TypeError(
+                f"outliers must be floating-point rows of shape {row.shape}, like the data (got {row_specs[1]})."
+            )
         method = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
-        makes = output_shape(method._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
-        if makes != (2, self.classes):
-            raise ValueError(f"the network makes rows of shape {makes[1:]}; it must make {self.classes} logits.")
+        logits = output_shape(method._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))
+        if logits != (2, self.classes):
+            raise ValueError(
+                f"the network must return {self.classes} logits per row (got shape {logits[1:]}); change its last "
+                "layer or `classes`."
+            )
         return method
 
     def check(self, table: tuple[np.ndarray, np.ndarray], *outliers: np.ndarray) -> None:
-        """Check that every label is that of a class.
+        """Check that all labels are between 0 and `classes - 1`.
 
         Args:
             table: the whole table, rows `[n, ...]` and their labels `[n]`.
-            *outliers: the table of those, where there is one.
+            *outliers: not checked.
 
         Raises:
-            ValueError: if a label is below 0, or `classes` or more.
+            ValueError: if a label is out of range.
         """
         check_labels(table[1], self.classes)
 
     def init(self, key: Key[Array, ""], rows: Pair, *outliers: Array) -> TrainState:
-        """Return a freshly drawn network."""
+        """Return a network with fresh parameters."""
         return self._descent.init(self._network.init(key, rows[0][:1]))
 
     def step(self, key: Key[Array, ""], state: TrainState, rows: Pair, *outliers: Array) -> tuple[TrainState, Metrics]:
-        """Descend once on the loss of one minibatch of each table."""
+        """Take one gradient step on a minibatch of each table."""
         return self._descent.step(key, state, rows, *outliers)
 
     def loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, rows: Pair, *outliers: Array
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return the mean cross-entropy, and what outliers add to it.
+        """Return the mean cross-entropy, plus the weighted divergence from uniformity on outliers.
 
         Args:
             key: unused; the loss draws nothing.
             params: of the network.
-            model_state: passed on.
+            model_state: returned unchanged.
             rows: rows `[b, ...]` and their labels `[b]`.
             *outliers: rows `[c, ...]`, where there are any.
 
         Returns:
-            In nats; `accuracy` on the minibatch, and `away`, the mean divergence KL(uniform || probabilities) on
-            outliers, in nats; and the variables.
+            The loss in nats; the metrics `accuracy`, on the minibatch, and `away`, the mean divergence
+            KL(uniform || probabilities) on outliers in nats; and the model state.
         """
         x, labels = rows
         logits = self._network.apply(params, x)
         value = jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
-        found = {"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}
-        for strange in outliers:
-            log_p = jax.nn.log_softmax(self._network.apply(params, strange))
-            found["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
-            value += self.uniformity_weight * found["away"]
-        return value, (found, model_state)
+        metrics = {"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}
+        for x_out in outliers:
+            log_p = jax.nn.log_softmax(self._network.apply(params, x_out))
+            metrics["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
+            value += self.uniformity_weight * metrics["away"]
+        return value, (metrics, model_state)
 
     def log_probabilities(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
-        """Return the logarithm of each class's probability.
+        """Return the log-probability of each class.
 
         Args:
             state: of one seed.
             x: rows `[n, ...]`.
 
         Returns:
-            Logarithms `[n, classes]`.
+            Log-probabilities `[n, classes]`.
         """
         return jax.nn.log_softmax(self._network.apply(self._descent.params(state), x))
 
     def predict(self, state: TrainState, x: Float[Array, "n ..."]) -> Int[Array, " n"]:
-        """Return the most probable class of each row, `[n]`; arguments as of `log_probabilities`."""
+        """Return the most probable class of each row, `[n]`; arguments as in `log_probabilities`."""
         return jnp.argmax(self.log_probabilities(state, x), -1)
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
-        """Score rows; higher is more out of distribution.
+        """Return out-of-distribution scores of rows; higher is more out of distribution.
 
         Args:
             state: of one seed.
             x: rows `[n, ...]`.
 
         Returns:
-            `one_minus_max_softmax`, 1 less the largest probability, and `entropy` of the classes in nats, `[n]` each.
+            `one_minus_max_softmax`, 1 minus the largest class probability, and `entropy` of the class probabilities in
+            nats, `[n]` each.
 
         References:
             Hendrycks and Gimpel, A baseline for detecting misclassified and out-of-distribution examples in neural
             networks (2016), section 2.
         """
         log_p = self.log_probabilities(state, x)
-        return {"doubt": -jnp.expm1(jnp.max(log_p, -1)), "entropy": -jnp.sum(jnp.exp(log_p) * log_p, -1)}
+        entropy = -jnp.sum(jnp.exp(log_p) * log_p, -1)
+        return {"one_minus_max_softmax": -jnp.expm1(jnp.max(log_p, -1)), "entropy": entropy}
 
     @property
     def _network(self) -> nn.Module:
@@ -172,11 +178,11 @@ class Classifier:
 
 
 def default_classifier(row: tuple[int, ...], classes: int) -> nn.Module:
-    """Return a network that makes so many logits of rows of a shape: dense for vectors, convolutional for images.
+    """Return the default network for rows of a shape: dense for vectors, convolutional for images.
 
     Raises:
         ValueError: if rows are neither.
     """
     if len(row) not in (1, 3):
-        raise ValueError(f"there is no default network for rows of shape {row}; give network=.")
+        raise ValueError(f"default networks exist for vectors and images (got rows of shape {row}); set `network`.")
     return MLP((256, 256, classes)) if len(row) == 1 else ConvNet((16, 32), (128, classes))

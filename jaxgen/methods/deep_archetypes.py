@@ -1,4 +1,4 @@
-"""Archetypes of a flow's latent vectors that are the corners of a regular simplex."""
+"""Deep archetypal analysis in the latent space of a normalizing flow."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,6 @@ import optax
 
 from jaxgen import parallel
 from jaxgen.losses import flow_nll
-from jaxgen.methods._checks import check_weights
 from jaxgen.methods._modules import filled
 from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
@@ -19,12 +18,16 @@ from jaxgen.numerics import simplex
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_weights
 
 __all__ = ["DeepArchetypes"]
 
 
 class _Simplex(nn.Module):
-    """Three linear maps: of latent vectors to logits over archetypes and to logits over rows, and of mixtures back."""
+    """Three linear maps between latent vectors, weights over archetypes, and logits over rows.
+
+    Flax derives the initial parameters from the names `mixing`, `drawing` and `carrying`.
+    """
 
     count: int
     dimensions: int
@@ -35,37 +38,37 @@ class _Simplex(nn.Module):
         self.carrying = nn.Dense(self.dimensions, kernel_init=torch_uniform)
 
     def __call__(self, z: Array) -> tuple[Array, Array, Array]:
-        """Return weights `[b, k]` over archetypes, logits `[b, k]` over rows, and what is made of the weights."""
+        """Return weights `[b, k]` over archetypes, logits `[b, k]` over rows, and decoded weights `[b, d]`."""
         weights = jax.nn.softmax(self.mixing(z))
-        return weights, self.drawing(z), self.carried(weights)
+        return weights, self.drawing(z), self.decode(weights)
 
-    def carried(self, weights: Array) -> Array:
-        """Return the latent vectors `[b, d]` of mixtures."""
+    def decode(self, weights: Array) -> Array:
+        """Return latent vectors `[b, d]` of weights `[b, k]` over archetypes."""
         return self.carrying(weights @ simplex.vertices(self.count))
 
 
 @dataclasses.dataclass(frozen=True)
 class DeepArchetypes:
-    """A flow whose latent vectors are mixtures of fixed archetypes, and whose archetypes are mixtures of its rows.
+    """Deep archetypal analysis: a flow whose latent vectors are mixtures of fixed archetypes.
 
-    The archetypes V are the corners of a regular simplex. A linear map and a softmax over them give each row's weights
-    A, a linear map and a softmax over the rows give each archetype's weights B; so rows of A sum to 1 over archetypes,
-    and rows of B over rows. What a third linear map makes of A V, the flow carries back to the data.
+    The archetypes V are the vertices of a regular simplex. A linear map and a softmax over archetypes give each row's
+    weights A. Another linear map and a softmax over rows give each archetype's weights B. So rows of A sum to 1 over
+    archetypes, and rows of B over rows. A third linear map takes A V to latent vectors, which the flow decodes.
 
     Attributes:
-        count: archetypes, k; the simplex has k - 1 dimensions.
-        flow: of the data, without classes; its network, levels and noise are used, and nothing of its training.
-        likelihood: weight of the flow's negative log-likelihood, for each dimension.
+        count: number of archetypes, k; the simplex has k - 1 dimensions.
+        flow: a flow without classes; its network, levels and noise are used, but none of its training settings.
+        likelihood: weight of the flow's negative log-likelihood per dimension.
         archetype: weight of the mean over archetypes of the squared distance between V and B A V.
-        reconstruction: weight of the mean squared error of rows, over all their numbers.
-        concentration: of the Dirichlet law of the weights of samples: 1 is torch_uniform, less is nearer to the
-            corners.
+        reconstruction: weight of the mean squared error of rows, over all their dimensions.
+        concentration: of the Dirichlet distribution of the weights in `sample`; 1 is uniform, and smaller values put
+            samples nearer to the archetypes.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
         axis_name: the axis over devices, set by `train`.
 
     References:
-        Bungert, Master's thesis (Heidelberg, 2021), section 2.3 and equation 2.13; its code normalises B over
+        Bungert, Master's thesis (Heidelberg, 2021), section 2.3 and equation 2.13; its code normalizes B over
         archetypes. Keller, Samarin, Torres, Wieser and Roth, Learning extremal representations with deep archetypal
         analysis (2020), section 3.
     """
@@ -81,87 +84,96 @@ class DeepArchetypes:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "DeepArchetypes":
-        """Fill in the flow where it was left open.
+        """Return the method with its flow filled in.
 
         Raises:
             TypeError: if the data are not one table of floating-point rows.
-            ValueError: if the flow has classes, does not fit the rows, or there are fewer than two archetypes.
+            ValueError: if the flow has classes or does not fit the rows, or a number is out of range.
         """
         if self.flow.classes or self.count < 2 or not self.concentration > 0:
             raise ValueError(
-                f"count is {self.count}, concentration {self.concentration} and the flow's classes "
-                f"{self.flow.classes}; make them 2 at the least, positive, and 0."
+                f"`count` must be at least 2, `concentration` positive and the flow's `classes` 0 (got {self.count}, "
+                f"{self.concentration} and {self.flow.classes})."
             )
         check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
         return dataclasses.replace(self, flow=self.flow.resolve(*row_specs))
 
     def check(self, table: np.ndarray) -> None:
-        """Check the whole table as the flow does."""
+        """Check the whole table as `Flow.check` does."""
         self.flow.check(table)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> TrainState:
-        """Return freshly drawn networks."""
+        """Return the flow and the linear maps with fresh parameters."""
         key_flow, key_maps = jax.random.split(key)
         flow = self.flow.init(key_flow, x)
         maps = self._maps.init(key_maps, jnp.zeros((1, self._maps.dimensions)))
         return self._descent.init({"flow": flow.params, "maps": maps})
 
     def step(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "b ..."]) -> tuple[TrainState, Metrics]:
-        """Descend once on one minibatch."""
+        """Take one gradient step on a minibatch."""
         return self._descent.step(key, state, x)
 
     def loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, x: Float[Array, "b ..."]
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return the weighted sum of likelihood, archetypes and reconstruction.
+        """Return the weighted sum of the likelihood, archetype and reconstruction terms.
 
         Args:
             key: of the flow's noise.
-            params: of the flow and the three maps.
-            model_state: passed on.
-            x: rows `[b, ...]`; over devices, this one's share: archetypes are mixtures of all devices' rows.
+            params: of the flow and the three linear maps.
+            model_state: returned unchanged.
+            x: rows `[b, ...]`; with several devices, this device's share. Archetypes are mixtures of all devices' rows.
 
         Returns:
-            The loss; `nll`, in nats for each dimension, `archetypes` and `reconstruction`; and the variables.
+            The loss; the metrics `nll`, in nats per dimension, `archetypes` and `reconstruction`; and the model state.
         """
         x = self.flow.noisy(key, x)
         z, log_det = self.flow.forward(params["flow"], x)
-        weights, logits, carried = self._maps.apply(params["maps"], z)
-        everyone, logits = parallel.gather((weights, logits), self.axis_name)
-        corners = simplex.vertices(self.count)
+        weights, logits, latents = self._maps.apply(params["maps"], z)
+        all_weights, logits = parallel.gather((weights, logits), self.axis_name)
+        vertices = simplex.vertices(self.count)
         over_rows = jax.nn.softmax(logits, 0).T  # [k, b], each archetype's weights over rows
-        away = jnp.mean(jnp.sum((over_rows @ everyone @ corners - corners) ** 2, -1))
-        back = self.flow.backward(params["flow"], carried)
+        distance = jnp.mean(jnp.sum((over_rows @ all_weights @ vertices - vertices) ** 2, -1))
+        decoded = self.flow.backward(params["flow"], latents)
         nll = jnp.mean(flow_nll(z, log_det)) / z.shape[-1]
-        error = jnp.mean((back - x) ** 2)
-        value = self.likelihood * nll + self.archetype * away + self.reconstruction * error
-        return value, ({"nll": nll, "archetypes": away, "reconstruction": error}, model_state)
+        error = jnp.mean((decoded - x) ** 2)
+        value = self.likelihood * nll + self.archetype * distance + self.reconstruction * error
+        return value, ({"nll": nll, "archetypes": distance, "reconstruction": error}, model_state)
 
     def weights(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n k"]:
-        """Return the weights `[n, k]` over archetypes of rows `[n, ...]`, which sum to 1."""
+        """Return the weights `[n, k]` over archetypes of rows `[n, ...]`; each row sums to 1."""
         params = self._descent.params(state)
         return self._maps.apply(params["maps"], self.flow.forward(params["flow"], self.flow.continuous(x))[0])[0]
 
     def mixture(self, state: TrainState, weights: Float[Array, "n k"]) -> Float[Array, "n ..."]:
-        """Return the rows `[n, ...]` of weights `[n, k]` over archetypes; those of an archetype are a corner's."""
+        """Return rows `[n, ...]` of weights `[n, k]` over archetypes; one-hot weights give the archetypes."""
         params = self._descent.params(state)
-        x = self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="carried"))
+        x = self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="decode"))
         return self.flow.restored(x)
 
     def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
-        """Draw mixtures of the archetypes, whose weights have a Dirichlet law, `[n, ...]`."""
+        """Draw mixtures of the archetypes with Dirichlet weights.
+
+        Args:
+            key: of the draws.
+            state: of one seed.
+            n: number of samples.
+
+        Returns:
+            Samples `[n, ...]`, on the flow's levels where it has any.
+        """
         weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
         return self.flow.on_levels(self.mixture(state, weights))
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
-        """Score rows; higher is more out of distribution.
+        """Return out-of-distribution scores of rows; higher is more out of distribution.
 
         Args:
             state: of one seed.
             x: rows `[n, ...]`.
 
         Returns:
-            `reconstruction`, the mean squared error of what a row's weights give back, and `nll`, the flow's negative
+            `reconstruction`, the mean squared error of the mixture with a row's weights, and `nll`, the flow's negative
             log-density in nats, `[n]` each.
         """
         error = (self.mixture(state, self.weights(state, x)) - x) ** 2

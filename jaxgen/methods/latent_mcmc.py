@@ -1,4 +1,4 @@
-"""Markov chains on a generator's noise, from its prior to where the energy is low."""
+"""Markov chains in a generator's latent space, from the prior to low energy."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,21 +15,22 @@ __all__ = ["LatentMCMC"]
 
 @dataclasses.dataclass(frozen=True)
 class LatentMCMC:
-    """So many steps of a chain on each row of noise.
+    """Markov chain Monte Carlo on noise vectors, with a fixed number of steps.
 
     Attributes:
         steps: of each chain.
-        step_size: of the process.
-        beta: multiplies the log-density.
+        step_size: of the transition kernel.
+        beta: inverse temperature, which multiplies the log-density.
         density: takes the energy of one row and the generator of one row, and returns a log-density over noise `[k]`:
-            `samplers.latent_log_density`, the published one, or `samplers.tilted_log_density`, which keeps the prior.
-        process: takes the log-density, the step size and beta, and returns a process whose state has a `position` and
-            which reports an `acceptance`.
+            `samplers.latent_log_density`, the published one, or `samplers.tilted_log_density`, which includes the
+            prior.
+        process: takes the log-density, the step size and beta, and returns a transition kernel. Its state must have a
+            `position`, and its info an `acceptance`.
 
     References:
-        Kumar et al., Maximum entropy generators for energy-based models (2019), section 4. Its abstract's claim is
-        that such chains make the negatives of the training; the released code trains without any, and draws its best
-        images with five steps, a step size of 0.01 and beta 0.2.
+        Kumar et al., Maximum entropy generators for energy-based models (2019), section 4. According to its abstract,
+        such chains give the negative samples in training. The released code trains without chains, and generates its
+        best images with five steps, a step size of 0.01 and beta 0.2.
     """
 
     steps: int = 5
@@ -42,25 +43,25 @@ class LatentMCMC:
         """Check the number of steps.
 
         Raises:
-            ValueError: if there is none.
+            ValueError: if it is below 1.
         """
         if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}; make it 1 at least, or leave the chain out.")
+            raise ValueError(f"`steps` must be at least 1 (got {self.steps}); use latent_mcmc=None for no chain.")
 
     def __call__(
         self, key: Key[Array, ""], energy: Energy, generate: Generator, z: Float[Array, "n k"]
     ) -> tuple[Float[Array, "n k"], Float[Array, " n"]]:
-        """Walk from each row of noise, on its own.
+        """Run an independent chain from each row of noise.
 
         Args:
-            key: of all walks.
+            key: of all chains.
             energy: one row to a scalar.
             generate: one row of noise `[k]` to one row.
-            z: where the walks begin, `[n, k]`.
+            z: initial positions `[n, k]`.
 
         Returns:
-            Where they end, `[n, k]`, and each walk's mean probability of acceptance, `[n]`.
+            The final positions `[n, k]`, and each chain's mean acceptance probability `[n]`.
         """
         chains = samplers.Chains(self.process(self.density(energy, generate), self.step_size, self.beta))
-        places, moves = iterate(chains.step, key, chains.init(z), length=self.steps)
-        return places.position, jnp.mean(moves.acceptance, 0)
+        states, infos = iterate(chains.step, key, chains.init(z), length=self.steps)
+        return states.position, jnp.mean(infos.acceptance, 0)

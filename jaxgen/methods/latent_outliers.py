@@ -1,4 +1,4 @@
-"""Outliers from the edge of a flow's latent space."""
+"""Outliers from the low-density region of a flow's latent space."""
 
 import functools
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import samplers
-from jaxgen.methods._checks import check_hashable
 from jaxgen.methods._modules import filled
 from jaxgen.methods.flow import Flow
 from jaxgen.optim.gradient_step import TrainState
 from jaxgen.types import Array, Float, Key
+from jaxgen.validation import check_hashable
 
 __all__ = ["latent_outliers"]
 
@@ -28,66 +28,66 @@ def latent_outliers(
     below: float | None = None,
     attempts: int = 100,
 ) -> Float[Array, "n ..."]:
-    """Draw rows whose latent vectors lie far out: in uniform directions, at distances of a given law.
+    """Draw outliers: decoded latent vectors in uniform directions, at radii far from the origin.
 
-    Of a flow with classes each draw is given a class, as likely as the others. What lies far out for its own class may
-    lie amid another: `below` keeps only rows that are unlikely altogether.
+    If the flow has classes, each sample gets one, with equal probabilities. A sample that is far out for its own class
+    may be likely under another class; `below` keeps only samples with low density under all classes together.
 
     Args:
         key: of the draws.
-        state: of the flow, one seed's.
-        n: how many.
-        flow: sized.
-        radii: draws distances, `radii(key, n, dimensions=d) -> [n]` with the flow's own dimensions, such as
+        state: of the flow, of one seed.
+        n: number of samples.
+        flow: resolved.
+        radii: draws radii, `radii(key, n, dimensions=d) -> [n]` with the flow's number of dimensions, such as
             `functools.partial(samplers.extreme_radii, draws=1_000)`.
-        law: of latent vectors, `samplers.whitening` of some; the distances then are Mahalanobis'. None is the standard
-            normal law.
-        below: log-density that a row must lie below, such as a quantile of the inliers'; None takes every row.
-        attempts: how many times n rows are drawn at the most, to find n.
+        law: distribution of latent vectors, such as `samplers.whitening` of the inliers'; radii are then Mahalanobis
+            distances. None is the standard normal distribution.
+        below: upper bound on the log-density of a sample, such as a quantile of the inliers'; None keeps every sample.
+        attempts: maximum number of batches of n samples to draw.
 
     Returns:
-        Rows `[n, *row]`.
+        Samples `[n, *row]`.
 
     Raises:
-        TypeError: if the flow has no hash, as where its network was given a list.
-        ValueError: if so many attempts did not find n rows that are finite, and below the density where one is given.
+        TypeError: if the flow is not hashable, for example because its network has a list.
+        ValueError: if there are fewer than n finite samples below the bound after `attempts` batches.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), sections 3.1 and 3.3; the bound on the density is not in it.
     """
     check_hashable(flow)
     bound = None if below is None else jnp.asarray(below)
-    found: list[np.ndarray] = []
+    batches: list[np.ndarray] = []
     for attempt in range(attempts):
-        x, kept = _drawn(jax.random.fold_in(key, attempt), state, law, bound, flow=flow, n=n, radii=radii)
-        found.append(np.asarray(x)[np.asarray(kept)])
-        if sum(map(len, found)) >= n:
-            return jnp.asarray(np.concatenate(found)[:n])
-    told = f"{attempts} times {n} draws gave {sum(map(len, found))} rows"
+        x, accepted = _draw(jax.random.fold_in(key, attempt), state, law, bound, flow=flow, n=n, radii=radii)
+        batches.append(np.asarray(x)[np.asarray(accepted)])
+        if sum(map(len, batches)) >= n:
+            return jnp.asarray(np.concatenate(batches)[:n])
+    message = f"latent_outliers needs {n} samples (got {sum(map(len, batches))} from {attempts} times {n} draws"
     if below is None:
-        raise ValueError(f"{told} that are finite, as the flow's inverse overflows far out; draw nearer.")
-    raise ValueError(f"{told} below the log-density {below}; raise the bound, or draw further out.")
+        raise ValueError(f"{message}, as the flow's inverse overflows far from the origin); use smaller radii.")
+    raise ValueError(f"{message} below the log-density {below}); raise `below`, or use larger radii.")
 
 
 @functools.partial(jax.jit, static_argnames=("flow", "n", "radii"))
-def _drawn(
+def _draw(
     key: Key[Array, ""],
     state: TrainState,
-    law: samplers.Whitening | None,
-    below: Float[Array, ""] | None,
+    whitening: samplers.Whitening | None,
+    max_log_prob: Float[Array, ""] | None,
     *,
     flow: Flow,
     n: int,
     radii: Callable[..., Array],
 ) -> tuple[Array, Array]:
-    """Return rows from the edge, and whether each is to be kept."""
+    """Return n samples `[n, *row]`, and whether each is finite and below the bound `[n]`."""
     key_radius, key_direction, key_label = jax.random.split(key, 3)
     dimensions = filled(flow, flow.dimensions)
     radius = radii(key_radius, n, dimensions=dimensions)
     z = samplers.shell(key_direction, n, dimensions=dimensions, radius=radius)
-    z = z if law is None else law.uncolored(z)
+    z = z if whitening is None else whitening.uncolored(z)
     labels = jax.random.randint(key_label, (n,), 0, flow.classes) if flow.classes else None
     x = flow.on_levels(flow.decode(state, z, labels))
-    # Far out a network's inverse may overflow; what is no number is no row.
+    # The inverse may overflow far from the origin.
     finite = jnp.all(jnp.isfinite(x), tuple(range(1, x.ndim)))
-    return x, finite if below is None else finite & (flow.log_prob(state, x) < below)
+    return x, finite if max_log_prob is None else finite & (flow.log_prob(state, x) < max_log_prob)

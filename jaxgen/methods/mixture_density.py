@@ -1,4 +1,4 @@
-"""Mixture density networks: a network that makes the parameters of a mixture of Gaussians."""
+"""Mixture density networks: Gaussian mixtures whose parameters are the output of a network."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,20 +20,20 @@ __all__ = ["MixtureDensity"]
 
 @dataclasses.dataclass(frozen=True)
 class MixtureDensity:
-    """Maximum likelihood of a mixture of Gaussians with full covariances, given an input or none.
+    """Gaussian mixture with full covariances, trained by maximum likelihood, optionally conditional.
 
-    Of rows `[d]` it learns one mixture; of pairs of rows, an input `[k]` and an outcome `[d]`, a mixture for each
-    input. It begins at components as wide as the first minibatch, about points of it.
+    From rows `[d]` it learns one mixture; from pairs of a condition `[k]` and an outcome `[d]`, a mixture for each
+    condition. Initial components are as wide as the first minibatch, with means at rows of it.
 
     Attributes:
-        network: `input [..., k] -> [..., components * (1 + d + d (d + 1) / 2)]`, added to what all inputs share; None
-            is a dense network of two hidden layers of 128. Without inputs there is none.
-        components: Gaussians.
-        min_scale: least standard deviation of a coordinate given those before it, in the data's units: the likelihood
-            of a Gaussian that closes upon a single point would have no bound.
+        network: `condition [..., k] -> [..., components * (1 + d + d (d + 1) / 2)]`, added to parameters that all
+            conditions share. None is a dense network of two hidden layers of 128, or no network without conditions.
+        components: number of Gaussians.
+        min_scale: minimum standard deviation of a coordinate given those before it, in the data's units. Without it the
+            likelihood is unbounded, as a Gaussian can shrink to a single point.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
-        ema_decay: decay of an exponential average of the weights, which is then used; None keeps none.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
+        ema_decay: decay of an exponential moving average of the weights, which is used after training; None for none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -50,59 +50,61 @@ class MixtureDensity:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
-        """Fill in the network where there are inputs and it was left open.
+        """Return the method with its network filled in if there are conditions.
 
         Raises:
-            TypeError: if the data are not one table of floating-point vectors, or of pairs of them.
-            ValueError: if the outcomes are no vectors, or the network makes another number of parameters.
+            TypeError: if the data are not one table of floating-point rows, or of pairs of a vector and such a row.
+            ValueError: if the outcomes are not vectors, there is a network but no condition, or the network returns
+                another number of parameters.
         """
-        given, shape = split_condition_specs("MixtureDensity", row_specs)
+        condition_dim, shape = split_condition_specs("MixtureDensity", row_specs)
         if len(shape) != 1:
-            raise ValueError(f"MixtureDensity learns vectors; rows are {shape}: flatten them.")
-        if not given and self.network is not None:
-            raise ValueError("there is no input for a network to see; leave network=None, or give pairs of rows.")
-        if not given:
+            raise ValueError(f"MixtureDensity learns vectors (got rows of shape {shape}); flatten them.")
+        if not condition_dim and self.network is not None:
+            raise ValueError("`network` must be None without conditions; use network=None, or data.Arrays((x, y)).")
+        if not condition_dim:
             return self
-        wanted = self.components * _numbers(shape[0])
-        network = self.network or MLP((128, 128, wanted))
-        makes = output_shape(network, jax.ShapeDtypeStruct((2, given), jnp.float32))
-        if makes != (2, wanted):
+        size = self.components * _num_parameters(shape[0])
+        network = self.network or MLP((128, 128, size))
+        output = output_shape(network, jax.ShapeDtypeStruct((2, condition_dim), jnp.float32))
+        if output != (2, size):
             raise ValueError(
-                f"the network makes rows of {makes[1:]} numbers; {self.components} components in {shape[0]} "
-                f"dimensions need {wanted}."
+                f"the network must return {size} parameters for {self.components} components in {shape[0]} dimensions "
+                f"(got shape {output[1:]}); change its last layer."
             )
         return dataclasses.replace(self, network=network)
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
-        """Return components about points of a minibatch, and a freshly drawn network.
+        """Return initial components with means at rows of a minibatch, and a network with fresh parameters.
 
-        Components that begin alike would stay alike: about a row that equals an earlier one a component begins a
-        hundredth of the width away.
+        Equal components would get equal gradients and stay equal. If a row repeats an earlier one, the mean of its
+        component is therefore shifted by normal noise of a hundredth of the standard deviation.
 
         Raises:
             ValueError: if there are more components than rows.
         """
-        given, outcome = split_condition(rows)
+        condition, outcome = split_condition(rows)
         if self.components > len(outcome):
             raise ValueError(
-                f"{self.components} components begin about {len(outcome)} rows of a minibatch; use a larger batch_size."
+                f"`components` must be at most the number of rows in a minibatch (got {self.components} and "
+                f"{len(outcome)}); use a larger batch_size."
             )
         d = outcome.shape[1]
-        deviation = jnp.std(outcome, 0) + self.min_scale
-        width = jnp.log(deviation)
-        about = outcome[: self.components]
-        alike = jnp.all(about[:, None] == about[None], -1)
-        again = jnp.any(jnp.tril(alike, -1), 1, keepdims=True)
-        away = jax.random.normal(jax.random.fold_in(key, 1), about.shape, about.dtype)
-        about = jnp.where(again, about + 0.01 * deviation[None] * away, about)
-        rest = jnp.zeros((self.components, _numbers(d) - 1 - 2 * d))
-        wide = jnp.broadcast_to(width, (self.components, d))
-        shared = jnp.concatenate([jnp.zeros((self.components, 1)), about, wide, rest], -1).reshape(-1)
-        network = {} if self.network is None else self.network.init(key, given[:1])
+        std = jnp.std(outcome, 0) + self.min_scale
+        means = outcome[: self.components]
+        equal = jnp.all(means[:, None] == means[None], -1)
+        repeated = jnp.any(jnp.tril(equal, -1), 1, keepdims=True)
+        noise = jax.random.normal(jax.random.fold_in(key, 1), means.shape, means.dtype)
+        means = jnp.where(repeated, means + 0.01 * std[None] * noise, means)
+        below_diagonal = jnp.zeros((self.components, _num_parameters(d) - 1 - 2 * d))
+        log_scales = jnp.broadcast_to(jnp.log(std), (self.components, d))
+        logits = jnp.zeros((self.components, 1))
+        shared = jnp.concatenate([logits, means, log_scales, below_diagonal], -1).reshape(-1)
+        network = {} if self.network is None else self.network.init(key, condition[:1])
         return self._descent.init({"shared": shared, "network": network})
 
     def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
-        """Descend once on the negative log-likelihood of one minibatch."""
+        """Take one gradient step on the negative log-likelihood of a minibatch."""
         return self._descent.step(key, state, rows)
 
     def loss(
@@ -112,75 +114,74 @@ class MixtureDensity:
 
         Args:
             key: unused; the loss draws nothing.
-            params: what the components share, and the network's.
-            model_state: passed on.
-            rows: outcomes `[b, d]`, or a pair of inputs `[b, k]` and outcomes.
+            params: the shared parameters and the network's.
+            model_state: returned unchanged.
+            rows: outcomes `[b, d]`, or a pair of conditions `[b, k]` and outcomes.
 
         Returns:
-            The loss; no further metrics; and the variables.
+            The loss; no metrics; and the model state.
         """
-        given, outcome = split_condition(rows)
-        mixture = self._mixture(params, given, outcome.shape[1])
+        condition, outcome = split_condition(rows)
+        mixture = self._mixture(params, condition, outcome.shape[1])
         return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, model_state)
 
     def mixture(self, state: TrainState, given: Float[Array, "b k"]) -> losses.GaussianMixture:
-        """Return the mixture for each input.
+        """Return the mixture for each condition.
 
         Args:
             state: of one seed.
-            given: inputs `[b, k]`, k = 0 where nothing is given.
+            given: conditions `[b, k]`, k = 0 where there are none.
 
         Returns:
             The mixtures, leaves `[b, components, ...]`.
 
         Raises:
-            ValueError: if there are inputs and the model was made for none, or the other way round.
+            ValueError: if there are conditions and the model was trained without, or vice versa.
         """
-        check_condition(
-            given, (given.shape[1] > 0) == (self.network is not None), without="sample", within="sample_given"
-        )
+        fits = (given.shape[1] > 0) == (self.network is not None)
+        check_condition(given, fits, unconditional="sample", conditional="sample_given")
         params = self._descent.params(state)
-        each = params["shared"].size // self.components
-        d = next(d for d in range(1, each) if _numbers(d) == each)
+        size = params["shared"].size // self.components
+        d = next(d for d in range(1, size) if _num_parameters(d) == size)
         return self._mixture(params, given, d)
 
     def log_prob(self, state: TrainState, rows: PyTree) -> Float[Array, " b"]:
-        """Return the log-density of each row in nats, `[b]`: of an outcome, or of a pair's outcome given its input."""
-        given, outcome = split_condition(rows)
-        return losses.mixture_log_density(outcome, self.mixture(state, given))
+        """Return the log-density of each outcome in nats, `[b]`, conditional for pairs; rows as in `loss`."""
+        condition, outcome = split_condition(rows)
+        return losses.mixture_log_density(outcome, self.mixture(state, condition))
 
     def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n d"]:
-        """Draw from a mixture that depends on no input.
+        """Draw samples from a mixture without conditions.
 
         Args:
             key: of the draws.
             state: of one seed.
-            n: how many.
+            n: number of samples.
 
         Returns:
-            Draws `[n, d]`.
+            Samples `[n, d]`.
 
         Raises:
-            ValueError: if the model was made for inputs.
+            ValueError: if the model was trained with conditions.
         """
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
     def sample_given(
         self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
     ) -> Float[Array, "b n d"]:
-        """Draw from the mixture for each input.
+        """Draw samples from the mixture for each condition.
 
         Args:
             key: of the draws.
             state: of one seed.
-            given: inputs `[b, k]`.
-            n: draws for each.
+            given: conditions `[b, k]`.
+            n: number of samples for each.
 
         Returns:
-            Draws `[b, n, d]`.
+            Samples `[b, n, d]`.
 
         Raises:
-            ValueError: if there are inputs and the model was made for none, or the other way round.
+            ValueError: if there are conditions and the model was trained without, or vice versa.
         """
         logits, means, factors = self.mixture(state, given)
         key_component, key_normal = jax.random.split(key)
@@ -191,21 +192,23 @@ class MixtureDensity:
         solve = lambda factor, y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)
         return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), normal)
 
-    def _mixture(self, params: Params, given: Array, d: int) -> losses.GaussianMixture:
-        raw = jnp.broadcast_to(params["shared"], (given.shape[0], params["shared"].size))
+    def _mixture(self, params: Params, condition: Array, d: int) -> losses.GaussianMixture:
+        raw = jnp.broadcast_to(params["shared"], (condition.shape[0], params["shared"].size))
         if self.network is not None:
-            raw = raw + self.network.apply(params["network"], given)
-        raw = raw.reshape(given.shape[0], self.components, -1)
-        logits, means, widths, rest = jnp.split(raw, [1, 1 + d, 1 + 2 * d], -1)
-        diagonal = 1 / (self.min_scale + jnp.exp(widths))
+            raw = raw + self.network.apply(params["network"], condition)
+        raw = raw.reshape(condition.shape[0], self.components, -1)
+        logits, means, log_scales, below_diagonal = jnp.split(raw, [1, 1 + d, 1 + 2 * d], -1)
+        diagonal = 1 / (self.min_scale + jnp.exp(log_scales))
         factors = jnp.zeros((*raw.shape[:2], d, d)).at[..., *jnp.diag_indices(d)].set(diagonal)
-        return losses.GaussianMixture(logits[..., 0], means, factors.at[..., *jnp.tril_indices(d, -1)].set(rest))
+        return losses.GaussianMixture(
+            logits[..., 0], means, factors.at[..., *jnp.tril_indices(d, -1)].set(below_diagonal)
+        )
 
     @property
     def _descent(self) -> GradientStep:
         return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
 
 
-def _numbers(d: int) -> int:
-    """How many numbers make a component: a logit, a mean, a diagonal, and what lies below it."""
+def _num_parameters(d: int) -> int:
+    """Return the number of parameters of a component: a logit, a mean and a lower triangle with diagonal."""
     return 1 + d + d * (d + 1) // 2

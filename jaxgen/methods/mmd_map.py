@@ -1,4 +1,4 @@
-"""Maps that carry one law to another by making their maximum mean discrepancy small."""
+"""Maps from a source to a target distribution that minimize the maximum mean discrepancy."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import numpy as np
 import optax
 
 from jaxgen import losses
-from jaxgen.methods._checks import check_weights, is_floating
 from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_weights, is_floating
 
 __all__ = ["MMDMap", "MMDMapState", "all_params", "weight_matrices", "pooled_median"]
 
@@ -25,7 +25,7 @@ Bandwidth = float | np.floating | Array | Callable[..., Array] | None
 
 
 class MMDMapState(NamedTuple):
-    """What is trained, and the bandwidth that the last step had."""
+    """State of the trained network, and the bandwidth of the last step."""
 
     trained: TrainState
     bandwidth: Array  # []
@@ -34,12 +34,18 @@ class MMDMapState(NamedTuple):
 def pooled_median(
     mapped: Float[Array, "n d"], target: Float[Array, "m d"], *, axis_name: str | None
 ) -> Float[Array, ""]:
-    """Return the median of all squared distances within the pooled rows of one step, as its bandwidth."""
+    """Return the median of all squared distances among the pooled rows of one step, as its bandwidth.
+
+    Args:
+        mapped: outputs of the map `[n, d]`.
+        target: rows `[m, d]`.
+        axis_name: the axis over devices, or None.
+    """
     return losses.median_bandwidth(mapped, target, axis_name=axis_name)
 
 
 def weight_matrices(params: Params) -> list[Array]:
-    """Return what is multiplied with inputs, and not the biases."""
+    """Return the parameters with two axes or more, which leaves out biases."""
     return [leaf for leaf in jax.tree.leaves(params) if leaf.ndim > 1]
 
 
@@ -50,29 +56,28 @@ def all_params(params: Params) -> list[Array]:
 
 @dataclasses.dataclass(frozen=True)
 class MMDMap:
-    """A network whose outputs for a source's rows have the law of a target's rows.
+    """Map from a source to a target distribution, a network trained on the maximum mean discrepancy.
 
-    It learns from two tables, `data.Zip((source, target))`, of which no row belongs to any of the other. The
-    discrepancy is that of the whole minibatch, over all devices. How narrow its kernel is decides what it sees: with a
-    bandwidth well above the target's, a map to the target's middle is nearly as good as the right one.
+    It learns from two unpaired tables, `data.Zip((source, target))`. The discrepancy is that of the whole minibatch,
+    over all devices. Its sensitivity depends on the bandwidth: with one far above the target's, a map to the target's
+    center has nearly as low a discrepancy as the right map.
 
     Attributes:
         network: `[..., k + noise_dim] -> [..., d]`; None is a dense network of two hidden layers of 128.
-        noise_dim: dimensions of standard normal noise behind each row of the source, without which a source of fewer
-            dimensions than the target's cannot fill it.
-        bandwidth: r of the kernel `exp(-|x - y|^2 / r)`: a number; None for the median of the squared distances in the
-            target's first minibatch; or a function of what was mapped, of the target's rows and of `axis_name`, such as
-            `pooled_median`, for another one at every step, through which no gradient flows.
-        scales: multiples of the bandwidth; the loss is the mean over the kernels of all.
+        noise_dim: dimensions of standard normal noise appended to each row of the source. A source with fewer
+            dimensions than the target needs noise to fill it.
+        bandwidth: r of the kernel `exp(-|x - y|^2 / r)`: a number, None or a function. None is the median of the
+            squared distances in the target's first minibatch. A function of the mapped rows, the target's rows and
+            `axis_name`, such as `pooled_median`, gives a new bandwidth at each step, without gradient.
+        scales: multiples of the bandwidth; the loss is the mean over their kernels.
         weight: of the discrepancy in the loss.
         l1: weight of the sum of the parameters' absolute values.
-        l2: weight of the sum of their squares.
-        regularized_params: takes the parameters to the arrays that pay for this: `weight_matrices` or `all_params`.
-        dropout: share of hidden outputs that is dropped in training; the network must have a field `dropout`, as
-            `nets.MLP` has.
+        l2: weight of the sum of the parameters' squares.
+        regularized_params: returns the parameters that `l1` and `l2` apply to: `weight_matrices` or `all_params`.
+        dropout: rate of dropout on hidden layers in training; the network must have a field `dropout`, as `nets.MLP`.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
-        ema_decay: decay of an exponential average of the weights, which is then used; None keeps none.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
+        ema_decay: decay of an exponential moving average of the weights, which is used after training; None for none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -95,44 +100,51 @@ class MMDMap:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MMDMap":
-        """Fill in the network where it was left open.
+        """Return the method with its network filled in.
 
         Raises:
             TypeError: if the data are not two tables of floating-point vectors.
-            ValueError: if a field has no meaning, or the network does not fit the tables.
+            ValueError: if a field is out of range, or the network does not fit the tables.
         """
         if len(row_specs) != 2 or not is_floating(*row_specs) or not all(len(row.shape) == 1 for row in row_specs):
             raise TypeError(
-                f"MMDMap learns from two tables of floating-point vectors and got {row_specs}; give "
-                "data.Together((source, "
-                "target))."
+                f"MMDMap learns from two tables of floating-point vectors (got {row_specs}); use "
+                "data.Zip((source, target))."
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
-            raise ValueError(f"bandwidth is {self.bandwidth}; make it positive, or None for the target's median.")
+            raise ValueError(f"`bandwidth` must be positive (got {self.bandwidth}); None is the target's median.")
         check_weights(weight=self.weight, l1=self.l1, l2=self.l2)
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
-                f"scales are {self.scales}; give positive multiples of the bandwidth, such as (0.5, 1, 2)."
+                f"`scales` must be positive multiples of the bandwidth (got {self.scales}), such as (0.5, 1, 2)."
             )
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; make it a share, at least 0 and below 1.")
+            raise ValueError(f"`dropout` must be at least 0 and below 1 (got {self.dropout}).")
         k, d = row_specs[0].shape[0] + self.noise_dim, row_specs[1].shape[0]
         network: Any = self.network or MLP((128, 128, d))
         if self.dropout:
             if not hasattr(network, "dropout"):
-                raise ValueError(f"{type(network).__name__} has no field dropout; drop inside of it, or use nets.MLP.")
+                raise ValueError(
+                    f"the network must have a field `dropout` (got {type(network).__name__}); use nets.MLP."
+                )
             network = network.clone(dropout=self.dropout)
-        makes = output_shape(network, jax.ShapeDtypeStruct((2, k), jnp.float32))
-        if makes != (2, d):
-            raise ValueError(f"the network makes rows {makes[1:]} of {k} numbers; the target's are {(d,)}.")
+        output = output_shape(network, jax.ShapeDtypeStruct((2, k), jnp.float32))
+        if output != (2, d):
+            raise ValueError(
+                f"the network must map {(k,)} to the target's {(d,)} (got {output[1:]}); change its last layer."
+            )
         return dataclasses.replace(self, network=network)
 
     def check(self, source: PyTree, target: PyTree) -> None:
-        """Refuse a target among whose own rows the bandwidth is not positive.
+        """Check that the bandwidth is positive among the target's own rows, the first 1,000 of them.
+
+        Args:
+            source: not checked.
+            target: the whole table, `[m, d]`.
 
         Raises:
-            ValueError: if the median of their distances, or what the function makes of one half of them and the other,
-                is not positive.
+            ValueError: if the median of their squared distances is not positive, or a bandwidth function returns no
+                positive value for one half of the rows and the other.
         """
         rows = np.asarray(target[:1_000])
         if callable(self.bandwidth):
@@ -146,20 +158,21 @@ class MMDMap:
             bandwidth = self.bandwidth
         if not bandwidth > 0:
             raise ValueError(
-                f"the bandwidth among the target's own rows is {float(bandwidth):g}; give one that is positive there, "
-                "such as a number: a median is 0 where more than half of all pairs are equal."
+                "the bandwidth among the target's own rows must be positive (got "
+                f"{float(bandwidth):g}); set `bandwidth` to a number, as a median is 0 if more than half of all pairs "
+                "are equal."
             )
 
     def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> MMDMapState:
-        """Return a freshly drawn network, and the bandwidth of the first minibatch."""
+        """Return a network with fresh parameters, and the bandwidth of the first minibatch."""
         key_network, key_noise = jax.random.split(key)
-        model_state = filled(self, self.network).init(key_network, self._given(key_noise, source)[:1])
-        return MMDMapState(self._descent.init(model_state["params"]), self._first_bandwidth(target))
+        variables = filled(self, self.network).init(key_network, self._append_noise(key_noise, source)[:1])
+        return MMDMapState(self._descent.init(variables["params"]), self._first_bandwidth(target))
 
     def step(
         self, key: Key[Array, ""], state: MMDMapState, source: Float[Array, "n k"], target: Float[Array, "m d"]
     ) -> tuple[MMDMapState, Metrics]:
-        """Descend once on the discrepancy of what is mapped and the target's rows."""
+        """Take one gradient step on the discrepancy between mapped rows and the target's rows."""
         trained, metrics = self._descent.step(key, state.trained, source, target, state.bandwidth)
         return MMDMapState(trained, metrics["bandwidth"]), metrics
 
@@ -172,36 +185,36 @@ class MMDMap:
         target: Float[Array, "m d"],
         bandwidth: Float[Array, ""],
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return the weighted discrepancy and what the parameters pay.
+        """Return the weighted discrepancy, plus the penalties on the parameters.
 
         Args:
-            key: of the noise, and of what is dropped.
+            key: of the noise and of dropout.
             params: of the network.
-            model_state: passed on.
+            model_state: returned unchanged.
             source: rows `[n, k]`.
             target: rows `[m, d]`.
-            bandwidth: that of the step before, which is kept unless it is to be estimated anew.
+            bandwidth: of the previous step, used again unless `bandwidth` is a function.
 
         Returns:
-            The loss; `mmd2`, the mean over the kernels, and `bandwidth`; and the variables.
+            The loss; the metrics `mmd2`, the mean over the kernels, and `bandwidth`; and the model state.
         """
         key_noise, key_dropout = jax.random.split(key)
-        given = self._given(key_noise, source)
-        mapped = filled(self, self.network).apply({"params": params}, given, rngs={"dropout": key_dropout})
+        inputs = self._append_noise(key_noise, source)
+        mapped = filled(self, self.network).apply({"params": params}, inputs, rngs={"dropout": key_dropout})
         if callable(self.bandwidth):
             bandwidth = jax.lax.stop_gradient(self.bandwidth(mapped, target, axis_name=self.axis_name))
         bandwidths = bandwidth * jnp.asarray(self.scales)
         discrepancy = jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidths, axis_name=self.axis_name))
-        paid = sum(
+        penalty = sum(
             self.l1 * jnp.sum(jnp.abs(leaf)) + self.l2 * jnp.sum(leaf**2) for leaf in self.regularized_params(params)
         )
-        return self.weight * discrepancy + paid, ({"mmd2": discrepancy, "bandwidth": bandwidth}, model_state)
+        return self.weight * discrepancy + penalty, ({"mmd2": discrepancy, "bandwidth": bandwidth}, model_state)
 
     def transport(self, key: Key[Array, ""], state: MMDMapState, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
-        """Carry rows of the source to where the target's are.
+        """Map rows of the source to the target distribution.
 
         Args:
-            key: of the noise behind each row, where there is any.
+            key: of the noise appended to each row, if `noise_dim` is positive.
             state: of one seed.
             x: rows `[n, k]`.
 
@@ -209,10 +222,10 @@ class MMDMap:
             Rows `[n, d]`.
         """
         params = self._descent.params(state.trained)
-        return filled(self, self.network).apply({"params": params}, self._given(key, x))
+        return filled(self, self.network).apply({"params": params}, self._append_noise(key, x))
 
-    def _given(self, key: Key[Array, ""], x: Array) -> Array:
-        """Put noise behind each row."""
+    def _append_noise(self, key: Key[Array, ""], x: Array) -> Array:
+        """Append noise to each row."""
         return jnp.concatenate([x, jax.random.normal(key, (len(x), self.noise_dim), x.dtype)], -1)
 
     def _first_bandwidth(self, target: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Where negative samples come from."""
+"""Sources of negative samples for variational autoencoders."""
 
 import dataclasses
 from collections.abc import Callable
@@ -16,47 +16,48 @@ Generate = Callable[[], Array]
 
 @runtime_checkable
 class Negatives(Protocol):
-    """What a source does.
+    """Protocol of a source of negative samples.
 
     Attributes:
-        tables: how many tables it needs beside the data's.
-        adversarial: weight of what the decoder pays for samples that the encoder tells from data.
-        within: whether it would cut rows beyond 0 and 1, so that the data must lie there.
+        tables: number of tables it needs in addition to the data's.
+        adversarial: weight of the decoder's loss on the KL divergence from the prior of the encoder's posterior of
+            generated samples.
+        within: whether it clips to [0, 1], so that data must be in that range.
     """
 
     @property
     def tables(self) -> int:
-        """See above."""
+        """Number of tables it needs in addition to the data's."""
         ...
 
     @property
     def adversarial(self) -> float:
-        """See above."""
+        """Weight of the decoder's adversarial loss."""
         ...
 
     @property
     def within(self) -> bool:
-        """See above."""
+        """Whether data must be in [0, 1]."""
         ...
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
-        """Return negatives.
+        """Return negative samples, equally many as there are rows.
 
         Args:
-            key: of the draw.
+            key: of the draws.
             x: rows of the data, `[n, ...]`.
-            generate: makes as many rows with the model.
-            *others: rows of further tables.
+            generate: returns n samples of the model, `[n, ...]`.
+            *others: rows of further tables, `[n, ...]`.
 
         Returns:
-            As many rows.
+            Negative samples `[n, ...]`.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Auxiliary:
-    """Rows of a second table, such as other images: `data.Zip((images, others))`."""
+    """Negative samples from a second table, such as other images: `data.Zip((images, others))`."""
 
     tables: ClassVar[int] = 1
     adversarial: ClassVar[float] = 0.0
@@ -69,10 +70,10 @@ class Auxiliary:
 
 @dataclasses.dataclass(frozen=True)
 class NoisyData:
-    """The data with normal noise added, kept between 0 and 1.
+    """Negative samples that are data with added normal noise, clipped to [0, 1].
 
     Attributes:
-        scale: deviation of the noise.
+        scale: standard deviation of the noise.
     """
 
     scale: float = 0.25
@@ -87,24 +88,27 @@ class NoisyData:
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Bytes drawn evenly, as fractions of 255: of rows mostly between 0 and 1 they fill the range."""
+    """Negative samples of uniformly distributed bytes, divided by 255.
+
+    They fill the range of data that lie mostly in [0, 1].
+    """
 
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
     within: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
-        """Return noise."""
+        """Return uniform noise."""
         return jax.random.randint(key, x.shape, 0, 256).astype(x.dtype) / 255
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSamples:
-    """What the model makes of noise from the prior.
+    """Negative samples that the model generates from the prior.
 
     Attributes:
-        adversarial: weight of KL(q(z|G(z)) || p), which the decoder pays; 1 is the paper's adversarial scheme, and 0
-            are mere samples.
+        adversarial: weight of KL(q(z|G(z)) || p) in the decoder's loss; 1 is the paper's adversarial scheme, and 0 uses
+            samples without it.
     """
 
     adversarial: float = 1.0
@@ -112,5 +116,5 @@ class ModelSamples:
     within: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
-        """Return samples."""
+        """Return samples of the model."""
         return generate()

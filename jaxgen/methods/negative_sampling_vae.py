@@ -1,4 +1,4 @@
-"""Variational autoencoders that give negative samples a prior of their own."""
+"""Variational autoencoders with a separate prior for negative samples."""
 
 import dataclasses
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxgen import losses, nets
-from jaxgen.methods._checks import check_range, check_weights, is_floating
+from jaxgen.data.batches import value_range
 from jaxgen.methods._modules import applied, filled
 from jaxgen.methods.negative_samples import Negatives
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
@@ -19,6 +19,7 @@ from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_range, check_weights, is_floating
 
 __all__ = ["VAEState", "NegativeSamplingVAE"]
 
@@ -26,50 +27,51 @@ Loss = tuple[Array, tuple[Metrics, PyTree]]
 
 
 class VAEState(NamedTuple):
-    """What is trained, in turns, each with an optimiser of its own."""
+    """State of both networks, each with its own optimizer."""
 
     encoder: TrainState
-    decoder: TrainState  # `params` are the decoder's and the noise model's
+    decoder: TrainState  # `params` are the decoder's and the observation model's
 
 
 class Drawn(NamedTuple):
-    """What both halves of a step meet."""
+    """Samples of one step, the same for encoder and decoder."""
 
     rows: Float[Array, "b ..."]
-    noise: Float[Array, "b k"]  # of their latent vectors
-    prior: Float[Array, "b k"]  # latent vectors of samples
-    negatives: Array | None  # as many rows
-    other: Float[Array, "b k"]  # noise of their latent vectors
+    noise: Float[Array, "b k"]  # of the latent vectors of `rows`
+    prior: Float[Array, "b k"]  # latent vectors of generated samples
+    negatives: Array | None  # [b, ...]
+    other: Float[Array, "b k"]  # noise of the latent vectors of `negatives`
 
 
 @dataclasses.dataclass(frozen=True)
 class NegativeSamplingVAE:
-    """A variational autoencoder whose encoder sends negative samples to a second, shifted prior.
+    """Variational autoencoder whose encoder maps negative samples to a second, shifted prior.
 
-    Each step the encoder descends on the data's divergence from the prior and their reconstruction, and on the
-    negatives' divergence from the second prior; then the decoder descends on the reconstruction of the same rows from
-    the same latent vectors. Without negatives it is a plain variational autoencoder, so trained.
+    In each step, the encoder descends on the negative evidence lower bound of the data plus the KL divergence of
+    negatives from the second prior. Then the decoder descends on the reconstruction loss of the same rows from the same
+    latent vectors. Without negatives it is a plain variational autoencoder with alternating updates.
 
-    Log-variances are kept between -10 and 10: beyond, the exponential of some overflows far from the data, where a
-    likelihood is asked for most. A gradient that would lead one back is kept.
+    Log-variances are clipped to [-10, 10], as their exponential could overflow far from the data, where likelihoods
+    matter most. Gradients that lead back inside are kept.
 
-    Batch normalisation sees the data and the negatives apart in training, each by their own statistics in every pass of
-    both networks, and in scores both by the running ones, so that what told them apart may be lost.
+    In training, batch normalization uses the statistics of data and negatives separately, in every pass of both
+    networks. Scores use the running statistics for both, so a difference that lies in batch statistics alone may be
+    lost.
 
     Attributes:
-        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the paper's for 28 x 28 and 32 x 32,
-            there with a spectral norm where negatives are adversarial and an affine map for each feature where not.
-        decoder: `z [..., k] -> [..., *row]`, of which the noise model makes a law; None likewise.
+        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances. None is the paper's for images of 28 x 28 and
+            32 x 32; the latter has spectral normalization if negatives are adversarial, else an affine map per feature.
+        decoder: `z [..., k] -> [..., *row]`, the input of the observation model; None is the paper's likewise.
         latent_dim: k; None is 10 for images of 28 x 28 and 100 otherwise, as in the paper.
-        observation_model: the law of a row given a latent vector.
-        negatives: where negative samples come from; None is nowhere.
+        observation_model: the distribution of a row given the decoder's output.
+        negatives: source of negative samples; None uses none.
         shift: of the second prior, N((shift, ..., shift), 1); None is the paper's, 25 for 32 x 32 and 8 otherwise.
-        negative_weight: of the negatives' divergence.
-        negative_reconstruction_weight: weight of the reconstruction of negatives, for encoder and decoder; the
-            paper's alpha.
-        num_importance_samples: latent vectors in the importance weighted bound.
+        negative_weight: weight of the negatives' KL divergence.
+        negative_reconstruction_weight: weight of the negatives' reconstruction, for encoder and decoder; the paper's
+            alpha.
+        num_importance_samples: number of latent vectors in the importance weighted bound.
         optimizer: takes the learning rate; each network has its own.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -90,23 +92,25 @@ class NegativeSamplingVAE:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "NegativeSamplingVAE":
-        """Fill in the networks where they were left open.
+        """Return the method with its networks filled in.
 
         Raises:
-            TypeError: if the data are not tables of floating-point rows, as many as the negatives need.
+            TypeError: if the data are not the number of tables that the negatives need, of floating-point rows of one
+                shape.
             ValueError: if there are no default networks for such rows, the networks do not fit them, or a number is out
                 of range.
         """
-        wanted = 1 + (self.negatives.tables if self.negatives else 0)
-        if len(row_specs) != wanted or not is_floating(*row_specs) or len({row.shape for row in row_specs}) != 1:
+        num_tables = 1 + (self.negatives.tables if self.negatives else 0)
+        if len(row_specs) != num_tables or not is_floating(*row_specs) or len({row.shape for row in row_specs}) != 1:
             raise TypeError(
-                f"with negatives {self.negatives} it learns {wanted} tables of floating-point rows of one shape, and "
-                f"got {row_specs}; give data.Arrays(x) or data.Together((images, others)), for example."
+                f"NegativeSamplingVAE with negatives={self.negatives} learns {num_tables} table(s) of floating-point "
+                f"rows of one shape (got {row_specs}); use data.Arrays(x), or data.Zip((images, others)) for two."
             )
         shape = row_specs[0].shape
         if self.num_importance_samples < 1 or (self.latent_dim is not None and self.latent_dim < 1):
             raise ValueError(
-                f"importance is {self.num_importance_samples} and latent_dim {self.latent_dim}; make both 1 at least."
+                f"`num_importance_samples` and `latent_dim` must be at least 1 (got {self.num_importance_samples} and "
+                f"{self.latent_dim}); latent_dim=None is the paper's."
             )
         adversarial = self.negatives.adversarial if self.negatives else 0.0
         check_weights(
@@ -115,55 +119,58 @@ class NegativeSamplingVAE:
             adversarial=adversarial,
         )
         if not np.isfinite(self.shift or 0.0):
-            raise ValueError(f"shift is {self.shift}; make it a finite number, or None for the paper's.")
+            raise ValueError(f"`shift` must be finite (got {self.shift}); None is the paper's.")
         latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
-        encoder, decoder, uncolored = self.encoder, self.decoder, shape[:2] == (32, 32)
+        encoder, decoder, large = self.encoder, self.decoder, shape[:2] == (32, 32)
         if encoder is None or decoder is None:
-            spectral = uncolored and self.negatives is not None and self.negatives.adversarial > 0
-            norm = nets.Affine if uncolored and not spectral else None
-            drawn = nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
-            encoder, decoder = encoder or drawn.encoder, decoder or drawn.decoder
-        given = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-        found = nets.output_shape(encoder, given, collections=("params", "batch_stats"))
-        if found != (2, 2 * latent_dim):
+            spectral = large and self.negatives is not None and self.negatives.adversarial > 0
+            norm = nets.Affine if large and not spectral else None
+            default = nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
+            encoder, decoder = encoder or default.encoder, decoder or default.decoder
+        row = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+        output = nets.output_shape(encoder, row, collections=("params", "batch_stats"))
+        if output != (2, 2 * latent_dim):
             raise ValueError(
-                f"the encoder gives {found[1:]} numbers for a row; it must give {2 * latent_dim}, a mean and a "
-                f"log-variance for each of {latent_dim} latent dimensions."
+                f"the encoder must return {2 * latent_dim} numbers per row, a mean and a log-variance for each of "
+                f"{latent_dim} latent dimensions (got shape {output[1:]}); change its last layer or `latent_dim`."
             )
         latent = jax.ShapeDtypeStruct((2, latent_dim), jnp.float32)
-        made = nets.output_shape(decoder, latent, collections=("params", "batch_stats"))
-        if made != (2, *shape):
-            raise ValueError(f"the decoder makes rows of shape {made[1:]} for data of shape {shape}; give it theirs.")
-        shift = self.shift if self.shift is not None else 25.0 if uncolored else 8.0
+        output = nets.output_shape(decoder, latent, collections=("params", "batch_stats"))
+        if output != (2, *shape):
+            raise ValueError(
+                f"the decoder must return rows of the data's shape {shape} (got {output[1:]}); change its last layer."
+            )
+        shift = self.shift if self.shift is not None else 25.0 if large else 8.0
         return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, shift=shift)
 
     def check(self, *tables: np.ndarray) -> None:
-        """Check that the rows of all tables lie within 0 and 1 where the noise model or the negatives need it.
+        """Check that all rows are in [0, 1] if the observation model or the negatives need it.
 
         Args:
             *tables: whole tables, `[n, ...]`.
 
         Raises:
-            ValueError: if they do not.
+            ValueError: if they are not.
         """
-        asking = [f"{type(self.observation_model).__name__} noise"] if self.observation_model.within else []
+        names = [type(self.observation_model).__name__] if self.observation_model.within else []
         if self.negatives is not None and self.negatives.within:
-            asking.append(type(self.negatives).__name__)
-        for table in tables if asking else ():
-            check_range(np.asarray(table), asking[0])
+            names.append(type(self.negatives).__name__)
+        for table in tables if names else ():
+            check_range(names[0], *value_range(np.asarray(table)))
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> VAEState:
-        """Return freshly drawn networks."""
+        """Return networks with fresh parameters."""
         key_encoder, key_decoder = jax.random.split(key)
         encoder = dict(filled(self, self.encoder).init(key_encoder, x[:1]))
         decoder = dict(filled(self, self.decoder).init(key_decoder, jnp.zeros((1, filled(self, self.latent_dim)))))
-        learned = {"decoder": decoder.pop("params"), "noise": self.observation_model.init()}
-        return VAEState(self._encoding.init(encoder.pop("params"), encoder), self._decoding.init(learned, decoder))
+        params = {"decoder": decoder.pop("params"), "noise": self.observation_model.init()}
+        encoder_state = self._encoder_step.init(encoder.pop("params"), encoder)
+        return VAEState(encoder_state, self._decoder_step.init(params, decoder))
 
     def step(
         self, key: Key[Array, ""], state: VAEState, x: Float[Array, "b ..."], *others: Array
     ) -> tuple[VAEState, Metrics]:
-        """Descend once with the encoder, then once with the decoder, on the same rows and latent vectors."""
+        """Take one gradient step with the encoder, then one with the decoder, on the same rows and latents."""
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
         x, *observed = (
             self.observation_model.observed(jax.random.fold_in(key_rows, place), rows)
@@ -171,52 +178,51 @@ class NegativeSamplingVAE:
         )
         size = (x.shape[0], filled(self, self.latent_dim))
         noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
+        fixed = (state.decoder.params, state.decoder.model_state)
         negatives = None
         if self.negatives is not None:
-            made = (state.decoder.params, state.decoder.model_state)
-            generate = lambda: self.observation_model.mean(self._made(*made, prior)[0])
+            generate = lambda: self.observation_model.mean(self._decode(*fixed, prior)[0])
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
         drawn = Drawn(x, noise, prior, negatives, other)
-        fixed = (state.decoder.params, state.decoder.model_state)
-        encoder, found = self._encoding.step(key_step, state.encoder, drawn, fixed)
-        # Latent vectors are what the encoder made of the rows before its update; samples are judged by it as it is now.
+        encoder, encoder_metrics = self._encoder_step.step(key_step, state.encoder, drawn, fixed)
+        # Latent vectors come from the encoder before its update, as in its own loss; generated samples are evaluated
+        # by the encoder after it.
         before, after = ((of.params, of.model_state) for of in (state.encoder, encoder))
-        decoder, seen = self._decoding.step(key_step, state.decoder, drawn, before, after)
-        return VAEState(encoder, decoder), {**seen, "decoder_loss": seen["loss"], **found}
+        decoder, metrics = self._decoder_step.step(key_step, state.decoder, drawn, before, after)
+        return VAEState(encoder, decoder), {**metrics, "decoder_loss": metrics["loss"], **encoder_metrics}
 
     def encoder_loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, drawn: Drawn, decoder: tuple[Params, PyTree]
     ) -> Loss:
-        """Return what the encoder descends on.
+        """Return the loss of the encoder.
 
         Args:
-            key: not used; all that is random is in `drawn`.
+            key: unused; all random numbers are in `drawn`.
             params: of the encoder.
             model_state: of the encoder.
             drawn: rows, negatives, and noise.
-            decoder: its parameters and variables.
+            decoder: the decoder's parameters and model state.
 
         Returns:
-            The loss; in nats, `kl` and `reconstruction`, whose sum is the negative ELBO, `bpd`, the same in bits for
-            each dimension, `negative_kl`, from the negatives' prior; and the variables.
+            The loss, metrics, and the model state. In nats, `kl` and `reconstruction` add up to the negative evidence
+            lower bound, and `negative_kl` is the negatives' divergence from their prior. `bpd` is the bound in bits per
+            dimension.
         """
         posterior, model_state = self._posterior(params, model_state, drawn.rows)
         kl = jnp.mean(losses.gaussian_kl(*posterior))
         reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.at(drawn.noise))
         bound = kl + reconstruction
         bits = losses.bits_per_dimension(bound, drawn.rows[0].size)
-        found = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
+        metrics = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
         if drawn.negatives is None:
-            return bound, (found, model_state)
+            return bound, (metrics, model_state)
         posterior, model_state = self._posterior(params, model_state, drawn.negatives)
-        away = jnp.mean(losses.negative_prior_kl(*posterior, shift=filled(self, self.shift)))
-        value = bound + self.negative_weight * away
+        negative_kl = jnp.mean(losses.negative_prior_kl(*posterior, shift=filled(self, self.shift)))
+        value = bound + self.negative_weight * negative_kl
         if self.negative_reconstruction_weight:
-            value += (
-                self.negative_reconstruction_weight
-                * self._reconstruction(decoder, drawn.negatives, posterior.at(drawn.other))[0]
-            )
-        return value, ({**found, "negative_kl": away}, model_state)
+            loss, _ = self._reconstruction(decoder, drawn.negatives, posterior.at(drawn.other))
+            value += self.negative_reconstruction_weight * loss
+        return value, ({**metrics, "negative_kl": negative_kl}, model_state)
 
     def decoder_loss(
         self,
@@ -227,80 +233,81 @@ class NegativeSamplingVAE:
         before: tuple[Params, PyTree],
         after: tuple[Params, PyTree],
     ) -> Loss:
-        """Return what the decoder descends on.
+        """Return the loss of the decoder.
 
         Args:
-            key: not used; all that is random is in `drawn`.
-            params: of decoder and noise model.
+            key: unused; all random numbers are in `drawn`.
+            params: of the decoder and the observation model.
             model_state: of the decoder.
             drawn: rows, negatives, and noise.
-            before: parameters and variables of the encoder that gives latent vectors, as before its update.
-            after: those of the encoder that judges samples, as after it.
+            before: parameters and model state of the encoder before its update, which gives the latent vectors.
+            after: those of the encoder after its update, which evaluates generated samples.
 
         Returns:
-            The loss; `generated_kl`, the divergence of samples' latent laws from the prior in nats, where the decoder
-            pays for it; and the variables.
+            The loss; with adversarial negatives the metric `generated_kl`, the divergence of generated samples'
+            posteriors from the prior in nats; and the model state.
         """
         encoded = lambda rows, noise: self._posterior(*before, rows)[0].at(noise)
-        given = (params, model_state)
-        value, model_state = self._reconstruction(given, drawn.rows, encoded(drawn.rows, drawn.noise))
+        decoder = (params, model_state)
+        value, model_state = self._reconstruction(decoder, drawn.rows, encoded(drawn.rows, drawn.noise))
         if drawn.negatives is not None and self.negative_reconstruction_weight:
             z = encoded(drawn.negatives, drawn.other)
-            value += self.negative_reconstruction_weight * self._reconstruction(given, drawn.negatives, z)[0]
+            value += self.negative_reconstruction_weight * self._reconstruction(decoder, drawn.negatives, z)[0]
         if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, model_state)
-        samples = self.observation_model.mean(self._made(*given, drawn.prior)[0])
+        samples = self.observation_model.mean(self._decode(*decoder, drawn.prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, model_state)
 
     def sample(self, key: Key[Array, ""], state: VAEState, n: int) -> Float[Array, "n ..."]:
-        """Draw latent vectors from the prior and return the means of their laws.
+        """Draw latent vectors from the prior and return their mean images.
 
         Args:
             key: of the draws.
             state: of one seed.
-            n: how many.
+            n: number of samples.
 
         Returns:
-            Rows `[n, ...]` between 0 and 1.
+            Samples `[n, ...]` in [0, 1].
         """
         return self.decode(state, jax.random.normal(key, (n, filled(self, self.latent_dim))))
 
     def decode(self, state: VAEState, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
-        """Return the means `[n, ...]` of the laws that latent vectors `[n, k]` make."""
-        return self.observation_model.mean(
-            self._made(state.decoder.params, state.decoder.model_state, z, train=False)[0]
-        )
+        """Return the mean images `[n, ...]` of latent vectors `[n, k]`."""
+        output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
+        return self.observation_model.mean(output)
 
     def encode(self, state: VAEState, x: Float[Array, "n ..."]) -> Posterior:
-        """Return the laws of rows' latent vectors."""
+        """Return the posteriors of latent vectors given rows `[n, ...]`."""
         return self._posterior(state.encoder.params, state.encoder.model_state, x, train=False)[0]
 
     def scores(self, state: VAEState, x: Float[Array, "n ..."]) -> dict[str, Array]:
-        """Score rows; higher is more out of distribution.
+        """Return out-of-distribution scores of rows; higher is more out of distribution.
 
-        All rows meet the same draws, so that a row's scores do not depend on the others, nor on when it is asked: a
-        large set may be scored some rows at a time.
+        All rows and calls use the same noise. The scores of a row therefore do not depend on other rows, and a large
+        set can be scored in parts.
 
         Args:
             state: of one seed.
-            x: rows `[n, ...]` between 0 and 1.
+            x: rows `[n, ...]` in [0, 1].
 
         Returns:
-            `kl`, the divergence of the latent law from the prior in nats; `reconstruction`, the negative log-likelihood
-            from one latent vector, `bpd`, the negative ELBO with it, and `bound`, the importance weighted bound with
-            `num_importance_samples` of them, in bits for each dimension; `[n]` each.
+            Scores `[n]` each. `kl` is the divergence of the posterior from the prior in nats; the others are in bits
+            per dimension. `reconstruction` is the negative log-likelihood from one latent vector, `bpd` the negative
+            evidence lower bound with it, and `bound` the negative importance weighted bound with
+            `num_importance_samples`.
 
         References:
             Csiszarik, Benko and Varga (2019), section 4; Burda, Grosse and Salakhutdinov, Importance weighted
             autoencoders (2015), equation 8.
         """
-        x, likelihood, posterior, noise = self._looked(state, x)
-        found = weighed(likelihood, posterior, noise)
-        kl, likely = losses.gaussian_kl(*posterior), found.likelihood[0]
-        bound = jax.nn.logsumexp(found.weight, 0) - jnp.log(self.num_importance_samples)
+        x, likelihood, posterior, noise = self._score_inputs(state, x)
+        estimates = weighed(likelihood, posterior, noise)
+        kl, log_likelihood = losses.gaussian_kl(*posterior), estimates.likelihood[0]
+        bound = jax.nn.logsumexp(estimates.weight, 0) - jnp.log(self.num_importance_samples)
         bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
-        return {"kl": kl, "reconstruction": bits(-likely), "bpd": bits(kl - likely), "bound": bits(-bound)}
+        reconstruction, bpd = bits(-log_likelihood), bits(kl - log_likelihood)
+        return {"kl": kl, "reconstruction": reconstruction, "bpd": bpd, "bound": bits(-bound)}
 
     def regret(
         self,
@@ -311,57 +318,57 @@ class NegativeSamplingVAE:
         steps: int = 100,
         learning_rate: float = 0.05,
     ) -> Float[Array, " n"]:
-        """Score rows by how much more likely each becomes when its latent law is fitted to it alone.
+        """Return the likelihood regret: the gain in evidence lower bound by fitting each row's own posterior.
 
         Args:
-            key: of the fit's draws.
+            key: of the draws during the fit.
             state: of one seed.
-            x: rows `[n, ...]` between 0 and 1.
-            steps: of the fit, each of one latent vector for each row.
+            x: rows `[n, ...]` in [0, 1].
+            steps: of the fit, each with one latent vector per row.
             learning_rate: of the fit.
 
         Returns:
-            In nats, `[n]`; higher is more out of distribution.
+            Regret in nats, `[n]`; higher is more out of distribution.
 
         References:
             Xiao, Yan and Amit, Likelihood regret (2020), section 4.
         """
-        _, likelihood, posterior, noise = self._looked(state, x)
-        key = jax.random.fold_in(key, 2)  # `_looked` has the first two of a key that may be the caller's
+        _, likelihood, posterior, noise = self._score_inputs(state, x)
+        key = jax.random.fold_in(key, 2)  # `_score_inputs` splits key 0, which may be the caller's
         return regret(key, likelihood, posterior, noise, steps=steps, learning_rate=learning_rate)
 
-    def _looked(
+    def _score_inputs(
         self, state: VAEState, x: Array
     ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
-        """Return rows as they are modelled, their likelihood given latent vectors, its laws, and draws for all rows."""
+        """Return observed rows, their likelihood as a function of latents, posteriors, and noise for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
-        x = jax.vmap(lambda row: self.observation_model.observed(key_rows, row[None])[0])(x)  # all with the same noise
+        x = jax.vmap(lambda row: self.observation_model.observed(key_rows, row[None])[0])(x)  # the same noise for all
 
         def likelihood(z: Array) -> Array:
-            made, _ = self._made(state.decoder.params, state.decoder.model_state, z, train=False)
-            return self.observation_model.log_likelihood(state.decoder.params["noise"], x, made)
+            output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
+            return self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
 
-        draws = jax.random.normal(key_latent, (self.num_importance_samples, filled(self, self.latent_dim)))
-        return x, likelihood, self.encode(state, x), draws
+        noise = jax.random.normal(key_latent, (self.num_importance_samples, filled(self, self.latent_dim)))
+        return x, likelihood, self.encode(state, x), noise
 
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:
-        made, model_state = self._made(*decoder, z)
-        return -jnp.mean(self.observation_model.log_likelihood(decoder[0]["noise"], x, made)), model_state
+        output, model_state = self._decode(*decoder, z)
+        return -jnp.mean(self.observation_model.log_likelihood(decoder[0]["noise"], x, output)), model_state
 
     def _posterior(
         self, params: Params, model_state: PyTree, x: Array, *, train: bool = True
     ) -> tuple[Posterior, PyTree]:
-        made, model_state = applied(filled(self, self.encoder), params, model_state, x, train=train)
-        mean, log_variance = jnp.split(made, 2, -1)
+        output, model_state = applied(filled(self, self.encoder), params, model_state, x, train=train)
+        mean, log_variance = jnp.split(output, 2, -1)
         return Posterior(mean, bounded(log_variance)), model_state
 
-    def _made(self, params: Params, model_state: PyTree, z: Array, *, train: bool = True) -> tuple[Array, PyTree]:
+    def _decode(self, params: Params, model_state: PyTree, z: Array, *, train: bool = True) -> tuple[Array, PyTree]:
         return applied(filled(self, self.decoder), params["decoder"], model_state, z, train=train)
 
     @property
-    def _encoding(self) -> GradientStep:
+    def _encoder_step(self) -> GradientStep:
         return GradientStep(self.encoder_loss, self.optimizer(self.learning_rate), self.axis_name)
 
     @property
-    def _decoding(self) -> GradientStep:
+    def _decoder_step(self) -> GradientStep:
         return GradientStep(self.decoder_loss, self.optimizer(self.learning_rate), self.axis_name)

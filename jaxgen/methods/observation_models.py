@@ -1,4 +1,4 @@
-"""ObservationModel models: which law a decoder's output makes of an image between 0 and 1."""
+"""Observation models: the distribution of an image in [0, 1] given a decoder's output."""
 
 import dataclasses
 from typing import ClassVar, Protocol, runtime_checkable
@@ -14,46 +14,49 @@ __all__ = ["Bernoulli", "DequantizedGaussian", "DiscretizedGaussian", "Gaussian"
 
 @runtime_checkable
 class ObservationModel(Protocol):
-    """What a noise model does.
+    """Protocol of an observation model, p(x|z).
 
     Attributes:
-        within: whether rows must lie within 0 and 1.
+        within: whether rows must be in [0, 1].
     """
 
     @property
     def within(self) -> bool:
-        """See above."""
+        """Whether rows must be in [0, 1]."""
         ...
 
     def init(self) -> Params:
-        """Return what is learned of it."""
+        """Return the initial parameters; {} if there are none."""
         ...
 
     def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Return rows as the law has them: themselves, or with noise added."""
+        """Return rows as the model sees them: unchanged, or dequantized with noise."""
         ...
 
     def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return the mean of the law that a decoder's output makes, an image between 0 and 1."""
+        """Return the mean image, in [0, 1], for a decoder's output of the same shape."""
         ...
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
-        """Return how likely rows are under the law of a decoder's output, in nats, `[n]`."""
+        """Return the log-likelihood of rows given the decoder's output, in nats, `[n]`."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Bernoulli:
-    """Each pixel is a coin whose log-odds the decoder gives; pixels between 0 and 1 are taken as they are."""
+    """Independent Bernoulli pixels, whose logits are the decoder's output.
 
-    within: ClassVar[bool] = True  # beyond, what is called a likelihood grows without bound
+    Values between 0 and 1 enter the cross-entropy unchanged.
+    """
+
+    within: ClassVar[bool] = True  # outside of [0, 1] the cross-entropy is unbounded
 
     def init(self) -> Params:
-        """Return nothing."""
+        """Return {}: there are no parameters."""
         return {}
 
     def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Return the rows."""
+        """Return the rows unchanged."""
         return x
 
     def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -67,11 +70,11 @@ class Bernoulli:
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian:
-    """Each pixel is normal about a mean between 0 and 1, a sigmoid of what the decoder gives.
+    """Independent Gaussian pixels with one standard deviation; means are sigmoids of the decoder's output.
 
     Attributes:
-        log_scale: logarithm of the deviation; the papers' 0 is as wide as the pixels' whole range.
-        learned: whether it is only where learning starts.
+        log_scale: logarithm of the standard deviation. The papers' 0 is as wide as the pixels' whole range.
+        learned: whether the standard deviation is a parameter, with `log_scale` as initial value.
     """
 
     log_scale: float = 0.0
@@ -79,11 +82,11 @@ class Gaussian:
     within: ClassVar[bool] = False
 
     def init(self) -> Params:
-        """Return the logarithm of the deviation where it is learned."""
+        """Return the log standard deviation if it is learned."""
         return {"log_scale": jnp.asarray(self.log_scale, jnp.float32)} if self.learned else {}
 
     def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Return the rows."""
+        """Return the rows unchanged."""
         return x
 
     def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -100,7 +103,7 @@ class Gaussian:
 
 @dataclasses.dataclass(frozen=True)
 class DequantizedGaussian(Gaussian):
-    """The same on images whose bytes were made numbers again by uniform noise, as the paper has its quantised Gaussian.
+    """Gaussian pixels on images dequantized with uniform noise; the quantized Gaussian of the paper.
 
     References:
         Theis, van den Oord and Bethge, A note on the evaluation of generative models (2016), section 3.1.
@@ -109,16 +112,17 @@ class DequantizedGaussian(Gaussian):
     within: ClassVar[bool] = True
 
     def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-        """Return the rows with noise between 0 and 1/255 added."""
+        """Return the rows with uniform noise in [0, 1/255) added."""
         return x + jax.random.uniform(key, x.shape, x.dtype) / 255
 
 
 @dataclasses.dataclass(frozen=True)
 class DiscretizedGaussian(Gaussian):
-    """Each byte has the probability of the numbers that are rounded to it: a likelihood in bits, comparable to others.
+    """Gaussian pixels rounded to bytes, whose likelihood in bits is comparable with other models.
 
-    Black has the probability of all numbers below it and white of all above: of a deviation as wide as the pixels'
-    range little more than these two would count, so the default is narrow.
+    Each byte has the probability of all values that round to it. Black has that of all values below it too, and white
+    that of all values above. With a standard deviation as wide as the pixels' range, most probability would be on these
+    two, so the default is narrow.
     """
 
     log_scale: float = -2.5

@@ -1,4 +1,4 @@
-"""A network that learns to tell inliers from outliers which were drawn for it."""
+"""Discriminators of inliers and outliers."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,27 +8,28 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.methods._checks import check_scalar_output, is_floating
 from jaxgen.methods._modules import filled
 from jaxgen.methods.classifier import default_classifier
+from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import is_floating
 
 __all__ = ["OutlierDiscriminator"]
 
 
 @dataclasses.dataclass(frozen=True)
 class OutlierDiscriminator:
-    """Tells inliers from outliers; its tables are the two, `data.Zip((inliers, outliers))`.
+    """Binary classifier of inliers and outliers, trained on `data.Zip((inliers, outliers))`.
 
-    The outliers are as good as the law they are drawn from: `methods.latent_outliers`, or real ones.
+    Its quality depends on the distribution of the outliers: those of `methods.latent_outliers`, or real ones.
 
     Attributes:
-        network: `x [..., *row] -> logit [..., 1]`, above 0 for outliers. None is that of `methods.Classifier`.
+        network: `x [..., *row] -> logit [..., 1]`, positive for outliers. None is the default of `methods.Classifier`.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `descent.Cosine`.
-        ema_decay: decay of an exponential average of the weights, which then judges; None keeps none.
+        learning_rate: a number, or a schedule such as `optim.Cosine`.
+        ema_decay: decay of an exponential moving average of the weights, which scores then use; None for none.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -42,60 +43,63 @@ class OutlierDiscriminator:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "OutlierDiscriminator":
-        """Fill in the network where it was left open.
+        """Return the method with its network filled in.
 
         Raises:
             TypeError: if the data are not two tables of floating-point rows of one shape.
-            ValueError: if the network does not make one number for a row.
+            ValueError: if the network does not return one number per row.
         """
         if len(row_specs) != 2 or not is_floating(*row_specs) or row_specs[0].shape != row_specs[1].shape:
             raise TypeError(
-                "OutlierDiscriminator learns inliers and outliers, floating-point rows of one shape, and got "
-                f"{row_specs}; give data.Together((inliers, outliers))."
+                "OutlierDiscriminator learns from inliers and outliers, floating-point rows of one shape (got "
+                f"{row_specs}); use data.Zip((inliers, outliers))."
             )
         network = self.network or default_classifier(row_specs[0].shape, 1)
         pair = jax.ShapeDtypeStruct((2, *row_specs[0].shape), row_specs[0].dtype)
-        check_scalar_output("network", network, pair, gives="logit")
+        check_scalar_output("network", network, pair, output="logit")
         return dataclasses.replace(self, network=network)
 
     def init(self, key: Key[Array, ""], inliers: Array, outliers: Array) -> TrainState:
-        """Return a freshly drawn network."""
+        """Return a network with fresh parameters."""
         return self._descent.init(filled(self, self.network).init(key, inliers[:1]))
 
     def step(
         self, key: Key[Array, ""], state: TrainState, inliers: Array, outliers: Array
     ) -> tuple[TrainState, Metrics]:
-        """Descend once on the cross-entropy of a minibatch of each."""
+        """Take one gradient step on a minibatch of each table."""
         return self._descent.step(key, state, inliers, outliers)
 
     def loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, inliers: Array, outliers: Array
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return the mean cross-entropy, inliers and outliers counting alike.
+        """Return the mean cross-entropy, with equal weight for inliers and outliers.
 
         Args:
             key: unused; the loss draws nothing.
             params: of the network.
-            model_state: passed on.
+            model_state: returned unchanged.
             inliers: rows `[b, ...]`.
             outliers: rows `[c, ...]`.
 
         Returns:
-            In nats; `accuracy`; and the variables.
+            The loss in nats; the metric `accuracy`; and the model state.
         """
-        inside, outside = (filled(self, self.network).apply(params, x)[..., 0] for x in (inliers, outliers))
-        value = 0.5 * (jnp.mean(jax.nn.softplus(inside)) + jnp.mean(jax.nn.softplus(-outside)))
-        return value, ({"accuracy": 0.5 * (jnp.mean(inside < 0) + jnp.mean(outside > 0))}, model_state)
+        inlier_logits, outlier_logits = (
+            filled(self, self.network).apply(params, x)[..., 0] for x in (inliers, outliers)
+        )
+        value = 0.5 * (jnp.mean(jax.nn.softplus(inlier_logits)) + jnp.mean(jax.nn.softplus(-outlier_logits)))
+        accuracy = 0.5 * (jnp.mean(inlier_logits < 0) + jnp.mean(outlier_logits > 0))
+        return value, ({"accuracy": accuracy}, model_state)
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
-        """Score rows; higher is more out of distribution.
+        """Return out-of-distribution scores of rows; higher is more out of distribution.
 
         Args:
             state: of one seed.
             x: rows `[n, ...]`.
 
         Returns:
-            `logit`, the logarithm of the odds that a row is an outlier, `[n]`.
+            `logit`, the log-odds that a row is an outlier, `[n]`.
         """
         return {"logit": filled(self, self.network).apply(self._descent.params(state), x)[..., 0]}
 

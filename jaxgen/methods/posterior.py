@@ -1,4 +1,4 @@
-"""The normal laws of latent vectors given rows, and bounds of the rows' likelihood by them."""
+"""Gaussian posteriors of latent vectors, importance weights, and likelihood regret."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,61 +13,73 @@ from jaxgen.types import Array, Float, Key
 
 __all__ = ["Posterior", "Weighed", "bounded", "regret", "weighed"]
 
-LOG_VARIANCES = (-10.0, 10.0)  # where they are kept
+LOG_VARIANCES = (-10.0, 10.0)  # bounds
 
-Likelihood = Callable[[Array], Array]  # latent vectors [n, k], one a row, to the rows' log-likelihoods [n]
+Likelihood = Callable[[Array], Array]  # one latent vector per row [n, k] to the rows' log-likelihoods [n]
 
 
 class Posterior(NamedTuple):
-    """The normal laws of latent vectors given rows."""
+    """Diagonal Gaussian posteriors of latent vectors given rows, q(z|x)."""
 
     mean: Float[Array, "n k"]
     log_variance: Float[Array, "n k"]
 
     def at(self, noise: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return latent vectors for standard normal noise `[n, k]`, or `[k]`, the same for all."""
-        spread = jnp.exp(0.5 * self.log_variance)
-        return self.mean + spread * jnp.broadcast_to(noise, spread.shape)
+        """Return latent vectors by reparameterization.
+
+        Args:
+            noise: standard normal, `[n, k]`, or `[k]` for the same noise in all rows.
+
+        Returns:
+            Latent vectors `[n, k]`.
+        """
+        std = jnp.exp(0.5 * self.log_variance)
+        return self.mean + std * jnp.broadcast_to(noise, std.shape)
 
 
 @jax.custom_vjp
 def bounded(log_variance: Float[Array, "n k"]) -> Float[Array, "n k"]:
-    """Keep log-variances between -10 and 10, and of those outside the gradients that lead back."""
+    """Clip log-variances to [-10, 10].
+
+    Outside of the bounds, only gradients whose descent leads back inside are kept.
+    """
     return jnp.clip(log_variance, *LOG_VARIANCES)
 
 
-def _bounded(log_variance: Array) -> tuple[Array, Array]:
+def _bounded_forward(log_variance: Array) -> tuple[Array, Array]:
     return bounded(log_variance), log_variance
 
 
-def _led_back(log_variance: Array, slope: Array) -> tuple[Array]:
+def _bounded_backward(log_variance: Array, gradient: Array) -> tuple[Array]:
     low, high = LOG_VARIANCES
-    # Descent goes against the slope.
-    kept = ((log_variance >= low) | (slope < 0)) & ((log_variance <= high) | (slope > 0))
-    return (jnp.where(kept, slope, 0),)
+    # Descent raises a log-variance with a negative gradient, and lowers one with a positive gradient.
+    kept = ((log_variance >= low) | (gradient < 0)) & ((log_variance <= high) | (gradient > 0))
+    return (jnp.where(kept, gradient, 0),)
 
 
-bounded.defvjp(_bounded, _led_back)
+bounded.defvjp(_bounded_forward, _bounded_backward)
 
 
 class Weighed(NamedTuple):
-    """What so many latent vectors say of each row."""
+    """Log-likelihoods and log importance weights of several latent vectors per row."""
 
     likelihood: Float[Array, "draws n"]  # log p(x|z)
     weight: Float[Array, "draws n"]  # log p(x|z) + log p(z) - log q(z|x)
 
 
 def weighed(likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "draws k"]) -> Weighed:
-    """Weigh latent vectors of rows, one vector of every row at a time.
+    """Return log-likelihoods and log importance weights of latent vectors drawn from the posterior.
+
+    Draws are evaluated one after the other, each for all rows at once.
 
     Args:
-        likelihood: takes one vector for each row, `[n, k]`, to the rows' log-likelihoods.
-        posterior: the laws they are drawn from.
-        noise: standard normal, `[draws, k]`, shared by the rows.
+        likelihood: maps one latent vector per row, `[n, k]`, to the rows' log-likelihoods `[n]`.
+        posterior: the distributions that latent vectors are drawn from.
+        noise: standard normal, `[draws, k]`, the same for all rows.
 
     Returns:
-        In nats, `[draws, n]`: the mean of the weights is the evidence lower bound, and the logarithm of their
-        exponentials' mean the importance weighted one.
+        Log-likelihoods and log-weights in nats, `[draws, n]` each. The mean of the log-weights over draws is the
+        evidence lower bound; the log of the mean of their exponentials is the importance weighted bound.
 
     References:
         Burda, Grosse and Salakhutdinov, Importance weighted autoencoders (2015), equation 8.
@@ -75,10 +87,10 @@ def weighed(likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "d
 
     def one(noise: Array) -> Weighed:
         z = posterior.at(noise)
-        likely = likelihood(z)
-        # What both normal densities have of pi falls out.
-        prior = 0.5 * jnp.sum(jnp.broadcast_to(noise**2, z.shape) + posterior.log_variance - z**2, -1)
-        return Weighed(likely, likely + prior)
+        log_likelihood = likelihood(z)
+        # log p(z) - log q(z|x): the normalizing constants with pi cancel.
+        log_ratio = 0.5 * jnp.sum(jnp.broadcast_to(noise**2, z.shape) + posterior.log_variance - z**2, -1)
+        return Weighed(log_likelihood, log_likelihood + log_ratio)
 
     return jax.lax.map(one, noise)
 
@@ -92,37 +104,37 @@ def regret(
     steps: int = 100,
     learning_rate: float = 0.05,
 ) -> Float[Array, " n"]:
-    """Return how much more likely rows become when each has its latent law fitted to itself.
+    """Return the likelihood regret: the gain in evidence lower bound by fitting each row's own posterior.
 
-    Adam climbs the evidence lower bound of each row, from the encoder's law on, by one latent vector a step.
+    Adam maximizes the bound of each row, starting at the encoder's posterior, with one latent vector per step.
 
     Args:
-        key: of the climb's draws.
-        likelihood: takes one vector for each row, `[n, k]`, to the rows' log-likelihoods.
-        posterior: the encoder's laws.
-        noise: standard normal, `[draws, k]`, by which the bound is measured before and after.
-        steps: of the climb.
-        learning_rate: of Adam, from which it falls to zero along half a cosine.
+        key: of the draws during the fit.
+        likelihood: maps one latent vector per row, `[n, k]`, to the rows' log-likelihoods `[n]`.
+        posterior: the encoder's posteriors.
+        noise: standard normal, `[draws, k]`, for the bound before and after the fit.
+        steps: of Adam.
+        learning_rate: initial rate of Adam, with a cosine decay to zero.
 
     Returns:
-        Gain of the bound in nats, `[n]`; below 0 where the climb lost by chance.
+        Gain of the bound in nats, `[n]`; below 0 if the fit lowered the bound by chance.
 
     References:
         Xiao, Yan and Amit, Likelihood regret: an out-of-distribution detection score for variational auto-encoder
-        (2020), section 4, with a free law in the place of the encoder's weights.
+        (2020), section 4, with a free posterior instead of the encoder's weights.
     """
-    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))  # so that it comes to rest
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, steps))
 
-    def cost(law: Posterior, draw: Array) -> Array:
-        # The rows' sum: each has the gradient of its own bound.
-        return jnp.sum(losses.gaussian_kl(*law) - likelihood(law.at(draw)))
+    def cost(posterior: Posterior, noise: Array) -> Array:
+        # The gradient of the sum over rows is, for each row, the gradient of its own bound.
+        return jnp.sum(losses.gaussian_kl(*posterior) - likelihood(posterior.at(noise)))
 
     def step(key: Array, state: tuple, *_: Array) -> tuple[tuple, None]:
-        law, memory = state
-        slope = jax.grad(cost)(law, jax.random.normal(key, noise.shape[1:]))
-        change, memory = optimizer.update(slope, memory, law)
-        return (optax.apply_updates(law, change), memory), None
+        posterior, opt_state = state
+        gradient = jax.grad(cost)(posterior, jax.random.normal(key, noise.shape[1:]))
+        updates, opt_state = optimizer.update(gradient, opt_state, posterior)
+        return (optax.apply_updates(posterior, updates), opt_state), None
 
     (fitted, _), _ = iterate(step, key, (posterior, optimizer.init(posterior)), length=steps)
-    bound = lambda law: jnp.mean(weighed(likelihood, law, noise).likelihood, 0) - losses.gaussian_kl(*law)
+    bound = lambda q: jnp.mean(weighed(likelihood, q, noise).likelihood, 0) - losses.gaussian_kl(*q)
     return bound(fitted) - bound(posterior)

@@ -1,8 +1,8 @@
-"""Unrolled relativistic adversarial networks: the extreme value paper's baseline."""
+"""Relativistic GANs with an unrolled discriminator: the extreme value paper's baseline."""
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, parallel
-from jaxgen.methods._checks import check_scalar_output, check_table
 from jaxgen.methods._modules import filled
 from jaxgen.nets import MLP, orthogonal, output_shape
+from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import torch_rmsprop
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_table
 
 __all__ = ["RelativisticGAN", "every_layer", "last_layer"]
 
 
 class GANState(NamedTuple):
-    """The two networks."""
+    """State of both networks."""
 
     generator: TrainState
     discriminator: TrainState
@@ -36,19 +37,19 @@ def every_layer(params: Params) -> PyTree:
         params: of the discriminator.
 
     Returns:
-        True for each of its leaves.
+        True for each leaf.
     """
     return jax.tree.map(lambda leaf: True, params)
 
 
 def last_layer(params: Params) -> PyTree:
-    """Unroll the last layer alone, which is what the extreme value paper's code does, for want of an argument.
+    """Unroll only the last layer, as the extreme value paper's code does by a missing argument.
 
     Args:
-        params: of a dense discriminator, `Dense_0` and so on.
+        params: of a dense discriminator, with layers `Dense_0` and so on.
 
     Returns:
-        For each of its leaves whether it is of the last layer.
+        For each leaf, whether it belongs to the last layer.
 
     Raises:
         ValueError: if there are other layers.
@@ -56,32 +57,33 @@ def last_layer(params: Params) -> PyTree:
     names = list(params["params"])
     if not all(name.startswith("Dense_") for name in names):
         raise ValueError(
-            f"last_layer knows dense networks, and this one has {names}; write a function that marks yours."
+            f"last_layer needs a network of layers Dense_0, Dense_1, ... (got {names}); set `unrolled` to a function "
+            "for your layers."
         )
     last = max(names, key=lambda name: int(name.removeprefix("Dense_")))
-    mark = lambda moves, part: jax.tree.map(lambda leaf: moves, part)
+    mark = lambda value, part: jax.tree.map(lambda leaf: value, part)
     return {"params": {name: mark(name == last, part) for name, part in params["params"].items()}}
 
 
 @dataclasses.dataclass(frozen=True)
 class RelativisticGAN:
-    """A generator against a discriminator that is led some steps ahead before the generator answers.
+    """Relativistic average GAN whose generator is trained against an unrolled discriminator.
 
-    A step descends once with the discriminator, then once with the generator. The extreme value paper's code is
-    `unroll=4, unrolled=last_layer`: of its five updates the last goes unused, and five of six layers are left out.
+    A step takes one gradient step with the discriminator, then one with the generator. The extreme value paper's code
+    is `unroll=4, unrolled=last_layer`: the last of its five updates is unused, and five of six layers are left out.
 
     Attributes:
         generator: `z [..., k] -> [..., d]`; None is a dense network of five hidden layers of 32.
         discriminator: `x [..., d] -> [..., 1]`; None is a dense network of five hidden layers of 32.
         latent_dim: k, dimensions of the standard normal noise.
-        unroll: virtual descents of the discriminator before the generator's loss is taken.
-        unroll_rate: their learning rate; plain gradient descent, with fresh noise for each.
-        unrolled: takes the discriminator's parameters and tells which are unrolled; `every_layer` or `last_layer`.
-        second_order: whether the generator's gradient goes through the virtual descents too.
+        unroll: number of virtual gradient steps of the discriminator before the generator's loss.
+        unroll_rate: their learning rate; they are plain gradient descent, with fresh noise in each step.
+        unrolled: takes the discriminator's parameters and returns which are unrolled: `every_layer` or `last_layer`.
+        second_order: whether the generator's gradient includes the virtual steps.
         optimizer: takes the learning rate.
         generator_rate: a number or a schedule.
         discriminator_rate: a number or a schedule.
-        ema_decay: decay of an exponential average of the generator's weights, which then makes the samples; None keeps
+        ema_decay: decay of an exponential moving average of the generator's weights, which samples then use; None for
             none.
         axis_name: the axis over devices, set by `train`.
 
@@ -105,122 +107,123 @@ class RelativisticGAN:
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "RelativisticGAN":
-        """Fill in the networks where they were left open.
+        """Return the method with its networks filled in.
 
         Raises:
             TypeError: if the data are not one table of floating-point rows.
-            ValueError: if a dense network cannot make rows of this shape, the networks do not fit them, or a number is
-                out of range.
+            ValueError: if there are no default networks for rows of this shape, the networks do not fit them, or a
+                number is out of range.
         """
         check_table(self, row_specs)
         if self.latent_dim < 1 or self.unroll < 0:
             raise ValueError(
-                f"latent_dim is {self.latent_dim} and unroll {self.unroll}; make them 1 and 0 at the least."
+                f"`latent_dim` must be at least 1 and `unroll` at least 0 (got {self.latent_dim} and {self.unroll})."
             )
         shape = row_specs[0].shape
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):
-            raise ValueError(f"the default networks are for vectors; rows are {shape}: give both networks.")
+            raise ValueError(f"default networks exist for vectors (got rows of shape {shape}); set both networks.")
         generator = self.generator or MLP((32,) * 5 + shape)
         discriminator = self.discriminator or MLP((32,) * 5 + (1,), last=orthogonal)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
-        if (makes := output_shape(generator, noise)) != (2, *shape):
+        if (output := output_shape(generator, noise)) != (2, *shape):
             raise ValueError(
-                f"the generator makes rows of shape {makes[1:]} for data of shape {shape}; give it the data's shape."
+                f"the generator must return rows of the data's shape {shape} (got {output[1:]}); change its last layer."
             )
         pair = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
-        check_scalar_output("discriminator", discriminator, pair, gives="score")
+        check_scalar_output("discriminator", discriminator, pair, output="score")
         return dataclasses.replace(self, generator=generator, discriminator=discriminator)
 
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> GANState:
-        """Return freshly drawn networks."""
+        """Return networks with fresh parameters."""
         key_generator, key_discriminator = jax.random.split(key)
         generator = self._networks[0].init(key_generator, jnp.zeros((1, self.latent_dim)))
         discriminator = self._networks[1].init(key_discriminator, x[:1])
-        return GANState(self._generating.init(generator), self._discriminating.init(discriminator))
+        return GANState(self._generator_step.init(generator), self._discriminator_step.init(discriminator))
 
     def step(self, key: Key[Array, ""], state: GANState, x: Float[Array, "b ..."]) -> tuple[GANState, Metrics]:
-        """Descend once with the discriminator and once with the generator."""
+        """Take one gradient step with the discriminator, then one with the generator."""
         key_discriminator, key_generator = jax.random.split(key)
-        discriminator, seen = self._discriminating.step(
+        discriminator, metrics = self._discriminator_step.step(
             key_discriminator, state.discriminator, x, state.generator.params
         )
-        generator, _ = self._generating.step(key_generator, state.generator, x, discriminator.params)
-        return GANState(generator, discriminator), seen
+        generator, _ = self._generator_step.step(key_generator, state.generator, x, discriminator.params)
+        return GANState(generator, discriminator), metrics
 
     def discriminator_loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, x: Float[Array, "b ..."], generator: Params
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return how badly the discriminator tells the rows from as many samples.
+        """Return the relativistic average loss of the discriminator.
 
         Args:
             key: of the noise.
             params: of the discriminator.
-            model_state: passed on.
-            x: rows `[b, ...]`.
+            model_state: returned unchanged.
+            x: rows `[b, ...]`, compared with b samples.
             generator: parameters of the generator.
 
         Returns:
-            The loss; the mean scores `score_data` and `score_samples`; and the variables.
+            The loss; the metrics `score_data` and `score_samples`, the mean scores; and the model state.
         """
-        makes, judges = self._networks
-        made = makes.apply(generator, jax.random.normal(key, (x.shape[0], self.latent_dim)))
-        real, fake = judges.apply(params, x)[..., 0], judges.apply(params, made)[..., 0]
-        seen = {"score_data": jnp.mean(real), "score_samples": jnp.mean(fake)}
-        return losses.relativistic_average(real, fake, axis_name=self.axis_name), (seen, model_state)
+        generate, discriminate = (network.apply for network in self._networks)
+        samples = generate(generator, jax.random.normal(key, (x.shape[0], self.latent_dim)))
+        real, fake = discriminate(params, x)[..., 0], discriminate(params, samples)[..., 0]
+        metrics = {"score_data": jnp.mean(real), "score_samples": jnp.mean(fake)}
+        return losses.relativistic_average(real, fake, axis_name=self.axis_name), (metrics, model_state)
 
     def generator_loss(
         self, key: Key[Array, ""], params: Params, model_state: PyTree, x: Float[Array, "b ..."], discriminator: Params
     ) -> tuple[Array, tuple[Metrics, PyTree]]:
-        """Return how well the discriminator would tell the rows from samples, some steps from now.
+        """Return the negative loss of the discriminator after `unroll` virtual gradient steps.
 
         Args:
-            key: of the noise, fresh for every virtual descent.
+            key: of the noise, fresh for each virtual step.
             params: of the generator.
-            model_state: passed on.
-            x: rows `[b, ...]`, the same for all virtual descents.
+            model_state: returned unchanged.
+            x: rows `[b, ...]`, the same for all virtual steps.
             discriminator: parameters of the discriminator.
 
         Returns:
-            The loss; no metrics; and the variables.
+            The loss; no metrics; and the model state.
         """
-        judged = lambda judge, key: self.discriminator_loss(key, judge, {}, x, params)[0]
-        moves = self.unrolled(discriminator)
+        loss = lambda discriminator, key: self.discriminator_loss(key, discriminator, {}, x, params)[0]
+        unrolled = self.unrolled(discriminator)
 
-        def ahead(key: Key[Array, ""], judge: Params) -> tuple[Params, None]:
-            # The mean over devices inside and outside, as in Descent: every device leads the same discriminator on.
-            gradient = jax.grad(lambda judge: parallel.mean(judged(judge, key), self.axis_name))(judge)
+        def virtual_step(key: Key[Array, ""], discriminator: Params) -> tuple[Params, None]:
+            # As in GradientStep, the mean over devices is inside and outside: all unroll the same discriminator.
+            gradient = jax.grad(lambda weights: parallel.mean(loss(weights, key), self.axis_name))(discriminator)
             gradient = parallel.mean(gradient, self.axis_name)
             if not self.second_order:
                 gradient = jax.lax.stop_gradient(gradient)
-            descend = lambda leaf, slope, moving: leaf - self.unroll_rate * slope if moving else leaf
-            return jax.tree.map(descend, judge, gradient, moves), None
+            descend = lambda leaf, slope, moves: leaf - self.unroll_rate * slope if moves else leaf
+            return jax.tree.map(descend, discriminator, gradient, unrolled), None
 
-        key_ahead, key_loss = jax.random.split(key)
-        judge: Any = iterate(ahead, key_ahead, discriminator, length=self.unroll)[0] if self.unroll else discriminator
-        return -judged(judge, key_loss), ({}, model_state)
+        key_unroll, key_loss = jax.random.split(key)
+        if self.unroll:
+            discriminator, _ = iterate(virtual_step, key_unroll, discriminator, length=self.unroll)
+        return -loss(discriminator, key_loss), ({}, model_state)
 
     def sample(self, key: Key[Array, ""], state: GANState, n: int) -> Float[Array, "n ..."]:
-        """Draw from the generator.
+        """Draw samples from the generator.
 
         Args:
             key: of the noise.
             state: of one seed.
-            n: how many.
+            n: number of samples.
 
         Returns:
-            Draws `[n, ...]`.
+            Samples `[n, ...]`.
         """
         noise = jax.random.normal(key, (n, self.latent_dim))
-        return self._networks[0].apply(self._generating.params(state.generator), noise)
+        return self._networks[0].apply(self._generator_step.params(state.generator), noise)
 
     @property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
         return filled(self, self.generator), filled(self, self.discriminator)
 
     @property
-    def _generating(self) -> GradientStep:
+    def _generator_step(self) -> GradientStep:
         return GradientStep(self.generator_loss, self.optimizer(self.generator_rate), self.axis_name, self.ema_decay)
 
     @property
-    def _discriminating(self) -> GradientStep:
+    def _discriminator_step(self) -> GradientStep:
         return GradientStep(self.discriminator_loss, self.optimizer(self.discriminator_rate), self.axis_name)

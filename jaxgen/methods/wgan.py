@@ -1,4 +1,4 @@
-"""Wasserstein generators with a gradient penalty: the baseline of the maximum entropy generators paper."""
+"""Wasserstein GAN with gradient penalty: the baseline of the maximum entropy generators paper."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,7 +13,7 @@ __all__ = ["WGANGP", "on_lines", "within_boxes"]
 
 
 def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-    """Draw a point on the line from each row to a sample: one weight for each row, as WGAN-GP does.
+    """Draw a point on the line between each row and a sample, with one weight per row, as in WGAN-GP.
 
     Args:
         key: of the draws.
@@ -28,28 +28,30 @@ def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "
 
 
 def within_boxes(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
-    """Draw a point in the box between each row and a sample: one weight for each number.
+    """Draw a point in the box between each row and a sample, with one weight per dimension.
 
-    The baseline in the released code of the maximum entropy generators does so, and it is another method. Arguments and
-    what is returned are those of `on_lines`.
+    The baseline in the released code of the maximum entropy generators does so, which differs from WGAN-GP. Arguments
+    and return value are those of `on_lines`.
     """
     return made + jax.random.uniform(key, x.shape) * (x - made)
 
 
 @dataclasses.dataclass(frozen=True)
 class WGANGP(EnergyGAN):
-    """A generator against a critic whose gradient is held near norm 1 between data and samples.
+    """Wasserstein GAN with gradient penalty.
 
-    The critic is the energy here, low where there are data: the usual one with the other sign, which changes neither
+    The penalty keeps the critic's gradient norm near 1 between data and samples.
+
+    The critic is an energy here, low on data. This is the usual critic with the opposite sign, which changes neither
     loss. `penalty=10, regularizer=losses.pixel_gradient_penalty, between=within_boxes` is the baseline in the released
-    code of the maximum entropy generators, which is not WGAN-GP on images.
+    code of the maximum entropy generators; on images it is not WGAN-GP.
+
+    All other attributes, and how a step uses a minibatch, are those of `EnergyGAN`.
 
     Attributes:
-        penalty: weight of the regulariser.
-        regularizer: takes the energy and rows `[n, ...]`, and returns what each of them pays, `[n]`.
-        between: takes a key, rows and as many samples, and returns where the regulariser looks.
-
-    All other attributes, and what a step does with a minibatch, are those of `EnergyGAN`.
+        penalty: weight of the regularizer.
+        regularizer: takes the energy and rows `[n, ...]`, and returns the penalty of each, `[n]`.
+        between: takes a key, rows and equally many samples, and returns the points where the regularizer is evaluated.
 
     References:
         Gulrajani, Ahmed, Arjovsky, Dumoulin and Courville, Improved training of Wasserstein GANs (2017), algorithm 1.
@@ -59,5 +61,7 @@ class WGANGP(EnergyGAN):
     regularizer: Callable[[losses.Field, Array], Array] = losses.gradient_penalty
     between: Callable[[Key[Array, ""], Array, Array], Array] = on_lines
 
-    def _judged(self, key: Key[Array, ""], energy: losses.Field, x: Array, made: Array) -> tuple[Array, Array]:
-        return energy(x), self.regularizer(energy, self.between(key, x, made))
+    def _energy_and_penalty(
+        self, key: Key[Array, ""], energy: losses.Field, x: Array, samples: Array
+    ) -> tuple[Array, Array]:
+        return energy(x), self.regularizer(energy, self.between(key, x, samples))

@@ -7,7 +7,7 @@ import jax
 
 from jaxgen.types import PyTree
 
-__all__ = ["output_shape", "outputs"]
+__all__ = ["check_scalar_output", "output_shape", "outputs"]
 
 
 def output_shape(
@@ -37,3 +37,23 @@ def outputs(network: nn.Module, *inputs: jax.ShapeDtypeStruct, collections: Coll
         allowed = "parameters only" if names == ["params"] else f"the variable collections {names} only"
         raise ValueError(f"{type(network).__name__} must have {allowed}, but it has {others}; leave BatchNorm out.")
     return output
+
+
+def check_scalar_output(name: str, network: nn.Module, *inputs: jax.ShapeDtypeStruct, output: str) -> None:
+    """Check that a network returns one number per sample.
+
+    Args:
+        name: of the network, for the error message.
+        network: a Linen module.
+        *inputs: shape and dtype of two samples, `[2, ...]`.
+        output: what the number is, for the error message.
+
+    Raises:
+        ValueError: if it returns another shape, or has variables other than parameters.
+    """
+    shape = output_shape(network, *inputs)
+    if shape != (2, 1):
+        raise ValueError(
+            f"the {name} must return one number per sample, the {output} (got shape {shape[1:]}); give its last layer "
+            "one output."
+        )

@@ -107,5 +107,5 @@ def test_bad_input_raises(unchecked, log_likelihood):
         log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 1)))
     with pytest.raises(ValueError, match="must be at least 2"):
         losses.discretized_gaussian_log_likelihood(jnp.zeros((2, 3)), jnp.zeros((2, 3)), levels=1)
-    with pytest.raises(TypeError, match=r"uint8; give fractions, as data.fractions"):
+    with pytest.raises(TypeError, match=r"got uint8\); convert bytes with data.to_float"):
         log_likelihood(jnp.ones((2, 3), jnp.uint8), jnp.zeros((2, 3)))  # 1 - x of unsigned integers would wrap around

@@ -1,4 +1,4 @@
-"""Archetypes: known corners, a sweep by hand, laws of the hull and of the residual, devices, and another library."""
+"""Archetypes: known corners, a sweep in NumPy, properties of hull and residual, devices, and another library."""
 
 import dataclasses
 
@@ -102,7 +102,7 @@ def test_weights_reconstructions_and_scores_belong_together():
 
 
 @pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
-def test_samples_are_mixtures_with_a_dirichlet_law(concentration):
+def test_samples_are_mixtures_with_dirichlet_weights(concentration):
     method = methods.Archetypes(3, concentration=concentration)
     state = method.init(KEY, ROWS)._replace(archetypes=jnp.eye(3))  # so that samples are their weights
     drawn = np.float64(method.sample(KEY, state, 20_000))
@@ -112,7 +112,7 @@ def test_samples_are_mixtures_with_a_dirichlet_law(concentration):
     np.testing.assert_allclose(drawn.var(0), 2 / 9 / (3 * concentration + 1), rtol=0.06)
 
 
-def test_an_archetype_that_no_row_uses_goes_to_the_row_covered_worst():
+def test_an_unused_archetype_moves_to_the_row_with_the_largest_residual():
     method = methods.Archetypes(3)
     x = jnp.float32([[0, 0], [1, 0], [0.5, 0.1], [0.5, 4.0]])
     start = method.init(KEY, x)._replace(archetypes=jnp.float32([[0, 0], [1, 0], [0.5, -9]]))
@@ -122,14 +122,14 @@ def test_an_archetype_that_no_row_uses_goes_to_the_row_covered_worst():
     assert method.step(KEY, state, x)[1]["loss"] < metrics["loss"]
 
 
-def test_equal_rows_are_no_trouble():
+def test_equal_rows_are_fitted_exactly():
     state, metrics = sweeps(methods.Archetypes(3), np.ones((5, 2)), 4)
     np.testing.assert_array_equal(state.archetypes, 1)
     np.testing.assert_array_equal(metrics["loss"], 0)
     np.testing.assert_array_equal(metrics["explained"], 1)
 
 
-def test_many_devices_are_as_one():
+def test_four_devices_give_the_same_result_as_one():
     config = tiny.config(methods.Archetypes(2, steps=500), batch_size=60, num_seeds=1)
     one, four = (
         jaxgen.train(
@@ -144,24 +144,24 @@ def test_many_devices_are_as_one():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"count": 0}, "count is 0"),
-        ({"steps": 0}, "steps 0"),
-        ({"concentration": 0.0}, "concentration is 0.0"),
+        ({"count": 0}, "got 0 and 200"),
+        ({"steps": 0}, "got 3 and 0"),
+        ({"concentration": 0.0}, "`concentration` must be positive \\(got 0.0\\)"),
     ],
 )
-def test_fields_without_a_meaning_are_told(fields, told):
-    with pytest.raises(ValueError, match=told):
+def test_fields_out_of_range_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
         methods.Archetypes(**fields).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
-def test_it_wants_vectors_and_enough_of_them():
+def test_data_must_be_vectors_and_at_least_as_many_as_archetypes():
     vector, image = jax.ShapeDtypeStruct((3,), jnp.float32), jax.ShapeDtypeStruct((2, 2, 1), jnp.float32)
     for specs in ((vector, vector), (image,), (jax.ShapeDtypeStruct((3,), jnp.int32),), ((vector, vector),)):
         with pytest.raises(TypeError, match="one table of floating-point vectors"):
             methods.Archetypes().resolve(*specs)
-    with pytest.raises(ValueError, match="9 archetypes begin at 8 rows"):
+    with pytest.raises(ValueError, match=r"got 9 and 8.*; use a larger batch_size"):
         methods.Archetypes(9).init(KEY, ROWS[:8])
 
 

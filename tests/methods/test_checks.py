@@ -1,4 +1,4 @@
-"""What methods refuse of themselves: a weight that turns a loss round, or makes it no number, is named."""
+"""Every method refuses a negative or non-finite weight of a loss term, and names it."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ WEIGHTED = {
     "MEG": (tiny.meg, ["penalty", "entropy"], [ROW]),
     "WGANGP": (methods.WGANGP, ["penalty"], [ROW]),
     "MMDMap": (methods.MMDMap, ["weight", "l1", "l2"], [ROW, ROW]),
-    "Classifier": (methods.Classifier, ["unsure"], [(ROW, LABEL)]),
+    "Classifier": (methods.Classifier, ["uniformity_weight"], [(ROW, LABEL)]),
     "DeepArchetypes": (methods.DeepArchetypes, ["likelihood", "archetype", "reconstruction"], [ROW]),
     "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "negative_reconstruction_weight"], [ROW]),
 }
@@ -27,5 +27,5 @@ WEIGHTED = {
 )
 def test_weights_are_finite_and_not_negative(name, field, wrong):
     make, _, rows = WEIGHTED[name]
-    with pytest.raises(ValueError, match=f"{field} is {wrong}; make it a finite number, 0 at least"):
+    with pytest.raises(ValueError, match=rf"`{field}` must be finite and at least 0 \(got {wrong}\)"):
         make(**{field: wrong}).resolve(*rows)

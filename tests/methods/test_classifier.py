@@ -1,4 +1,4 @@
-"""A classifier learns the digits, and says what it cannot learn from."""
+"""The classifier learns digits, and refuses data that do not fit."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import jaxgen
 from jaxgen import data, methods, nets
 
 
-def test_it_tells_digits_apart_that_it_has_not_seen():
+def test_it_classifies_digits_of_a_test_set():
     (x,), labels = data.Digits().tables(), data.Digits().labels()
     config = jaxgen.Config(
         methods.Classifier(learning_rate=3e-3, ema_decay=0.99),
@@ -51,30 +51,28 @@ ROW, LABEL = jax.ShapeDtypeStruct((5,), jnp.float32), jax.ShapeDtypeStruct((), j
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        ((ROW,), TypeError, "give data.Labelled"),
-        ((ROW, LABEL), TypeError, "give data.Labelled"),
-        (((ROW, ROW),), TypeError, "one whole number for each"),
-        (((jax.ShapeDtypeStruct((5, 5), jnp.float32), LABEL),), ValueError, "no default network"),
+        ((ROW,), TypeError, "use data.Labelled"),
+        ((ROW, LABEL), TypeError, "use data.Labelled"),
+        (((ROW, ROW),), TypeError, "labels single integers"),
+        (((jax.ShapeDtypeStruct((5, 5), jnp.float32), LABEL),), ValueError, "set `network`"),
     ],
 )
-def test_what_is_no_pair_of_rows_and_labels_is_told(rows, error, message):
+def test_data_other_than_pairs_of_rows_and_labels_are_refused(rows, error, message):
     with pytest.raises(error, match=message):
         methods.Classifier().resolve(*rows)
 
 
-def test_a_network_of_another_width_is_told():
-    with pytest.raises(ValueError, match="it must make 10 logits"):
+def test_a_network_of_another_width_is_refused():
+    with pytest.raises(ValueError, match="must return 10 logits per row"):
         methods.Classifier(nets.MLP((4, 3))).resolve((ROW, LABEL))
 
 
-@pytest.mark.parametrize(
-    ("labels", "told"), [([0, 1, 2, 3], "labels are 0 to 3"), ([-1, 0, 1, 2], "labels are -1 to 2")]
-)
-def test_labels_of_no_class_are_told_before_training(labels, told):
+@pytest.mark.parametrize(("labels", "found"), [([0, 1, 2, 3], "got 0 to 3"), ([-1, 0, 1, 2], "got -1 to 2")])
+def test_labels_out_of_range_are_refused_before_training(labels, found):
     """The cross-entropy of such a label would be NaN, or that of another class."""
     rows = data.Arrays((np.ones((4, 2), np.float32), np.array(labels)))
     config = jaxgen.Config(
         methods.Classifier(classes=3), rows, steps=1, steps_per_call=1, batch_size=4, layout=tiny.ONE
     )
-    with pytest.raises(ValueError, match=f"{told}, but 3 classes have the labels 0 to 2"):
+    with pytest.raises(ValueError, match=rf"labels must be between 0 and 2 for 3 classes \({found}\)"):
         jaxgen.train(config, progress=False)

@@ -1,4 +1,4 @@
-"""Extreme value networks: the same loss by every route, weights that mean what they say, data that are covered."""
+"""Extreme value networks: equal losses in all variants, calibrated weights, and coverage of the data."""
 
 import dataclasses
 
@@ -58,10 +58,10 @@ def test_own_guesses_by_hand():
 
 
 def test_chunks_of_own_guesses_are_a_mean_of_smaller_minibatches():
-    """In double precision: targets with guesses of their own do not know of each other."""
+    """In double precision: targets with their own guesses are independent."""
     with jax.enable_x64(True):
         x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)))
-        sgd = {"optimizer": optax.sgd, "learning_rate": 1.0, "average": None}
+        sgd = {"optimizer": optax.sgd, "learning_rate": 1.0, "ema_decay": None}
         whole, chunked = (tiny.evl(candidates=methods.PerTarget(5, chunk), **sgd) for chunk in (None, 2))
         state = jax.tree.map(lambda leaf: leaf.astype(x.dtype), whole.init(jax.random.key(0), x))
         keys = [jax.random.fold_in(jax.random.key(1), i) for i in range(4)]
@@ -91,10 +91,10 @@ def test_images_need_a_head_and_are_compared_by_pixel():
 def test_the_default_fits_the_data():
     method = methods.EVL().resolve(ROW)
     assert method.generator == nets.WeightedGenerator(nets.MLP((256,) * 5 + (3,)), nets.MLP((64, 64, 1)))
-    given = methods.EVL(candidates=methods.PerTarget(4)).resolve((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
-    assert (given.given, given.generator.given) == (2, 2)
+    paired = methods.EVL(candidates=methods.PerTarget(4)).resolve((jax.ShapeDtypeStruct((2,), jnp.float32), ROW))
+    assert (paired.condition_dim, paired.generator.condition_dim) == (2, 2)
     assert methods.EVL(weight_network=nets.MLP((4, 1))).resolve(ROW).generator.widths[-1] == 3
-    with pytest.raises(ValueError, match="EVL lacks a part"):
+    with pytest.raises(ValueError, match="EVL has a field that is still None"):
         methods.EVL().init(jax.random.key(0), X)
 
 
@@ -139,7 +139,7 @@ def test_a_trained_network_covers_a_mixture_and_weighs_its_parts():
     assert float(samplers.effective_sample_size(guesses.log_weights)) > 1000
 
 
-def test_networks_that_do_not_fit_are_told():
+def test_networks_that_do_not_fit_are_refused():
     class Normed(nn.Module):
         @nn.compact
         def __call__(self, z):
@@ -147,18 +147,20 @@ def test_networks_that_do_not_fit_are_told():
 
     with pytest.raises(ValueError, match=r"has \['batch_stats'\]; leave BatchNorm out"):
         methods.EVL(Normed()).resolve(ROW)
-    with pytest.raises(ValueError, match=r"the head gives .* it must give one, the logit"):
+    with pytest.raises(
+        ValueError, match=r"the weight_network must return one number per sample, the logit \(got shape \(2,\)\)"
+    ):
         methods.EVL(nets.MLP((3,)), weight_network=nets.MLP((2,))).resolve(ROW)
     for wrong in ({"latent_dim": 0}, {"power": 0.0}, {"bandwidth": -1.0}, {"oversampling": 0}):
         name, value = next(iter(wrong.items()))
-        with pytest.raises(ValueError, match=f"{name} (is )?{value}.*; make them"):
+        with pytest.raises(ValueError, match=rf"`{name}`[^`]*\(got\s{value}\)"):
             methods.EVL(**wrong).resolve(ROW)
     for scheme in (methods.PerTarget, methods.SharedPool):
-        with pytest.raises(ValueError, match="guesses is 0 and chunk None; make both 1 at least"):
+        with pytest.raises(ValueError, match=r"must be at least 1 \(got 0 and None\)"):
             scheme(0)
-        with pytest.raises(ValueError, match="chunk 0; make both 1 at least"):
+        with pytest.raises(ValueError, match=r"must be at least 1 \(got 8 and 0\)"):
             scheme(8, chunk=0)
-    with pytest.raises(ValueError, match="give weight_network="):
+    with pytest.raises(ValueError, match="set `weight_network`"):
         methods.EVL(nets.MLP((3,))).resolve(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 
 
@@ -235,7 +237,7 @@ def test_one_own_guess_is_least_squares():
     assert (result.history["cross_entropy"] == 0).all()
 
 
-def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
+def test_the_weight_depends_on_the_sample_without_gradient_to_the_generator():
     generator, weight = nets.MLP((8, 3)), nets.MLP((4, 1))
     method = tiny.evl(generator=nets.WeightedGenerator(generator, weight))
     state = method.init(jax.random.key(0), X)
@@ -258,24 +260,26 @@ def test_a_weight_sees_the_place_and_leaves_the_generator_alone():
     np.testing.assert_array_equal(8 * a, b)
 
 
-def test_inputs_that_do_not_fit_are_told():
-    with pytest.raises(ValueError, match="a pool cannot be shared by targets of different inputs"):
+def test_conditions_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="targets with conditions cannot share a pool"):
         methods.EVL().resolve(PAIRED)
     blind = nets.WeightedGenerator(nets.MLP((8, 3)), nets.MLP((4, 1)))
-    with pytest.raises(ValueError, match=r"give WeightedGenerator\(..., condition_dim=2\)"):
+    with pytest.raises(ValueError, match=r"use WeightedGenerator\(..., condition_dim=2\)"):
         methods.EVL(blind, candidates=methods.PerTarget(4)).resolve(PAIRED)
     method = conditional(generator=nets.MLP((8, 4)))
     state = method.init(jax.random.key(0), (X[:, :2], X))
-    with pytest.raises(ValueError, match="the density is that of one without any"):
+    with pytest.raises(ValueError, match="needs a model without conditions"):
         method.log_density(state, jnp.zeros((2, 3)))
-    with pytest.raises(ValueError, match="call guess or sample, with some guess_given"):
+    with pytest.raises(
+        ValueError, match=r"call weighted_samples or sample for a model without .*, weighted_samples_given or"
+    ):
         method.sample(jax.random.key(0), state, 3)
-    with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
+    with pytest.raises(TypeError, match=r"use data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
         methods.EVL().resolve(ROW, ROW)
 
 
-def test_the_density_law_weighs_the_same_guesses():
-    """The weights by hand: fresh pools, a loop over guesses and pools, and the law's own formula."""
+def test_closed_form_weights_are_those_of_the_same_guesses():
+    """The weights in NumPy: fresh pools, a loop over guesses and pools, and the density formula."""
     method = tiny.evl(power=1.5)
     state = method.init(jax.random.key(0), X)
     key = jax.random.key(5)
@@ -294,7 +298,7 @@ def test_the_density_law_weighs_the_same_guesses():
     assert not np.allclose(everywhere, found.log_weights)
 
 
-def test_the_density_law_is_about_guesses_without_their_bandwidth():
+def test_closed_form_weights_ignore_the_bandwidth():
     method, wide = tiny.evl(), tiny.evl(bandwidth=0.5)
     state = method.init(jax.random.key(0), X)
     a, b = (m.closed_form_weighted_samples(jax.random.key(2), state, 20, pools=4) for m in (method, wide))
@@ -318,7 +322,7 @@ def test_the_density_of_a_linear_generator_is_normal():
         other.log_density(other.init(jax.random.key(0), X), jnp.zeros((2, 5)))
 
 
-def test_a_head_of_its_own_leaves_the_generator_alone():
+def test_a_separate_weight_network_does_not_change_the_generator():
     """With or without the cross-entropy the generator takes the same steps; on a shared trunk it does not."""
     own = tiny.evl(generator=nets.MLP((8, 3)), weight_network=nets.MLP((4, 1)))
     for method, alike in ((own, True), (tiny.evl(), False)):

@@ -1,4 +1,4 @@
-"""Normalising flows."""
+"""Normalizing flows."""
 
 import functools
 import math
@@ -33,19 +33,19 @@ def two_classes():
     return trained(methods.Flow(NETWORK, classes=2, learning_rate=5e-3), (x, labels))
 
 
-def test_the_density_of_a_stretched_normal_law_is_learned():
+def test_the_density_of_a_stretched_normal_distribution_is_learned():
     generator = np.random.default_rng(0)
-    law = stats.multivariate_normal([3, -1], [[4.0, 1.5], [1.5, 1.0]])
-    draws = functools.partial(law.rvs, random_state=generator)
+    distribution = stats.multivariate_normal([3, -1], [[4.0, 1.5], [1.5, 1.0]])
+    draws = functools.partial(distribution.rvs, random_state=generator)
     result = trained(methods.Flow(NETWORK, learning_rate=5e-3), draws(2_000).astype(np.float32))
     method, state, x = result.config.method, result.state_of(0), jnp.asarray(draws(2_000), jnp.float32)
-    gap = law.logpdf(x) - np.asarray(method.log_prob(state, x))
+    gap = distribution.logpdf(x) - np.asarray(method.log_prob(state, x))
     assert abs(gap.mean()) < 0.05  # the divergence, in nats
     z = method.encode(state, x)
     np.testing.assert_allclose(method.decode(state, z), x, atol=1e-4)
     np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.15)
     drawn = result.sample(jax.random.key(1), 4_000)[0]
-    np.testing.assert_allclose(np.cov(drawn.T), law.cov, atol=0.5)
+    np.testing.assert_allclose(np.cov(drawn.T), distribution.cov, atol=0.5)
 
 
 def test_densities_add_up_to_one():
@@ -57,7 +57,7 @@ def test_densities_add_up_to_one():
         assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=0.01)
 
 
-def test_each_class_has_a_law_of_its_own():
+def test_each_class_has_its_own_distribution():
     result = two_classes()
     method, state = result.config.method, result.state_of(0)
     for label, centre in enumerate(CENTRES):
@@ -70,11 +70,11 @@ def test_each_class_has_a_law_of_its_own():
 
 
 def test_bits_are_those_of_the_levels():
-    """Of a standard normal law of numbers between 0 and 1, which the network leaves as they are, by hand."""
+    """Of a standard normal distribution of numbers between 0 and 1, which the network leaves as they are, by hand."""
     x = jnp.asarray(np.random.default_rng(0).integers(256, size=(500, 2)) / 255, jnp.float32)
     method = methods.Flow(nets.Permutation(0), levels=256).resolve(jax.ShapeDtypeStruct((2,), jnp.float32))
     state = method.init(jax.random.key(0), x[:10])
-    # A standard normal law of numbers between 0 and 1, by hand.
+    # The standard normal density of numbers between 0 and 1.
     nll = -stats.norm.logpdf((np.round(255 * np.asarray(x, np.float64)) + 0.5) / 256).sum(1)
     found = method.scores(state, x)
     np.testing.assert_allclose(found["nll"], nll, rtol=1e-5)
@@ -92,7 +92,7 @@ def test_bits_are_those_of_the_levels():
     assert drawn.max() <= 255
 
 
-def test_bytes_are_scored_as_they_were_learned_and_refused_where_they_would_wrap_around(unchecked):
+def test_bytes_are_scored_as_in_training_and_refused_where_they_would_wrap_around(unchecked):
     x = np.random.default_rng(0).integers(256, size=(40, 2)).astype(np.uint8)
     config = jaxgen.Config(
         methods.Flow(NETWORK, levels=256),
@@ -107,7 +107,9 @@ def test_bytes_are_scored_as_they_were_learned_and_refused_where_they_would_wrap
     wanted = method.scores(state, data.to_float(jnp.asarray(x)))["nll"]
     np.testing.assert_allclose(result.scores(x)["nll"][0], wanted, rtol=1e-5)
     for ask in (method.log_prob, method.encode):
-        with pytest.raises(TypeError, match=r"Flow got rows of uint8; give fractions, as data.fractions"):
+        with pytest.raises(
+            TypeError, match=r"Flow needs floating-point values \(got uint8\); convert bytes with data.to_float"
+        ):
             ask(state, x)
 
 
@@ -129,30 +131,30 @@ class Normed(nets.Permutation):
 
 
 @pytest.mark.parametrize(
-    ("method", "row", "told"),
+    ("method", "row", "message"),
     [
         (methods.Flow(), jax.ShapeDtypeStruct((2,), jnp.int32), "floating-point"),
         (methods.Flow(classes=3), jax.ShapeDtypeStruct((2,), jnp.float32), "pairs of rows and labels below 3"),
-        (methods.Flow(), jax.ShapeDtypeStruct((2, 2), jnp.float32), "no default network"),
-        (methods.Flow(levels=1), jax.ShapeDtypeStruct((2,), jnp.float32), "levels is 1"),
-        (methods.Flow(nets.Flatten((1, 1))), jax.ShapeDtypeStruct((1, 1, 4), jnp.float32), "vectors of 4 numbers"),
+        (methods.Flow(), jax.ShapeDtypeStruct((2, 2), jnp.float32), "set `network`"),
+        (methods.Flow(levels=1), jax.ShapeDtypeStruct((2,), jnp.float32), "got 1 and 0.0"),
+        (methods.Flow(nets.Flatten((1, 1))), jax.ShapeDtypeStruct((1, 1, 4), jnp.float32), "vectors of 4 values"),
         (methods.Flow(Normed(0)), jax.ShapeDtypeStruct((2,), jnp.float32), "must have parameters only"),
     ],
 )
-def test_what_does_not_fit_is_refused(method, row, told):
-    with pytest.raises((TypeError, ValueError), match=told):
+def test_what_does_not_fit_is_refused(method, row, message):
+    with pytest.raises((TypeError, ValueError), match=message):
         method.resolve(row)
 
 
 def test_tables_out_of_range_are_refused():
-    with pytest.raises(ValueError, match="within 0 and 1"):
+    with pytest.raises(ValueError, match=r"Flow with levels=256 needs values in \[0, 1\] \(got 0 to 2\)"):
         methods.Flow(levels=256).check(np.array([[0.0, 2.0]]))
-    with pytest.raises(ValueError, match="labels are 0 to 2, but 2 classes"):
+    with pytest.raises(ValueError, match=r"for 2 classes \(got 0 to 2\)"):
         methods.Flow(classes=2).check((np.zeros((2, 2)), np.array([0, 2])))
     method = methods.Flow(NETWORK, dimensions=2)
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="at least one row"):
         methods.Flow().check(np.zeros((0, 2)))
     with pytest.raises(ValueError, match="classes=0"):
         method.log_prob(method.init(jax.random.key(0), jnp.zeros((2, 2))), jnp.zeros((2, 2)), jnp.zeros(2, int))
-    with pytest.raises(ValueError, match="no bits"):
+    with pytest.raises(ValueError, match="need `levels`"):
         method.bits(jax.random.key(0), method.init(jax.random.key(0), jnp.zeros((2, 2))), jnp.zeros((2, 2)))

@@ -1,4 +1,4 @@
-"""Chains on a generator's noise: their law where it is known, and what they report."""
+"""Chains on a generator's noise: their distribution where it is known, and their acceptance."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jaxgen import methods, samplers
 
 
 def test_from_stationarity_to_stationarity():
-    """With a linear energy the tilted law is a normal one moved; 2,000 chains that start in it stay in it."""
+    """With a linear energy the tilted distribution is a shifted normal; 2,000 chains that start there stay there."""
     slope = jnp.array([1.0, -0.5])
     chain = methods.LatentMCMC(10, 0.3, density=samplers.tilted_log_density)
     start = jax.random.normal(jax.random.key(0), (2000, 2)) - slope[None]
@@ -23,7 +23,7 @@ def test_from_stationarity_to_stationarity():
 
 
 def test_the_published_density_is_the_default_and_beta_flattens_it():
-    """A quadratic energy alone is a normal law of variance 1 / beta."""
+    """A quadratic energy alone is a normal distribution of variance 1 / beta."""
     start = jax.random.normal(jax.random.key(0), (2000, 1)) / np.sqrt(0.2)
     chain = methods.LatentMCMC(10, 1.0, beta=0.2)
     walk = jax.jit(lambda key, z: chain(key, lambda x: 0.5 * jnp.sum(x**2), lambda z: z, z))
@@ -32,7 +32,7 @@ def test_the_published_density_is_the_default_and_beta_flattens_it():
 
 
 def test_a_chain_without_steps_is_refused():
-    with pytest.raises(ValueError, match="steps is 0; make it 1 at least"):
+    with pytest.raises(ValueError, match=r"`steps` must be at least 1 .got 0"):
         methods.LatentMCMC(0)
 
 

@@ -1,4 +1,4 @@
-"""Maximum entropy generators: both losses by hand, the order of a step, chains, and that the toy is learned."""
+"""Maximum entropy generators: both losses in NumPy, the order of a step, chains, and a toy that is learned."""
 
 import dataclasses
 import itertools
@@ -54,7 +54,7 @@ def judged(method, state, key=None):
     )
 
 
-def test_the_critic_s_loss_by_hand():
+def test_the_critic_loss_is_that_of_numpy():
     method = tiny.meg(penalty=0.7)
     state = start(method)
     value, (seen, _) = judged(method, state)
@@ -83,18 +83,18 @@ def test_the_critic_s_loss_by_hand():
     chex.assert_trees_all_close(ours(params), jax.jit(jax.grad(plain))(params), rtol=1e-4, atol=1e-6)
 
 
-def test_the_generator_s_loss_by_hand():
-    """As released: the mean energy, and a cross-entropy averaged over pairs (labelled 1) and strangers (0) alike."""
+def test_the_generator_loss_is_that_of_numpy():
+    """As released: the mean energy, and a cross-entropy over joint pairs (label 1) and shuffled pairs (label 0)."""
     method = tiny.meg(marginal=turned)
     state = start(method)
     value, (seen, _) = method.generator_loss(jax.random.key(1), state.generator.params, {}, state.critic.params, 8)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
     params = state.generator.params
     made = method.generator.apply(params["generator"], z)
-    told = lambda i, j: float(method.statistic.apply(params["statistic"], made[i], z[j])[0])
+    statistic = lambda i, j: float(method.statistic.apply(params["statistic"], made[i], z[j])[0])
     logistic = lambda t: 1 / (1 + np.exp(-t))
-    entropies = [-np.log(logistic(told(i, i))) for i in range(8)]
-    entropies += [-np.log(1 - logistic(told(i, (i - 1) % 8))) for i in range(8)]
+    entropies = [-np.log(logistic(statistic(i, i))) for i in range(8)]
+    entropies += [-np.log(1 - logistic(statistic(i, (i - 1) % 8))) for i in range(8)]
     np.testing.assert_allclose(value, energies(method, state, made).mean() + np.mean(entropies), rtol=1e-5)
     np.testing.assert_allclose(seen["mutual_information"], -2 * np.mean(entropies), rtol=1e-5)
     heavier = dataclasses.replace(method, entropy=1.0)  # equation 8
@@ -104,7 +104,7 @@ def test_the_generator_s_loss_by_hand():
 
 @pytest.mark.parametrize("name", ["meg", "wgan"])
 def test_a_step_by_hand(name):
-    """First every update of the critic on the cards dealt to it, then the generator against the critic they led to."""
+    """First every update of the critic on its part of the rows, then the generator against the updated critic."""
     method = dataclasses.replace(tiny.METHODS[name], optimizer=optax.sgd, learning_rate=0.1)
     state = start(method)
     found, seen = jax.jit(method.step)(jax.random.key(1), state, X)
@@ -158,7 +158,7 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
         np.testing.assert_allclose(seen["mutual_information"], [information] * 4, rtol=1e-5)
 
 
-def test_training_sees_batch_statistics_and_nothing_else_does():
+def test_batch_statistics_are_used_in_training_only():
     method = tiny.meg(generator=tiny.Normed())
     state = method.step(jax.random.key(2), start(method), X)[0]
     value, _ = judged(method, state)
@@ -173,7 +173,7 @@ def test_training_sees_batch_statistics_and_nothing_else_does():
     np.testing.assert_allclose(
         judged(method, state)[1][0]["energy_gap"], energies(method, state, X).mean() - fake.mean(), rtol=1e-4, atol=1e-6
     )
-    # A chain that stands still hands back what the running statistics make of the same noise.
+    # With a chain that does not move, negatives are the samples by running statistics of the same noise.
     still = dataclasses.replace(method, latent_mcmc=methods.LatentMCMC(3, process=unmoved))
     chained, (seen, _) = judged(still, state)
     key_noise, _ = jax.random.split(jax.random.split(jax.random.key(1))[0])
@@ -185,7 +185,7 @@ def test_training_sees_batch_statistics_and_nothing_else_does():
 
 
 def test_the_critic_does_not_learn_through_the_chain():
-    """The gradient is that at samples which are given, as equation 4 has it."""
+    """The gradient is that at fixed samples, as in equation 4."""
     method = tiny.meg(latent_mcmc=methods.LatentMCMC(3, 0.5), penalty=0.0)
     state = start(method)
     generator = state.generator
@@ -195,7 +195,7 @@ def test_the_critic_does_not_learn_through_the_chain():
     key_noise, key_chain = jax.random.split(jax.random.split(jax.random.key(1))[0])
     one = lambda x: method.critic.apply(state.critic.params, x)[0]
     make = lambda z: method.generator.apply(generator.params["generator"], z)
-    z, _ = method.chain(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
+    z, _ = method.latent_mcmc(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
     rows = lambda critic, x: jnp.mean(method.critic.apply(critic, x))
     given = jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z)))(state.critic.params)
     chex.assert_trees_all_close(slope(state.critic.params), given, rtol=1e-4, atol=1e-6)
@@ -212,7 +212,7 @@ def test_shuffles(shuffle):
     assert sum(row[0] == i for i, row in enumerate(places)) < 10
 
 
-def test_densities_are_the_energy_s():
+def test_log_densities_are_negative_energies():
     method = tiny.meg()
     state = start(method)
     z = jnp.array([0.3, -1.0])
@@ -224,7 +224,7 @@ def test_densities_are_the_energy_s():
 
 
 def test_samples_by_a_chain():
-    """Where energy and generator are linear, the tilted law is the prior moved against the slope, by the slope."""
+    """With linear energy and generator, the tilted distribution is the prior shifted by minus the slope."""
     method = tiny.meg(critic=nets.MLP((1,)), generator=nets.MLP((3,)))
     state = start(method)
     linear = {"kernel": jnp.array([[1.0], [0.5], [-1.0]]), "bias": jnp.ones(1)}
@@ -257,24 +257,24 @@ def test_the_default_networks_are_the_papers():
     np.testing.assert_allclose([moved.mu[0], moved.nu[0]], [1 - 0.5, 1 - 0.9], rtol=1e-6)
 
 
-def test_what_does_not_fit_is_told():
-    with pytest.raises(ValueError, match="the generator makes rows of shape"):
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="the generator must return rows of the data's shape"):
         tiny.meg(generator=nets.MLP((2,))).resolve(ROW)
-    with pytest.raises(ValueError, match="it must give one, the energy"):
+    with pytest.raises(ValueError, match="the critic must return one number per sample, the energy"):
         tiny.meg(critic=nets.MLP((2,))).resolve(ROW)
-    with pytest.raises(ValueError, match="the statistic gives"):
+    with pytest.raises(ValueError, match="the statistic must return one number"):
         tiny.meg(statistic=nets.PairNet(nets.MLP((2,)))).resolve(ROW)
     with pytest.raises(ValueError, match="must have parameters only"):
         tiny.meg(critic=tiny.Normed(1)).resolve(ROW)
-    with pytest.raises(ValueError, match="lacks a part; call sized"):
+    with pytest.raises(ValueError, match="has a field that is still None; call resolve"):
         methods.MEG().init(jax.random.key(0), X)
     with pytest.raises(TypeError, match="MEG learns one table of floating-point rows"):
         tiny.meg().resolve(ROW, ROW)
-    with pytest.raises(ValueError, match="no default networks for rows of shape"):
+    with pytest.raises(ValueError, match=r"default networks exist for .*set all networks"):
         methods.MEG().resolve(jax.ShapeDtypeStruct((5, 5, 1), jnp.float32))
-    with pytest.raises(ValueError, match="8 rows on a device cannot be dealt to 3 updates"):
+    with pytest.raises(ValueError, match="got 8 rows per device for n_critic=3"):
         tiny.meg(n_critic=3).step(jax.random.key(0), start(tiny.meg()), X)
-    with pytest.raises(ValueError, match="the noise of one row cannot be shuffled"):
+    with pytest.raises(ValueError, match=r"at least 2 rows of noise for each update on a device .got 1"):
         tiny.meg(n_critic=4).step(jax.random.key(0), start(tiny.meg()), X[:4])
 
 
@@ -336,7 +336,7 @@ def test_four_gaussians_are_learned(name):
         assert information[-50:].mean() > information[:10].mean() + 0.3
 
 
-def test_a_schedule_is_the_steps_not_the_critic_s_updates():
+def test_a_schedule_counts_steps_not_updates_of_the_critic():
     """The critic takes two updates a step; at the third step's end a schedule that ends there has stopped neither."""
     schedule = lambda count: jnp.where(count < 3, 0.1, 0.0)
     method = tiny.meg(n_critic=2, optimizer=optax.sgd, learning_rate=schedule)
@@ -352,5 +352,5 @@ def test_a_schedule_is_the_steps_not_the_critic_s_updates():
 
 @pytest.mark.parametrize("wrong", [{"n_critic": 0}, {"latent_dim": 0}])
 def test_numbers_below_one_are_refused(wrong):
-    with pytest.raises(ValueError, match="make both 1 at least"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         tiny.meg(**wrong).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))

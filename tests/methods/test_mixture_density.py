@@ -1,4 +1,4 @@
-"""Mixture density networks: the likelihood of known mixtures is reached, with an input and without."""
+"""Mixture density networks: the likelihood of known mixtures is reached, with a condition and without."""
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +45,7 @@ def test_it_finds_the_mixture():
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(fresh.T), atol=0.2)
 
 
-def test_an_input_moves_the_mixture():
+def test_a_condition_moves_the_mixture():
     """y is near x or near -x: at every input both branches are found, each half of the time, and as wide as it is."""
     generator = np.random.default_rng(0)
     x = generator.uniform(1, 3, size=(8000, 1))
@@ -83,14 +83,14 @@ def test_the_density_and_the_draws_are_the_same_mixture():
     np.testing.assert_allclose(np.cov(drawn.T), sum(w * s for w, s in zip(weights, spread, strict=True)), atol=0.1)
 
 
-def test_no_component_closes_upon_a_point():
+def test_no_component_shrinks_to_a_point():
     x = jnp.zeros((40, 1))
     result = train(methods.MixtureDensity(components=2, min_scale=0.1, learning_rate=0.1), x, steps=200, batch_size=20)
     factors = result.config.method.mixture(result.state_of(0), jnp.zeros((1, 0))).factors
     assert float(jnp.max(factors)) <= 10
 
 
-def test_components_about_equal_rows_do_not_begin_alike():
+def test_components_at_equal_rows_are_initialized_apart():
     x = jnp.array([[1.0, 0.0], [2.0, 5.0], [1.0, 0.0], [2.0, 5.0], [2.0, 5.0], [0.0, 5.0]])
     method = methods.MixtureDensity(components=6)
     means = np.asarray(method.mixture(method.init(jax.random.key(0), x), jnp.zeros((1, 0))).means[0])
@@ -99,7 +99,7 @@ def test_components_about_equal_rows_do_not_begin_alike():
     np.testing.assert_allclose(means, x, atol=0.1)
 
 
-def test_draws_with_and_without_inputs_are_not_mistaken():
+def test_conditions_of_the_wrong_width_are_refused():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(20, 2)), jnp.float32)
     rows = {0: x, 1: (x[:, :1], x[:, 1:])}
     for width, batch in rows.items():
@@ -108,23 +108,23 @@ def test_draws_with_and_without_inputs_are_not_mistaken():
         state = method.init(jax.random.key(0), batch)
         sample = lambda given: method.sample_given(jax.random.key(0), state, given, 4)  # noqa: B023
         assert sample(jnp.zeros((5, width))).shape == (5, 4, 2 - width)
-        with pytest.raises(ValueError, match="made for these; without any call sample, with some sample_given"):
+        with pytest.raises(ValueError, match="call sample for a model without conditions, sample_given for one with"):
             sample(jnp.zeros((5, 1 - width)))
         if width:
-            with pytest.raises(ValueError, match="have 0 columns"):
+            with pytest.raises(ValueError, match="got 0 columns"):
                 method.sample(jax.random.key(0), state, 4)
 
 
-def test_data_and_networks_that_do_not_fit_are_told():
-    with pytest.raises(TypeError, match=r"give data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
+def test_data_and_networks_that_do_not_fit_are_refused():
+    with pytest.raises(TypeError, match=r"use data.Arrays\(y\) or data.Arrays\(\(x, y\)\)"):
         methods.MixtureDensity().resolve(ROW, ROW)
-    with pytest.raises(TypeError, match="pairs of an input vector"):
+    with pytest.raises(TypeError, match="pairs of a condition vector"):
         methods.MixtureDensity().resolve((ROW, jax.ShapeDtypeStruct((), jnp.int32)))
     with pytest.raises(ValueError, match="flatten them"):
         methods.MixtureDensity().resolve(jax.ShapeDtypeStruct((4, 4), jnp.float32))
-    with pytest.raises(ValueError, match="10 components in 2 dimensions need 60"):
+    with pytest.raises(ValueError, match="must return 60 parameters for 10 components in 2 dimensions"):
         methods.MixtureDensity(nets.MLP((5,))).resolve((ROW, ROW))
-    with pytest.raises(ValueError, match="leave network=None, or give pairs"):
+    with pytest.raises(ValueError, match=r"use network=None, or data.Arrays"):
         methods.MixtureDensity(nets.MLP((60,))).resolve(ROW)
     with pytest.raises(ValueError, match="use a larger batch_size"):
         methods.MixtureDensity(components=9).init(jax.random.key(0), jnp.zeros((8, 2)))

@@ -24,7 +24,7 @@ def started(**fields):
     return method, method.init(KEY, SOURCE, TARGET)
 
 
-def test_the_loss_is_the_mean_discrepancy_and_what_the_weights_pay():
+def test_the_loss_is_the_mean_discrepancy_plus_the_penalties():
     method, state = started(bandwidth=1.5, scales=(0.5, 2.0), weight=3.0, l1=0.1, l2=0.01)
     params = state.trained.params
     value, (metrics, _) = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)
@@ -48,7 +48,7 @@ def test_a_step_is_plain_gradient_descent():
     chex.assert_trees_all_close(method.step(KEY, state, SOURCE, TARGET)[0].trained.params, expected, rtol=1e-5)
 
 
-def test_bandwidths_are_given_found_once_or_found_anew():
+def test_bandwidths_are_numbers_or_estimated_once_or_in_each_step():
     for given in (2.5, np.float32(2.5), jnp.float32(2.5)):
         assert started(bandwidth=given)[1].bandwidth == 2.5
     method, state = started()
@@ -61,7 +61,7 @@ def test_bandwidths_are_given_found_once_or_found_anew():
     np.testing.assert_allclose(later.bandwidth, losses.median_bandwidth(mapped, 7 * TARGET), rtol=1e-5)
 
 
-def test_noise_stands_behind_each_row():
+def test_noise_is_appended_to_each_row():
     method, state = started(noise_dim=2)
     one, other, same = (method.transport(jax.random.key(key), state, SOURCE) for key in (1, 2, 1))
     np.testing.assert_array_equal(one, same)
@@ -70,7 +70,7 @@ def test_noise_stands_behind_each_row():
     np.testing.assert_array_equal(*(plain.transport(jax.random.key(key), state, SOURCE) for key in (1, 2)))
 
 
-def test_what_is_dropped_is_dropped_in_training_alone():
+def test_dropout_is_active_in_training_only():
     method, state = started(dropout=0.5, bandwidth=1.0)
     loss = lambda key: method.loss(jax.random.key(key), state.trained.params, {}, SOURCE, TARGET, state.bandwidth)[0]
     assert loss(1) != loss(2)
@@ -78,7 +78,7 @@ def test_what_is_dropped_is_dropped_in_training_alone():
     np.testing.assert_array_equal(*(each.transport(KEY, state, SOURCE) for each in (method, plain)))
 
 
-def test_many_devices_are_as_one():
+def test_four_devices_give_the_same_result_as_one():
     # Devices draw noise of their own.
     changes = {"noise_dim": 0, "dropout": 0.0, "bandwidth": methods.pooled_median}
     method = dataclasses.replace(tiny.METHODS["mmd map"], **changes)
@@ -105,18 +105,18 @@ def test_it_learns_a_shift_and_a_scale():
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"bandwidth": 0.0}, "bandwidth is 0.0"),
-        ({"scales": ()}, "scales are"),
-        ({"scales": (1.0, -1.0)}, "scales are"),
-        ({"dropout": 1.0}, "dropout is 1.0"),
-        ({"dropout": 0.5, "network": nn.Dense(3)}, "no field dropout"),
-        ({"network": nets.MLP((4,))}, r"rows \(4,\) of 2 numbers; the target's are \(3,\)"),
+        ({"bandwidth": 0.0}, "`bandwidth` must be positive .got 0.0"),
+        ({"scales": ()}, "`scales` must be positive"),
+        ({"scales": (1.0, -1.0)}, "`scales` must be positive"),
+        ({"dropout": 1.0}, "`dropout` must be .*got 1.0"),
+        ({"dropout": 0.5, "network": nn.Dense(3)}, "must have a field `dropout`"),
+        ({"network": nets.MLP((4,))}, r"must map \(2,\) to the target's \(3,\) \(got \(4,\)\)"),
     ],
 )
-def test_fields_without_a_meaning_are_told(fields, told):
-    with pytest.raises(ValueError, match=told):
+def test_fields_out_of_range_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
         methods.MMDMap(**fields).resolve(*SPECS)
 
 
@@ -125,9 +125,9 @@ def median_from_zero(mapped, target, *, axis_name):
 
 
 @pytest.mark.parametrize("bandwidth", [None, methods.pooled_median, median_from_zero])
-def test_a_target_whose_rows_are_mostly_equal_wants_a_number_for_bandwidth(bandwidth):
+def test_a_target_of_mostly_equal_rows_needs_a_number_as_bandwidth(bandwidth):
     equal = np.repeat(np.float32([[0, 0, 0], [1, 1, 1]]), [9, 1], 0)
-    with pytest.raises(ValueError, match="the bandwidth among the target's own rows is 0"):
+    with pytest.raises(ValueError, match=r"the bandwidth among the target's own rows must be positive \(got 0\)"):
         methods.MMDMap(bandwidth=bandwidth).check(SOURCE, equal)
     methods.MMDMap(bandwidth=1.0).check(SOURCE, equal)
     methods.MMDMap().check(SOURCE, np.asarray(TARGET))
@@ -135,7 +135,7 @@ def test_a_target_whose_rows_are_mostly_equal_wants_a_number_for_bandwidth(bandw
     methods.MMDMap(bandwidth=row_by_row).check(SOURCE, np.asarray(TARGET)[:9])
 
 
-def test_it_wants_two_tables_of_vectors():
+def test_data_must_be_two_tables_of_vectors():
     for specs in (SPECS[:1], [SPECS[0], jax.ShapeDtypeStruct((2, 2), jnp.float32)]):
         with pytest.raises(TypeError, match="two tables"):
             methods.MMDMap().resolve(*specs)

@@ -1,4 +1,4 @@
-"""The negative-sampling autoencoder: a step by hand, bounds by double loops, and negatives that are sent away."""
+"""The negative-sampling VAE: a step in NumPy, bounds by double loops, and negatives at the second prior."""
 
 import dataclasses
 
@@ -121,12 +121,12 @@ def test_scores_are_those_of_a_double_loop(noise):
         .transpose(1, 0, 2)
     )
     for i in range(6):
-        law, weights = stats.norm(mean[i], np.exp(log_variance[i] / 2)), []
+        q, weights = stats.norm(mean[i], np.exp(log_variance[i] / 2)), []
         for draw in draws:
             z = mean[i] + np.exp(log_variance[i] / 2) * draw
             made = method.decoder.apply({"params": state.decoder.params["decoder"]}, jnp.float32(z)[None])
             likely = float(noise.log_likelihood({}, jnp.float32(seen[i : i + 1]), made)[0])
-            weights.append((likely, likely + stats.norm.logpdf(z).sum() - law.logpdf(z).sum()))
+            weights.append((likely, likely + stats.norm.logpdf(z).sum() - q.logpdf(z).sum()))
         first, bound = weights[0][0], special.logsumexp([w for _, w in weights]) - np.log(5)
         kl = 0.5 * np.sum(np.exp(log_variance[i]) + mean[i] ** 2 - 1 - log_variance[i])
         bits = 3 * np.log(2)
@@ -162,7 +162,7 @@ def blobs(centre, n=400, seed=0):
     return np.clip(np.random.default_rng(seed).normal(centre, 0.05, (n, 3)), 0, 1).astype(np.float32)
 
 
-def test_negatives_and_what_is_like_them_are_sent_away():
+def test_negatives_and_similar_outliers_are_encoded_at_the_second_prior():
     found = {}
     for source in (methods.Auxiliary(), None):
         tables = (blobs(0.4), blobs(0.6, seed=1))[: 2 if source else 1]
@@ -184,7 +184,7 @@ def test_negatives_and_what_is_like_them_are_sent_away():
     assert plain.mean() < 8 < outliers.mean()  # the priors are 16 nats apart
 
 
-def test_log_variances_stay_where_a_likelihood_is_a_number():
+def test_log_variances_stay_where_likelihoods_are_finite():
     method = vae()
     x, state = started(method)
     loud = state._replace(encoder=state.encoder._replace(params=jax.tree.map(lambda p: p * 1e3, state.encoder.params)))
@@ -239,7 +239,7 @@ def test_every_pass_of_a_step_sees_its_own_batch():
     np.testing.assert_allclose(*paid(x), rtol=1e-5)
 
 
-def test_samples_are_made_and_judged_by_their_own_batch():
+def test_samples_are_generated_and_encoded_with_their_own_batch_statistics():
     """As negatives of the encoder and as what the decoder pays for, by the networks' own `apply` in training."""
     method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.ModelSamples(0.3), learning_rate=0.0)
     x, state = started(method)
@@ -257,7 +257,7 @@ def test_samples_are_made_and_judged_by_their_own_batch():
     )
 
 
-def test_a_climb_and_its_measure_draw_apart(monkeypatch):
+def test_the_fit_and_the_evaluation_use_different_noise(monkeypatch):
     """Whatever the caller's key: also the one that scores have for themselves."""
     seen = []
 
@@ -275,28 +275,28 @@ def test_a_climb_and_its_measure_draw_apart(monkeypatch):
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_a_prior_s_place_is_finite(wrong):
-    with pytest.raises(ValueError, match=f"shift is {wrong}; make it a finite number"):
+def test_the_shift_is_finite(wrong):
+    with pytest.raises(ValueError, match=f"`shift` must be finite .got {wrong}"):
         vae(shift=wrong).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
     assert vae(shift=-8.0).resolve(jax.ShapeDtypeStruct((3,), jnp.float32)).shift == -8  # the mirror image of 8
 
 
-def test_what_the_decoder_pays_is_no_reward():
-    with pytest.raises(ValueError, match=r"adversarial is -1\.0; make it a finite number, 0 at least"):
+def test_the_adversarial_weight_is_not_negative():
+    with pytest.raises(ValueError, match=r"`adversarial` must be finite and at least 0 \(got -1\.0\)"):
         vae(negatives=methods.ModelSamples(-1.0)).resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
 
 
-def test_negatives_between_0_and_1_are_for_such_rows():
+def test_negatives_between_0_and_1_need_data_in_that_range():
     method = vae(observation_model=methods.Gaussian(), negatives=methods.NoisyData())
     method.check(np.float32([[0.0, 0.5, 1.0]]))
     vae(observation_model=methods.Gaussian(), negatives=methods.Uniform()).check(
         np.float32([[-0.1, 0.5, 1.1]])
     )  # fills a range
-    with pytest.raises(ValueError, match=r"rows are -1 to 2, and Noisy is for numbers within 0 and 1"):
+    with pytest.raises(ValueError, match=r"NoisyData needs values in \[0, 1\] \(got -1 to 2\)"):
         method.check(np.float32([[-1.0, 0.5, 2.0]]))
 
 
-def test_what_is_left_open_is_filled_in_as_in_the_paper():
+def test_defaults_are_those_of_the_paper():
     resolved_for = lambda side, **how: vae(encoder=None, decoder=None, latent_dim=None, shift=None, **how).resolve(
         jax.ShapeDtypeStruct((side, side, 1), jnp.float32)
     )
@@ -311,7 +311,7 @@ def test_what_is_left_open_is_filled_in_as_in_the_paper():
 
 
 def test_auxiliary_rows_are_observed_as_the_data_are():
-    """Else the noise would tell negatives from data."""
+    """Otherwise the noise would distinguish negatives from data."""
     method = vae(observation_model=methods.DequantizedGaussian(), negatives=methods.Auxiliary(), shift=3.0)
     seen = []
     source = dataclasses.replace(method.negatives)
@@ -324,28 +324,28 @@ def test_auxiliary_rows_are_observed_as_the_data_are():
     assert not np.allclose(*off)
 
 
-def test_bad_choices_are_told():
+def test_bad_choices_are_refused():
     row = jax.ShapeDtypeStruct((3,), jnp.float32)
-    with pytest.raises(TypeError, match="learns 2 tables"):
+    with pytest.raises(TypeError, match=r"learns 2 table\(s\)"):
         vae(negatives=methods.Auxiliary()).resolve(row)
-    with pytest.raises(TypeError, match="learns 1 tables"):
+    with pytest.raises(TypeError, match=r"learns 1 table\(s\)"):
         vae().resolve(row, row)
     with pytest.raises(TypeError, match="of one shape"):
         vae(negatives=methods.Auxiliary()).resolve(row, jax.ShapeDtypeStruct((4,), jnp.float32))
-    with pytest.raises(ValueError, match="it must give 6, a mean"):
+    with pytest.raises(ValueError, match="the encoder must return 6 numbers per row, a mean"):
         vae(latent_dim=3).resolve(row)
-    with pytest.raises(ValueError, match="decoder makes rows of shape \\(5,\\)"):
+    with pytest.raises(ValueError, match=r"decoder must return rows of the data's shape \(3,\) \(got \(5,\)\)"):
         vae(decoder=nets.MLP((5,))).resolve(row)
-    with pytest.raises(ValueError, match="make both 1 at least"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         vae(num_importance_samples=0).resolve(row)
     with pytest.raises(ValueError, match="default networks need images of shape"):
         methods.NegativeSamplingVAE().resolve(row)
-    with pytest.raises(ValueError, match="call resolved_for"):
+    with pytest.raises(ValueError, match="call resolve"):
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
-def test_rows_without_a_bound_are_refused(noise):
+def test_rows_outside_of_0_and_1_are_refused(noise):
     method, good, bytes_ = vae(observation_model=noise), np.array([[0.0, 1.0]]), np.array([[0, 255]], np.uint8)
     method.check(good)
     method.check(bytes_)
@@ -354,9 +354,9 @@ def test_rows_without_a_bound_are_refused(noise):
         if type(noise) is methods.Gaussian:
             method.check(*tables)
         else:
-            with pytest.raises(ValueError, match=f"{type(noise).__name__} noise is for numbers within 0 and 1"):
+            with pytest.raises(ValueError, match=rf"{type(noise).__name__} needs values in \[0, 1\]"):
                 method.check(*tables)
 
 
-def test_it_is_among_the_methods_that_obey_every_law():
+def test_it_is_among_the_methods_of_the_common_tests():
     assert isinstance(tiny.METHODS["vae"], methods.NegativeSamplingVAE)

@@ -1,4 +1,4 @@
-"""Outliers from a flow's edge, the network that learns to tell them apart, and a classifier that is unsure of them."""
+"""Outliers from a flow's latent space, a discriminator of them, and a classifier that is uncertain on them."""
 
 import functools
 import math
@@ -23,7 +23,7 @@ def normal(n, seed, scale=1.0):
 
 
 def fresh(method, rows):
-    """A method sized, and a state before training."""
+    """A resolved method, and its state before training."""
     method = method.resolve(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), rows))
     return method, method.init(jax.random.key(0), rows)
 
@@ -40,12 +40,12 @@ def test_outliers_lie_at_their_radius_from_the_rows():
     np.testing.assert_allclose(distances, 3, rtol=0.05)
 
 
-def test_latent_laws_that_are_not_standard_are_whitened():
+def test_latent_distributions_that_are_not_standard_are_whitened():
     flow, state = fresh(methods.Flow(nets.Permutation(0)), jnp.zeros((2, 2)))
-    law = samplers.Whitening(jnp.array([5.0, 0.0]), jnp.array([[2.0, 0.0], [1.0, 0.5]]))
-    drawn = methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN, law=law)
+    whitening = samplers.Whitening(jnp.array([5.0, 0.0]), jnp.array([[2.0, 0.0], [1.0, 0.5]]))
+    drawn = methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN, law=whitening)
     # A permutation of two is either of two; both are undone by the flow's own code.
-    np.testing.assert_allclose(jnp.linalg.norm(law.standard(flow.encode(state, drawn)), axis=1), 3, rtol=1e-4)
+    np.testing.assert_allclose(jnp.linalg.norm(whitening.standard(flow.encode(state, drawn)), axis=1), 3, rtol=1e-4)
 
 
 def test_radii_are_drawn_for_the_flow_s_own_dimensions():
@@ -62,16 +62,20 @@ def test_likely_rows_are_rejected():
     drawn = methods.latent_outliers(jax.random.key(1), state, 500, flow=flow, radii=radii, below=bound)
     assert drawn.shape == (500, 2)
     assert jnp.linalg.norm(drawn, axis=1).min() >= 3
-    with pytest.raises(ValueError, match=r"2 times 50 draws gave 0 rows"):
+    with pytest.raises(ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws below the log-density"):
         methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, attempts=2)
     nowhere = lambda key, n, dimensions: jnp.full(n, jnp.inf)
-    with pytest.raises(ValueError, match=r"2 times 50 draws gave 0 rows that are finite, .*; draw nearer"):
+    with pytest.raises(
+        ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws, .*overflows.*; use smaller radii"
+    ):
         methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=nowhere, attempts=2)
 
 
 def test_a_network_without_a_hash_is_refused_at_once(unchecked):
     flow, state = fresh(methods.Flow(nets.dense_flow(2, depth=1, widths=[4])), jnp.zeros((2, 2)))
-    with pytest.raises(TypeError, match=r"Flow cannot be told from .*unhashable type: 'list'.*give tuples for lists"):
+    with pytest.raises(
+        TypeError, match=r"Flow must be hashable, .*unhashable type: 'list'.*use tuples instead of lists"
+    ):
         methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN)
 
 
@@ -114,19 +118,19 @@ def test_inliers_and_outliers_count_alike():
     assert found["accuracy"] == pytest.approx(0.5 * (1 + 2 / 3))
 
 
-def test_a_classifier_is_unsure_of_outliers():
+def test_a_classifier_is_uncertain_on_outliers():
     generator = np.random.default_rng(0)
     labels = generator.integers(2, size=2_000)
     x = normal(2_000, 1) + 4 * labels[:, None].astype(np.float32)
     rows, outliers = data.Arrays((x, labels)), data.Arrays(normal(2_000, 2, 20.0))
     network = nets.MLP((64, 64, 2))
-    sure = train(methods.Classifier(network, classes=2), rows)
-    uniformity_weight = train(methods.Classifier(network, classes=2, uniformity_weight=1.0), data.Zip((rows, outliers)))
+    plain = train(methods.Classifier(network, classes=2), rows)
+    uncertain = train(methods.Classifier(network, classes=2, uniformity_weight=1.0), data.Zip((rows, outliers)))
     far = normal(500, 3, 20.0)
-    entropy = [float(result.scores(far)["entropy"].mean()) for result in (sure, uniformity_weight)]
+    entropy = [float(result.scores(far)["entropy"].mean()) for result in (plain, uncertain)]
     assert entropy[0] < 0.2
     assert entropy[1] > 0.8 * math.log(2)
-    predicted = uniformity_weight.config.method.predict(uniformity_weight.state_of(0), jnp.asarray(x))
+    predicted = uncertain.config.method.predict(uncertain.state_of(0), jnp.asarray(x))
     assert np.mean(predicted == labels) > 0.97
 
 
@@ -140,7 +144,7 @@ def test_divergence_and_scores_by_hand():
     assert found["away"] == pytest.approx(away, rel=1e-5)
     assert value == pytest.approx(-np.mean(np.log([p[0, 0], p[1, 1]])) + 0.5 * away, rel=1e-5)
     scores = method.scores(method._descent.init(params), x)
-    np.testing.assert_allclose(scores["doubt"], 1 - p.max(1), rtol=1e-5)
+    np.testing.assert_allclose(scores["one_minus_max_softmax"], 1 - p.max(1), rtol=1e-5)
     np.testing.assert_allclose(scores["entropy"], -(p * np.log(p)).sum(1), rtol=1e-5)
 
 
@@ -152,7 +156,7 @@ def test_tables_that_do_not_belong_together_are_refused():
     label = jax.ShapeDtypeStruct((), "int32")
     with pytest.raises(TypeError, match="one of outliers"):
         methods.Classifier(classes=2, uniformity_weight=1.0).resolve((two, label))
-    with pytest.raises(TypeError, match="one shape"):
+    with pytest.raises(TypeError, match=r"outliers must be floating-point rows of shape \(2,\)"):
         methods.Classifier(classes=2, uniformity_weight=1.0).resolve((two, label), three)
-    with pytest.raises(ValueError, match="must give one, the logit"):
+    with pytest.raises(ValueError, match="must return one number per sample, the logit"):
         methods.OutlierDiscriminator(nets.MLP((2,))).resolve(two, two)

@@ -92,19 +92,19 @@ def test_the_default_networks_are_the_papers():
     np.testing.assert_allclose(jnp.sum(kernel**2), 2, rtol=1e-5)
 
 
-def test_networks_that_do_not_fit_are_told():
-    with pytest.raises(ValueError, match="the generator makes rows of shape"):
+def test_networks_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="the generator must return rows of the data's shape"):
         gan(generator=nets.MLP((3,))).resolve(ROW)
-    with pytest.raises(ValueError, match="it must give one, the score"):
+    with pytest.raises(ValueError, match="must return one number per sample, the score"):
         gan(discriminator=nets.MLP((2,))).resolve(ROW)
-    with pytest.raises(ValueError, match="RelativisticGAN lacks a part"):
+    with pytest.raises(ValueError, match="RelativisticGAN has a field that is still None"):
         methods.RelativisticGAN().init(jax.random.key(0), X)
     with pytest.raises(TypeError, match="one table of floating-point rows"):
         gan().resolve(ROW, ROW)
     for wrong in ({"latent_dim": 0}, {"unroll": -1}):
-        with pytest.raises(ValueError, match="make them 1 and 0 at the least"):
+        with pytest.raises(ValueError, match="`latent_dim` must be at least 1 and `unroll` at least 0"):
             gan(**wrong).resolve(ROW)
-    with pytest.raises(ValueError, match="give both networks"):
+    with pytest.raises(ValueError, match="set both networks"):
         methods.RelativisticGAN().resolve(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 
 
@@ -139,5 +139,5 @@ def test_four_devices_take_the_step_of_one(second_order):
 
 
 def test_the_last_layer_of_other_networks_is_not_guessed():
-    with pytest.raises(ValueError, match="write a function that marks yours"):
+    with pytest.raises(ValueError, match="set `unrolled` to a function for your layers"):
         methods.last_layer({"params": {"Conv_0": {}, "Dense_0": {}}})

@@ -222,7 +222,7 @@ BAD = {
     ),
     "generator": (
         lambda: jaxgen.Config(methods.EVL(nets.MLP((8, 3))), data.Arrays(X), batch_size=4),
-        "one number longer, the logit",
+        "one number more, the logit",
     ),
     "devices": (
         lambda: tiny.config(tiny.evl(), batch_size=10, layout=Layout(devices=4)),
