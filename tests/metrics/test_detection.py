@@ -57,6 +57,7 @@ def test_the_best_and_the_worst_and_chance():
     assert metrics.detection(low, low).fpr == 0.95  # all points of the curve on one line
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth_as_often_as_it_says():
     truth, rounds = stats.norm.cdf(0.8 / np.sqrt(2)), 200
     for confidence in (0.5, 0.9):

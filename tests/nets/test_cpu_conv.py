@@ -12,7 +12,7 @@ import pytest
 from jaxgen import nets, parallel
 from jaxgen.nets.cpu_conv import convolution
 
-pytestmark = pytest.mark.usefixtures("optimized")  # its barriers are against what XLA would make of it
+pytestmark = pytest.mark.optimized  # its barriers are against what XLA would make of it
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 KINDS = {
     f"{padding} stride {strides} kernel {kernel} dilations {dilations}": (padding, strides, kernel, dilations)
@@ -57,7 +57,12 @@ def measures(f, x, w, *, twice=True):
     return f(x, w), gradient(x, w), jax.grad(penalty, (0, 1))(x, w) if twice else None
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Each padding, stride and kernel once, and each pair of them in the slow tests.
+OFTEN = [kind for number, kind in enumerate(KINDS) if number not in (1, 2, 4, 7)]
+SLOW = functools.partial(pytest.param, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("kind", [kind if kind in OFTEN else SLOW(kind) for kind in KINDS])
 def test_it_is_jax_s_own_convolution_up_to_second_order(kind):
     """The gradients are convolutions of the other kinds, so that the second order of some is the first of all."""
     with jax.enable_x64(True):

@@ -71,6 +71,7 @@ def uninterrupted(tmp_path_factory):
     return digest(lines)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrupted):
     """SIGKILL after a random while, again and again, saves included; what is left must always go on."""
     moments = random.Random(0)
@@ -96,6 +97,7 @@ def test_killed_at_random_moments_it_ends_in_the_same_bytes(tmp_path, uninterrup
     assert resumed_from == sorted(resumed_from)  # nothing saved was lost
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_leaves(tmp_path, uninterrupted):
     process = launch(tmp_path)
     assert process.stdout.readline() == "begun\n"
@@ -111,6 +113,7 @@ def test_sigterm_saves_and_leaves(tmp_path, uninterrupted):
     assert digest(outcome(launch(tmp_path))[1]) == uninterrupted
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_save_and_resume(tmp_path):
     """Two processes of two devices each equal one process of four; cut off half-way, they go on together."""
 
