@@ -184,7 +184,7 @@ def test_nearest_keeps_its_precision_far_from_the_origin():
     np.testing.assert_allclose(chosen, squared.min(1), rtol=1e-4)
 
 
-@pytest.mark.usefixtures("optimized")
+@pytest.mark.optimized
 def test_memory_does_not_grow_with_the_pool():
     """Temporaries of the compiled gradient for pools of 2 and 32 chunks; only the noise may grow."""
 

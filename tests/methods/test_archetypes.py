@@ -165,9 +165,10 @@ def test_data_must_be_vectors_and_at_least_as_many_as_archetypes():
         methods.Archetypes(9).init(KEY, ROWS[:8])
 
 
+@pytest.mark.optimized
 @pytest.mark.filterwarnings("ignore")  # the other library's own
 @pytest.mark.parametrize(("name", "k"), [("iris", 3), ("wine", 3), ("wine", 5)])
-def test_the_residual_is_that_of_another_library(name, k, optimized):
+def test_the_residual_is_that_of_another_library(name, k):
     other = pytest.importorskip("archetypes", reason="the other library: pip install -e '.[archetypes]'")
     from sklearn import datasets
 

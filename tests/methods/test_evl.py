@@ -171,6 +171,9 @@ def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
     np.testing.assert_array_equal(a.log_weights, b.log_weights)
     spread = np.asarray(b.samples - a.samples)
     np.testing.assert_allclose(spread.std(), 0.5, rtol=4 / np.sqrt(2 * spread.size))  # four standard errors
+    # Of its own noise, and not of what the guesses are made of: four standard errors of no correlation.
+    noise = np.asarray(jax.random.normal(jax.random.key(2), spread.shape))
+    assert abs(np.corrcoef(spread.ravel(), noise.ravel())[0, 1]) < 4 / np.sqrt(spread.size)
     np.testing.assert_array_equal(*(m.loss(jax.random.key(1), state.params, {}, X)[0] for m in (method, wide)))
 
 
@@ -186,7 +189,8 @@ def temporaries(guesses, chunk):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.usefixtures("optimized")
+@pytest.mark.slow
+@pytest.mark.optimized
 def test_memory_does_not_grow_with_the_pool():
     """Beside vectors of the pool's length, of which the noise is two and its making the others."""
     small, large = temporaries(4096, chunk=512), temporaries(65_536, chunk=512)

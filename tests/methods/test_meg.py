@@ -292,6 +292,7 @@ def test_scores_are_energy_and_slope():
     np.testing.assert_allclose(scores["score_norm"], np.linalg.norm(slopes, axis=1), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_train_and_sample():
     """Convolutions, batch normalisation and second order in one program."""
     generator = nets.TransposedGenerator((6, 6, 1), (4,), ((5, 2),))
@@ -315,7 +316,7 @@ def apart(points):
     return int((near.mean(0) > 0.05).sum()), float(1 - near.any(1).mean())
 
 
-@pytest.mark.parametrize("name", ["meg", "wgan"])
+@pytest.mark.parametrize("name", [pytest.param("meg", marks=pytest.mark.slow), "wgan"])
 def test_four_gaussians_are_learned(name):
     """Over 10 seeds of another root all four modes were found, and 0.214 of the samples at most lay in none."""
     generator = np.random.default_rng(0)

@@ -196,6 +196,7 @@ def test_log_variances_stay_where_likelihoods_are_finite():
     assert all(np.isfinite(score).all() for score in method.scores(loud, x).values())
 
 
+@pytest.mark.slow
 def test_images_train_with_running_statistics_and_a_spectral_norm():
     encoder = nets.ConvEncoder(((4, 3, 2),), 2, nets.glorot, None, nets.BatchNorm, spectral=True)
     decoder = nets.UpsamplingDecoder((8, 8, 1), (4, 4), norm=nets.BatchNorm)

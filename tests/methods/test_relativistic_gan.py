@@ -58,7 +58,9 @@ def by_hand(method, state, seed=1):
     return jax.grad(loss)(state.generator.params)
 
 
-@pytest.mark.parametrize("unroll", [0, 1, 5])
+@pytest.mark.parametrize(
+    "unroll", [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("unrolled", [methods.every_layer, methods.last_layer])
 @pytest.mark.parametrize("second_order", [False, True])
 def test_unrolling_by_hand(unroll, unrolled, second_order):
@@ -108,6 +110,7 @@ def test_networks_that_do_not_fit_are_refused():
         methods.RelativisticGAN().resolve(jax.ShapeDtypeStruct((4, 4, 1), jnp.float32))
 
 
+@pytest.mark.slow
 def test_samples_follow_the_data():
     """A Gaussian at (3, -2): over 20 seeds of another root means missed by 0.04 at most, deviations by 0.05."""
     x = np.random.default_rng(0).normal([3.0, -2.0], [1.0, 0.5], size=(4000, 2)).astype(np.float32)

@@ -64,7 +64,11 @@ def test_equal_to_arviz(name):
     }[name]
     for number, (case, make) in enumerate(CASES.items()):
         x = make(RNG(number))
-        np.testing.assert_allclose(DIAGNOSTICS[name](x), reference(x), rtol=1e-6, err_msg=case)
+        value, expected = DIAGNOSTICS[name](x), reference(x)
+        if expected > 1e6:  # no chain moves: a distance divided by the rounding error of the width
+            assert value > 1e6, case
+        else:
+            np.testing.assert_allclose(value, expected, rtol=1e-6, err_msg=case)
 
 
 @pytest.mark.parametrize("coefficient", [-0.5, 0.0, 0.5, 0.9])

@@ -57,6 +57,7 @@ def test_perfect_reversed_and_constant_scores():
     assert metrics.detection(low, low).fpr == 0.95  # all points of the curve lie on the diagonal
 
 
+@pytest.mark.slow
 def test_the_interval_has_its_nominal_coverage():
     truth, rounds = stats.norm.cdf(0.8 / np.sqrt(2)), 200
     for confidence in (0.5, 0.9):

@@ -19,6 +19,7 @@ def median_of_pairs(z):
     return np.median(pdist(np.float64(z), "sqeuclidean"))
 
 
+# Of few shapes, for each is a program of its own.
 CASES = {
     "two": GENERATOR.normal(size=(2, 2)),
     "three": GENERATOR.normal(size=(3, 1)),
@@ -27,11 +28,11 @@ CASES = {
     "more": GENERATOR.uniform(size=(301, 3)),
     "by products": GENERATOR.normal(size=(150, 12)),
     "skewed": np.exp(3 * GENERATOR.normal(size=(260, 1))),
-    "ordered": np.linspace(0, 1, 270)[:, None] ** 3,
-    "two clusters far apart": np.concatenate([GENERATOR.normal(size=(40, 2)), 1e3 + GENERATOR.normal(size=(37, 2))]),
+    "ordered": np.linspace(0, 1, 260)[:, None] ** 3,
+    "two clusters far apart": np.concatenate([GENERATOR.normal(size=(52, 2)), 1e3 + GENERATOR.normal(size=(48, 2))]),
     "whole numbers": GENERATOR.integers(0, 3, (100, 2)),
-    "all the same": np.full((9, 2), 7.0),
-    "most the same": np.repeat([[0.0], [1.0]], [80, 4], 0),
+    "all the same": np.full((33, 2), 7.0),
+    "most the same": np.repeat([[0.0], [1.0]], [248, 12], 0),
     "large": 1e15 * GENERATOR.normal(size=(33, 2)),
     "small": 1e-12 * GENERATOR.normal(size=(33, 2)),
     "far off": 100 + GENERATOR.normal(size=(33, 2)),

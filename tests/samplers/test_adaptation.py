@@ -18,7 +18,7 @@ def near_optimal(dimensions):
     return 1.4 / dimensions ** (1 / 3)
 
 
-@pytest.mark.parametrize("dimensions", [2, 16, 128])
+@pytest.mark.parametrize("dimensions", [2, 16, pytest.param(128, marks=pytest.mark.slow)])
 def test_one_step_size_for_many_chains(dimensions):
     """200 steps of warm-up from starts that are 1,000 times too small, right, and 1,000 times too large."""
 

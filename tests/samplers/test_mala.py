@@ -17,7 +17,7 @@ from jaxgen import samplers
 from jaxgen.scan import iterate, keys
 
 CHAINS = 2048
-DIMENSIONS = [2, 16, 128]
+DIMENSIONS = [2, 16, pytest.param(128, marks=pytest.mark.slow)]
 
 
 def normal(x):

@@ -71,6 +71,7 @@ def uninterrupted(tmp_path_factory):
     return digest(lines)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, uninterrupted):
     """Repeated SIGKILL after random delays, also during saves; the run must always resume."""
     moments = random.Random(0)
@@ -96,6 +97,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, unint
     assert resumed_from == sorted(resumed_from)  # no checkpoint was lost
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_exits(tmp_path, uninterrupted):
     process = launch(tmp_path)
     assert process.stdout.readline() == "begun\n"
@@ -111,6 +113,7 @@ def test_sigterm_saves_and_exits(tmp_path, uninterrupted):
     assert digest(outcome(launch(tmp_path))[1]) == uninterrupted
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_save_and_resume(tmp_path):
     """Two processes with two devices each equal one process with four, also after an interruption."""
 

@@ -4,6 +4,7 @@ import os
 
 import jax
 import jax.numpy as jnp
+import pytest
 
 from experiments.common import resources
 
@@ -15,6 +16,7 @@ def test_a_program_says_what_it_costs_and_runs():
     assert found["temporaries"] >= 64 * 4 / 2**20  # the sorted copy
 
 
+@pytest.mark.slow
 def test_alone_is_another_process_without_this_one_s_memory():
     assert resources.alone(os.getpid) != os.getpid()
     held = bytearray(400 * 2**20)

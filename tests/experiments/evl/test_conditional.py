@@ -9,6 +9,7 @@ import pytest
 from experiments.evl import conditional
 
 
+@pytest.mark.slow
 def test_every_model_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(conditional, "DRAWS", 400)
     problem = conditional.PROBLEMS["pendulum"]

@@ -13,6 +13,7 @@ from jaxgen import metrics
 LINE = metrics.Grid(100, -5.0, 5.0)
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(density_cells, "DRAWS", 2000)
     monkeypatch.setattr(density_cells, "WEIGHED", 500)

@@ -19,6 +19,7 @@ def few(monkeypatch):
     monkeypatch.setattr(data, "GaussianMixture", shrink)
 
 
+@pytest.mark.slow
 def test_models_are_measured_written_and_drawn(few, tmp_path, monkeypatch):
     monkeypatch.setattr(gaussians, "MIXTURES", (4,))
     original = gaussians.ours

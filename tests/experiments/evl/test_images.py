@@ -22,6 +22,7 @@ def small(monkeypatch):
     monkeypatch.setattr(images_models, "ours", lambda *given: dataclasses.replace(ours(*given), batch_size=40))
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = images_models.Experiment(
         ("mnist",), steps=4, judge_steps=10, guesses=1024, cache_dir=tmp_path, output_dir=tmp_path

@@ -3,11 +3,14 @@
 import dataclasses
 import json
 
+import pytest
+
 from experiments.evl import images_models, memory
 from jaxgen import data
 from jaxgen.serialization.config_json import from_json
 
 
+@pytest.mark.slow
 def test_a_step_is_measured(monkeypatch):
     monkeypatch.setattr(images_models, "SETS", {"mnist": images_models.Pictures(data.Digits(), data.Digits())})
     monkeypatch.setitem(memory.WIDTHS, "ours", (4, 4, 4))

@@ -20,6 +20,7 @@ def few(monkeypatch):
     monkeypatch.setattr(baselines, "extreme_value", small)
 
 
+@pytest.mark.slow
 def test_every_run_is_followed_to_its_end(few, tmp_path):
     experiment = sample_size.Experiment(quick=True, dimensions=2, cache_dir=tmp_path)
     table = sample_size.run(experiment)

@@ -20,6 +20,7 @@ def few(monkeypatch):
     monkeypatch.setattr(data, "SwissRoll", lambda seed: data.toy.SwissRoll(n=1000, test_n=2000, seed=seed))
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_written_and_drawn(few, tmp_path, monkeypatch, capsys):
     small = lambda make: (
         lambda *given, **named: dataclasses.replace(make(*given, **named), steps=20, steps_per_call=10, batch_size=40)

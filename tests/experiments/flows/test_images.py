@@ -34,6 +34,7 @@ def models():
     return image_models.trained(SIZE, data.Digits(), 0, pathlib.Path(tempfile.mkdtemp()))
 
 
+@pytest.mark.slow
 def test_shells_are_where_their_radii_are():
     found = models()
     flow, state = found.flow
@@ -54,6 +55,7 @@ def test_shells_are_where_their_radii_are():
     assert images.max() <= 1
 
 
+@pytest.mark.slow
 def test_untrained_ones_are_as_they_are_drawn(tmp_path):
     found = image_models.trained(SIZE, data.Digits(), 0, tmp_path, train=False)
     assert found.seconds is None
@@ -62,6 +64,7 @@ def test_untrained_ones_are_as_they_are_drawn(tmp_path):
     assert not np.allclose(image_models.encoded(found.flow, x[:10]), image_models.encoded(models().flow, x[:10]))
 
 
+@pytest.mark.slow
 def test_mixtures_and_what_lies_beyond():
     found = models()
     within = image_models.beyond(jax.random.key(0), found, 500, concentration=0.3, stretch=1.0)
@@ -78,6 +81,7 @@ def test_the_way_between_archetypes_ends_where_it_should():
     np.testing.assert_array_equal(way[[0, 4, 5, 14]], np.eye(3)[[0, 1, 1, 0]])
 
 
+@pytest.mark.slow
 def test_archetypes_of_latent_vectors_explain_more_with_more_of_them():
     flow, state = models().flow
     (x,) = data.Digits().tables()
@@ -102,6 +106,7 @@ def small(monkeypatch):
     monkeypatch.setattr(images, "LOOKED", 200)
 
 
+@pytest.mark.slow
 def test_every_source_has_a_line_in_both_tables(small, tmp_path):
     experiment = images.Experiment(("shell", "letters"), quick=True, cache_dir=tmp_path)
     accepted, confident = images.run(experiment)
@@ -120,6 +125,7 @@ def test_the_papers_radii_are_far_beyond_any_digit():
     assert float(radii.std()) < 0.1
 
 
+@pytest.mark.slow
 def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_path):
     monkeypatch.setattr(archetypes, "SETS", dict.fromkeys(("digits", "faces"), data.Digits()))
     monkeypatch.setattr(archetypes, "TEST", data.Digits())

@@ -81,6 +81,7 @@ def test_a_claim_without_a_gain_that_matters_is_not_so_and_one_without_precision
     assert f"a law: {answer} (" in told
 
 
+@pytest.mark.slow
 def test_a_quick_run_has_every_line(tmp_path):
     experiment = outliers.Experiment(
         quick=True, laws=("three Gaussians",), samplers=("extreme",), cache_dir=tmp_path, output_dir=tmp_path

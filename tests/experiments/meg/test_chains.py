@@ -12,6 +12,7 @@ from experiments.meg import chains, image_models
 from jaxgen import data
 
 
+@pytest.mark.slow
 def test_every_walk_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(image_models, "networks", tiny.adversaries)
     monkeypatch.setitem(chains.SETS, "mnist", ("digits", data.ScaledToTanh(data.Digits())))

@@ -33,6 +33,7 @@ def small(monkeypatch):
     cifar10._features.cache_clear()
 
 
+@pytest.mark.slow
 def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = cifar10.Experiment(
         ("meg",), steps=4, draws=120, judge_steps=100, extractor="tiny:looked", quick=True, cache_dir=tmp_path

@@ -9,6 +9,7 @@ from experiments.common import anomaly_metrics
 from experiments.meg import kdd99, kdd99_protocols
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(few_connections, tmp_path, monkeypatch):
     monkeypatch.setattr(kdd99, "LAST", 2)
     experiment = kdd99.Experiment(("released",), epochs=3, cache_dir=tmp_path, output_dir=tmp_path)
@@ -27,6 +28,7 @@ def test_every_cell_is_measured_written_and_drawn(few_connections, tmp_path, mon
     assert kept["released"]["energy"]["f1"] == values["MEG, energy"]["f1"][0]
 
 
+@pytest.mark.slow
 def test_protocols_with_one_training_have_a_table_each(few_connections, tmp_path, monkeypatch):
     monkeypatch.setattr(anomaly_metrics, "DETECTORS", {"chance": anomaly_metrics.DETECTORS["chance"]})
     experiment = kdd99.Experiment(("scaled", "later"), epochs=2, cache_dir=tmp_path, output_dir=tmp_path)

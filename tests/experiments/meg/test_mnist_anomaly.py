@@ -42,6 +42,7 @@ def small(monkeypatch):
     monkeypatch.setattr(mnist_anomaly, "connections", leaking)
 
 
+@pytest.mark.slow
 def test_every_cell_is_judged_and_written(small, tmp_path, monkeypatch):
     experiment = mnist_anomaly.Experiment(
         (1,), ("released",), steps=4, looks=2, cache_dir=tmp_path, output_dir=tmp_path

@@ -20,6 +20,7 @@ def small(monkeypatch):
     stacked_mnist._seen_by.cache_clear()
 
 
+@pytest.mark.slow
 def test_every_cell_is_counted_written_and_drawn(small, tmp_path, monkeypatch):
     models = ("wgan_released",)
     experiment = stacked_mnist.Experiment(models, stacks=(2,), steps=4, judge_steps=20, quick=True, cache_dir=tmp_path)

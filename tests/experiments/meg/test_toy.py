@@ -16,6 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(toy_metrics, "FINE", metrics.Grid(100, -2.0, 2.0))
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = toy.Experiment(steps=8, width=8, quick=True, cache_dir=tmp_path)
     (table,) = experiment.run()

@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from experiments.mmd import cost
 from experiments.speed import mmd
@@ -13,6 +14,7 @@ def test_both_ways_are_the_same():
     np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "cell", lambda experiment, way, n: cost.measure(way, n))  # in this process
     monkeypatch.setattr(cost, "LARGEST", 30)

@@ -15,6 +15,7 @@ def few(monkeypatch):
     monkeypatch.setattr(map_tasks, "POINTS", 200)
 
 
+@pytest.mark.slow
 def test_every_cell_is_judged_written_and_drawn(few, tmp_path):
     # Forty steps at the least of the report's configurations, twenty looks of each.
     experiment = maps.Experiment(tasks=("f3",), steps=20, epochs=0.001, quick=True, cache_dir=tmp_path)
@@ -47,6 +48,7 @@ def test_the_reports_bandwidth_does_not_see_that_a_map_has_collapsed():
     assert map_tasks.tested(task, other, aim, permutations=99, seed=0) > 0.01
 
 
+@pytest.mark.slow
 def test_medians_are_those_of_the_targets():
     for task in map_tasks.TASKS.values():
         (y,) = task.target(n=4000, test_n=1).tables()

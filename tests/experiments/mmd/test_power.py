@@ -1,10 +1,12 @@
 """Every test is asked about the same samples, and says what it is for."""
 
 import numpy as np
+import pytest
 
 from experiments.mmd import power
 
 
+@pytest.mark.slow
 def test_every_pair_of_laws_is_tested_and_written(tmp_path, monkeypatch):
     monkeypatch.setattr(power, "LAWS", {name: power.LAWS[name] for name in ("one law", "wider by a half")})
     monkeypatch.setattr(power.importlib.util, "find_spec", lambda name: None)

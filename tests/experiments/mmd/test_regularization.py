@@ -6,6 +6,7 @@ import pytest
 from experiments.mmd import map_tasks, regularization
 
 
+@pytest.mark.slow
 def test_every_penalty_is_judged_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(map_tasks, "POINTS", 200)
     experiment = regularization.Experiment(("none", "L2, 0.1"), epochs=20, quick=True, cache_dir=tmp_path)

@@ -23,6 +23,7 @@ class Noise:
         return (np.random.default_rng(len(self.name)).integers(255, size=(count, 8, 8, 3), dtype=np.uint8),)
 
 
+@pytest.mark.slow
 def test_it_is_measured_written_and_drawn(tmp_path, monkeypatch):
     for module, name, value in (
         (nets, "autoencoder", tiny.autoencoder),

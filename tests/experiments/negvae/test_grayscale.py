@@ -35,6 +35,7 @@ def small(monkeypatch):
         monkeypatch.setattr(ood_evaluation, name, value)
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_and_written(small, tmp_path, monkeypatch):
     sources = ("none", "auxiliary", "untrained")
     experiment = grayscale.Experiment(sources=sources, steps=4, tested=60, quick=True, cache_dir=tmp_path)

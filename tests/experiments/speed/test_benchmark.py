@@ -38,6 +38,7 @@ def small(monkeypatch):
     monkeypatch.setattr(resources, "alone", lambda function, *arguments: function(*arguments))
 
 
+@pytest.mark.slow
 def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsys):
     small(monkeypatch)
     monkeypatch.setattr(benchmark, "_has", lambda module: False)
@@ -58,6 +59,7 @@ def test_every_contender_runs_or_says_what_it_lacks(monkeypatch, tmp_path, capsy
     assert "PyTorch is not installed" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_chains_are_raced(tmp_path, monkeypatch):
     small(monkeypatch)
     pytest.importorskip("blackjax", reason="chains are raced against BlackJAX's; it comes with the extra `benchmark`")
@@ -69,6 +71,7 @@ def test_chains_are_raced(tmp_path, monkeypatch):
     assert "PyTorch is not installed" in torch_row.note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [False, True])
 def test_couplings_are_raced_or_say_what_they_lack(installed, tmp_path, monkeypatch):
     small(monkeypatch)
@@ -82,6 +85,7 @@ def test_couplings_are_raced_or_say_what_they_lack(installed, tmp_path, monkeypa
         assert ("FlowJAX is not installed" in row.note) is not installed
 
 
+@pytest.mark.slow
 @needs_flowjax
 def test_flowjax_has_the_same_density():
     """Of the same parameters; and both are densities: by a sum over a grid they integrate to 1."""
@@ -99,6 +103,7 @@ def test_flowjax_has_the_same_density():
         np.testing.assert_allclose(np.sum(np.exp(found, dtype=np.float64)) * (side[1] - side[0]) ** 2, 1, rtol=0.01)
 
 
+@pytest.mark.slow
 @needs_flowjax
 def test_flowjax_takes_the_same_step(monkeypatch):
     """The race compares losses and gradients, and refuses others."""
@@ -126,7 +131,7 @@ def test_unknown_rows_are_told():
         benchmark.run(benchmark.Experiment(rows=("flow",)))
 
 
-@pytest.mark.parametrize("network", ["dense", "images"])
+@pytest.mark.parametrize("network", ["dense", pytest.param("images", marks=pytest.mark.slow)])
 def test_arithmetic_is_what_xla_counts(network):
     """XLA counts activations too, and leaves out products with the zeros around an image."""
     rows, latent_dim = 64, 16
@@ -145,6 +150,7 @@ def test_arithmetic_is_what_xla_counts(network):
     np.testing.assert_allclose(count(jax.grad(value)), forward + backward, rtol=close)
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("name", ["own", "pool"])
 def test_pytorch_takes_the_same_step(name, monkeypatch):
@@ -160,6 +166,7 @@ def test_pytorch_takes_the_same_step(name, monkeypatch):
         contender.prepare()
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("name", ["plane", "digits", "chains", "auxiliary", "adversarial", "discrepancy"])
 def test_pytorch_does_the_same(name, monkeypatch):
@@ -174,6 +181,7 @@ def test_pytorch_does_the_same(name, monkeypatch):
         contender.prepare()
 
 
+@pytest.mark.slow
 @needs_torch
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_a_shared_pass_takes_the_same_step(adversarial):
@@ -203,6 +211,7 @@ def test_arithmetic_is_what_pytorch_counts():
     np.testing.assert_allclose(counter.get_total_flops() / contender.steps, contender.flop, rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak of a process is read from Linux's /proc")
 def test_memory_is_that_of_the_process_when_it_was_largest():
     """In a process of its own: the peak of this one may be above all that a test could hold."""

@@ -91,6 +91,7 @@ def test_radii_lie_between_the_middle_norm_and_three_times_it():
     assert 2.98 < found.max() / middle < 3.02
 
 
+@pytest.mark.slow
 def test_every_cell_is_measured_written_drawn_and_remembered(folder, tmp_path, monkeypatch):
     small = lambda n, d, steps: methods.Flow(nets.dense_flow(d, depth=2, widths=(4,)), noise=0.1)
     monkeypatch.setattr(one_class_models, "flow", small)  # most of the time is compilation
