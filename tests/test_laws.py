@@ -14,7 +14,6 @@ import jaxgen
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
 from jaxgen.parallel import Layout
-from jaxgen.scan import keys
 
 SERIAL = Layout(seeds=parallel.serial, devices=1)
 BATCHED = Layout(seeds=parallel.batched, devices=1)
@@ -114,8 +113,9 @@ def test_four_devices_use_the_mean_of_four_gradients(name):
     config = tiny.config(method, num_seeds=1, layout=Layout(devices=4))
     result = train(config)
     method, (x,) = result.config.method, config.data.tables()
-    key_init, key_rows, key_steps = jax.random.split(jax.random.fold_in(jax.random.key(0), 0), 3)
-    rows = plan(keys(key_rows, 1)[0], len(x), 8, 0, config.steps)
+    root = jax.random.fold_in(jax.random.key(0), 0)
+    key_init, key_steps = jax.random.split(root)
+    rows = jnp.asarray(plan([*map(int, jax.random.key_data(root)), 0], len(x), 8, 0, config.steps))
     state = method.init(key_init, take(jnp.asarray(x), rows[0]))
     gradient = jax.jit(jax.grad(lambda p, key, share: method.loss(key, p, state.model_state, share)[0]))
     for t in range(config.steps):

@@ -16,7 +16,7 @@ from jaxgen import data, methods, nets
 from jaxgen.data.validation import row_specs
 from jaxgen.optim import torch_rmsprop
 from jaxgen.training import loop
-from jaxgen.training.compilation import programs, root_keys
+from jaxgen.training.compilation import batch_rows, programs, root_keys
 
 __all__ = [
     "Contender",
@@ -78,11 +78,13 @@ def trained(config: jaxgen.Config) -> Ready:
     tables = config.data.tables()
     config = loop.resolved(config, row_specs(tables))
     compiled, roots = programs(config), root_keys(config)
-    placed, state = config.layout.place(tables), config.layout.place(compiled.start(tables, roots))
+    rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
+    started = compiled.start(tables, roots, tuple(batches[:, 0] for batches in rows))
+    placed, state = config.layout.place(tables), config.layout.place(started)
     segment = jax.jit(compiled.segment)
     done = 0
     program, found = resources.compiled(
-        segment, state, roots, np.zeros(config.num_seeds, np.int32), placed, np.int32(done)
+        segment, state, roots, np.zeros(config.num_seeds, np.int32), rows, placed, np.int32(done)
     )
 
     def run() -> None:

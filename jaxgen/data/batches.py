@@ -1,58 +1,45 @@
 """Minibatches: shuffled row numbers, and conversion of stored bytes to floats."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.types import Array, Batch, Int, Key, PyTree
+from jaxgen.types import Array, Batch, Int, PyTree
 
 __all__ = ["plan", "take", "to_float"]
 
 
 def plan(
-    key: Key[Array, ""],
-    n: int,
-    rows: int,
-    start: int | Int[Array, ""],
-    length: int,
-    *,
-    shuffle: bool = True,
-) -> Int[Array, "length rows"]:
-    """Row numbers of `length` consecutive minibatches, a function of the key and the absolute step only.
+    seed: Sequence[int], n: int, batch_size: int, start: int, length: int, *, shuffle: bool = True
+) -> Int[np.ndarray, "length batch"]:
+    """Row numbers of `length` consecutive minibatches, a function of the seed and the absolute step only.
 
     Every epoch uses a new permutation of the table. The last rows of an epoch that do not fill a minibatch are dropped.
+    NumPy draws the permutations on the host: a sort in the training program would take longer to compile than to run.
 
     Args:
-        key: random key of the table.
+        seed: non-negative numbers that identify the run and the table.
         n: number of rows of the table.
-        rows: batch size, at most `n`.
-        start: index of the first step, counted from the start of training; may be traced.
+        batch_size: at most `n`.
+        start: index of the first step, counted from the start of training.
         length: number of steps.
         shuffle: whether to permute the rows in every epoch.
 
     Returns:
-        Row numbers `[length, rows]`.
+        Row numbers `[length, batch_size]`, int32.
     """
-    per_epoch = n // rows
-    steps = start + jnp.arange(length)
-    epochs, positions = steps // per_epoch, steps % per_epoch
-    if not shuffle:
-        return positions[:, None] * rows + jnp.arange(rows)[None]
-    used = per_epoch * rows
-    # The most epochs that `length` steps can overlap, for any start. Epochs after the last step are not permuted.
-    num_epochs = (length - 2) // per_epoch + 2
-    permuted = lambda epoch: _permutation(jax.random.fold_in(key, epoch), n)[:used]
-    unused = lambda epoch: jnp.arange(used)
-    order = jax.lax.map(
-        lambda epoch: jax.lax.cond(epoch <= epochs[-1], permuted, unused, epoch), epochs[0] + jnp.arange(num_epochs)
-    )
-    return order.reshape(num_epochs, per_epoch, rows)[epochs - epochs[0], positions]
+    per_epoch = n // batch_size
+    epochs = range(start // per_epoch, (start + length - 1) // per_epoch + 1)
 
+    def order(epoch: int) -> np.ndarray:
+        rows = np.arange(n)
+        return np.random.default_rng([*seed, epoch]).permutation(rows) if shuffle else rows
 
-def _permutation(key: Key[Array, ""], n: int) -> Int[Array, " n"]:
-    """Random permutation by one sort of 64 random bits; `jax.random.permutation` loops over sorts of 32 bits."""
-    high, low = jax.random.bits(key, (2, n), jnp.uint32)
-    return jax.lax.sort((high, low, jnp.arange(n)), num_keys=2)[2]
+    batches = [order(epoch)[: per_epoch * batch_size].reshape(per_epoch, batch_size) for epoch in epochs]
+    first = start - epochs[0] * per_epoch
+    return np.concatenate(batches)[first : first + length].astype(np.int32)
 
 
 def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:

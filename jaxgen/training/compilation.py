@@ -13,12 +13,12 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
 from jaxgen.parallel import Layout
-from jaxgen.scan import iterate, keys
+from jaxgen.scan import iterate
 from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.training.config import Config
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
-__all__ = ["Programs", "arrangement", "finite", "programs", "root_keys"]
+__all__ = ["Programs", "arrangement", "batch_rows", "finite", "programs", "root_keys"]
 
 MAX_CACHED_PROGRAMS = 8  # entries of the cache of compiled program pairs
 JOINED = 2**18  # leaves with at most this number of elements are concatenated before they are checked
@@ -30,9 +30,10 @@ class Programs(NamedTuple):
     """The two programs of a training run, compiled on their first call.
 
     Attributes:
-        start: `start(tables, roots) -> states`: initial states, leaves `[seeds, ...]`.
-        segment: `segment(states, roots, retries, tables, first) -> (states, metrics, good)`: runs
-            `config.steps_per_call` steps from the absolute step `first`. Metrics are `[seeds, steps_per_call]`, and
+        start: `start(tables, roots, rows) -> states`: initial states, leaves `[seeds, ...]`.
+        segment: `segment(states, roots, retries, rows, tables, first) -> (states, metrics, good)`: runs
+            `config.steps_per_call` steps from the absolute step `first` on the minibatches that `batch_rows` returned.
+            Metrics are `[seeds, steps_per_call]`, and
             `good` `[seeds]` tells whether all numbers of a seed were finite. The given states stay valid, so that the
             caller can go back to them.
     """
@@ -56,7 +57,7 @@ def programs(config: Config) -> Programs:
     """
     # The generator is part of the key, since JAX's own caches do not distinguish generators.
     generator = str(jax.random.key_impl(jax.random.key(0)))
-    return _kept(_programs, config, config.steps_per_call, config.shuffle, generator)
+    return _kept(_programs, config, generator)
 
 
 def arrangement(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
@@ -82,6 +83,29 @@ def root_keys(config: Config) -> np.ndarray:
     root = jax.random.key(config.seed)
     # One key at a time, since some generators give other keys under `vmap`.
     return np.stack([jax.random.key_data(jax.random.fold_in(root, seed)) for seed in range(config.num_seeds)])
+
+
+def batch_rows(
+    config: Config, roots: np.ndarray, tables: tuple[PyTree, ...], start: int, length: int
+) -> tuple[np.ndarray, ...]:
+    """Return the row numbers of consecutive minibatches of each table, equal on all devices and processes.
+
+    Args:
+        config: what is trained.
+        roots: the key data of each seed, `[seeds, words]`.
+        tables: the training data.
+        start: index of the first step.
+        length: number of steps.
+
+    Returns:
+        For each table `[seeds, length, batch_size]`.
+    """
+    sizes = [jax.tree.leaves(table)[0].shape[0] for table in tables]
+    of_table = lambda number, size: [
+        plan([*map(int, root), number], size, config.batch_size, start, length, shuffle=config.shuffle)
+        for root in roots
+    ]
+    return tuple(np.stack(of_table(number, size)) for number, size in enumerate(sizes))
 
 
 def _kept(make: Any, config: Config, *others: Any) -> Any:
@@ -114,53 +138,43 @@ def _convolves(
 
 
 @functools.lru_cache(maxsize=MAX_CACHED_PROGRAMS)
-def _programs(
-    method: Method, layout: Layout, words: str, batch_size: int, steps_per_call: int, shuffle: bool, generator: str
-) -> Programs:
+def _programs(method: Method, layout: Layout, words: str, batch_size: int, generator: str) -> Programs:
     axis = parallel.AXIS
 
-    def chosen(key: Key[Array, ""], tables: tuple[PyTree, ...], first: Any, length: int) -> list[Array]:
-        """Return the row indices of the minibatches of each table, `[length, batch]`, equal on all devices."""
-        sizes = [jax.tree.leaves(table)[0].shape[0] for table in tables]
-        of_table = keys(key, len(sizes))
-        return [
-            plan(of_table[number], size, batch_size, first, length, shuffle=shuffle)
-            for number, size in enumerate(sizes)
-        ]
-
-    def init(tables: tuple[PyTree, ...], root: Array) -> State:
-        key, key_rows, _ = _keys(root)
-        rows = [rows[0] for rows in chosen(key_rows, tables, 0, 1)]
+    def init(tables: tuple[PyTree, ...], root: Array, rows: tuple[Array, ...]) -> State:
+        key, _ = _keys(root)
         return method.init(key, *map(take, tables, rows))
 
     # Serial: the batched QR factorization of orthogonal initializers can hang in JAX 0.10 on two cores. It also
     # makes the initial bits of a seed independent of the number of seeds.
     start = jax.jit(
-        lambda tables, roots: parallel.serial(lambda root: init(tables, root), roots),
+        lambda tables, roots, rows: parallel.serial(lambda *one: init(tables, *one), roots, rows),
         compiler_options=UNOPTIMIZED if jax.default_backend() == "cpu" else None,
     )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
 
-    def one(tables: tuple[PyTree, ...], first: Array, state: State, root: Array, retry: Array) -> Any:
-        _, key_rows, key = _keys(root)
+    def one(tables: tuple[PyTree, ...], first: Array, state: State, root: Array, retry: Array, rows: Any) -> Any:
+        _, key = _keys(root)
         # Noise differs between devices and between retries; the choice of rows does not.
         key = parallel.fold(jax.random.fold_in(key, retry), axis)
-        shares = [parallel.slice_of(rows, axis) for rows in chosen(key_rows, tables, first, steps_per_call)]
+        shares = [parallel.slice_of(batches, axis) for batches in rows]
         step = lambda key, state, *rows: shared.step(key, state, *map(take, tables, rows))
         last, metrics = iterate(step, key, state, *shares, start=first)
         return last, metrics, finite((last, metrics))
 
-    def segment(states: State, roots: Array, retries: Array, tables: tuple[PyTree, ...], first: Array) -> Any:
-        run = lambda state, root, retry: one(tables, first, state, root, retry)
-        return layout.map_seeds(run, states, roots, retries)
+    def segment(
+        states: State, roots: Array, retries: Array, rows: Any, tables: tuple[PyTree, ...], first: Array
+    ) -> Any:
+        run = lambda state, root, retry, rows: one(tables, first, state, root, retry, rows)
+        return layout.map_seeds(run, states, roots, retries, rows)
 
     return Programs(start, layout.spread(segment))
 
 
-def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""], Key[Array, ""]]:
-    """Return the keys of a seed: for initialization, for the choice of rows, and for the steps."""
-    init, rows, steps = jax.random.split(jax.random.wrap_key_data(root), 3)
-    return init, rows, steps
+def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""]]:
+    """Return the keys of a seed: for initialization, and for the steps."""
+    init, steps = jax.random.split(jax.random.wrap_key_data(root))
+    return init, steps
 
 
 def finite(tree: PyTree) -> Array:

@@ -15,7 +15,7 @@ from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import checked, fingerprint, row_specs
 from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.compilation import arrangement, programs, root_keys
+from jaxgen.training.compilation import arrangement, batch_rows, programs, root_keys
 from jaxgen.training.config import Config, MethodT
 from jaxgen.training.progress import Progress
 from jaxgen.training.result import Result, description, state_template, warn_of_unnamed
@@ -74,7 +74,7 @@ def train(
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, state_template(config, rows))
         placed = config.layout.place(tables)
-        state = config.layout.place(compiled.start(tables, roots) if state is None else state)
+        state = config.layout.place(_initial(config, tables) if state is None else state)
         history = {name: _extended(metric, config.steps) for name, metric in history.items()}
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         terminated = stack.enter_context(_termination(checkpoints is not None))
@@ -109,8 +109,15 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
         FileNotFoundError: if a dataset is missing.
     """
     config, tables, rows = _prepared(config)
-    state = programs(config).start(tables, root_keys(config))
+    state = _initial(config, tables)
     return Result(config, state, {}, rows, devices=config.layout.total(), signed=is_scaled_to_tanh(tables))
+
+
+def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
+    """Return the states of all seeds before the first step; methods may look at the first minibatch."""
+    roots = root_keys(config)
+    rows = tuple(batches[:, 0] for batches in batch_rows(config, roots, tables, 0, 1))
+    return programs(config).start(tables, roots, rows)
 
 
 def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[MethodT]:
@@ -161,14 +168,16 @@ def advance(
         FloatingPointError: if all retries of a seed have a non-finite number too.
     """
     start, before = np.int32(done), state
-    state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), tables, start)
+    rows = batch_rows(config, roots, tables, done, config.steps_per_call)
+    state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), rows, tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
     for seed in np.flatnonzero(~np.asarray(good)):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
-            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), tables, start)
+            own = tuple(batches[at] for batches in rows)
+            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), own, tables, start)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry
