@@ -69,7 +69,9 @@ def test_a_seed_does_not_depend_on_the_others(name, layout):
     same = chex.assert_trees_all_equal if layout is SERIAL else CLOSE
     # `explained` is computed as 1 minus a ratio, so near 0 only the ratio is accurate to rounding.
     left = lambda history: {name: 1 - value if name == "explained" else value for name, value in history.items()}
-    same((alone.state, left(alone.history)), (first[0], left(first[1])))
+    # A coordinate of an archetype near 0 is a sum of large ones, so rounding is relative to the largest coordinate.
+    scale = lambda state: jax.tree.map(lambda leaf: leaf / np.abs(leaf).max(), state) if name == "archetypes" else state
+    same((scale(alone.state), left(alone.history)), (scale(first[0]), left(first[1])))
     assert not np.array_equal(among.history["loss"][0], among.history["loss"][1])
 
 

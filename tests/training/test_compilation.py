@@ -68,7 +68,6 @@ DIFFERENT = {
     "an equal number of NumPy's": (Watched(power=np.float32(4)), {}),
     "another minibatch": (Watched(power=4.0), {"batch_size": 10}),
     "another segment": (Watched(power=4.0), {"steps_per_call": 2}),
-    "another order": (Watched(power=4.0), {"shuffle": False}),
     "other devices": (Watched(power=4.0), {"layout": Layout(devices=2)}),
 }
 
