@@ -42,7 +42,7 @@ REFERENCES = {
     "even": "an even sampler (floor)",
     "frequencies": "digits as often as in MNIST",
     "tuples": "the training tuples",
-    "seen": "the training tuples, as the classifier sees them",
+    "seen": "the training tuples, as the classifier predicts them",
 }
 
 
