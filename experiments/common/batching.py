@@ -1,4 +1,4 @@
-"""Programs that are compiled once and applied to as many rows as there are, some at a time."""
+"""Apply a compiled program to many samples, in batches of one shape."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,21 +11,21 @@ __all__ = ["in_parts"]
 
 
 def in_parts(program: Callable[..., Any], method: Any, state: Any, x: np.ndarray, at_once: int = 512) -> Any:
-    """Apply a compiled program to some rows at a time, always as many, so that one program does.
+    """Apply a compiled program batch by batch; the last batch is padded with zeros, so that one compilation suffices.
 
     Args:
-        program: `program(method, state, rows)`, whose arrays `[len(rows), ...]` hold one entry for each row.
-        method: of what is applied.
+        program: `program(method, state, batch)` returns arrays `[at_once, ...]`, an entry for each sample.
+        method: first argument of the program.
         state: of one seed.
-        x: rows `[n, ...]`.
-        at_once: rows of a part; behind the last ones zeros fill it.
+        x: samples `[n, ...]`.
+        at_once: batch size.
 
     Returns:
-        What it makes of all rows, arrays `[n, ...]`.
+        The program's outputs for all samples, arrays `[n, ...]`.
     """
-    found = []
-    for at in range(0, len(x), at_once):
-        part = x[at : at + at_once]
-        whole = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
-        found.append(jax.tree.map(np.asarray, program(method, state, jnp.asarray(whole))))
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *found)
+    outputs = []
+    for start in range(0, len(x), at_once):
+        part = x[start : start + at_once]
+        batch = np.concatenate([part, np.zeros((at_once - len(part), *part.shape[1:]), part.dtype)])
+        outputs.append(jax.tree.map(np.asarray, program(method, state, jnp.asarray(batch))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(x)], *outputs)

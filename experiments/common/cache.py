@@ -1,4 +1,4 @@
-"""Cache of measurements: files that hold a cell with everything it depends on, and the machine it was measured on."""
+"""Cache of measurements: JSON files that hold a measurement with everything it depends on, the machine included."""
 
 import contextlib
 import hashlib
@@ -12,21 +12,21 @@ from typing import Any
 
 import jax
 
-__all__ = ["machine", "place", "remembered"]
+__all__ = ["counted", "machine", "place", "remembered", "write_whole"]
 
 
 def remembered(
     file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what was computed before for the same identity, else compute it and keep it: a table goes on cell by cell.
+    """Read a measurement from the cache if its identity is unchanged, else compute it and write it to the cache.
 
     Args:
-        file: where the cell is kept.
-        identity: what the numbers depend on, in JSON's own types; the machine and the versions are added.
-        compute: makes the cell, in JSON's own types.
+        file: cache file of the measurement.
+        identity: everything that the numbers depend on, in JSON's own types; the machine and the versions are added.
+        compute: `compute() -> measurement`, in JSON's own types.
 
     Returns:
-        The cell.
+        The measurement.
     """
     identity = json.loads(json.dumps({**identity, "machine": machine()}))
     if file.is_file():
@@ -35,35 +35,35 @@ def remembered(
             if kept["identity"] == identity:
                 return kept["cell"]
     cell = json.loads(json.dumps(compute(), default=float))
-    jax.clear_caches()  # a table of a hundred cells compiles more programs than a process may map into its memory
-    _write(file, json.dumps({"identity": identity, "cell": cell}))
+    jax.clear_caches()  # the programs of a hundred cells would exceed the memory maps that Linux allows a process
+    write_whole(file, json.dumps({"identity": identity, "cell": cell}))
     return cell
 
 
 def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
-    """Return where a cell and its checkpoints are kept: elsewhere for another config, machine or version."""
+    """Path of a measurement and its checkpoints, which differs with the identity, the machine and the versions."""
     whole = json.dumps({**identity, "machine": machine()})
-    name = name.replace(".", "_")  # endings are put in the place of what follows a dot
+    name = name.replace(".", "_")  # `with_suffix` replaces what follows a dot
     return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def counted(*sets: Any) -> list[list[int]]:
-    """Return how many rows each table of each dataset has, for an identity: a set may be there in part, whole later."""
+    """Number of rows in each table of each dataset, for an identity: a dataset may be downloaded in part at first."""
     return [[len(table) for table in images.tables()] for images in sets]
 
 
 def machine() -> dict[str, str]:
-    """Return on what the numbers were measured."""
+    """Device, Python version and library versions of this process."""
     device = jax.devices()[0]
     versions = {name: metadata.version(name) for name in ("jax", "flax", "optax", "scikit-learn")}
-    # Not every system tells which of its cores a process may use.
+    # `sched_getaffinity` counts the cores that this process may use; only Linux has it.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     kind = f"{_processor()}, {cores} core{'s' * (cores != 1)}" if device.platform == "cpu" else device.device_kind
     return {"device": f"{len(jax.devices())} x {kind}", "Python": platform.python_version(), **versions}
 
 
-def _write(file: pathlib.Path, text: str) -> None:
-    """Write a file whole or not at all."""
+def write_whole(file: pathlib.Path, text: str) -> None:
+    """Write a file by renaming a temporary one, so that no reader finds it half written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_suffix(".writing")
     scratch.write_text(text)

@@ -29,8 +29,8 @@ class Cell:
         measure: `measure(directory) -> measurement`, in JSON's own types. Runs may keep checkpoints in the directory,
             which depends on `config` alone: a changed metric does not train again.
         config: what is trained; None where nothing is.
-        settings: what the measurement depends on beside the config and the code, in JSON's own types.
-        version: raise it to compute the cell again although none of these changed.
+        settings: what else the measurement depends on, apart from the config and the code, in JSON's own types.
+        version: increase it to compute the cell again although nothing else changed.
     """
 
     row: str
@@ -46,7 +46,7 @@ class Cell:
         return f"{self.row}-{self.seed}".replace("/", "_").replace(" ", "_").replace(".", "_")
 
     def training(self) -> Any:
-        """What the cell trains, in JSON's own types, or None."""
+        """Config in JSON's own types, or None."""
         return None if self.config is None else jaxgen.to_json(self.config)
 
     def identity(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Experiment:
     configs: bool = False
     """Print the config of every cell as JSON, and train nothing."""
     cache_dir: pathlib.Path | None = None
-    """Directory of cells and checkpoints, from which a table goes on where it was cut off; runs/SYSTEM/NAME."""
+    """Directory of cells and checkpoints, from which an interrupted run resumes; by default runs/SYSTEM/NAME."""
     output_dir: pathlib.Path | None = None
     """Directory of tables and figures; the cache's by default."""
 
@@ -85,8 +85,8 @@ class Experiment:
         """Check the fields of `choices` and the seeds."""
         for field, allowed in self.choices.items():
             value = getattr(self, field)
-            given = value if isinstance(value, tuple) else (value,)
-            if unknown := [entry for entry in given if entry not in allowed]:
+            entries = value if isinstance(value, tuple) else (value,)
+            if unknown := [entry for entry in entries if entry not in allowed]:
                 expected = ", ".join(map(str, allowed))
                 raise SystemExit(f"{field} must be among {expected} (got {', '.join(map(str, unknown))}).")
         if self.num_seeds < 1:
@@ -113,8 +113,12 @@ class Experiment:
         return dataclasses.replace(self, num_seeds=1)
 
     def cells(self) -> Iterable[Cell]:
-        """Cells of the tables, in the order in which they are computed."""
+        """Cells of the tables, in the order in which they are computed; tables may share cells."""
         raise NotImplementedError
+
+    def followup_cells(self, results: Results) -> Iterable[Cell]:
+        """Cells that depend on the results of `cells`, such as further seeds of the best rows; none by default."""
+        return ()
 
     def tables(self, results: Results) -> Sequence[report.Table]:
         """Tables of the measurements."""
@@ -143,9 +147,10 @@ class Experiment:
             print()
             return []
         results: Results = {}
-        for cell in experiment.cells():
-            print(f"{cell.row}, seed {cell.seed}", flush=True)
-            results.setdefault(cell.row, []).append(experiment.measure(cell))
+        for stage in (experiment.cells, lambda: experiment.followup_cells(results)):
+            for cell in stage():
+                print(f"{cell.row}, seed {cell.seed}", flush=True)
+                results.setdefault(cell.row, []).append(experiment.measure(cell))
         tables = list(experiment.tables(results))
         for table in tables:
             table.write(experiment.results_directory)

@@ -1,4 +1,4 @@
-"""What judges images: it takes images between 0 and 1, and returns their features and the probabilities of classes."""
+"""Feature extractors: functions of images between 0 and 1 that return features and class probabilities."""
 
 import functools
 import importlib
@@ -18,44 +18,45 @@ Extractor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @functools.cache
-def find(named: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tuple[Extractor, str]:
-    """Return what judges images, and how a table calls it.
+def find(name: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tuple[Extractor, str]:
+    """Import or load a feature extractor, or train a small classifier as one.
 
     Args:
-        named: `package.module:function`, or the folder of a saved classifier; empty trains a small one.
-        train: what that one learns.
-        test: what it is judged on.
-        steps: of its training.
-        runs: where it is kept.
+        name: `package.module:function`, or the directory of a saved classifier; empty trains a small classifier.
+        train: labeled image set that the small classifier is trained on.
+        test: labeled image set that its accuracy is measured on.
+        steps: training steps of the small classifier.
+        runs: directory of its checkpoints.
 
     Returns:
-        The extractor, and its name.
+        The extractor, and its name for a table.
 
     Raises:
-        SystemExit: if what was named cannot be found, or is no classifier.
+        SystemExit: if there is no such function or directory, or the directory holds another method.
     """
-    if not named:
-        look = image_classifier.train(train, test, steps, runs)
-        return _logits(look), f"a small classifier trained here, which has {look.accuracy:.1%} of the test images right"
-    if pathlib.Path(named).is_dir():
-        result = jaxgen.load(named)
+    if not name:
+        classifier = image_classifier.train(train, test, steps, runs)
+        return _logits(classifier), f"a small classifier trained here (test accuracy {classifier.accuracy:.1%})"
+    if pathlib.Path(name).is_dir():
+        result = jaxgen.load(name)
         if not isinstance(result.config.method, methods.Classifier):
-            raise SystemExit(f"{named} holds a {type(result.config.method).__name__}; name a saved Classifier.")
-        return _logits(image_classifier.Judge(result, np.nan)), f"the classifier in {named}"
-    module, _, function = named.partition(":")
+            method = type(result.config.method).__name__
+            raise SystemExit(f"extractor must be a saved Classifier (got a {method} in {name}).")
+        return _logits(image_classifier.Judge(result, np.nan)), f"the classifier in {name}"
+    module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function), named
+        return getattr(importlib.import_module(module), function), name
     except (ImportError, AttributeError, ValueError) as error:
         raise SystemExit(
-            f"there is no folder and no function {named} ({error}); name a saved classifier or package.module:function."
+            f"extractor must be package.module:function or the directory of a saved classifier (got {name}: {error})."
         ) from error
 
 
-def _logits(look: image_classifier.Judge) -> Extractor:
-    """Take the logarithms of a classifier's probabilities for its features."""
+def _logits(classifier: image_classifier.Judge) -> Extractor:
+    """Use a classifier's log-probabilities as features."""
 
     def extract(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = look(images)
-        return found, np.exp(found)
+        log_p = classifier(images)
+        return log_p, np.exp(log_p)
 
     return extract

@@ -1,4 +1,4 @@
-"""How often each class is drawn, as a classifier trained here sees it."""
+"""Image classifier that is trained here, and the class frequencies of generated images according to it."""
 
 import functools
 import pathlib
@@ -13,73 +13,73 @@ from experiments.common import cache
 from experiments.common.batching import in_parts
 from jaxgen import data, methods
 from jaxgen.optim import Cosine
-from jaxgen.serialization.config_json import to_json
 
 __all__ = ["Judge", "classes", "frequencies", "log_probabilities", "pixels", "train"]
 
 
 class Judge(NamedTuple):
-    """A trained classifier of images."""
+    """A trained image classifier."""
 
     result: jaxgen.Result
-    accuracy: float  # share of the test images that it has right
+    accuracy: float  # on the test images
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Return the logarithm of each class's probability, `[n, classes]`, for images `[n, h, w, c]`."""
+        """Log-probabilities of the classes, `[n, classes]`, of images `[n, h, w, c]` between 0 and 1."""
         return np.asarray(in_parts(log_probabilities, self.result.config.method, self.result.state_of(0), images))
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def log_probabilities(method: Any, state: Any, x: Any) -> Any:
-    """Return the logarithm of each class's probability, `[n, classes]`."""
+    """Log-probabilities of the classes, `[n, classes]`; compiled once for each method."""
     return method.log_probabilities(state, x)
 
 
 def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:
-    """Train a classifier, or go on with it where it was trained before.
+    """Train a classifier, or load or resume it from an earlier run.
 
     Args:
-        train: image set to learn from.
-        test: image set on which its accuracy is measured.
-        steps: of 100 images each.
-        runs: where it is kept.
+        train: labeled image set to train on.
+        test: labeled image set to measure the accuracy on.
+        steps: training steps, of 100 images each.
+        runs: directory of checkpoints.
 
     Returns:
-        The classifier.
+        The classifier and its accuracy.
     """
     method = methods.Classifier(learning_rate=Cosine(2e-3, steps))
     config = jaxgen.Config(method, data.Labelled(train), steps=steps, batch_size=100, steps_per_call=steps)
-    judge = Judge(jaxgen.train(config, checkpoint_dir=cache.place(runs, "judge", to_json(config))), np.nan)
+    place = cache.place(runs, "classifier", jaxgen.to_json(config))
+    classifier = Judge(jaxgen.train(config, checkpoint_dir=place), np.nan)
     labels = test.labels()
-    seen = judge(pixels(test, np.arange(len(labels))))
-    return judge._replace(accuracy=float((seen.argmax(1) == labels).mean()))
+    log_p = classifier(pixels(test, np.arange(len(labels))))
+    return classifier._replace(accuracy=float((log_p.argmax(1) == labels).mean()))
 
 
 def pixels(images: Any, rows: np.ndarray) -> np.ndarray:
-    """Return some rows of an image set between 0 and 1, `[len(rows), h, w, c]`."""
+    """Return the images of an image set at the indices `rows`, between 0 and 1, `[len(rows), h, w, c]`."""
     return np.asarray(data.take(jnp.asarray(images.tables()[0]), jnp.asarray(rows)))
 
 
 def frequencies(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Compare how often each class is seen with labels.
+    """Compare the frequencies of predicted classes with those of labels.
 
     Args:
-        log_probabilities: what a judge returned, `[n, classes]`.
+        log_probabilities: a classifier's output, `[n, classes]`.
         labels: `[m]`.
 
     Returns:
-        `variation`, half the sum of absolute differences of the shares; `confidence`, the mean largest probability;
-        and `share_0`, ...
+        `variation`, the total variation distance of the frequencies; `confidence`, the mean max softmax probability;
+        and `share_0`, `share_1`, ..., the frequencies of predicted classes.
     """
     count = log_probabilities.shape[1]
-    seen, truth = classes(log_probabilities.argmax(1), count), classes(labels, count)
+    predicted, expected = classes(log_probabilities.argmax(1), count), classes(labels, count)
     return {
-        "variation": float(np.abs(seen - truth).sum() / 2),
+        "variation": float(np.abs(predicted - expected).sum() / 2),
         "confidence": float(np.exp(log_probabilities.max(1)).mean()),
-        **{f"share_{number}": float(share) for number, share in enumerate(seen)},
+        **{f"share_{number}": float(share) for number, share in enumerate(predicted)},
     }
 
 
 def classes(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the share of each class among labels, `[count]`."""
+    """Frequency of each class among labels, `[count]`."""
     return np.bincount(labels, minlength=count) / len(labels)

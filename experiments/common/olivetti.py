@@ -1,4 +1,4 @@
-"""Faces of 64 by 64 pixels."""
+"""Olivetti faces, 64 by 64 pixels."""
 
 import dataclasses
 
@@ -11,13 +11,13 @@ __all__ = ["Olivetti"]
 
 @dataclasses.dataclass(frozen=True)
 class Olivetti:
-    """scikit-learn's 400 grey faces, the same in all three colours; it downloads them to `SCIKIT_LEARN_DATA`."""
+    """The 400 Olivetti faces, gray repeated over three channels; scikit-learn downloads them to `SCIKIT_LEARN_DATA`."""
 
     def tables(self) -> tuple[Int8[np.ndarray, "n 64 64 3"]]:
-        """Return the faces as the one table, in bytes with a sign.
+        """Return the faces as the one table, in int8: pixels between -1 and 1.
 
         Raises:
-            OSError: if they are neither there nor can be downloaded.
+            OSError: if they are not there and cannot be downloaded.
         """
-        grey = np.round(datasets.fetch_olivetti_faces().images * 255).astype(np.uint8)
-        return (np.repeat((grey ^ 128).view(np.int8)[..., None], 3, -1),)
+        gray = np.round(datasets.fetch_olivetti_faces().images * 255).astype(np.uint8)
+        return (np.repeat((gray ^ 128).view(np.int8)[..., None], 3, -1),)

@@ -1,4 +1,4 @@
-"""Tables and figures of experiments: what was measured, next to what the paper printed, with where and how long."""
+"""Tables and figures of experiments: measured numbers next to the paper's, and the machine they were measured on."""
 
 import contextlib
 import dataclasses
@@ -26,17 +26,17 @@ __all__ = [
     "tiled",
 ]
 
-PANELS = 4  # in a line of a figure of images, at the most
+PANELS = 4  # most panels in a row of a figure of images
 
 
 def mean_and_deviation(values: np.ndarray, digits: int) -> str:
-    """Write the mean +- standard deviation of seeds."""
+    """Format the mean and, of two values or more, the sample standard deviation."""
     spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{spread}"
 
 
 def median_and_range(values: np.ndarray, digits: int) -> str:
-    """Write the median of repeats, and between what they lie."""
+    """Format the median and, of two values or more, the range."""
     spread = f" ({values.min():.{digits}f} to {values.max():.{digits}f})" if len(values) > 1 else ""
     return f"{np.median(values):.{digits}f}{spread}"
 
@@ -47,9 +47,9 @@ class Column:
 
     Attributes:
         name: key of the measure in each cell's results.
-        title: what stands above the column, with the unit.
-        digits: digits after the point.
-        written: makes the cell of the values and the digits.
+        title: heading of the column, with the unit.
+        digits: decimal places.
+        written: `written(values, digits) -> text` formats a cell.
     """
 
     name: str
@@ -60,13 +60,13 @@ class Column:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of a table.
+    """One row of a table.
 
     Attributes:
         title: what was measured.
-        values: of each measure, one number per seed or repeat.
+        values: by measure, one number per seed or repeat.
         paper: the paper's numbers, by measure.
-        note: what a reader must know, such as a reduced size.
+        note: a remark on this row, such as a reduced size; printed below the table.
     """
 
     title: str
@@ -78,23 +78,23 @@ class Row:
     def of(
         cls, title: str, cells: Sequence[Mapping[str, Any]], columns: Sequence[Column], paper: Mapping[str, float] = {}
     ) -> "Row":
-        """Return a line of cells, one to a seed, each of which holds some of the columns' measures."""
+        """Collect the columns' measures from the cells of all seeds; a cell may lack some of them."""
         return cls(title, {c.name: [cell[c.name] for cell in cells if c.name in cell] for c in columns}, paper)
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table with what was measured several times in each cell, printed and written as JSON and Markdown.
+    """A table whose cells hold repeated measurements, printed and written as JSON and Markdown.
 
     Attributes:
-        name: of the files, which begins with the name of the experiment's module.
+        name: file name without its ending; begins with the name of the experiment's module.
         title: one line.
-        columns: the measures.
-        rows: the lines.
+        columns: measures.
+        rows: rows.
         remarks: sentences below the table.
-        counted: what the values of a cell are; stands above their number.
-        compared: stands above the numbers to compare with.
-        details: what else belongs to the JSON, such as configs.
+        counted: heading of the column with the number of values in a cell.
+        compared: heading of the column with the numbers to compare with.
+        details: further entries of the JSON file, such as configs.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Table:
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the table in Markdown, in columns of equal width."""
+        """Return the table in Markdown, its columns padded to equal widths."""
         head = ["", *(column.title for column in self.columns), self.counted, self.compared]
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
@@ -120,25 +120,25 @@ class Table:
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
     def write(self, folder: pathlib.Path, details: Mapping[str, Any] | None = None) -> None:
-        """Print the table, and write `NAME.json`, with every seed's numbers, and `NAME.md`.
+        """Print the table, and write `NAME.json` with the numbers of every seed, and `NAME.md`.
 
         Args:
             folder: created if it does not exist.
-            details: instead of the table's own.
+            details: further entries of the JSON file, in place of the table's own.
         """
         print(f"\n{self}\n")
         folder.mkdir(parents=True, exist_ok=True)
-        where = cache.machine()
+        machine = cache.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]
         content = {
             "title": self.title,
-            "machine": where,
+            "machine": machine,
             "rows": rows,
             **(self.details if details is None else details),
         }
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
-        told = ", ".join(f"{name} {value}" for name, value in where.items())
-        (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {told}.\n")
+        measured_on = ", ".join(f"{name} {value}" for name, value in machine.items())
+        (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {measured_on}.\n")
         print(f"written: {folder / self.name}.{{json,md}}")
 
     def _line(self, row: Row) -> list[str]:
@@ -151,7 +151,7 @@ class Table:
 
 
 def tiled(images: np.ndarray, across: int) -> np.ndarray:
-    """Join images `[n, h, w, c]` to one, so many in a line; one colour comes without its axis."""
+    """Join images `[n, h, w, c]` into one, `across` in each row: `[H, W, 3]`, or `[H, W]` of one channel."""
     down, (height, width, channels) = len(images) // across, images.shape[1:]
     grid = images[: down * across].reshape(down, across, height, width, channels).swapaxes(1, 2)
     joined = grid.reshape(down * height, across * width, channels)
@@ -159,12 +159,12 @@ def tiled(images: np.ndarray, across: int) -> np.ndarray:
 
 
 def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> None:
-    """Draw images under titles, and write the figure.
+    """Draw one panel of tiled images for each title, and write the figure.
 
     Args:
         path: a PNG file.
-        shown: bytes `[n, h, w, c]` by title.
-        across: images in a line.
+        shown: uint8 images `[n, h, w, c]` by title.
+        across: images in each row of a panel.
     """
     lines = -(-len(shown) // PANELS)
     with figure(path, lines, -(-len(shown) // lines), size=4) as axes:
@@ -177,13 +177,13 @@ def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> N
 
 @contextlib.contextmanager
 def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) -> Iterator[np.ndarray]:
-    """Draw a figure and write it.
+    """Open a figure, and write it unless drawing raises.
 
     Args:
         path: a PNG file.
-        rows: of axes.
-        columns: of axes.
-        size: of one axes in inches.
+        rows: rows of axes.
+        columns: columns of axes.
+        size: width and height of each axes, in inches.
 
     Yields:
         The axes `[rows, columns]`.

@@ -1,4 +1,4 @@
-"""Costs: how long a program takes to compile, and what memory it and its process take."""
+"""Compile time, and memory of a compiled program and of a process."""
 
 import concurrent.futures
 import multiprocessing
@@ -14,7 +14,7 @@ def compiled(function: Any, *arguments: Any) -> tuple[Any, dict[str, float]]:
     """Compile a jitted function for arguments, or for their shapes.
 
     Returns:
-        The program; and the seconds that it took to `compile`, and XLA's own count of its `temporaries` in MiB.
+        The compiled program, and a dict: `compile`, seconds; and `temporaries`, XLA's count of temporary memory in MiB.
     """
     begun = time.perf_counter()
     program = function.lower(*arguments).compile()
@@ -23,15 +23,15 @@ def compiled(function: Any, *arguments: Any) -> tuple[Any, dict[str, float]]:
 
 
 def alone(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a fresh process, for the peak of a process' memory never falls."""
+    """Call a function in a fresh process: the peak memory of a process never falls."""
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
         return fresh.submit(function, *arguments).result()
 
 
 def most_resident() -> float | None:
-    """Return the most memory that this process ever held, in MiB; None where the system does not tell.
+    """Peak resident memory of this process in MiB; None where /proc does not exist.
 
-    `getrusage` would count the process that started this one.
+    `getrusage` would include the process that started this one.
     """
     status = pathlib.Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []

@@ -1,4 +1,4 @@
-"""Digest of the code that a measurement runs: its own source, and that of what it calls in experiments and metrics."""
+"""Digest of the code that a measurement runs: its source, and that of all it calls in experiments and metrics."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ import numpy as np
 
 __all__ = ["source_digest"]
 
-# The config names methods, losses and data; a cell's identity holds the versions of other libraries.
+# Other packages need no digest: the config names methods, losses and data, and the identity holds library versions.
 PACKAGES = ("experiments", "jaxgen.metrics")
 
 
@@ -66,7 +66,7 @@ def _source(value: Any, parts: dict[str, str]) -> str:
     name = f"{value.__module__}.{value.__qualname__}"
     if not name.startswith((*PACKAGES, "__main__.")) or name in parts:
         return name
-    parts[name] = ""  # before what it reaches, which may reach back
+    parts[name] = ""  # set before recursing, since functions may call each other
     with_constants = [inspect.getsource(value)]
     for function in _functions(value):
         for code in _codes(function.__code__):
@@ -96,7 +96,7 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _referred(code: types.CodeType, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """Yield by name the globals of a code, the attributes of modules, and the contents of closures."""
+    """Yield by name the globals that a code object reads, attributes of modules, and the contents of closures."""
     for name in sorted(set(code.co_names) & set(function.__globals__)):
         value = function.__globals__[name]
         if not isinstance(value, types.ModuleType):

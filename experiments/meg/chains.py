@@ -1,33 +1,33 @@
 """Figures 1 and 4 of Kumar et al., Maximum entropy generators for energy-based models (2019): chains of images.
 
     python -m experiments.meg.chains                                 # reduced networks on MNIST
-    python -m experiments.meg.chains --sets mnist cifar10 faces --output-dir experiments/results
+    python -m experiments.meg.chains --sets mnist cifar10 faces --output-dir experiments/results/meg
     python -m experiments.meg.chains --paper --sets mnist cifar10 faces   # the paper's size: meant for a GPU
     python -m experiments.meg.chains --quick                         # three minutes
 
-From the same noise one chain walks in the generator's latent space and one among the images themselves, 100 steps each.
-The figure shows both; the table says how often proposals were accepted, how many independent draws the energies along
-the way are worth, and where the energy went. The published step size and inverse temperature stand beside a step size
-that was adapted to acceptance 0.574, of at most 1: a flat density accepts any step. An energy has no zero of its own:
-the table has the chains' less the mean of 400 training images.
+From the same noise, MALA chains run in the generator's latent space and in the space of images, 100 steps each. The
+figure shows both. The table has their acceptance, the effective sample size of the energies along the chains, and the
+energy at both ends. The published step size and inverse temperature are compared with a step size that is adapted to
+acceptance 0.574, of at most 1, since a flat density accepts any step. An energy is defined up to a constant, so the
+table subtracts the mean energy of 400 training images.
 """
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import cache, olivetti, report, training
+from experiments.common import cache, experiment, olivetti, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.meg import image_models
 from jaxgen import data, metrics, samplers
 from jaxgen.scan import iterate
-from jaxgen.serialization.config_json import to_json
 
 TITLE = "Figures 1 and 4: 100 steps of chains from the same starts"
 COLUMNS = [
@@ -38,10 +38,11 @@ COLUMNS = [
     report.Column("start", "energy at the start, above training images'", 1),
     report.Column("end", "at the end", 1),
 ]
-STEP_SIZE, BETA, STEPS, WARM = 0.01, 0.1, 100, 200
-LARGEST = 1.0  # step size: a density that is flat accepts any
-CHAINS, SHOWN, EVERY = 64, 6, 10
-SETS: dict[str, tuple[str, Any]] = {
+STEP_SIZE, BETA, CHAIN_STEPS, ADAPTATION_STEPS = 0.01, 0.1, 100, 200
+MAX_STEP_SIZE = 1.0  # a flat density accepts any step
+NUM_CHAINS = 64
+NUM_SHOWN, SHOWN_EVERY = 6, 10  # chains of the figure, and the steps between their images
+IMAGE_SETS: dict[str, tuple[str, Any]] = {
     "mnist": ("MNIST", data.ScaledToTanh(data.Images("mnist"))),
     "cifar10": ("CIFAR-10", data.ScaledToTanh(data.Images("cifar10"))),
     "faces": ("Olivetti faces", olivetti.Olivetti()),
@@ -49,68 +50,105 @@ SETS: dict[str, tuple[str, Any]] = {
 SPACES = {"latent": "latent space", "data": "among the images"}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(image_models.Experiment):
-    """Which images, how many seeds, how large."""
+    """Image sets, number of seeds, and size."""
 
     sets: tuple[str, ...] = ("mnist",)
-    """Image sets."""
-    quick: bool = False
-    """Three minutes: one seed of MNIST, 20 steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/meg/chains")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/meg/chains")
-    """Where the table and the figures go."""
+    """Image sets, a table and a figure each."""
+
+    name = "meg/chains"
+    choices = {"sets": IMAGE_SETS}
+
+    def reduced(self) -> "Experiment":
+        """One seed of one image set, 20 steps."""
+        return dataclasses.replace(super().reduced(), sets=self.sets[:1])
+
+    def config(self, name: str, seed: int) -> jaxgen.Config:
+        """Configuration of one image set."""
+        images = IMAGE_SETS[name][1]
+        return self.image_config("meg", images, images.tables()[0].shape[1:], seed)
+
+    def cells(self) -> Iterator[Cell]:
+        """Chains of trained and of untrained networks."""
+        for name in self.sets:
+            settings = {"images": cache.counted(IMAGE_SETS[name][1])}
+            for row, train in (("trained", True), ("untrained", False)):
+                for seed in self.seeds:
+                    config = self.config(name, seed)
+                    yield Cell(f"{name}-{row}", seed, functools.partial(measure, config, train), config, settings)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """A table for each image set."""
+        return [self._table(name, results) for name in self.sets]
+
+    def _table(self, name: str, results: Results) -> report.Table:
+        rows = []
+        for key, prefix in (("trained", ""), ("untrained", "untrained, ")):
+            cells = [cell["walks"] for cell in results[f"{name}-{key}"]]
+            for row in cells[0]:
+                space, rule = row.split()
+                title = f"{prefix}{SPACES[space]}, step size {rule}"
+                rows.append(report.Row.of(title, [above_data(cell[row]) for cell in cells], COLUMNS))
+        remark = (
+            f"{NUM_CHAINS} chains at inverse temperature {BETA}; {self.size()}. ESS is that of one chain's 100 "
+            "energies, pooled over the chains."
+        )
+        details = {"config": jaxgen.to_json(self.config(name, self.first_seed))}
+        return report.Table(
+            f"chains_{name}", f"{TITLE}, {IMAGE_SETS[name][0]}", COLUMNS, rows, [remark], details=details
+        )
+
+    def figures(self, results: Results) -> None:
+        """A figure for each image set, of the first seed's trained networks."""
+        for name in self.sets:
+            draw(self.results_directory / f"chains_{name}.png", results[f"{name}-trained"][0]["walks"])
 
 
-def configure(experiment: Experiment, name: str, seed: int) -> jaxgen.Config:
-    """Return what is trained."""
-    images = SETS[name][1]
-    return image_models.configure("meg", images, images.tables()[0].shape[1:], seed, experiment.size())
-
-
-def walk(
+def run_chains(
     key: Any,
     log_density: Callable[[Any], samplers.latent.LogDensity],
-    look: Callable[[Any, Any], Any],
+    observe: Callable[[Any, Any], Any],
     state: Any,
     start: Any,
     *,
     adapt: bool,
 ) -> dict[str, Any]:
-    """Walk from starts `[n, ...]`.
+    """Run MALA chains, and measure the energies along the way.
 
     Args:
-        key: of the proposals.
-        log_density: from the state of networks to the log-density of one place.
-        look: from that state and places `[n, ...]` to images `[n, h, w, c]` and energies `[n]`.
+        key: random key of the proposals.
+        log_density: `log_density(state)` is the log-density of one position.
+        observe: `observe(state, positions)` returns images `[n, h, w, c]` and energies `[n]`.
         state: of the networks.
-        start: `[n, ...]`.
-        adapt: whether the step size is adapted before; the walk itself begins at the starts again.
+        start: initial positions `[n, ...]`.
+        adapt: whether to adapt the step size first; the measured chains begin at `start` again.
 
     Returns:
-        The step size, the mean acceptance, the energies `[n, steps + 1]`, and some images along the way.
+        `step_size`; mean `acceptance`; `ess` per chain and `rhat` of the energies; mean energies at the `start` and
+        the `end`, and after every step (`energies`); and `images` of some chains, `[steps / 10 + 1, 6, h, w, c]`.
     """
 
     @jax.jit
     def run(key: Any, state: Any) -> Any:
         make = lambda size: samplers.Chains(samplers.MALA(log_density(state), size, BETA))
-        adapted = samplers.StepSizeAdaptation(make, STEP_SIZE)
-        key_warm, key_walk = jax.random.split(key)
+        key_adapt, key_run = jax.random.split(key)
         size = jnp.asarray(STEP_SIZE)
         if adapt:
-            found = jnp.exp(iterate(adapted.step, key_warm, adapted.init(start), length=WARM)[0].log_average)
-            size = jnp.minimum(found, LARGEST)
+            adaptation = samplers.StepSizeAdaptation(make, STEP_SIZE)
+            adapted, _ = iterate(adaptation.step, key_adapt, adaptation.init(start), length=ADAPTATION_STEPS)
+            size = jnp.minimum(jnp.exp(adapted.log_average), MAX_STEP_SIZE)
 
         def step(key: Any, states: Any) -> Any:
-            states, moves = make(size).step(key, states)
-            images, energy = look(state, states.position)
-            return states, (images[:SHOWN], energy, moves.acceptance)
+            states, info = make(size).step(key, states)
+            images, energy = observe(state, states.position)
+            return states, (images[:NUM_SHOWN], energy, info.acceptance)
 
-        _, (images, energy, acceptance) = iterate(step, key_walk, make(size).init(start), length=STEPS)
-        first, begun = look(state, start)
-        images, energy = jnp.concatenate([first[None, :SHOWN], images]), jnp.concatenate([begun[None], energy])
-        return size, jnp.mean(acceptance), images[::EVERY], energy
+        _, (images, energy, acceptance) = iterate(step, key_run, make(size).init(start), length=CHAIN_STEPS)
+        first_images, first_energy = observe(state, start)
+        images = jnp.concatenate([first_images[None, :NUM_SHOWN], images])
+        energy = jnp.concatenate([first_energy[None], energy])
+        return size, jnp.mean(acceptance), images[::SHOWN_EVERY], energy
 
     size, acceptance, images, energy = (np.asarray(part) for part in run(key, state))
     chains = energy[1:].T.astype(np.float64)
@@ -122,95 +160,59 @@ def walk(
         "start": float(energy[0].mean()),
         "end": float(energy[-1].mean()),
         "energies": energy.mean(1).tolist(),
-        "images": np.uint8(np.round(images * 255)).tolist(),
+        "images": image_models.as_bytes(images),
     }
 
 
-def measured(experiment: Experiment, name: str, seed: int, *, train: bool) -> dict[str, Any]:
-    """Train, or leave untrained, and walk in both spaces, at the published step size and at one that was adapted."""
-    config = configure(experiment, name, seed)
-    walks = {"step": STEP_SIZE, "beta": BETA, "steps": STEPS, "warm": WARM, "largest": LARGEST, "chains": CHAINS}
-    identity = {"config": to_json(config), "trained": train, "images": cache.counted(config.data), **walks}
-    where = cache.place(experiment.cache_dir, f"{name}{'' if train else '-untrained'}-{seed}", to_json(config))
+def measure(config: jaxgen.Config, train: bool, directory: pathlib.Path) -> dict[str, Any]:
+    """Run chains of trained or untrained networks in both spaces, with the published and an adapted step size.
 
-    def compute() -> dict[str, Any]:
-        method, state, cell = training.networks(config, where, train=train)
-        key_start, key_walk = jax.random.split(training.fresh_key(seed))
-        z = jax.random.normal(key_start, (CHAINS, method.latent_dim))
-        shown = lambda state, x: (image_models.pixels(x), method.energy(state, x))
-        decoded = lambda state, z: shown(state, method.decode(state, z))
-        places = {
-            "latent": (method.latent_log_density, decoded, state, z),
-            "data": (method.data_log_density, shown, state, method.decode(state, z)),
-        }
-        found: dict[str, Any] = {}
-        for adapt in (False, True):
-            for space, given in places.items():
-                found[f"{space} {'adapted' if adapt else 'published'}"] = walk(key_walk, *given, adapt=adapt)
-        some = jnp.asarray(SETS[name][1].tables()[0][:400])
-        known = float(jnp.mean(method.energy(state, data.to_float(some))))
-        return {**cell, "walks": {row: {**walked, "data": known} for row, walked in found.items()}}
+    Args:
+        config: what to train.
+        train: whether to train.
+        directory: directory of checkpoints.
 
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def run(experiment: Experiment) -> list[report.Table]:
-    """Train and walk in every cell, and print and write a table and a figure for each image set."""
-    if unknown := set(experiment.sets) - set(SETS):
-        raise SystemExit(f"there are no sets {sorted(unknown)}; choose from {', '.join(SETS)}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        steps, sets = min(experiment.steps, 20), experiment.sets[:1]
-        experiment = dataclasses.replace(
-            experiment, sets=sets, num_seeds=1, steps=steps, paper=False, cache_dir=runs, output_dir=runs
-        )
-    return [tabulated(experiment, name) for name in experiment.sets]
+    Returns:
+        `walks`: by "SPACE RULE", such as "latent adapted", the measures of `run_chains`, and `data`, the mean energy
+        of 400 training images. For trained networks, those of `training.networks` too.
+    """
+    method, state, cell = training.networks(config, directory, train=train)
+    key_start, key_run = jax.random.split(training.fresh_key(config.seed))
+    z = jax.random.normal(key_start, (NUM_CHAINS, method.latent_dim))
+    observe_images = lambda state, x: (image_models.pixels(x), method.energy(state, x))
+    observe_latents = lambda state, z: observe_images(state, method.decode(state, z))
+    spaces = {
+        "latent": (method.latent_log_density, observe_latents, state, z),
+        "data": (method.data_log_density, observe_images, state, method.decode(state, z)),
+    }
+    some = jnp.asarray(config.data.tables()[0][:400])
+    energy_of_data = {"data": float(jnp.mean(method.energy(state, data.to_float(some))))}
+    walks = {}
+    for rule, adapt in (("published", False), ("adapted", True)):
+        for space, arguments in spaces.items():
+            walks[f"{space} {rule}"] = {**run_chains(key_run, *arguments, adapt=adapt), **energy_of_data}
+    return {**cell, "walks": walks}
 
 
-def tabulated(experiment: Experiment, name: str) -> report.Table:
-    """Train and walk in every cell of an image set, print its table, and write it with its figure."""
-    title, rows = SETS[name][0], []
-    for train in (True, False):
-        cells = []
-        for seed in range(experiment.first_seed, experiment.first_seed + experiment.num_seeds):
-            print(f"{title}, {'trained' if train else 'untrained'}, seed {seed}", flush=True)
-            cells.append(measured(experiment, name, seed, train=train)["walks"])
-        for row in cells[0]:
-            space, rule = row.split()
-            told = f"{'' if train else 'untrained, '}{SPACES[space]}, step size {rule}"
-            rows.append(report.Row.of(told, [above(cell[row]) for cell in cells], COLUMNS))
-        if train:
-            draw(experiment.output_dir / f"meg_chains_{name}.png", cells[0])
-    remark = (
-        f"{CHAINS} chains at inverse temperature {BETA}; {experiment.size().told()}. ESS is that of one chain's 100 "
-        "energies, pooled over the chains."
-    )
-    table = report.Table(f"meg_chains_{name}", f"{TITLE}, {title}", COLUMNS, rows, [remark])
-    table.write(experiment.output_dir, {"config": to_json(configure(experiment, name, experiment.first_seed))})
-    return table
-
-
-def above(walked: dict[str, Any]) -> dict[str, Any]:
-    """Return what a walk's measures are with energies above the data's."""
-    return {**walked, **{name: walked[name] - walked["data"] for name in ("start", "end")}}
+def above_data(walk: dict[str, Any]) -> dict[str, Any]:
+    """Subtract the mean energy of training images from the energies at both ends."""
+    return {**walk, **{name: walk[name] - walk["data"] for name in ("start", "end")}}
 
 
 def draw(path: pathlib.Path, walks: dict[str, dict[str, Any]]) -> None:
-    """Draw a chain in each line, every tenth step, and the mean energy along the way."""
+    """Draw a chain in each row of images, every tenth step, and the mean energy along the way."""
     shown = ("latent published", "data published", "data adapted")
     with report.figure(path, 1, len(shown) + 1, size=4) as axes:
         for axis, row in zip(axes[0], shown, strict=False):
             images = np.array(walks[row]["images"], np.uint8).swapaxes(0, 1)  # [chain, step, h, w, c]
-            chains, steps, height, width, channels = images.shape
-            joined = images.swapaxes(1, 2).reshape(chains * height, steps * width, channels)
-            axis.imshow(joined if channels == 3 else joined[..., 0], cmap="gray")
+            axis.imshow(report.tiled(images.reshape(-1, *images.shape[2:]), images.shape[1]), cmap="gray")
             axis.set(title=f"{SPACES[row.split()[0]]}, step size {row.split()[1]}", xticks=[], yticks=[])
-        for row, walked in walks.items():
-            axes[0, -1].plot(walked["energies"], label=row)
+        for row, walk in walks.items():
+            axes[0, -1].plot(walk["energies"], label=row)
         axes[0, -1].axhline(walks[shown[0]]["data"], color="grey", linestyle=":")
         axes[0, -1].set(title="mean energy", xlabel="step")
         axes[0, -1].legend(fontsize="small")
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,34 +1,34 @@
-"""Table 2 of Kumar et al., Maximum entropy generators for energy-based models (2019): CIFAR-10, drawn and walked.
+"""Table 2 of Kumar et al., Maximum entropy generators for energy-based models (2019): CIFAR-10.
 
-    python -m experiments.meg.cifar10                                # a reduced size and a judge trained here
-    python -m experiments.meg.cifar10 --paper --extractor inception:judge    # the paper's size: meant for a GPU
+    python -m experiments.meg.cifar10                                # a reduced size, and a classifier trained here
+    python -m experiments.meg.cifar10 --paper --extractor inception:features   # the paper's size: meant for a GPU
     python -m experiments.meg.cifar10 --quick                        # two minutes
 
-The paper's Inception score and Frechet distance are those of one network's weights, which this module does not hold.
-Name a function of a module of your own that takes images `[n, 32, 32, 3]` between 0 and 1 to a pair, features `[n, d]`
-and probabilities `[n, classes]`; or the folder of a classifier that was saved by `Result.save`. Where none is named, a
-small classifier trained here stands in, and numbers compare with each other only; cells that are kept know a function
-by its name alone. Draws of the generator stand beside
-what five steps of a latent chain make of their noise.
+The paper's Inception score and Frechet distance need one network's weights, which this repository does not hold.
+`--extractor` names a function of your own module, which maps images `[n, 32, 32, 3]` between 0 and 1 to features
+`[n, d]` and class probabilities `[n, classes]`; or the directory of a classifier saved by `Result.save`. By default a
+small classifier is trained here, and its numbers compare only with each other. The cache knows a function by its name
+alone, so clear it after editing the function. The generator's samples are compared with samples whose noise was moved
+by five steps of latent MCMC.
 """
 
 import dataclasses
 import functools
 import hashlib
 import pathlib
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import cache, feature_extractors, image_classifier, report, training
+from experiments.common import cache, experiment, feature_extractors, image_classifier, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.meg import image_models
 from jaxgen import data, methods, metrics
 from jaxgen.scan import keys
-from jaxgen.serialization.config_json import to_json
 
 TITLE = "Table 2: CIFAR-10, generator and chains"
 COLUMNS = [
@@ -45,209 +45,211 @@ PUBLISHED = {
     "wgan_released": {"score": 6.81, "frechet": 30.95},
     "test": {"score": 11.24, "frechet": 7.8},
 }
-LEAST = 64  # images that are judged and drawn
+REFERENCES = {"test": "test images (floor)", "half": "other training images", "noise": "noise (chance)"}
+NUM_SHOWN = 64  # images in a panel of the figure, and the fewest to evaluate
 
 
 @dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """How images are evaluated: the arguments of `feature_extractors.find`, and the number of images."""
+
+    extractor: str
+    classifier_steps: int
+    runs: pathlib.Path
+    num_samples: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(image_models.Experiment):
-    """Which rows, how many seeds, how large, judged by what."""
+    """Models, number of seeds, size, and feature extractor."""
 
     models: tuple[str, ...] = ("meg", "wgan")
     """Rows of the table."""
-    draws: int = 5_000
-    """Images that are judged, at most half as many as there are for training; the paper judges 50,000, and
-    `paper` as many as there are."""
+    num_samples: int = 5_000
+    """Number of images to evaluate, at most half of the training images. The paper has 50,000; with `paper` it is that
+    half."""
     extractor: str = ""
-    """`package.module:function`, or the folder of a saved classifier; empty trains a small one here."""
-    judge_steps: int = 3_000
-    """Training steps of the small classifier, of 100 images."""
-    quick: bool = False
-    """Two minutes: one seed, 10 steps, 500 images, a classifier of 100 steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/meg/cifar10")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/meg/cifar10")
-    """Where the table and the figure go."""
+    """`package.module:function`, or the directory of a saved classifier; empty trains a small one here."""
+    classifier_steps: int = 3_000
+    """Training steps of the small classifier, of 100 images each."""
 
-    def judged(self) -> int:
-        """Return how many images are judged: at most half as many as there are, the other half being compared with."""
-        return min(50_000 if self.paper else self.draws, len(TRAIN.labels()) // 2)
+    name = "meg/cifar10"
+    choices = {"models": image_models.VARIANTS}
+
+    def reduced(self) -> "Experiment":
+        """One seed of one model, 10 steps, 500 images, and a classifier of 100 steps."""
+        return dataclasses.replace(
+            super().reduced(),
+            models=self.models[:1],
+            steps=min(self.steps, 10),
+            num_samples=min(self.num_samples, 500),
+            classifier_steps=min(self.classifier_steps, 100),
+        )
+
+    def config(self, model: str, seed: int) -> jaxgen.Config:
+        """Configuration of one model."""
+        shape = TRAIN.tables()[0].shape[1:]
+        return self.image_config(model, data.ScaledToTanh(TRAIN), shape, seed)
+
+    def evaluation(self) -> Evaluation:
+        """How images are evaluated: at most half as many as there are for training, against the other half."""
+        num_samples = min(50_000 if self.paper else self.num_samples, len(TRAIN.labels()) // 2)
+        if num_samples < NUM_SHOWN:
+            raise SystemExit(f"num_samples must be {NUM_SHOWN} or more (got {num_samples}).")
+        return Evaluation(self.extractor, self.classifier_steps, self.directory, num_samples)
+
+    def cells(self) -> Iterator[Cell]:
+        """Title of the extractor, references without a network, untrained and trained networks."""
+        evaluation = self.evaluation()
+        settings = {"images": cache.counted(TRAIN, TEST), "extractor": digest(self.extractor)}
+        yield Cell("extractor", 0, functools.partial(measure_extractor, evaluation), settings=settings)
+        for row in REFERENCES:
+            for seed in self.seeds if row == "noise" else (0,):
+                yield Cell(row, seed, functools.partial(measure_reference, row, evaluation, seed), settings=settings)
+        trained = [(model, model, True) for model in self.models]
+        for row, model, train in [("untrained", self.models[0], False), *trained]:
+            for seed in self.seeds:
+                config = self.config(model, seed)
+                yield Cell(row, seed, functools.partial(measure_model, config, train, evaluation), config, settings)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """The table."""
+        cells = {**results, **_chains(self.models, results)}
+        rows = [
+            report.Row.of(title, cells[row], COLUMNS, PUBLISHED.get(row, {}))
+            for row, title in {**REFERENCES, "untrained": "untrained", **self._titles(results)}.items()
+        ]
+        extractor, num_samples = results["extractor"][0]["title"], self.evaluation().num_samples
+        remark = (
+            f"Features of {extractor}; {num_samples:,} images against {len(TRAIN.labels()) // 2:,} training images; "
+            f"{self.size()}. A classifier that was trained here fits its training images better than others, so the "
+            f"floor is that of {min(len(TEST.labels()), num_samples):,} test images. The paper's numbers are those of "
+            "another network, and of 50,000 images against 50,000."
+        )
+        configs = {model: jaxgen.to_json(self.config(model, self.first_seed)) for model in self.models}
+        details = {"configs": configs, "extractor": extractor}
+        return [report.Table("cifar10", TITLE, COLUMNS, rows, [remark], details=details)]
+
+    def figures(self, results: Results) -> None:
+        """Samples of each model, and of its chains, of the first seed."""
+        cells = {**results, **_chains(self.models, results)}
+        shown = {title: cells[row][0]["picture"] for row, title in self._titles(results).items()}
+        report.pictures(self.results_directory / "cifar10.png", shown)
+
+    def _titles(self, results: Results) -> dict[str, str]:
+        titles = {}
+        for model in self.models:
+            titles[model] = image_models.VARIANTS[model][0]
+            if "chain" in results[model][0]:
+                titles[f"{model} chain"] = f"{titles[model]}, five latent steps"
+        return titles
 
 
-def configure(experiment: Experiment, model: str, seed: int) -> jaxgen.Config:
-    """Return what a row trains."""
-    return image_models.configure(model, data.ScaledToTanh(TRAIN), TRAIN.tables()[0].shape[1:], seed, experiment.size())
+def _chains(models: Iterable[str], results: Results) -> Results:
+    """Measurements of chains, as rows of their own."""
+    return {f"{model} chain": [cell["chain"] for cell in results[model] if "chain" in cell] for model in models}
 
 
-def extractor(experiment: Experiment) -> tuple[feature_extractors.Extractor, str]:
-    """Return what judges images, and how a table calls it.
+def measure_extractor(evaluation: Evaluation, directory: pathlib.Path) -> dict[str, str]:
+    """Title of the feature extractor."""
+    return {"title": find(evaluation)[1]}
 
-    Raises:
-        SystemExit: if what was named cannot be found, or is no classifier.
+
+def measure_reference(row: str, evaluation: Evaluation, seed: int, directory: pathlib.Path) -> dict[str, Any]:
+    """Evaluate test images, training images that the others are not compared with, or noise."""
+    half, count = len(TRAIN.labels()) // 2, evaluation.num_samples
+    if row == "test":
+        return evaluate(evaluation, real(TEST, range(min(len(TEST.labels()), count))))
+    if row == "half":
+        return evaluate(evaluation, real(TRAIN, range(half, half + count)))
+    generator, shape = np.random.default_rng(seed), TRAIN.tables()[0].shape[1:]
+    sizes = [min(image_models.BLOCK, count - start) for start in range(0, count, image_models.BLOCK)]
+    return evaluate(evaluation, (generator.uniform(size=(size, *shape)).astype(np.float32) for size in sizes))
+
+
+def measure_model(
+    config: jaxgen.Config, train: bool, evaluation: Evaluation, directory: pathlib.Path
+) -> dict[str, Any]:
+    """Evaluate a generator's samples, trained or untrained; for a trained `methods.MEG` those of its `chain` too."""
+    method, state, cell = training.networks(config, directory, train=train)
+    count, seed = evaluation.num_samples, config.seed
+    cell = {**cell, **evaluate(evaluation, image_models.samples(method, state, count, seed=seed))}
+    if train and isinstance(method, methods.MEG):
+        acceptance: list[float] = []
+        measures = evaluate(evaluation, chain_samples(method, state, count, acceptance, seed=seed))
+        cell["chain"] = {**measures, "acceptance": float(np.mean(acceptance))}
+    return cell
+
+
+def evaluate(evaluation: Evaluation, blocks: Iterable[np.ndarray]) -> dict[str, Any]:
+    """Inception score, and Frechet distance from the first half of the training images.
+
+    Args:
+        evaluation: how images are evaluated.
+        blocks: images `[n, 32, 32, 3]` between 0 and 1.
+
+    Returns:
+        `score` and its `score_deviation`, `frechet`, and the first 64 images as a `picture`.
     """
-    return feature_extractors.find(experiment.extractor, TRAIN, TEST, experiment.judge_steps, experiment.cache_dir)
-
-
-def judged(experiment: Experiment, blocks: Any) -> dict[str, Any]:
-    """Judge blocks of images `[n, 32, 32, 3]` between 0 and 1 against the training images, and keep some of them."""
-    extract, _ = extractor(experiment)
+    extract, _ = find(evaluation)
     features, probabilities, first = [], [], []
     for images in blocks:
-        first.append(images[:LEAST])
-        one, other = extract(images)
-        features.append(one)
-        probabilities.append(other)
+        first.append(images[:NUM_SHOWN])
+        block_features, block_probabilities = extract(images)
+        features.append(block_features)
+        probabilities.append(block_probabilities)
     score = metrics.inception_score(np.concatenate(probabilities))
-    distance = metrics.frechet_distance(np.concatenate(features), _known(experiment))
-    shown = np.uint8(np.round(np.concatenate(first)[:LEAST] * 255)).tolist()
-    return {"score": score.mean, "score_deviation": score.deviation, "frechet": distance, "picture": shown}
+    distance = metrics.frechet_distance(np.concatenate(features), training_features(evaluation))
+    picture = image_models.as_bytes(np.concatenate(first)[:NUM_SHOWN])
+    return {"score": score.mean, "score_deviation": score.deviation, "frechet": distance, "picture": picture}
 
 
-def _known(experiment: Experiment) -> np.ndarray:
-    """Return the features of the training images: of the first half of them."""
-    return _features(experiment.extractor, experiment.judge_steps, experiment.cache_dir)
+def find(evaluation: Evaluation) -> tuple[feature_extractors.Extractor, str]:
+    """Return the feature extractor and its title; raises SystemExit if there is none of that name."""
+    return feature_extractors.find(evaluation.extractor, TRAIN, TEST, evaluation.classifier_steps, evaluation.runs)
 
 
 @functools.cache
-def _features(named: str, steps: int, runs: pathlib.Path) -> np.ndarray:
-    extract, _ = feature_extractors.find(named, TRAIN, TEST, steps, runs)
-    return np.concatenate([extract(images)[0] for images in _real(TRAIN, range(len(TRAIN.labels()) // 2))])
+def training_features(evaluation: Evaluation) -> np.ndarray:
+    """Features of the first half of the training images, `[n, d]`."""
+    extract, _ = find(evaluation)
+    return np.concatenate([extract(images)[0] for images in real(TRAIN, range(len(TRAIN.labels()) // 2))])
 
 
-def _real(images: Any, rows: range) -> Any:
-    """Yield some images of a set between 0 and 1, block by block."""
-    for at in range(0, len(rows), image_models.BLOCK):
-        yield image_classifier.pixels(images, np.asarray(rows[at : at + image_models.BLOCK]))
+def real(images: Any, rows: range) -> Iterator[np.ndarray]:
+    """Yield images of an image set in blocks, with pixels between 0 and 1."""
+    for start in range(0, len(rows), image_models.BLOCK):
+        yield image_classifier.pixels(images, np.asarray(rows[start : start + image_models.BLOCK]))
 
 
-def reference(experiment: Experiment, row: str, seed: int) -> dict[str, Any]:
-    """Judge images that no network drew: test images, training images that are not compared with, or noise."""
-    identity = {"row": row, **_judging(experiment), "draws": experiment.judged()}
-    where = cache.place(experiment.cache_dir, f"{row}-{seed}", identity)
+def chain_samples(
+    method: methods.MEG, state: Any, count: int, acceptance: list[float], *, seed: int
+) -> Iterator[np.ndarray]:
+    """Yield images as `image_models.samples` does, after latent MCMC has moved their noise.
 
-    def compute() -> dict[str, Any]:
-        half = len(TRAIN.labels()) // 2
-        if row == "test":
-            return judged(experiment, _real(TEST, range(min(len(TEST.labels()), experiment.judged()))))
-        if row == "half":
-            return judged(experiment, _real(TRAIN, range(half, half + experiment.judged())))
-        generator, shape = np.random.default_rng(seed), TRAIN.tables()[0].shape[1:]
-        sizes = [
-            min(image_models.BLOCK, experiment.judged() - at)
-            for at in range(0, experiment.judged(), image_models.BLOCK)
-        ]
-        return judged(experiment, (generator.uniform(size=(size, *shape)).astype(np.float32) for size in sizes))
-
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def trained(experiment: Experiment, model: str, seed: int, *, train: bool = True) -> dict[str, Any]:
-    """Train, or leave untrained, and judge draws; of maximum entropy generators those of chains too."""
-    config = configure(experiment, model, seed)
-    identity = {
-        "config": to_json(config),
-        "trained": train,
-        **_judging(experiment),
-        "draws": experiment.judged(),
-        "chain": to_json(CHAIN),
-    }
-    where = cache.place(experiment.cache_dir, f"{model if train else 'untrained'}-{seed}", to_json(config))
-
-    def compute() -> dict[str, Any]:
-        method, state, cell = training.networks(config, where, train=train)
-        cell = {**cell, **judged(experiment, image_models.draws(method, state, experiment.judged(), seed=seed))}
-        if train and isinstance(method, methods.MEG):
-            acceptance: list[float] = []
-            walked = judged(experiment, walks(method, state, experiment.judged(), acceptance, seed=seed))
-            cell["chain"] = {**walked, "acceptance": float(np.mean(acceptance))}
-        return cell
-
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def walks(method: methods.MEG, state: Any, count: int, acceptance: list[float], *, seed: int) -> Any:
-    """Yield what the generator makes of `image_models.draws`'s noise once chains have moved it; note their
-    acceptance.
+    The mean acceptance of each block is appended to `acceptance`.
     """
 
     @jax.jit
-    def walk(key: Any, state: Any) -> Any:
+    def run(key: Any, state: Any) -> Any:
         z = jax.random.normal(key, (image_models.BLOCK, method.latent_dim or 128))
         decode, log_density = lambda z: method.decode(state, z), method.data_log_density(state)
         z, accepted = CHAIN(jax.random.fold_in(key, 1), lambda x: -log_density(x), decode, z)
         return image_models.pixels(decode(z)), jnp.mean(accepted)
 
-    for at, key in enumerate(keys(training.fresh_key(seed), -(-count // image_models.BLOCK))):
-        images, accepted = walk(key, state)
+    for block, key in enumerate(keys(training.fresh_key(seed), -(-count // image_models.BLOCK))):
+        images, accepted = run(key, state)
         acceptance.append(float(accepted))
-        yield np.asarray(images)[: count - at * image_models.BLOCK]
+        yield np.asarray(images)[: count - block * image_models.BLOCK]
 
 
-def _judging(experiment: Experiment) -> dict[str, Any]:
-    named = pathlib.Path(experiment.extractor)
-    files = (
-        sorted(file for file in named.rglob("*") if file.is_file()) if experiment.extractor and named.is_dir() else []
-    )
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest() if files else ""
-    judging = {"extractor": experiment.extractor, "bytes": digest, "judge": experiment.judge_steps}
-    return {**judging, "data": to_json(TRAIN), "images": cache.counted(TRAIN, TEST)}
-
-
-def run(experiment: Experiment) -> report.Table:
-    """Train and judge every cell, print the table, and write it with its figure."""
-    if unknown := set(experiment.models) - set(image_models.VARIANTS):
-        raise SystemExit(f"there are no models {sorted(unknown)}; choose from {', '.join(image_models.VARIANTS)}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment,
-            models=experiment.models[:1],
-            num_seeds=1,
-            steps=min(experiment.steps, 10),
-            draws=min(experiment.draws, 500),
-            judge_steps=min(experiment.judge_steps, 100),
-            paper=False,
-            cache_dir=runs,
-            output_dir=runs,
-        )
-    if experiment.judged() < LEAST:
-        raise SystemExit(f"{experiment.judged()} images are too few to be judged; draw {LEAST} at least.")
-    _, told = extractor(experiment)
-    seeds = range(experiment.first_seed, experiment.first_seed + experiment.num_seeds)
-    test, half = (reference(experiment, row, 0) for row in ("test", "half"))
-    noise = [reference(experiment, "noise", seed) for seed in seeds]
-    untrained = [trained(experiment, experiment.models[0], seed, train=False) for seed in seeds]
-    rows = [
-        report.Row.of("test images (floor)", [test], COLUMNS, PUBLISHED["test"]),
-        report.Row.of("other training images", [half], COLUMNS),
-        report.Row.of("noise (chance)", noise, COLUMNS),
-        report.Row.of("untrained", untrained, COLUMNS),
-    ]
-    pictures = {}
-    for model in experiment.models:
-        cells = []
-        for seed in seeds:
-            print(f"{image_models.VARIANTS[model][0]}, seed {seed}", flush=True)
-            cells.append(trained(experiment, model, seed))
-        title = image_models.VARIANTS[model][0]
-        rows.append(report.Row.of(title, cells, COLUMNS, PUBLISHED.get(model, {})))
-        pictures[title] = cells[0]["picture"]
-        if "chain" in cells[0]:
-            walked = [cell["chain"] for cell in cells]
-            paper = PUBLISHED.get(f"{model} chain", {})
-            rows.append(report.Row.of(f"{title}, five latent steps", walked, COLUMNS, paper))
-            pictures[f"{title}, five latent steps"] = walked[0]["picture"]
-    remark = (
-        f"Judged by {told}, {experiment.judged():,} images against {len(TRAIN.labels()) // 2:,} training images; "
-        f"{experiment.size().told()}. A judge that was trained here knows the training images better than any others, "
-        f"so the floor is what {min(len(TEST.labels()), experiment.judged()):,} test images have. The paper's numbers "
-        "are those of another judge and of 50,000 images against 50,000."
-    )
-    table = report.Table("meg_cifar10", TITLE, COLUMNS, rows, [remark])
-    configs = {model: to_json(configure(experiment, model, experiment.first_seed)) for model in experiment.models}
-    table.write(experiment.output_dir, {"configs": configs, "extractor": told})
-    report.pictures(experiment.output_dir / "meg_cifar10.png", pictures)
-    return table
+def digest(extractor: str) -> str:
+    """SHA-256 of the files of a saved classifier; empty for a function."""
+    if not extractor or not pathlib.Path(extractor).is_dir():
+        return ""
+    files = sorted(file for file in pathlib.Path(extractor).rglob("*") if file.is_file())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,4 +1,4 @@
-"""The ways to train and to judge on the connections of KDD99."""
+"""Protocols of training and evaluation on KDD99."""
 
 import dataclasses
 import itertools
@@ -12,69 +12,70 @@ __all__ = [
     "FLAGGED",
     "PROTOCOLS",
     "PUBLISHED",
-    "ROWS",
+    "SCORE_BATCH_SIZE",
     "TRAININGS",
     "Protocol",
     "Training",
     "configure",
-    "held_out",
+    "on_validation_split",
 ]
 
-LATENT, BATCH = 32, 256  # of the networks, of a step
-FLAGGED, ROWS = 0.2, 8192  # share of the test rows; rows that are scored at a time
+LATENT_DIM, BATCH_SIZE = 32, 256
+FLAGGED = 0.2  # share of the test rows that is flagged
+SCORE_BATCH_SIZE = 8192
 TUNED = (
-    "were chosen with labels on rows held out of the training half, among settings about those that had been found on "
-    "another split, which shares rows with the test"
+    "were chosen with labels on the validation half of the training rows. The candidates lie around settings that were "
+    "chosen earlier on another split, which shares rows with the test set"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One way of judging.
+    """Protocol of evaluation.
 
     Attributes:
-        title: what is other than in the paper's code.
+        title: what differs from the paper's code.
         connections: training and test rows.
         training: name in `TRAININGS`.
-        judged: by which score.
+        score: the score that is reported, fixed in advance.
         flagged: share of the test rows that is flagged.
-        seen: what the test shares with the rows that settings were chosen on; follows `Training.chosen` in a remark.
+        overlap: a sentence on what the test set shares with the validation rows; follows `Training.chosen` in a remark.
     """
 
     title: str
     connections: data.KDD99
     training: str
-    judged: str
+    score: str
     flagged: float = FLAGGED
-    seen: str = ""
+    overlap: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One way of training.
+    """Settings of a training.
 
     Attributes:
         connections: training rows.
         penalty: lambda.
-        epochs: through the rows.
-        chosen: how penalty, epochs and rate were.
-        falling: learning rate at the start of half a cosine, rows being shuffled, and the last look is judged; None is
-            1e-4 throughout (the energy of scaled rows does not stay at a constant rate), rows in a fixed order, and the
-            mean of the last looks, as released.
+        epochs: passes through the training rows.
+        chosen: a sentence on how penalty, epochs and rate were chosen.
+        cosine_rate: initial learning rate of a cosine decay; rows are shuffled, and the last evaluation is reported.
+            None is the released code: a constant 1e-4, rows in a fixed order, and the mean of the last evaluations. At
+            a constant rate the energy of scaled rows does not converge.
     """
 
     connections: data.KDD99
     penalty: float
     epochs: int
     chosen: str
-    falling: float | None = None
+    cosine_rate: float | None = None
 
 
 TRAININGS = {
-    # The last look of the paper's 55 epochs is before the last of them.
-    "raw": Training(data.KDD99(scaled=False), 100.0, 54, "it is as released"),
-    "scaled": Training(data.KDD99(), 1000.0, 6, f"it, the epochs and the rate {TUNED}", 2e-5),
-    "distinct": Training(data.KDD99(distinct=True), 1000.0, 12, f"it and the epochs {TUNED}", 5e-5),
+    # The paper's code trains 55 epochs, and its last evaluation comes before the 55th.
+    "raw": Training(data.KDD99(scaled=False), 100.0, 54, "Lambda is as released"),
+    "scaled": Training(data.KDD99(), 1000.0, 6, f"Lambda, the epochs and the rate {TUNED}", 2e-5),
+    "distinct": Training(data.KDD99(distinct=True), 1000.0, 12, f"Lambda and the epochs {TUNED}", 5e-5),
 }
 PROTOCOLS = {
     "released": Protocol("as released, raw", data.KDD99(scaled=False), "raw", "score_norm"),
@@ -86,13 +87,13 @@ PROTOCOLS = {
         "scaled",
         "energy",
         flagged=0.329,
-        seen="; the normal connections among the rows held out are a quarter of this test's anomalies",
+        overlap=" The normal connections of the validation half are a quarter of this test set's anomalies.",
     ),
 }
-# What the scaled trainings were chosen from, by `experiments.meg.kdd99_tuning`.
+# Settings from which `experiments.meg.kdd99_tuning` chose those of the scaled trainings.
 CANDIDATES = {
     "scaled": [
-        dataclasses.replace(TRAININGS["scaled"], penalty=penalty, epochs=epochs, falling=rate)
+        dataclasses.replace(TRAININGS["scaled"], penalty=penalty, epochs=epochs, cosine_rate=rate)
         for penalty, epochs, rate in [
             (1000.0, 6, 5e-5),
             (300.0, 6, 5e-5),
@@ -110,33 +111,33 @@ CANDIDATES = {
 PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}
 
 
-def held_out(training: Training) -> Training:
-    """Return the same on half of the training rows, with as many steps, to be judged on rows of the other half."""
+def on_validation_split(training: Training) -> Training:
+    """Train on half of the training rows for the same number of steps; the test rows are the other half."""
     connections = dataclasses.replace(training.connections, validation=True)
     return dataclasses.replace(training, connections=connections, epochs=2 * training.epochs)
 
 
-def configure(training: Training, seed: int, most: int) -> jaxgen.Config:
-    """Return the paper's networks, an update of the generator for each of the energy, and so many epochs at most."""
+def configure(training: Training, seed: int, max_epochs: int) -> jaxgen.Config:
+    """Configuration with the paper's networks, one generator update for each energy update, and one call an epoch."""
     (x,) = training.connections.tables()
-    drawn = nets.dense_meg_networks(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
-    epoch = len(x) // BATCH
-    steps = epoch * min(training.epochs, most)
+    networks = nets.dense_meg_networks(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
+    epoch = len(x) // BATCH_SIZE
+    steps = epoch * min(training.epochs, max_epochs)
     method = methods.MEG(
-        critic=drawn.energy,
-        generator=drawn.generator,
-        statistic=drawn.statistic,
-        latent_dim=LATENT,
+        critic=networks.energy,
+        generator=networks.generator,
+        statistic=networks.statistic,
+        latent_dim=LATENT_DIM,
         n_critic=1,
         penalty=training.penalty,
-        learning_rate=1e-4 if training.falling is None else Cosine(training.falling, steps),
+        learning_rate=1e-4 if training.cosine_rate is None else Cosine(training.cosine_rate, steps),
     )
     return jaxgen.Config(
         method,
         training.connections,
         steps=steps,
-        batch_size=BATCH,
+        batch_size=BATCH_SIZE,
         steps_per_call=epoch,
         seed=seed,
-        shuffle=training.falling is not None,
+        shuffle=training.cosine_rate is not None,
     )

@@ -1,103 +1,114 @@
-"""Settings of the scaled trainings of `meg.kdd99`, chosen on rows held out of the training half.
+"""Settings of the scaled trainings of `meg.kdd99`, chosen on a validation half of the training rows.
 
-    python -m experiments.meg.kdd99_tuning --output-dir experiments/results   # the tables there: an hour on one core
+    python -m experiments.meg.kdd99_tuning --output-dir experiments/results/meg   # both tables: an hour on one core
     python -m experiments.meg.kdd99_tuning --quick                     # a minute
 
-The training half of the split is halved in turn. Energies learn from the attacks of one half, and are judged with the
-labels of the other, whose normal connections no training sees. No row of it is one of the tests', but for repetitions
-where rows are not distinct, and for normal connections where a test has all of them. Seeds begin at 100, which
-no table of `meg.kdd99` has. The two settings with the highest mean F1 of the energy are judged with as many further
-seeds, and the better of both by all of its seeds is taken, and stands in `experiments.meg.kdd99_protocols`.
+The training half of the split is halved again. Energies are trained on the attacks of one half, and evaluated with the
+labels of the other, whose normal connections no training uses. None of its rows is a test row, with two exceptions:
+repetitions, unless rows are distinct, and normal connections, if a test set has all of them. Seeds begin at 100, which
+no table of `meg.kdd99` has. The two settings with the highest mean F1 of the energy are trained with as many further
+seeds. The better of the two by all its seeds is taken, and stands in `experiments.meg.kdd99_protocols`.
 """
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import anomaly_metrics, cache, report
+from experiments.common import anomaly_metrics, experiment, report
+from experiments.common.experiment import Cell, Results
 from experiments.meg import kdd99_protocols
-from jaxgen.serialization.config_json import to_json
+from experiments.meg.kdd99_protocols import CANDIDATES, Training
 
 TITLE = "Settings of KDD99, by the energy on rows held out of the training half"
 COLUMNS = [column for column in anomaly_metrics.COLUMNS if column.name in ("f1", "auroc", "auprc")]
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which trainings, how many seeds."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Trainings, candidates, and number of seeds."""
 
-    trainings: tuple[str, ...] = tuple(kdd99_protocols.CANDIDATES)
-    """Each has a table."""
+    trainings: tuple[str, ...] = tuple(CANDIDATES)
+    """Trainings, a table each."""
+    num_candidates: int | None = None
+    """Number of settings to try, the first ones; by default all."""
+    max_epochs: int | None = None
+    """Most epochs of a training; by default those of each setting."""
     num_seeds: int = 3
-    """How many seeds of the training; the two best settings have twice as many."""
+    """Seeds of the training; the two best settings have twice as many."""
     first_seed: int = 100
     """The first of them."""
-    quick: bool = False
-    """A minute: two settings of the rows without repetition, two seeds of an epoch each."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/meg/kdd99_tuning")
-    """Where cells are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/meg/kdd99_tuning")
-    """Where the tables go."""
 
+    name = "meg/kdd99_tuning"
+    choices = {"trainings": CANDIDATES}
 
-def judged(experiment: Experiment, name: str, training: kdd99_protocols.Training, seed: int) -> dict[str, Any]:
-    """Train by a setting, and judge the energy after the last step on the rows that were held out."""
-    training = kdd99_protocols.held_out(training)
-    config = kdd99_protocols.configure(training, seed, training.epochs)
-    config = dataclasses.replace(config, steps_per_call=config.steps)
-    identity = {"config": to_json(config), "flagged": kdd99_protocols.FLAGGED}
-    where = cache.place(experiment.cache_dir, f"{name}-{seed}", to_json(config))
+    def reduced(self) -> "Experiment":
+        """Two settings of the rows without repetitions, two seeds of one epoch each."""
+        return dataclasses.replace(self, trainings=("distinct",), num_candidates=2, max_epochs=1, num_seeds=1)
 
-    def compute() -> dict[str, Any]:
-        result = jaxgen.train(config)
-        rows, anomalous = training.connections.test()
-        scores = anomaly_metrics.scores(result.config.method, result.state_of(0), rows, kdd99_protocols.ROWS)
-        return anomaly_metrics.judged(scores["energy"], anomalous, kdd99_protocols.FLAGGED)
+    def candidates(self, name: str) -> list[Training]:
+        """Settings of one of the trainings."""
+        shortened = lambda kind: kind.epochs if self.max_epochs is None else min(kind.epochs, self.max_epochs)
+        return [dataclasses.replace(kind, epochs=shortened(kind)) for kind in CANDIDATES[name][: self.num_candidates]]
 
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
+    def cells(self) -> Iterator[Cell]:
+        """The first seeds of all settings."""
+        for name in self.trainings:
+            for number in range(len(self.candidates(name))):
+                yield from self._cells(name, number, self.seeds)
 
+    def followup_cells(self, results: Results) -> Iterator[Cell]:
+        """Further seeds of the two best settings."""
+        for name in self.trainings:
+            for number in self._best_two(name, results):
+                yield from self._cells(name, number, range(self.seeds.stop, self.seeds.stop + self.num_seeds))
 
-def tabulated(experiment: Experiment, name: str, candidates: Sequence[kdd99_protocols.Training]) -> report.Table:
-    """Judge every setting of a training, print its table, and write it."""
-    titles = [f"lambda {kind.penalty:g}, {kind.epochs} epochs, rate {kind.falling:g}" for kind in candidates]
-    found: list[list[dict[str, Any]]] = [[] for _ in candidates]
-    mean = lambda place: np.mean([cell["f1"] for cell in found[place]])
-    asked, begin = list(range(len(candidates))), experiment.first_seed
-    for _ in range(2):
-        for place in asked:
-            print(f"{name}: {titles[place]}", flush=True)
-            seeds = range(begin, begin + experiment.num_seeds)
-            found[place] += [judged(experiment, name, candidates[place], seed) for seed in seeds]
-        asked, begin = sorted(asked, key=mean)[-2:], begin + experiment.num_seeds
-    rows = [report.Row.of(title, cells, COLUMNS) for title, cells in zip(titles, found, strict=True)]
-    remarks = (
-        f"Taken: {titles[asked[-1]]}, the best by mean F1 of those that were judged with further seeds. Lambda is the "
-        "penalty's weight, epochs are as many steps as so many passes through all training rows make, the rate falls "
-        "along half a cosine. Seeds are those of the training."
-    )
-    table = report.Table(f"meg_kdd99_settings_{name}", f"{TITLE}: {name}", COLUMNS, rows, [remarks])
-    table.write(experiment.output_dir, {"settings": [to_json(training) for training in candidates]})
-    return table
+    def _cells(self, name: str, number: int, seeds: Sequence[int]) -> Iterator[Cell]:
+        validation = kdd99_protocols.on_validation_split(self.candidates(name)[number])
+        for seed in seeds:
+            config = kdd99_protocols.configure(validation, seed, validation.epochs)
+            config = dataclasses.replace(config, steps_per_call=config.steps)
+            yield Cell(f"{name}-{number}", seed, functools.partial(measure, config, validation), config)
 
+    def _best_two(self, name: str, results: Results) -> list[int]:
+        """The two settings with the highest mean F1 over the first seeds, the best one last."""
+        mean = lambda number: mean_f1(results[f"{name}-{number}"][: self.num_seeds])
+        return sorted(range(len(self.candidates(name))), key=mean)[-2:]
 
-def run(experiment: Experiment) -> list[report.Table]:
-    """Judge every setting of every training."""
-    candidates = kdd99_protocols.CANDIDATES
-    if unknown := set(experiment.trainings) - set(candidates):
-        raise SystemExit(f"there are no trainings {sorted(unknown)}; choose from {', '.join(candidates)}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment, trainings=("distinct",), num_seeds=1, cache_dir=runs, output_dir=runs
+    def tables(self, results: Results) -> list[report.Table]:
+        """A table for each training."""
+        return [self._table(name, results) for name in self.trainings]
+
+    def _table(self, name: str, results: Results) -> report.Table:
+        candidates = self.candidates(name)
+        titles = [f"lambda {kind.penalty:g}, {kind.epochs} epochs, rate {kind.cosine_rate:g}" for kind in candidates]
+        rows = [report.Row.of(title, results[f"{name}-{number}"], COLUMNS) for number, title in enumerate(titles)]
+        taken = max(reversed(self._best_two(name, results)), key=lambda number: mean_f1(results[f"{name}-{number}"]))
+        remarks = (
+            f"Taken: {titles[taken]}, the best by mean F1 of the settings with further seeds. Lambda is the weight of "
+            "the penalty. The number of steps is that of the given epochs through all training rows. The rate decays "
+            "along half a cosine. Seeds are those of the training."
         )
-        candidates = {"distinct": [dataclasses.replace(kind, epochs=1) for kind in candidates["distinct"][:2]]}
-    return [tabulated(experiment, name, candidates[name]) for name in experiment.trainings]
+        details = {"settings": [jaxgen.to_json(kind) for kind in candidates]}
+        return report.Table(f"kdd99_tuning_{name}", f"{TITLE}: {name}", COLUMNS, rows, [remarks], details=details)
+
+
+def measure(config: jaxgen.Config, training: Training, directory: pathlib.Path) -> dict[str, Any]:
+    """Train, and evaluate the energy after the last step on the validation rows."""
+    result = jaxgen.train(config, checkpoint_dir=directory)
+    rows, anomalous = training.connections.test()
+    scores = anomaly_metrics.scores(result.config.method, result.state_of(0), rows, kdd99_protocols.SCORE_BATCH_SIZE)
+    return anomaly_metrics.evaluate(scores["energy"], anomalous, kdd99_protocols.FLAGGED)
+
+
+def mean_f1(cells: Sequence[dict[str, Any]]) -> float:
+    """Mean F1 over seeds."""
+    return float(np.mean([cell["f1"] for cell in cells]))
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,29 +1,28 @@
-"""Table 4 of Kumar et al., Maximum entropy generators for energy-based models (2019): digits that were never seen.
+"""Table 4 of Kumar et al., Maximum entropy generators for energy-based models (2019): MNIST with one digit held out.
 
     python -m experiments.meg.mnist_anomaly                              # one seed of a reduced size
-    python -m experiments.meg.mnist_anomaly --num-seeds 5 --output-dir experiments/results
+    python -m experiments.meg.mnist_anomaly --num-seeds 5 --output-dir experiments/results/meg   # both tables
     python -m experiments.meg.mnist_anomaly --paper                      # the paper's size: meant for a GPU
     python -m experiments.meg.mnist_anomaly --quick                      # two minutes
 
-One digit is held out. The others train the energy, four in five of them; the rest of them and all of the held out digit
-are told apart by the energy, and by the norm of its gradient. The released code draws the test images anew, so that
-four in five of the inliers it tests are training images: its protocol is the second block. The paper prints the area
-under precision and recall alone and does not say by which score; what chance achieves stands beside it here.
+One digit is the anomaly. Four fifths of the other images train the energy. The energy and the norm of its gradient
+then separate the remaining images from those of the held out digit. The released code samples the test inliers from all
+inliers, so four fifths of them are training images; its protocol has a table of its own. The paper prints only the area
+under the precision-recall curve, and does not say for which score; the tables have the area at chance next to it.
 """
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import tyro
-
 import jaxgen
-from experiments.common import anomaly_metrics, cache, report, training
+from experiments.common import anomaly_metrics, experiment, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.meg import image_models
 from experiments.meg.mnist_anomaly_data import HeldOut
 from jaxgen import methods
-from jaxgen.serialization.config_json import to_json
 
 TITLE = "Table 4: MNIST with one digit held out"
 COLUMNS = [
@@ -33,18 +32,18 @@ COLUMNS = [
     report.Column("above", "AUPRC above chance"),
 ]
 PUBLISHED = {1: 0.281, 4: 0.401, 5: 0.402, 7: 0.290, 9: 0.342}
-ROWS = 500  # scored at a time
-EPOCHS = 54  # the paper's last look of ten, which are averaged, is before the last of its 55
+SCORE_BATCH_SIZE = 500
+EPOCHS = 54  # the paper averages ten evaluations, and the last one comes before the last of its 55 epochs
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """One way of splitting and training.
+    """Split and settings of the training.
 
     Attributes:
-        title: what stands in the table.
-        leaking: whether test inliers are drawn anew.
-        variant: of `image_models.VARIANTS`.
+        title: title of the table.
+        leaking: whether test inliers are sampled from all inliers, most of which are trained on.
+        variant: one of `image_models.VARIANTS`.
         penalty: lambda.
     """
 
@@ -60,141 +59,121 @@ PROTOCOLS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(image_models.Experiment):
-    """Which digits and protocols, how many seeds, how large."""
+    """Digits, protocols, number of seeds, and size."""
 
     digits: tuple[int, ...] = tuple(range(10))
-    """Held out, one at a time."""
+    """Digits that are held out, one at a time."""
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
-    """Blocks of the table."""
-    num_seeds: int = dataclasses.field(default=1, kw_only=True)
-    """How many seeds of the training; the split is the same for all, as in the paper."""
-    width: int = dataclasses.field(default=16, kw_only=True)
+    """Protocols, a table each; seeds are those of the training, and the split is fixed as in the paper."""
+    width: int = 16
     """Features of the smallest images; the paper has 512."""
-    steps: int = dataclasses.field(default=400, kw_only=True)
-    """Of five updates of the energy and one of the generator; the paper has 55 epochs, about 8,600 of them."""
-    looks: int = 1
-    """At the end of the training, over which scores are judged and averaged; the paper has ten."""
-    paper: bool = dataclasses.field(default=False, kw_only=True)
-    """The paper's width, epochs up to its last look, learning rate and looks."""
-    quick: bool = False
-    """Two minutes: one seed, one digit, 20 steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/meg/mnist_anomaly")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/meg/mnist_anomaly")
-    """Where the table goes."""
+    steps: int = 400
+    """Generator steps, of five energy updates each; the paper has 55 epochs, about 8,600 steps."""
+    evaluations: int = 1
+    """Number of evaluations at the end of the training whose mean is reported; the paper has ten."""
+    paper: bool = False
+    """The paper's width, learning rate and number of evaluations, and its epochs up to the last evaluation."""
 
+    name = "meg/mnist_anomaly"
+    choices = {"digits": range(10), "protocols": PROTOCOLS}
 
-def connections(protocol: Protocol, digit: int) -> HeldOut:
-    """Return the rows of a protocol."""
-    return HeldOut(digit, leaking=protocol.leaking)
+    def reduced(self) -> "Experiment":
+        """One seed of one digit, 20 steps."""
+        return dataclasses.replace(super().reduced(), digits=self.digits[:1])
 
+    def config(self, protocol: str, digit: int, seed: int) -> jaxgen.Config:
+        """Configuration of one protocol and digit; at the paper's size each call of the training is one epoch."""
+        images, settings = split(protocol, digit), PROTOCOLS[protocol]
+        config = self.image_config(settings.variant, images, images.shape(), seed, penalty=settings.penalty)
+        epoch = images.count() // config.batch_size
+        return dataclasses.replace(config, steps=EPOCHS * epoch, steps_per_call=epoch) if self.paper else config
 
-def configure(experiment: Experiment, protocol: Protocol, digit: int, seed: int) -> jaxgen.Config:
-    """Return what is trained, which the paper's size looks at after every epoch."""
-    images, shape = connections(protocol, digit), connections(protocol, digit).shape()
-    size = experiment.size()
-    epoch = images.count() // (5 * size.rows)
-    if experiment.paper:
-        size = dataclasses.replace(size, steps=EPOCHS * epoch)
-    config = image_models.configure(protocol.variant, images, shape, seed, size, penalty=protocol.penalty)
-    return dataclasses.replace(config, steps_per_call=epoch) if experiment.paper else config
+    def cells(self) -> Iterator[Cell]:
+        """Trained and untrained networks of each protocol and digit."""
+        evaluations = 10 if self.paper else self.evaluations
+        for protocol in self.protocols:
+            for digit in self.digits:
+                for seed in self.seeds:
+                    config = self.config(protocol, digit, seed)
+                    calls = config.steps // config.steps_per_call
+                    if not 1 <= evaluations <= calls:
+                        raise SystemExit(
+                            f"evaluations must be 1 to {calls}, the calls of the training (got {evaluations})."
+                        )
+                    images = {"images": split(protocol, digit).count()}
+                    trained = functools.partial(measure_trained, config, protocol, digit, evaluations)
+                    yield Cell(f"{protocol}-{digit}-trained", seed, trained, config, images)
+                    untrained = functools.partial(measure_untrained, config, protocol, digit)
+                    yield Cell(f"{protocol}-{digit}-untrained", seed, untrained, config, images)
 
+    def tables(self, results: Results) -> list[report.Table]:
+        """A table for each protocol."""
+        return [self._table(protocol, results) for protocol in self.protocols]
 
-def scored(method: methods.MEG, state: Any, images: HeldOut) -> dict[str, dict[str, float]]:
-    """Judge both scores on the test images."""
-    x, anomalous = images.test()
-    share = float(anomalous.mean())
-    scores = anomaly_metrics.scores(method, state, x, ROWS)
-    found = {name: anomaly_metrics.judged(scores[name], anomalous, share) for name in anomaly_metrics.SCORES}
-    return {name: {**measures, "above": measures["auprc"] - share} for name, measures in found.items()}
-
-
-def trained(experiment: Experiment, name: str, digit: int, seed: int) -> dict[str, Any]:
-    """Train and judge: the mean of the last looks."""
-    config = configure(experiment, PROTOCOLS[name], digit, seed)
-    looks = 10 if experiment.paper else experiment.looks
-    if looks > config.steps // config.steps_per_call:
-        raise SystemExit(f"there are {config.steps // config.steps_per_call} looks and not {looks}; ask for fewer.")
-    identity = {"config": to_json(config), "looks": looks, "images": cache.counted(config.data)}
-    where = cache.place(experiment.cache_dir, f"{name}-{digit}-{seed}", to_json(config))
-
-    def compute() -> dict[str, Any]:
-        steps = range(config.steps - (looks - 1) * config.steps_per_call, config.steps + 1, config.steps_per_call)
-        look = lambda result: scored(result.config.method, result.state_of(0), connections(PROTOCOLS[name], digit))
-        run = training.followed(config, steps, look, checkpoint_dir=where, kept=where.with_suffix(".curve"))
-        means = {
-            score: {
-                column.name: float(np.mean([at[score][column.name] for at in run.curve[-looks:]])) for column in COLUMNS
-            }
-            for score in anomaly_metrics.SCORES
+    def _table(self, protocol: str, results: Results) -> report.Table:
+        rows = []
+        row_of = {
+            f"{model}, {title}": (row, score)
+            for model, row in (("MEG", "trained"), ("untrained", "untrained"))
+            for score, title in anomaly_metrics.SCORES.items()
         }
-        return {**means, "curve": run.curve, "seconds": run.seconds}
-
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def control(experiment: Experiment, name: str, digit: int, seed: int) -> dict[str, Any]:
-    """Judge untrained networks."""
-    config = configure(experiment, PROTOCOLS[name], digit, seed)
-    identity = {"untrained": to_json(config), "images": cache.counted(config.data)}
-    where = cache.place(experiment.cache_dir, f"{name}-untrained-{digit}-{seed}", identity)
-    compute = lambda: scored(*training.untrained(config), connections(PROTOCOLS[name], digit))
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def run(experiment: Experiment) -> list[report.Table]:
-    """Train and judge every cell, and print and write a table for each protocol."""
-    for asked, known in ((experiment.digits, range(10)), (experiment.protocols, PROTOCOLS)):
-        if unknown := set(asked) - set(known):
-            told = ", ".join(map(str, known))
-            raise SystemExit(f"there is no {', '.join(map(str, unknown))}; choose from {told}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        steps, digits = min(experiment.steps, 20), experiment.digits[:1]
-        experiment = dataclasses.replace(
-            experiment, digits=digits, num_seeds=1, steps=steps, paper=False, cache_dir=runs, output_dir=runs
-        )
-    return [tabulated(experiment, name) for name in experiment.protocols]
-
-
-def tabulated(experiment: Experiment, name: str) -> report.Table:
-    """Train and judge every cell of a protocol, print its table, and write it."""
-    seeds = range(experiment.first_seed, experiment.first_seed + experiment.num_seeds)
-    rows: list[report.Row] = []
-    over: dict[str, list[list[dict[str, float]]]] = {}
-    for digit in experiment.digits:
-        cells: dict[str, list[dict[str, Any]]] = {"MEG": [], "untrained": []}
-        for seed in seeds:
-            print(f"{PROTOCOLS[name].title}, without {digit}, seed {seed}", flush=True)
-            cells["MEG"].append(trained(experiment, name, digit, seed))
-            cells["untrained"].append(control(experiment, name, digit, seed))
-        for model, made in cells.items():
-            for score, told in anomaly_metrics.SCORES.items():
-                printed = (model, name) == ("MEG", "released") and digit in PUBLISHED
+        for digit in self.digits:
+            for title, (row, score) in row_of.items():
+                printed = (row, protocol) == ("trained", "released") and digit in PUBLISHED
+                cells = [cell[score] for cell in results[f"{protocol}-{digit}-{row}"]]
                 paper = {"auprc": PUBLISHED[digit]} if printed else {}
-                judged = [cell[score] for cell in made]
-                over.setdefault(f"{model}, {told}", []).append(judged)
-                rows.append(report.Row.of(f"without {digit}: {model}, {told}", judged, COLUMNS, paper))
-    for told, every in over.items():
-        mean = [
-            {c.name: float(np.mean([judged[place][c.name] for judged in every])) for c in COLUMNS}
-            for place in range(len(seeds))
-        ]
-        rows.append(report.Row.of(f"mean of the digits: {told}", mean, COLUMNS))
-    size = experiment.size()
-    config = configure(experiment, PROTOCOLS[name], experiment.digits[0], experiment.first_seed)
-    remark = (
-        f"Networks {size.width} wide, trained {config.steps:,} steps at a rate of {size.rate:g} (the paper's: 512, "
-        "55 epochs and 0.0001). AUPRC is average precision; the paper's is the trapezoid under the curve, which "
-        "differs little where no scores are equal."
-    )
-    title = f"{TITLE}, {PROTOCOLS[name].title}"
-    table = report.Table(f"meg_mnist_anomaly_{name}", title, COLUMNS, rows, [remark])
-    table.write(experiment.output_dir, {"config": to_json(config)})
-    return table
+                rows.append(report.Row.of(f"without {digit}: {title}", cells, COLUMNS, paper))
+        for title, (row, score) in row_of.items():
+            by_seed = zip(*(results[f"{protocol}-{digit}-{row}"] for digit in self.digits), strict=True)
+            means = [anomaly_metrics.mean_of([cell[score] for cell in cells]) for cells in by_seed]
+            rows.append(report.Row.of(f"mean of the digits: {title}", means, COLUMNS))
+        config = self.config(protocol, self.digits[0], self.first_seed)
+        remark = (
+            f"Networks {self.size().width} wide, trained {config.steps:,} steps at a rate of {self.size().rate:g} (the "
+            "paper's: 512, 55 epochs and 0.0001). AUPRC is average precision. The paper's is the trapezoid under the "
+            "curve, which differs little unless scores are equal."
+        )
+        return report.Table(
+            f"mnist_anomaly_{protocol}",
+            f"{TITLE}, {PROTOCOLS[protocol].title}",
+            COLUMNS,
+            rows,
+            [remark],
+            details={"config": jaxgen.to_json(config)},
+        )
+
+
+def split(protocol: str, digit: int) -> HeldOut:
+    """Training and test images of a protocol without a digit."""
+    return HeldOut(digit, leaking=PROTOCOLS[protocol].leaking)
+
+
+def measure_trained(
+    config: jaxgen.Config, protocol: str, digit: int, evaluations: int, directory: pathlib.Path
+) -> dict[str, Any]:
+    """Train, and evaluate both scores: the means over the last evaluations, their `curve`, and `seconds`."""
+    every = config.steps_per_call
+    steps = range(config.steps - (evaluations - 1) * every, config.steps + 1, every)
+    look = lambda result: evaluate(result.config.method, result.state_of(0), protocol, digit)
+    run = training.followed(config, steps, look, checkpoint_dir=directory)
+    return {**anomaly_metrics.mean_of(run.curve), "curve": run.curve, "seconds": run.seconds}
+
+
+def measure_untrained(config: jaxgen.Config, protocol: str, digit: int, directory: pathlib.Path) -> dict[str, Any]:
+    """Evaluate both scores of untrained networks."""
+    return evaluate(*training.untrained(config), protocol, digit)
+
+
+def evaluate(method: methods.MEG, state: Any, protocol: str, digit: int) -> dict[str, Any]:
+    """Evaluate both scores on the test images: measures by score."""
+    x, anomalous = split(protocol, digit).test()
+    share = float(anomalous.mean())
+    scores = anomaly_metrics.scores(method, state, x, SCORE_BATCH_SIZE)
+    measures = {score: anomaly_metrics.evaluate(scores[score], anomalous, share) for score in anomaly_metrics.SCORES}
+    return {score: {**of_score, "above": of_score["auprc"] - share} for score, of_score in measures.items()}
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,4 +1,4 @@
-"""Digits of which one is held out: the others are inliers, and it is the anomaly."""
+"""MNIST split for anomaly detection: one digit is the anomaly, and the others are inliers."""
 
 import dataclasses
 
@@ -12,14 +12,14 @@ __all__ = ["HeldOut"]
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """MNIST's training and test images together, without one digit, of which four in five are for training.
+    """MNIST with one digit as the anomaly; four fifths of the other digits' images are for training.
 
     Attributes:
-        digit: held out.
-        leaking: whether the test rows are drawn anew, as in the released code of the maximum entropy generators, so
-            that four in five of the test inliers are training images too; else they are the others.
+        digit: the anomaly, which is never trained on.
+        leaking: whether test inliers are sampled from all inliers, as in the released code of the maximum entropy
+            generators. Then four fifths of them are training images too; otherwise none is.
         split: seed of the split.
-        sets: image sets that make up the whole.
+        sets: image sets that are joined before the split.
     """
 
     digit: int
@@ -28,25 +28,25 @@ class HeldOut:
     sets: tuple[data.Images | data.Digits, ...] = (data.Images("mnist"), data.Images("mnist", "test"))
 
     def tables(self) -> tuple[Int8[np.ndarray, "n height width channels"]]:
-        """Return the inliers to learn from as the one table, in bytes with a sign."""
-        x, labels = self._whole()
-        usual = np.flatnonzero(labels != self.digit)
-        order = np.random.RandomState(self.split).permutation(usual)
-        return (x[order[: self._share(usual)]],)
+        """Return the training inliers as the one table, in int8: pixels between -1 and 1."""
+        x, labels = self._all()
+        inliers = np.flatnonzero(labels != self.digit)
+        order = np.random.RandomState(self.split).permutation(inliers)
+        return (x[order[: self._share(inliers)]],)
 
     def test(self) -> tuple[Int8[np.ndarray, "m height width channels"], Bool[np.ndarray, " m"]]:
-        """Return the test images, and whether each is an anomaly."""
-        x, labels = self._whole()
-        usual = np.flatnonzero(labels != self.digit)
-        chance = np.random.RandomState(self.split)
-        order = chance.permutation(usual)
+        """Return the test images `[m, h, w, c]` in int8, and whether each is an anomaly `[m]`."""
+        x, labels = self._all()
+        inliers = np.flatnonzero(labels != self.digit)
+        random = np.random.RandomState(self.split)
+        order = random.permutation(inliers)
         if self.leaking:
-            order = chance.permutation(usual)
-        rows = np.concatenate([order[self._share(usual) :], np.flatnonzero(labels == self.digit)])
+            order = random.permutation(inliers)
+        rows = np.concatenate([order[self._share(inliers) :], np.flatnonzero(labels == self.digit)])
         return x[rows], labels[rows] == self.digit
 
     def count(self) -> int:
-        """Return how many images are for training."""
+        """Return the number of training images, without loading pixels."""
         return self._share(np.flatnonzero(self._labels() != self.digit))
 
     def shape(self) -> tuple[int, ...]:
@@ -56,9 +56,9 @@ class HeldOut:
     def _labels(self) -> np.ndarray:
         return np.concatenate([part.labels() for part in self.sets])
 
-    def _share(self, usual: np.ndarray) -> int:
-        return 4 * len(usual) // 5
+    def _share(self, inliers: np.ndarray) -> int:
+        return 4 * len(inliers) // 5
 
-    def _whole(self) -> tuple[np.ndarray, np.ndarray]:
+    def _all(self) -> tuple[np.ndarray, np.ndarray]:
         x = np.concatenate([data.ScaledToTanh(part).tables()[0] for part in self.sets])
         return x, self._labels()

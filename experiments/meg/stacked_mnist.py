@@ -1,28 +1,29 @@
-"""Table 1 of Kumar et al., Maximum entropy generators for energy-based models (2019): the modes of stacked digits.
+"""Table 1 of Kumar et al., Maximum entropy generators for energy-based models (2019): the modes of stacked MNIST.
 
     python -m experiments.meg.stacked_mnist                              # one seed of a reduced size
-    python -m experiments.meg.stacked_mnist --num-seeds 5 --output-dir experiments/results
+    python -m experiments.meg.stacked_mnist --num-seeds 5 --output-dir experiments/results/meg   # table and figure
     python -m experiments.meg.stacked_mnist --paper --stacks 3 4         # the paper's size: meant for a GPU
     python -m experiments.meg.stacked_mnist --quick                      # two minutes
 
-Three digits, one to a colour, make 1,000 modes and four 10,000. A classifier trained here tells which digits 26 samples
-for each mode show. It is asked without its dropout, which the released code leaves on: that blurs classes, finds more
-modes and brings their law nearer to the uniform one. What an even sampler scores with as many samples is the floor.
+Three digits, one in each color channel, have 1,000 modes, and four have 10,000. A classifier trained here predicts the
+digits of 26 samples for each mode. Its dropout is off during evaluation. The released code leaves it on, which blurs
+the classes, finds more modes, and brings their distribution nearer to the uniform one. The floor is a uniform sampler
+with the same number of samples.
 """
 
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import cache, image_classifier, report, training
+from experiments.common import cache, experiment, image_classifier, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.meg import image_models
 from jaxgen import data, metrics
-from jaxgen.serialization.config_json import to_json
 
 TITLE = "Table 1: modes of stacked MNIST found, and KL(samples || uniform)"
 COLUMNS = [
@@ -35,140 +36,148 @@ PUBLISHED = {  # by stacks
     "meg_released": {3: {"found": 1000, "kl": 0.0313}, 4: {"found": 10_000, "kl": 0.0480}},
     "wgan_released": {3: {"found": 959, "kl": 0.7276}, 4: {"found": 9538, "kl": 0.9144}},
 }
-EACH = 26  # samples for each mode
+SAMPLES_PER_MODE = 26
 TRAIN, TEST = data.Images("mnist"), data.Images("mnist", "test")
 REFERENCES = {
     "even": "an even sampler (floor)",
     "frequencies": "digits as often as in MNIST",
     "tuples": "the training tuples",
-    "seen": "the training tuples, as the classifier sees them",
+    "seen": "the training tuples, as the classifier predicts them",
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment(image_models.Experiment):
-    """Which rows, how many seeds, how large."""
+    """Models, digits, number of seeds, and size."""
 
     models: tuple[str, ...] = tuple(image_models.VARIANTS)
     """Rows of the table."""
     stacks: tuple[int, ...] = (3,)
     """Digits in an image."""
-    judge_steps: int = 3_000
-    """Training steps of the classifier, of 100 images."""
-    quick: bool = False
-    """Two minutes: one seed, 20 steps, a classifier of 300 steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/meg/stacked_mnist")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/meg/stacked_mnist")
-    """Where the table and the figure go."""
+    classifier_steps: int = 3_000
+    """Training steps of the classifier, of 100 images each."""
+
+    name = "meg/stacked_mnist"
+    choices = {"models": image_models.VARIANTS}
+
+    def reduced(self) -> "Experiment":
+        """One seed of one model, 20 steps, and a classifier of 300 steps."""
+        classifier_steps = min(self.classifier_steps, 300)
+        return dataclasses.replace(super().reduced(), models=self.models[:1], classifier_steps=classifier_steps)
+
+    def config(self, model: str, stacks: int, seed: int) -> jaxgen.Config:
+        """Configuration of one model."""
+        images, shape = data.StackedMNIST(stacks, images=TRAIN), (*TRAIN.tables()[0].shape[1:3], stacks)
+        return self.image_config(model, images, shape, seed)
+
+    def cells(self) -> Iterator[Cell]:
+        """The classifier's accuracy; and for each number of digits the references, untrained and trained networks."""
+        images = {"images": cache.counted(TRAIN, TEST)}
+        classifier = self.classifier_steps, self.directory
+        yield Cell("classifier", 0, functools.partial(measure_classifier, *classifier), settings=images)
+        for stacks in self.stacks:
+            for row in REFERENCES:
+                for seed in self.seeds:
+                    measure = functools.partial(measure_reference, row, stacks, seed, *classifier)
+                    yield Cell(f"{stacks}-{row}", seed, measure, settings=images)
+            trained = [(model, model, True) for model in self.models]
+            for row, model, train in [("untrained", self.models[0], False), *trained]:
+                for seed in self.seeds:
+                    config = self.config(model, stacks, seed)
+                    measure = functools.partial(measure_model, config, train, stacks, *classifier)
+                    yield Cell(f"{stacks}-{row}", seed, measure, config, images)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """The table of all numbers of digits."""
+        titles = {**REFERENCES, "untrained": "untrained", **{name: _title(name) for name in self.models}}
+        rows, configs = [], {}
+        for stacks in self.stacks:
+            base = float(np.mean([cell["kl"] for cell in results[f"{stacks}-tuples"]]))
+            for row, title in titles.items():
+                cells = [{**cell, "above": cell["kl"] - base} for cell in results[f"{stacks}-{row}"]]
+                paper = PUBLISHED.get(row, {}).get(stacks, {})
+                rows.append(report.Row.of(f"{stacks} digits: {title}", cells, COLUMNS, paper))
+            for model in self.models:
+                configs[f"{model}, {stacks}"] = jaxgen.to_json(self.config(model, stacks, self.first_seed))
+        accuracy = results["classifier"][0]["accuracy"]
+        remark = f"Of {self.size()}. The classifier's accuracy on test digits is {accuracy:.2%}."
+        details = {"configs": configs, "accuracy": accuracy}
+        return [report.Table("stacked_mnist", TITLE, COLUMNS, rows, [remark], details=details)]
+
+    def figures(self, results: Results) -> None:
+        """Samples of each model, of the first seed."""
+        shown = {
+            f"{stacks} digits: {_title(model)}": results[f"{stacks}-{model}"][0]["picture"]
+            for stacks in self.stacks
+            for model in self.models
+        }
+        report.pictures(self.results_directory / "stacked_mnist.png", shown)
 
 
-def configure(experiment: Experiment, model: str, stacks: int, seed: int) -> jaxgen.Config:
-    """Return what a row trains."""
-    images, shape = data.StackedMNIST(stacks, images=TRAIN), (*TRAIN.tables()[0].shape[1:3], stacks)
-    return image_models.configure(model, images, shape, seed, experiment.size())
+def measure_classifier(steps: int, runs: pathlib.Path, directory: pathlib.Path) -> dict[str, float]:
+    """Accuracy of the classifier on test digits."""
+    return {"accuracy": classifier(steps, runs).accuracy}
 
 
-def reference(experiment: Experiment, row: str, stacks: int, seed: int) -> dict[str, float]:
-    """Count the modes of labels that are drawn without a network; the tuples are the same for all seeds."""
+def measure_reference(
+    row: str, stacks: int, seed: int, steps: int, runs: pathlib.Path, directory: pathlib.Path
+) -> dict[str, float]:
+    """Count the modes of labels that are sampled without a network; the training tuples are the same for all seeds."""
     generator = np.random.default_rng(seed)
-    count = EACH * 10**stacks
+    count = SAMPLES_PER_MODE * 10**stacks
     if row == "even":
         labels = generator.integers(0, 10, (count, stacks))
     elif row == "frequencies":
         labels = generator.choice(TRAIN.labels(), (count, stacks))
     else:
-        tuples = data.StackedMNIST(stacks, images=TRAIN)
-        known = TRAIN.labels() if row == "tuples" else _seen(experiment)
-        labels = known[tuples.chosen()[generator.integers(0, len(tuples.chosen()), count)]]
+        tuples = data.StackedMNIST(stacks, images=TRAIN).chosen()
+        digits = TRAIN.labels() if row == "tuples" else predicted_digits(steps, runs)
+        labels = digits[tuples[generator.integers(0, len(tuples), count)]]
     return metrics.mode_coverage(labels)._asdict()
 
 
-def trained(experiment: Experiment, model: str, stacks: int, seed: int, *, train: bool = True) -> dict[str, Any]:
-    """Count the modes of a generator's samples, trained or as it was drawn."""
-    config = configure(experiment, model, stacks, seed)
-    identity = {"config": to_json(config), "judge": experiment.judge_steps, "trained": train, "each": EACH}
-    identity["images"] = cache.counted(TRAIN, TEST)
-    name = f"{model if train else 'untrained'}-{stacks}-{seed}"
-    where = cache.place(experiment.cache_dir, name, to_json(config))
+def measure_model(
+    config: jaxgen.Config, train: bool, stacks: int, steps: int, runs: pathlib.Path, directory: pathlib.Path
+) -> dict[str, Any]:
+    """Count the modes of a generator's samples, trained or untrained.
 
-    def compute() -> dict[str, Any]:
-        method, state, cell = training.networks(config, where, train=train)
-        look, labels, first = _judge(experiment), [], []
-        for images in image_models.draws(method, state, EACH * 10**stacks, seed=seed):
-            first.append(images[:64])
-            apart = np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)
-            labels.append(look(apart).argmax(1).reshape(-1, stacks))
-        picture = np.uint8(np.round(first[0][..., :3] * 255)).tolist()
-        return {**cell, **metrics.mode_coverage(np.concatenate(labels))._asdict(), "picture": picture}
+    Args:
+        config: what to train.
+        train: whether to train.
+        stacks: digits in an image.
+        steps: training steps of the classifier.
+        runs: directory of the classifier.
+        directory: directory of checkpoints.
 
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def _judge(experiment: Experiment) -> image_classifier.Judge:
-    return _judge_of(experiment.judge_steps, experiment.cache_dir)
+    Returns:
+        Measures of `metrics.mode_coverage`, and 64 samples as a `picture`; for trained networks those of
+        `training.networks` too.
+    """
+    method, state, cell = training.networks(config, directory, train=train)
+    labels, first = [], []
+    for images in image_models.samples(method, state, SAMPLES_PER_MODE * 10**stacks, seed=config.seed):
+        first.append(images[:64])
+        digits = np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)
+        labels.append(classifier(steps, runs)(digits).argmax(1).reshape(-1, stacks))
+    picture = image_models.as_bytes(first[0][..., :3])
+    return {**cell, **metrics.mode_coverage(np.concatenate(labels))._asdict(), "picture": picture}
 
 
 @functools.cache
-def _judge_of(steps: int, runs: pathlib.Path) -> image_classifier.Judge:
+def classifier(steps: int, runs: pathlib.Path) -> image_classifier.Judge:
+    """Train the classifier of digits, or load it."""
     return image_classifier.train(TRAIN, TEST, steps, runs)
 
 
-def _seen(experiment: Experiment) -> np.ndarray:
-    """Return the class of each training digit as the classifier sees it."""
-    return _seen_by(experiment.judge_steps, experiment.cache_dir)
-
-
 @functools.cache
-def _seen_by(steps: int, runs: pathlib.Path) -> np.ndarray:
-    return _judge_of(steps, runs)(image_classifier.pixels(TRAIN, np.arange(len(TRAIN.labels())))).argmax(1)
+def predicted_digits(steps: int, runs: pathlib.Path) -> np.ndarray:
+    """Classes of the training digits that the classifier predicts."""
+    return classifier(steps, runs)(image_classifier.pixels(TRAIN, np.arange(len(TRAIN.labels())))).argmax(1)
 
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and count every cell, print the table, and write it with its figure."""
-    if unknown := set(experiment.models) - set(image_models.VARIANTS):
-        raise SystemExit(f"there are no models {sorted(unknown)}; choose from {', '.join(image_models.VARIANTS)}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment,
-            models=experiment.models[:1],
-            num_seeds=1,
-            steps=min(experiment.steps, 20),
-            judge_steps=min(experiment.judge_steps, 300),
-            paper=False,
-            cache_dir=runs,
-            output_dir=runs,
-        )
-    seeds = range(experiment.first_seed, experiment.first_seed + experiment.num_seeds)
-    rows, pictures, configs = [], {}, {}
-    for stacks in experiment.stacks:
-        told = lambda row: f"{stacks} digits: {row}"  # noqa: B023
-        known = {row: [reference(experiment, row, stacks, seed) for seed in seeds] for row in REFERENCES}
-        base = float(np.mean([cell["kl"] for cell in known["tuples"]]))
-        rows += [_row(told(title), known[row], base, {}) for row, title in REFERENCES.items()]
-        untrained = [trained(experiment, experiment.models[0], stacks, seed, train=False) for seed in seeds]
-        rows.append(_row(told("untrained"), untrained, base, {}))
-        for model in experiment.models:
-            cells = []
-            for seed in seeds:
-                print(told(f"{image_models.VARIANTS[model][0]}, seed {seed}"), flush=True)
-                cells.append(trained(experiment, model, stacks, seed))
-            paper = PUBLISHED.get(model, {}).get(stacks, {})
-            rows.append(_row(told(image_models.VARIANTS[model][0]), cells, base, paper))
-            pictures[told(image_models.VARIANTS[model][0])] = cells[0]["picture"]
-            configs[f"{model}, {stacks}"] = to_json(configure(experiment, model, stacks, experiment.first_seed))
-    accuracy = _judge(experiment).accuracy
-    remark = f"Of {experiment.size().told()}. The classifier has {accuracy:.2%} of the test digits right."
-    table = report.Table("meg_stacked_mnist", TITLE, COLUMNS, rows, [remark])
-    table.write(experiment.output_dir, {"configs": configs, "accuracy": accuracy})
-    report.pictures(experiment.output_dir / "meg_stacked_mnist.png", pictures)
-    return table
-
-
-def _row(title: str, cells: list[dict[str, Any]], base: float, paper: dict[str, float]) -> report.Row:
-    return report.Row.of(title, [{**cell, "above": cell["kl"] - base} for cell in cells], COLUMNS, paper)
+def _title(model: str) -> str:
+    return image_models.VARIANTS[model][0]
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

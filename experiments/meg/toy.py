@@ -42,11 +42,11 @@ COLUMNS = [
 # 8 Gaussians, 20,000 steps, 0.005: 0.97, 0.16; 0.003: 0.98, 0.60; 0.001: 0.99, 1.1.
 PENALTIES = {"eight": 0.005, "twenty_five": 0.007, "roll": 0.01}
 STEPS = {"eight": 20_000, "twenty_five": 40_000, "roll": 20_000}
-ROWS = {
+ROW_TITLES = {
     "generator": "the generator",
     "latent": "chains in the latent space",
     "tilted": "chains in the latent space, with its prior",
-    "data": "chains among the data",
+    "data": "chains in data space",
     "energy": "exp(-E)/Z",
     "fitted": "exp(-bE)/Z, the best b",
 }
@@ -61,9 +61,9 @@ class Experiment(experiment.Experiment):
     steps: int | None = None
     """Generator steps, of five energy updates each; by default those that each lambda was chosen for."""
     width: int = 128
-    """Of the three hidden layers of each network."""
+    """Width of the three hidden layers of each network."""
     paper: bool = False
-    """512 wide, 100,000 steps at a constant rate, lambda 0.1: hours a seed on a CPU."""
+    """The paper's size: width 512, 100,000 steps at a constant rate, lambda 0.1. Hours for each seed on a CPU."""
 
     name = "meg/toy"
     choices = {"toys": TOYS}
@@ -78,7 +78,7 @@ class Experiment(experiment.Experiment):
         return 0.1 if self.paper else PENALTIES[toy]
 
     def config(self, toy: str, seed: int) -> jaxgen.Config:
-        """Our configuration, smaller and with a falling rate, or the paper's."""
+        """The paper's configuration, or a smaller one with a learning rate that decays."""
         steps = STEPS[toy] if self.steps is None else self.steps
         steps, width = (100_000, 512) if self.paper else (steps, self.width)
         networks = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
@@ -116,9 +116,9 @@ class Experiment(experiment.Experiment):
 
     def _table(self, toy: str, results: Results) -> report.Table:
         trained, untrained = results[f"{toy}-trained"], results[f"{toy}-untrained"]
-        rows = [report.Row.of(title, [cell[key] for cell in trained], COLUMNS) for key, title in ROWS.items()]
+        rows = [report.Row.of(title, [cell[key] for cell in trained], COLUMNS) for key, title in ROW_TITLES.items()]
         for key in ("generator", "energy"):
-            rows.append(report.Row.of(f"untrained, {ROWS[key]}", [cell[key] for cell in untrained], COLUMNS))
+            rows.append(report.Row.of(f"untrained, {ROW_TITLES[key]}", [cell[key] for cell in untrained], COLUMNS))
         rows += [
             report.Row.of("the distribution itself (floor)", results[f"{toy}-floor"], COLUMNS),
             report.Row.of("uniform in the square (chance)", results[f"{toy}-chance"], COLUMNS),
@@ -127,9 +127,9 @@ class Experiment(experiment.Experiment):
         remarks = (
             f"Samples are counted on {toy_metrics.COARSE.bins}^2 cells and compared with the exact mass of each; the "
             f"density is that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak counts as found where a tenth "
-            f"of its expected samples lies. {toy_metrics.CHAINS:,} chains keep {toy_metrics.WALK} steps each after "
-            f"{toy_metrics.WARM} that adapt the step size. Trained {config.steps:,} steps with lambda "
-            f"{self.penalty(toy):g}."
+            f"of its expected samples lies. {toy_metrics.NUM_CHAINS:,} chains keep {toy_metrics.CHAIN_STEPS} steps "
+            f"each after {toy_metrics.ADAPTATION_STEPS} that adapt the step size. Trained {config.steps:,} steps with "
+            f"lambda {self.penalty(toy):g}."
         )
         details = [
             {
@@ -156,45 +156,45 @@ class Experiment(experiment.Experiment):
 
 
 def measured(config: jaxgen.Config, toy: str, train: bool, directory: pathlib.Path) -> dict[str, Any]:
-    """Measure the energy and the generator; of trained ones the chains too."""
+    """Measure the energy and the generator and, if they are trained, chains."""
     method, state, cell = training.networks(config, directory, train=train)
-    found = toy_metrics.measured(method, state, TOYS[toy], config.seed)
+    measures = toy_metrics.measure_models(method, state, TOYS[toy], config.seed)
     if not train:
-        return found
-    inverse = found["fitted"]["inverse_temperature"]
-    return {**found, **toy_metrics.walked(method, state, TOYS[toy], config.seed, inverse), **cell}
+        return measures
+    inverse = measures["fitted"]["inverse_temperature"]
+    return {**measures, **toy_metrics.measure_chains(method, state, TOYS[toy], config.seed, inverse), **cell}
 
 
 def floor(toy: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:
     """Measure samples of the distribution itself."""
     distribution = TOYS[toy]
-    (x,) = distribution.toy(n=toy_metrics.DRAWS, test_n=1, seed=seed + 10_000).tables()
-    return toy_metrics.samples(distribution, x)
+    (x,) = distribution.toy(n=toy_metrics.NUM_SAMPLES, test_n=1, seed=seed + 10_000).tables()
+    return toy_metrics.measure_samples(distribution, x)
 
 
 def chance(toy: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:
     """Measure uniform points in the square."""
     square = toy_metrics.FINE.low, toy_metrics.FINE.high
-    points = np.random.default_rng(seed).uniform(*square, (toy_metrics.DRAWS, 2))
-    return toy_metrics.samples(TOYS[toy], points)
+    points = np.random.default_rng(seed).uniform(*square, (toy_metrics.NUM_SAMPLES, 2))
+    return toy_metrics.measure_samples(TOYS[toy], points)
 
 
-def draw(path: pathlib.Path, found: dict[str, Any]) -> None:
-    """Draw the data, exp(-E)/Z as Figure 3 does, and the samples of the generator and of chains, of the first seed."""
+def draw(path: pathlib.Path, measures: dict[str, Any]) -> None:
+    """Draw exp(-E)/Z as in Figure 3, the data, and samples of the generator and of chains."""
     shown = {
         "floor": "the data",
         "generator": "the generator",
         "latent": "latent chains",
         "tilted": "latent chains, prior kept",
-        "data": "chains among the data",
+        "data": "chains in data space",
     }
     with report.figure(path, 2, 3) as axes:
         first, *others = axes.flat
-        density = 10 ** np.array(found["energy"]["density"])
+        density = 10 ** np.array(measures["energy"]["density"])
         first.imshow(density.T, origin="lower", extent=(-2, 2, -2, 2), cmap="magma")
         first.set(title="exp(-E)/Z")
         for axis, (row, title) in zip(others, shown.items(), strict=True):
-            axis.plot(*np.array(found[row]["points"]).T, ",", color="black", alpha=0.6)
+            axis.plot(*np.array(measures[row]["points"]).T, ",", color="black", alpha=0.6)
             axis.set(title=title, xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of round normals in the plane: their exact masses on a grid, and how well samples keep to their peaks."""
+"""Mixtures of isotropic Gaussians in the plane: exact cell probabilities of a grid, and coverage of the components."""
 
 import dataclasses
 
@@ -8,50 +8,50 @@ from scipy.spatial import cKDTree
 
 from jaxgen import data, metrics
 
-__all__ = ["EIGHT", "ROLL", "TWENTY_FIVE", "Peaks"]
+__all__ = ["EIGHT", "ROLL", "TWENTY_FIVE", "PlanarMixture"]
 
-DUE = 0.1  # a peak is found where this share of its due samples lies
+FOUND_SHARE = 0.1  # a peak counts as found at this share of its expected number of samples
 
 
 @dataclasses.dataclass(frozen=True)
-class Peaks:
-    """Equally likely normals of one width.
+class PlanarMixture:
+    """Mixture of isotropic Gaussians of equal weight and equal standard deviation.
 
     Attributes:
-        title: what a table calls them.
-        toy: draws from them.
-        centres: `[k, 2]`.
-        deviation: of each normal, in every direction.
-        separate: whether they are peaks that can be counted, or so many that they make a line.
+        title: title in tables.
+        toy: dataset of its samples.
+        centers: `[k, 2]`.
+        std: standard deviation of each component, in every direction.
+        separate: whether the components are separate peaks, which can be counted; otherwise they overlap in a curve.
     """
 
     title: str
     toy: type[data.Toy]
-    centres: np.ndarray
-    deviation: float
+    centers: np.ndarray
+    std: float
     separate: bool = True
 
-    def masses(self, grid: metrics.Grid) -> metrics.Histogram:
-        """Return the mass of each cell of a grid `[bins ** 2]`, those at its edge with all beyond."""
+    def cell_probabilities(self, grid: metrics.Grid) -> metrics.Histogram:
+        """Exact probability of each cell of a grid, `[bins ** 2]`; cells at the edge include all that lies beyond."""
         edges = np.linspace(grid.low, grid.high, grid.bins + 1)
         edges[[0, -1]] = -np.inf, np.inf
-        along = [np.diff(stats.norm.cdf(edges[:, None], part, self.deviation), axis=0) for part in self.centres.T]
-        return (along[0] @ along[1].T).ravel() / len(self.centres)
+        along = [np.diff(stats.norm.cdf(edges[:, None], part, self.std), axis=0) for part in self.centers.T]
+        return (along[0] @ along[1].T).ravel() / len(self.centers)
 
-    def kept(self, x: np.ndarray) -> dict[str, float]:
-        """Judge samples by the centre that is nearest.
+    def coverage(self, x: np.ndarray) -> dict[str, float]:
+        """Assign samples to their nearest centers, and measure how well they cover the components.
 
         Args:
             x: samples `[n, 2]`.
 
         Returns:
-            `within`, the share that lies within 4 standard deviations of a centre; and `found`, the count of peaks
-            with a tenth of the samples that are due to each, where peaks can be counted.
+            `within`, the share of samples within 4 standard deviations of a center; and, for separate peaks, `found`,
+            the number of peaks with at least a tenth of their expected samples.
         """
-        apart, nearest = cKDTree(self.centres).query(x)
-        near = apart < 4 * self.deviation
-        counts = np.bincount(nearest[near], minlength=len(self.centres))
-        found = float(np.sum(counts >= DUE * len(x) / len(self.centres)))
+        distances, nearest = cKDTree(self.centers).query(x)
+        near = distances < 4 * self.std
+        counts = np.bincount(nearest[near], minlength=len(self.centers))
+        found = float(np.sum(counts >= FOUND_SHARE * len(x) / len(self.centers)))
         return {"within": float(near.mean()), **({"found": found} if self.separate else {})}
 
 
@@ -61,13 +61,13 @@ def _roll(count: int = 4_000) -> np.ndarray:
 
 
 _ANGLE, _SIDE = np.arange(8) * np.pi / 4, np.arange(-2, 3) / np.sqrt(2)
-EIGHT = Peaks(
+EIGHT = PlanarMixture(
     "8 Gaussians", data.EightGaussians, np.sqrt(2) * np.stack([np.cos(_ANGLE), np.sin(_ANGLE)], 1), 0.02 / np.sqrt(2)
 )
-TWENTY_FIVE = Peaks(
+TWENTY_FIVE = PlanarMixture(
     "25 Gaussians",
     data.TwentyFiveGaussians,
     np.stack(np.meshgrid(_SIDE, _SIDE), -1).reshape(-1, 2),
     0.05 / np.sqrt(8),
 )
-ROLL = Peaks("swiss roll", data.PlanarSwissRoll, _roll(), 0.25 / 7.5, separate=False)
+ROLL = PlanarMixture("swiss roll", data.PlanarSwissRoll, _roll(), 0.25 / 7.5, separate=False)

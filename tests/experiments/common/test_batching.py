@@ -1,4 +1,4 @@
-"""Parts are the whole, however many rows they hold."""
+"""The outputs do not depend on the batch size."""
 
 import functools
 
@@ -15,7 +15,7 @@ def program(method, state, x):
 
 
 @pytest.mark.parametrize("at_once", [1, 7, 30, 512])
-def test_parts_are_the_whole(at_once):
+def test_outputs_do_not_depend_on_the_batch_size(at_once):
     x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     before = program._cache_size()
     found = in_parts(program, None, 1.0, x, at_once)

@@ -1,5 +1,6 @@
-"""Cells are computed once for each identity; controls and timings are those of the configuration."""
+"""Measurements are computed once for each identity; resumed runs have the curves of whole ones."""
 
+import functools
 import json
 import time
 
@@ -31,7 +32,7 @@ def test_a_cell_is_computed_once_for_each_identity(tmp_path):
     assert len(calls) == 3
 
 
-def test_cells_of_another_identity_lie_elsewhere(tmp_path):
+def test_cells_of_another_identity_have_another_path(tmp_path):
     here = cache.place(tmp_path, "cell", {"steps": 1})
     assert here == cache.place(tmp_path, "cell", {"steps": 1})
     assert here != cache.place(tmp_path, "cell", {"steps": 2})
@@ -43,7 +44,7 @@ def test_segments_divide_the_steps():
     assert training.segment(100, 3) == 50  # a third does not divide
 
 
-def test_what_is_measured_has_no_key_of_the_training_s():
+def test_the_fresh_key_is_not_used_by_the_training():
     config = tiny.config(tiny.evl(), seed=3, num_seeds=5)
     spent = [*compilation.root_keys(config), jax.random.key_data(jax.random.key(3))]
     fresh = jax.random.key_data(training.fresh_key(3))
@@ -51,7 +52,7 @@ def test_what_is_measured_has_no_key_of_the_training_s():
     assert (jax.random.key_data(training.fresh_key(4)) != fresh).any()
 
 
-def test_the_control_is_a_network_of_the_same_kind_that_saw_no_step():
+def test_untrained_networks_have_the_shapes_of_trained_ones():
     config = tiny.config(tiny.evl(), num_seeds=1)
     method, state = training.untrained(config)
     result = jaxgen.train(config, progress=False)
@@ -66,7 +67,7 @@ def follow(folder, look=lambda result: {"loss": float(result.history["loss"].sum
 
 
 @pytest.mark.parametrize(("cut", "torn"), [(1, False), (2, True), (3, True)])
-def test_a_run_that_was_cut_off_in_a_look_has_the_curve_of_a_whole_one(tmp_path, cut, torn):
+def test_a_run_interrupted_in_an_evaluation_has_the_curve_of_a_whole_one(tmp_path, cut, torn):
     whole = follow(tmp_path / "whole")
     assert [line["step"] for line in whole.curve] == [2, 6, 8]
     assert whole.seconds > 0
@@ -90,17 +91,37 @@ def test_a_run_that_was_cut_off_in_a_look_has_the_curve_of_a_whole_one(tmp_path,
     assert [json.loads(line) for line in kept.read_text().splitlines()] == whole.curve
     assert calls == [2, 6, 8][:cut]
     chex.assert_trees_all_equal(resumed.result.state, whole.result.state)
-    again = follow(tmp_path / "cut", None)  # over: nothing is looked at
+    again = follow(tmp_path / "cut", None)  # finished: nothing is evaluated
     assert (again.curve, again.seconds) == (whole.curve, None)
 
 
-def test_a_run_that_is_over_keeps_its_last_look_for_another_measure(tmp_path):
+def test_a_finished_run_has_its_last_evaluation_for_another_measure(tmp_path):
     follow(tmp_path)
     (tmp_path / "run.curve").unlink()
     assert [line["step"] for line in follow(tmp_path).curve] == [8]
 
 
-def test_the_time_of_looks_is_not_that_of_training(tmp_path):
+def test_a_changed_measure_trains_again_and_has_a_whole_curve(tmp_path):
+    config = tiny.config(tiny.evl(), num_seeds=1, steps=8, steps_per_call=2)
+    calls = []
+
+    def measure(factor, result):
+        calls.append(result.steps)
+        return {"x": factor * result.steps}
+
+    def curve(steps, factor):
+        look = functools.partial(measure, factor)
+        run = training.followed(config, steps, look, checkpoint_dir=tmp_path / "run")
+        return [line["x"] for line in run.curve]
+
+    for _ in range(2):
+        assert curve((2, 8), 1) == [2, 8]
+    assert calls == [2, 8]
+    assert curve((2, 8), 10) == [20, 80]
+    assert curve((2, 4, 8), 1) == [2, 4, 8]
+
+
+def test_the_time_of_evaluations_is_not_that_of_training(tmp_path):
     def look(result):
         time.sleep(1)
         return {}
@@ -110,7 +131,7 @@ def test_the_time_of_looks_is_not_that_of_training(tmp_path):
     assert run.seconds + 3 <= time.perf_counter() - begun
 
 
-def test_a_run_is_timed_only_when_it_is_whole(tmp_path):
+def test_a_run_is_timed_only_if_it_was_not_resumed(tmp_path):
     config = tiny.config(tiny.evl(), num_seeds=1)
     _, spent = training.timed(config, tmp_path / "run")
     assert spent["seconds"] > 0

@@ -1,4 +1,4 @@
-"""The harness: cells are computed once, and again where what they depend on has changed."""
+"""Cells are computed once, and again if anything that they depend on has changed."""
 
 import dataclasses
 import functools
@@ -87,6 +87,23 @@ def test_each_part_of_a_cell_s_identity_counts(made, part):
     assert len(computed) == 2
     made.measure(cell)
     assert len(computed) == 2 + (part != "settings")  # other settings have a file of their own
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WithFollowup(Experiment):
+    """Numbers, and one more seed of the row with the highest sum."""
+
+    def followup_cells(self, results):
+        best = max(results, key=lambda row: sum(cell["x"] for cell in results[row]))
+        yield Cell(best, 9, functools.partial(measure, 9))
+
+
+def test_followup_cells_depend_on_the_results(tmp_path):
+    computed.clear()
+    for _ in range(2):
+        (table,) = WithFollowup(num_seeds=2, first_seed=5, cache_dir=tmp_path).run()
+        assert [row.values["x"] for row in table.rows] == [[5.0, 6.0, 9.0], [5.0, 6.0]]
+    assert len(computed) == 5
 
 
 def test_checkpoints_depend_on_the_config_alone(made):

@@ -1,4 +1,4 @@
-"""Tables print and write what they are given."""
+"""Tables are printed and written as they are."""
 
 import json
 
@@ -18,7 +18,7 @@ TABLE = report.Table(
 )
 
 
-def test_means_and_deviations_beside_the_paper():
+def test_means_and_deviations_next_to_the_paper():
     lines = str(TABLE).splitlines()
     assert lines[4].split("|")[2].strip() == "2.000 ± 1.000"
     assert lines[4].split("|")[3].strip() in ("0.2", "0.3")
@@ -27,19 +27,19 @@ def test_means_and_deviations_beside_the_paper():
     assert len({len(line) for line in lines[2:6]}) == 1
 
 
-def test_files_hold_every_seed_and_the_machine_and_are_told(tmp_path, capsys):
+def test_files_hold_every_seed_and_the_machine_and_are_printed(tmp_path, capsys):
     TABLE.write(tmp_path, {"steps": 7})
     content = json.loads((tmp_path / "name.json").read_text())
     assert content["rows"][0]["values"]["kl"] == [1.0, 2.0, 3.0]
     assert content["steps"] == 7
     assert {"device", "jax"} <= content["machine"].keys()
     assert "Measured on:" in (tmp_path / "name.md").read_text()
-    told = capsys.readouterr().out
-    assert str(TABLE) in told
-    assert f"written: {tmp_path}/name.{{json,md}}" in told
+    printed = capsys.readouterr().out
+    assert str(TABLE) in printed
+    assert f"written: {tmp_path}/name.{{json,md}}" in printed
 
 
-def test_a_figure_is_written_whole_and_is_told(tmp_path, capsys):
+def test_a_figure_is_written_whole_and_its_path_printed(tmp_path, capsys):
     with report.figure(tmp_path / "deep" / "f.png", 1, 2) as axes:
         axes[0, 1].plot([1, 2])
     assert (tmp_path / "deep" / "f.png").read_bytes()[:4] == b"\x89PNG"

@@ -1,4 +1,4 @@
-"""What a program costs is its own, and a fresh process is another."""
+"""Costs of a compiled program, and memory of a fresh process."""
 
 import os
 
@@ -9,7 +9,7 @@ import pytest
 from experiments.common import resources
 
 
-def test_a_program_says_what_it_costs_and_runs():
+def test_a_compiled_program_has_costs_and_runs():
     program, found = resources.compiled(jax.jit(lambda x: jnp.sort(x) @ x), jnp.arange(64.0))
     assert float(program(jnp.arange(64.0))) == sum(i * i for i in range(64))
     assert found["compile"] > 0
@@ -17,7 +17,7 @@ def test_a_program_says_what_it_costs_and_runs():
 
 
 @pytest.mark.slow
-def test_alone_is_another_process_without_this_one_s_memory():
+def test_a_fresh_process_does_not_count_this_one_s_memory():
     assert resources.alone(os.getpid) != os.getpid()
     held = bytearray(400 * 2**20)
     held[:: 2**12] = b"1" * (len(held) // 2**12)  # every page is touched

@@ -1,6 +1,5 @@
-"""The experiment end to end on scikit-learn's small digits, with dense networks and a judge that is not trained."""
+"""The experiment end to end on scikit-learn's small digits, with dense networks and an untrained extractor."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -8,13 +7,13 @@ import pytest
 import tiny
 
 import jaxgen
-from experiments.common import feature_extractors
+from experiments.common import cache, feature_extractors
 from experiments.meg import cifar10, image_models
 from jaxgen import data
 
 
 class Others:
-    """Digits with which no images are compared."""
+    """Digits that no images are compared with."""
 
     def tables(self):
         return (data.Digits().tables()[0][1500:],)
@@ -30,15 +29,21 @@ def small(monkeypatch):
         monkeypatch.setattr(cifar10, name, value)
     monkeypatch.setattr(image_models, "BLOCK", 50)
     feature_extractors.find.cache_clear()
-    cifar10._features.cache_clear()
+    cifar10.training_features.cache_clear()
 
 
 @pytest.mark.slow
-def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
+def test_every_cell_is_evaluated_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = cifar10.Experiment(
-        ("meg",), steps=4, draws=120, judge_steps=100, extractor="tiny:looked", quick=True, cache_dir=tmp_path
+        models=("meg",),
+        steps=4,
+        num_samples=120,
+        classifier_steps=100,
+        extractor="tiny:looked",
+        quick=True,
+        cache_dir=tmp_path,
     )
-    table = cifar10.run(experiment)
+    (table,) = experiment.run()
     values = {row.title: row.values for row in table.rows}
     assert list(values) == [
         "test images (floor)",
@@ -53,31 +58,42 @@ def test_every_cell_is_judged_written_and_drawn(small, tmp_path, monkeypatch):
     assert 0 < values["MEG, five latent steps"]["acceptance"][0] <= 1
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
     assert "tiny:looked" in table.remarks[0]
-    assert (tmp_path / "quick" / "meg_cifar10.png").stat().st_size > 10_000
-    assert json.loads((tmp_path / "quick" / "meg_cifar10.json").read_text())["extractor"] == "tiny:looked"
-    monkeypatch.setattr(image_models, "draws", None)  # again: nothing is computed a second time
-    experiment = dataclasses.replace(experiment, cache_dir=tmp_path / "quick")
-    assert [cifar10.trained(experiment, "meg", 0)["frechet"]] == values["MEG"]["frechet"]
+    assert (tmp_path / "quick" / "cifar10.png").stat().st_size > 10_000
+    assert json.loads((tmp_path / "quick" / "cifar10.json").read_text())["extractor"] == "tiny:looked"
+    monkeypatch.setattr(cache, "write_whole", None)  # nothing is computed a second time
+    assert experiment.run()[0].rows == table.rows
 
 
-def test_what_cannot_judge_is_told(small, tmp_path):
-    with pytest.raises(SystemExit, match="no folder and no function nowhere:judge"):
-        cifar10.extractor(cifar10.Experiment(extractor="nowhere:judge"))
-    with pytest.raises(SystemExit, match="no function tiny:missing"):
-        cifar10.extractor(cifar10.Experiment(extractor="tiny:missing"))
+def test_an_extractor_that_cannot_be_found_is_an_error(small, tmp_path):
+    find = lambda extractor: cifar10.find(cifar10.Experiment(extractor=extractor).evaluation())
+    with pytest.raises(SystemExit, match=r"directory of a saved classifier \(got nowhere:features"):
+        find("nowhere:features")
+    with pytest.raises(SystemExit, match=r"directory of a saved classifier \(got tiny:missing"):
+        find("tiny:missing")
     jaxgen.train(tiny.config(tiny.Mean(), steps=1, steps_per_call=1, num_seeds=1), progress=False).save(
         tmp_path / "mean"
     )
-    with pytest.raises(SystemExit, match="holds a Mean; name a saved Classifier"):
-        cifar10.extractor(cifar10.Experiment(extractor=str(tmp_path / "mean")))
+    with pytest.raises(SystemExit, match=r"must be a saved Classifier \(got a Mean"):
+        find(str(tmp_path / "mean"))
 
 
-def test_few_draws_are_refused_at_once(small):
-    with pytest.raises(SystemExit, match="32 images are too few"):
-        cifar10.run(cifar10.Experiment(draws=32))
-    assert cifar10.Experiment(paper=True).judged() == 1797 // 2
+def test_few_samples_are_an_error_at_once(small, tmp_path):
+    with pytest.raises(SystemExit, match=r"num_samples must be 64 or more \(got 32"):
+        cifar10.Experiment(num_samples=32, cache_dir=tmp_path).run()
+    assert cifar10.Experiment(paper=True).evaluation().num_samples == 1797 // 2
 
 
-def test_unknown_models_are_told():
-    with pytest.raises(SystemExit, match="choose from meg"):
-        cifar10.run(cifar10.Experiment(("vae",)))
+def test_another_saved_classifier_is_measured_anew(small, tmp_path):
+    (tmp_path / "saved").mkdir()
+    digests = []
+    for content in ("one", "two"):
+        (tmp_path / "saved" / "weights").write_text(content)
+        settings = {str(cell.settings) for cell in cifar10.Experiment(extractor=str(tmp_path / "saved")).cells()}
+        digests.append(settings)
+    assert not digests[0] & digests[1]
+    assert cifar10.digest("tiny:looked") == ""
+
+
+def test_unknown_models_are_an_error():
+    with pytest.raises(SystemExit, match="models must be among meg"):
+        cifar10.Experiment(models=("vae",))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
+from experiments.common import cache
 from experiments.meg import image_models, mnist_anomaly, mnist_anomaly_data
 from jaxgen import data
 
@@ -38,44 +39,46 @@ def test_the_released_split_leaks_four_in_five():
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(image_models, "networks", tiny.adversaries)
-    leaking = lambda protocol, digit: mnist_anomaly_data.HeldOut(digit, leaking=protocol.leaking, sets=SETS)
-    monkeypatch.setattr(mnist_anomaly, "connections", leaking)
+    leaking = lambda protocol: mnist_anomaly.PROTOCOLS[protocol].leaking
+    split = lambda protocol, digit: mnist_anomaly_data.HeldOut(digit, leaking=leaking(protocol), sets=SETS)
+    monkeypatch.setattr(mnist_anomaly, "split", split)
 
 
 @pytest.mark.slow
-def test_every_cell_is_judged_and_written(small, tmp_path, monkeypatch):
+def test_every_cell_is_evaluated_and_written(small, tmp_path, monkeypatch):
     experiment = mnist_anomaly.Experiment(
-        (1,), ("released",), steps=4, looks=2, cache_dir=tmp_path, output_dir=tmp_path
+        digits=(1,), protocols=("released",), steps=4, evaluations=2, cache_dir=tmp_path
     )
-    (table,) = mnist_anomaly.run(experiment)
+    (table,) = experiment.run()
     titles = [row.title for row in table.rows]
-    assert titles[:2] == [f"without 1: MEG, {told}" for told in ("norm of the gradient", "energy")]
+    assert titles[:2] == [f"without 1: MEG, {score}" for score in ("norm of the gradient", "energy")]
     assert len(titles) == 2 * 2 * 2
     assert [row.paper for row in table.rows if row.paper] == [{"auprc": 0.281}] * 2
     for row in table.rows:
         np.testing.assert_allclose(row.values["above"], np.subtract(row.values["auprc"], row.values["share"]))
-    written = json.loads((tmp_path / "meg_mnist_anomaly_released.json").read_text())["config"]["fields"]
+    written = json.loads((tmp_path / "mnist_anomaly_released.json").read_text())["config"]["fields"]
     assert (written["steps"], written["data"]["fields"]["leaking"]) == (4, True)
     assert table.rows[0].values == table.rows[4].values  # the mean of one digit
-    monkeypatch.setattr(mnist_anomaly, "scored", None)  # again: nothing is computed a second time
-    again = mnist_anomaly.trained(experiment, "released", 1, 0)
-    assert [again["score_norm"]["auroc"]] == table.rows[0].values["auroc"]
-    assert [at["step"] for at in again["curve"]] == [3, 4]
+    monkeypatch.setattr(cache, "write_whole", None)  # nothing is computed a second time
+    assert experiment.run()[0].rows == table.rows
+    kept = experiment.measure(next(experiment.cells()))
+    assert [kept["score_norm"]["auroc"]] == table.rows[0].values["auroc"]
+    assert [point["step"] for point in kept["curve"]] == [3, 4]
 
 
 def test_the_paper_s_size_is_what_papers_say(small):
-    config = mnist_anomaly.configure(mnist_anomaly.Experiment(paper=True), mnist_anomaly.PROTOCOLS["released"], 1, 0)
+    config = mnist_anomaly.Experiment(paper=True).config("released", 1, 0)
     assert (config.batch_size, config.method.n_critic, config.method.penalty) == (320, 5, 100.0)
     assert (config.steps_per_call, config.steps) == (4 * 1615 // 5 // 320, 54 * (4 * 1615 // 5 // 320))
 
 
-def test_more_looks_than_there_are_are_refused(small):
-    with pytest.raises(SystemExit, match="there are 4 looks and not 9; ask for fewer"):
-        mnist_anomaly.run(mnist_anomaly.Experiment((1,), ("released",), steps=4, looks=9))
+def test_too_many_evaluations_are_an_error(small):
+    with pytest.raises(SystemExit, match=r"evaluations must be 1 to 4, .* \(got 9"):
+        mnist_anomaly.Experiment(digits=(1,), protocols=("released",), steps=4, evaluations=9).run()
 
 
-def test_unknown_names_are_told():
-    with pytest.raises(SystemExit, match="choose from 0, 1"):
-        mnist_anomaly.run(mnist_anomaly.Experiment((10,)))
-    with pytest.raises(SystemExit, match="choose from apart, released"):
-        mnist_anomaly.run(mnist_anomaly.Experiment(protocols=("leaking",)))
+def test_unknown_names_are_an_error():
+    with pytest.raises(SystemExit, match="digits must be among 0, 1"):
+        mnist_anomaly.Experiment(digits=(10,))
+    with pytest.raises(SystemExit, match="protocols must be among apart, released"):
+        mnist_anomaly.Experiment(protocols=("leaking",))

@@ -11,22 +11,22 @@ from jaxgen import metrics
 
 @pytest.fixture
 def small(monkeypatch):
-    for name, value in {"DRAWS": 2000, "CHAINS": 20, "WARM": 5, "WALK": 10}.items():
+    for name, value in {"NUM_SAMPLES": 2000, "NUM_CHAINS": 20, "ADAPTATION_STEPS": 5, "CHAIN_STEPS": 10}.items():
         monkeypatch.setattr(toy_metrics, name, value)
     monkeypatch.setattr(toy_metrics, "FINE", metrics.Grid(100, -2.0, 2.0))
 
 
 @pytest.mark.slow
-def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
+def test_every_cell_is_measured_written_and_drawn(small, tmp_path):
     experiment = toy.Experiment(steps=8, width=8, quick=True, cache_dir=tmp_path)
     (table,) = experiment.run()
     values = {row.title: row.values for row in table.rows}
-    assert len(values) == len(toy.ROWS) + 4
+    assert len(values) == len(toy.ROW_TITLES) + 4
     assert values["the distribution itself (floor)"]["found"] == [8.0]
     assert values["the distribution itself (floor)"]["kl"][0] < 0.5 < values["uniform in the square (chance)"]["kl"][0]
     assert values["exp(-bE)/Z, the best b"]["grid_kl"] <= values["exp(-E)/Z"]["grid_kl"]
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
-    assert 0 < values["chains among the data"]["acceptance"][0] <= 1
+    assert 0 < values["chains in data space"]["acceptance"][0] <= 1
     assert (tmp_path / "quick" / "toy_eight.png").stat().st_size > 10_000
     written = json.loads((tmp_path / "quick" / "toy_eight.json").read_text())["config"]["fields"]
     text = (tmp_path / "quick" / "toy_eight.md").read_text()
