@@ -1,18 +1,21 @@
 """MkDocs hook: puts committed result tables and figures into pages, so that no number is typed twice.
 
 A line `{{ table evl/swiss_roll }}` becomes the table of experiments/results/evl/swiss_roll.md, which an experiment
-wrote together with its JSON file. `{{ table evl/swiss_roll rows=ours,floor }}` keeps the rows whose titles contain one
-of the words. `{{ figure evl/swiss_roll.png A caption. }}` becomes the figure.
+wrote together with its JSON file. `{{ table evl/swiss_roll rows=ours|floor columns=KL }}` keeps the rows and columns
+whose titles match the regular expressions. `{{ figure evl/swiss_roll.png A caption. }}` becomes the figure.
 """
 
 import pathlib
 import re
 from typing import Any
 
-from mkdocs.structure.files import File
+try:
+    from mkdocs.structure.files import File
+except ModuleNotFoundError:  # tests use `table`, `TABLE` and `FIGURE` without MkDocs
+    File = None
 
 RESULTS = pathlib.Path(__file__).parents[1] / "experiments" / "results"
-TABLE = re.compile(r"^\{\{ table (\S+?)(?: rows=(.+?))? \}\}$", re.MULTILINE)
+TABLE = re.compile(r"^\{\{ table (\S+?)(?: rows=(.+?))?(?: columns=(.+?))? \}\}$", re.MULTILINE)
 FIGURE = re.compile(r"^\{\{ figure (\S+\.png) (.+?) \}\}$", re.MULTILINE)
 
 
@@ -27,30 +30,47 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Replace the lines that name tables and figures."""
     up = "../" * page.file.src_uri.count("/")
-    markdown = TABLE.sub(lambda match: table(match[1], match[2]), markdown)
-    return FIGURE.sub(lambda match: f"![{match[2]}]({up}figures/{match[1]})\n\n*{match[2]}*", markdown)
+    markdown = TABLE.sub(lambda match: table(match[1], match[2], match[3]), markdown)
+    return FIGURE.sub(
+        lambda match: f"[![{match[2]}]({up}figures/{match[1]})]({up}figures/{match[1]})\n\n*{match[2]}*", markdown
+    )
 
 
-def table(name: str, words: str | None = None) -> str:
+def table(name: str, rows: str | None = None, columns: str | None = None) -> str:
     """Return a committed table in Markdown.
 
     Args:
         name: path below experiments/results, without an ending.
-        words: titles of the rows to keep contain one of these words, separated by commas; None keeps all.
+        rows: regular expression; rows with a match in their title are kept. None keeps all.
+        columns: regular expression; columns with a match in their title are kept. None keeps all.
 
     Returns:
         The table's title, its lines, its notes and the machine.
 
     Raises:
-        ValueError: if no row is left.
+        ValueError: if no row or no column is left.
     """
     title, *lines = (RESULTS / f"{name}.md").read_text().splitlines()
-    rows = [line for line in lines if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    head, body = cells[0], cells[2:]
     notes = [line for line in lines if line and not line.startswith("|")]
-    if words is not None:
-        kept = [row for row in rows[2:] if any(word in row.split("|")[1] for word in words.split(","))]
-        if not kept:
-            raise ValueError(f"{name} must have a row with one of {words} in its title; got {len(rows) - 2} others.")
-        rows = rows[:2] + kept
+    kept = [line for line in body if _matches(line[0], rows)]
+    places = [0, *(place for place, column in enumerate(head) if place and _matches(column, columns))]
+    if not kept or len(places) == 1:
+        raise ValueError(
+            f"{name} must have rows that match {rows!r} and columns that match {columns!r}; it lacks one of them."
+        )
+    dropped = [line[0] for line in body if line not in kept]
+    notes = [note for note in notes if not any(note.startswith(f"- {other}: ") for other in dropped)]
+    bars = ["| " + " | ".join(line[place] for place in places) + " |" for line in (head, *kept)]
+    bars.insert(1, "|" + "---|" * len(places))
     source = f"experiments/results/{name}.json"
-    return "\n".join([f"**{title}**", "", *rows, "", *(f"{note}\n" for note in notes), f"*From `{source}`.*"])
+    lists = [note for note in notes if note.startswith("- ")]
+    texts = [note for note in notes if not note.startswith("- ")]
+    below = ["\n".join(lists)] * bool(lists) + texts
+    wrapped = ['<div class="results" markdown="1">', "", *bars, "", "</div>", ""]  # see stylesheets/extra.css
+    return "\n".join([f"**{title}**", "", *wrapped, *(f"{note}\n" for note in below), f"*From `{source}`.*"])
+
+
+def _matches(title: str, pattern: str | None) -> bool:
+    return pattern is None or re.search(pattern, title) is not None
