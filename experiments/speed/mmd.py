@@ -5,41 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments.common import resources
+from experiments.mmd.reference import points, value_and_gradient, whole
 from experiments.speed.evl import Contender, Ready, equal
-from jaxgen import losses
 
-__all__ = ["discrepancy", "points", "value_and_gradient", "whole"]
-
-
-def points(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw normal and uniform points `[n, 2]`."""
-    generator = np.random.default_rng(0)
-    return generator.normal(size=(n, 2)).astype(np.float32), generator.uniform(size=(n, 2)).astype(np.float32)
-
-
-def value_and_gradient(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the discrepancy at the pooled median, and its gradient by the first sample."""
-    value = lambda x: losses.mmd2(x, y, bandwidth=losses.median_bandwidth(x, y))
-    return jax.value_and_grad(value)(x)
-
-
-def whole(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the same as plainly as it can be written: with every distance in one matrix, by autodiff."""
-    pooled = jnp.concatenate([x, y])
-    square = lambda a, b: sum((a[:, None, i] - b[None, :, i]) ** 2 for i in range(a.shape[1]))
-    # Off the diagonal each pair stands twice, which leaves the median as it is.
-    r = jnp.median(square(pooled, pooled).reshape(-1)[1:].reshape(len(pooled) - 1, len(pooled) + 1)[:, :-1])
-
-    def value(x: jax.Array) -> jax.Array:
-        kernel = lambda a, b: jnp.sum(jnp.exp(-square(a, b) / r))
-        n, m = len(x), len(y)
-        within = (kernel(x, x) - n) / (n * (n - 1)) + (kernel(y, y) - m) / (m * (m - 1))
-        return within - 2 * kernel(x, y) / (n * m)
-
-    return jax.value_and_grad(value)(x)
+__all__ = ["discrepancy"]
 
 
 def discrepancy(quick: bool) -> list[Contender]:
