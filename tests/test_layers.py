@@ -44,6 +44,15 @@ def test_imports_go_down(file):
         assert not any(name.startswith(("flax", "optax", "orbax")) for name in imported(file))
 
 
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*/*.py"))
+
+
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_only_the_benchmark_imports_other_experiments(file):
+    folders = {name.split(".")[1] for name in imported(file) if name.startswith("experiments.")}
+    assert folders <= {file.parent.name, "common"} or file.parent.name == "speed"
+
+
 def test_only_parallel_maps_over_devices():
     for file in FILES:
         if module(file) != "parallel":

@@ -64,7 +64,13 @@ def _described(value: Any, parts: dict[str, str]) -> str:
 def _source(value: Any, parts: dict[str, str]) -> str:
     """Put the source of a function or class, and of all that it reaches, into `parts`; return its name."""
     name = f"{value.__module__}.{value.__qualname__}"
-    if not name.startswith((*PACKAGES, "__main__.")) or name in parts:
+    if not name.startswith((*PACKAGES, "__main__.")):
+        return name
+    if "<" in name:  # lambdas and inner functions share names: their source and their closure's values tell them apart
+        cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+        values = [_described(item, parts) for item in cells if not isinstance(item, types.FunctionType)]
+        name += hashlib.sha256(f"{inspect.getsource(value)}{values}".encode()).hexdigest()[:8]
+    if name in parts:
         return name
     parts[name] = ""  # set before recursing, since functions may call each other
     with_constants = [inspect.getsource(value)]
@@ -83,7 +89,8 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
     for base in inspect.getmro(value):
         if base.__module__.startswith(PACKAGES):
             for member in vars(base).values():
-                plain = inspect.unwrap(getattr(member, "__func__", getattr(member, "fget", member)) or member)
+                plain = getattr(member, "__func__", getattr(member, "fget", getattr(member, "func", member)))
+                plain = inspect.unwrap(plain)
                 if isinstance(plain, types.FunctionType) and plain.__module__.startswith(PACKAGES):
                     yield plain
 

@@ -1,1 +1,1 @@
-"""Invertible networks, archetypes and outliers."""
+"""Normalizing flows, archetypes and outliers."""

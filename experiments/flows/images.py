@@ -1,50 +1,51 @@
-"""Digits as inliers against letters, clothes and Kuzushiji, by outliers that a flow or deep archetypes draw.
+"""MNIST against letters, clothes and Kuzushiji: outliers from a flow or deep archetypes as training data.
 
     python -m experiments.flows.images                             # five seeds, small flows: an hour on a core
-    python -m experiments.flows.images --output-dir experiments/results   # the tables and the figure there
+    python -m experiments.flows.images --output-dir experiments/results/flows   # the committed tables and figure
     python -m experiments.flows.images --size.features 64 --size.steps 20000 --size.deep-steps 10000   # meant for a GPU
     python -m experiments.flows.images --quick                     # minutes
 
-The unpublished numbers of Bungert's code (2021) stand beside: there batch normalisation and dropout were left as in
-training, so that every row was judged by the batch it came in, all of one set. Here nothing is normalised by batches. A
-discriminator learns to tell the flow's own samples, or digits, from outliers, and a classifier to be unsure of these:
-of a shell about the law of a flow's latent vectors, with the thesis' radii (s = 1.5) or radii from 1.1 to 3 times the
-root of the dimensions, of mixtures beyond deep archetypes, or real ones. Accepted is a row whose probability of being
-an inlier is 0.7 at the least, as there.
+The table compares with the unpublished numbers in Bungert's code (2021). There, batch normalization and dropout stayed
+in training mode, so that each image was scored together with its batch, all of one set. No batch normalization is used
+here. A discriminator is trained to separate the flow's samples, or digits, from outliers, and a classifier to be
+uncertain on outliers. These come from a shell in the flow's latent space with the thesis' radii (s = 1.5), or with
+radii of 1.1 to 3 times the square root of the dimension; from weights outside the simplex of deep archetypes; or from
+other image sets. As in that code, an image is accepted if its probability of being an inlier is at least 0.7.
 """
 
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import anomaly_metrics, cache, report, training
+from experiments.common import anomaly_metrics, cache, experiment, report, training
 from experiments.common.batching import in_parts
+from experiments.common.experiment import Cell, Results
 from experiments.common.image_classifier import log_probabilities, pixels
 from experiments.flows import image_models
 from jaxgen import data, methods, metrics, optim, samplers
 
-SETS = {
+IMAGE_SETS = {
     "train": data.Images("mnist"),
     "test": data.Images("mnist", "test"),
     "letters": data.Images("emnist/letters", "test"),
     "fashion": data.Images("fashion_mnist", "test"),
     "kmnist": data.Images("kmnist", "test"),
 }
-STRANGE = ("letters", "fashion", "kmnist")
-REAL = {"letters": data.Images("emnist/letters"), "fashion": data.Images("fashion_mnist")}
-ACCEPTED = [report.Column(f"accepted {name}", f"accepted, {name}") for name in SETS] + [
-    report.Column(f"auroc {name}", f"AUROC, {name}") for name in STRANGE
+OOD_SETS = ("letters", "fashion", "kmnist")
+REAL_OUTLIERS = {"letters": data.Images("emnist/letters"), "fashion": data.Images("fashion_mnist")}
+ACCEPTED = [report.Column(f"accepted {name}", f"accepted, {name}") for name in IMAGE_SETS] + [
+    report.Column(f"auroc {name}", f"AUROC, {name}") for name in OOD_SETS
 ]
 CONFIDENCE = [
     report.Column("accuracy", "accuracy, test", 4),
-    *(report.Column(f"confidence {name}", f"confidence, {name}") for name in SETS if name != "train"),
-    *(report.Column(f"auroc {name}", f"AUROC of doubt, {name}") for name in STRANGE),
+    *(report.Column(f"confidence {name}", f"confidence, {name}") for name in IMAGE_SETS if name != "train"),
+    *(report.Column(f"auroc {name}", f"AUROC of 1 - max softmax, {name}") for name in OOD_SETS),
 ]
 SOURCES = {
     "shell": "flow's shell, s = 1.5",
@@ -67,197 +68,193 @@ PAPER_CONFIDENCE = {
     "letters": (0.995, 0.986, 0.393, 0.247, 0.379),
     "fashion": (0.990, 0.992, 0.824, 0.112, 0.661),
 }
-DRAWN, LOOKED = 10_000, 2_000  # outliers to learn from; images of each set that are judged
+NUM_OUTLIERS, NUM_EVALUATED = 10_000, 2_000  # training outliers; evaluated images of each set
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which outliers, how many seeds, how large."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Sources of outliers, number of seeds, and size."""
 
     sources: tuple[str, ...] = tuple(SOURCES)
-    """Where outliers to learn from come from."""
+    """Sources of the training outliers."""
     num_seeds: int = 5
-    """How many seeds."""
-    first_seed: int = 0
-    """The first of them."""
+    """Seeds."""
     size: image_models.Size = dataclasses.field(default_factory=image_models.Size)
     """Of flow and archetypes."""
-    judging: int = 1_000
-    """Steps of a discriminator or classifier, a hundred images of each table each."""
-    quick: bool = False
-    """Minutes: one seed, small flows, few steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/flows/images")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/flows/images")
-    """Where the tables and the figure go."""
+    classifier_steps: int = 1_000
+    """Training steps of a discriminator or classifier, of 100 images of each table."""
+
+    name = "flows/images"
+    choices = {"sources": SOURCES}
+
+    def reduced(self) -> "Experiment":
+        """One seed, small flows, 20 steps."""
+        size = image_models.Size(depth=1, features=8, steps=20, deep_steps=10)
+        return dataclasses.replace(self, num_seeds=1, size=size, classifier_steps=20)
+
+    def cells(self) -> Iterator[Cell]:
+        """Networks without outliers, and with those of each source; all cells of a seed share flow and archetypes."""
+        images = cache.counted(*IMAGE_SETS.values())
+        for seed in self.seeds:
+            config = self.size.flow_config(IMAGE_SETS["train"], seed)
+            setting = self.size, self.classifier_steps, seed
+            settings = {"size": dataclasses.asdict(self.size), "steps": self.classifier_steps, "images": images}
+            yield Cell("none", seed, functools.partial(measure_baselines, *setting), config, settings)
+            for source in self.sources:
+                yield Cell(source, seed, functools.partial(measure_source, source, *setting), config, settings)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """Shares of accepted images, and a classifier's confidence."""
+        part = lambda source, kind: [cell[kind] for cell in results[source]]
+        accepted = [
+            report.Row.of("flow, -log p", part("none", "flow"), ACCEPTED),
+            report.Row.of("untrained discriminator", part("none", "untrained"), ACCEPTED),
+        ]
+        paper = _published(PAPER_CONFIDENCE, "none", CONFIDENCE)
+        confident = [report.Row.of("no outliers", part("none", "classifier"), CONFIDENCE, paper)]
+        for source in self.sources:
+            title, paper = SOURCES[source], _published(PAPER_ACCEPTED, source, ACCEPTED)
+            accepted.append(report.Row.of(title, part(source, "discriminator"), ACCEPTED, paper))
+            paper = _published(PAPER_CONFIDENCE, source, CONFIDENCE)
+            confident.append(report.Row.of(title, part(source, "classifier"), CONFIDENCE, paper))
+        size, details = self.size, {"size": dataclasses.asdict(self.size)}
+        remark = (
+            f"Couplings have {size.features} channels, {size.depth} couplings at each of two resolutions; "
+            f"{size.steps} and {size.deep_steps} steps of 100 images, {self.classifier_steps} of a discriminator or "
+            f"classifier; {NUM_EVALUATED} images of each set are evaluated. The thesis' digits are EMNIST's. Chance of "
+            "AUROC is 0.5. Generated outliers are separated from generated inliers, real ones from digits."
+        )
+        confidence = "A classifier's confidence"
+        return [
+            report.Table("images", "Share accepted as digits", ACCEPTED, accepted, [remark], details=details),
+            report.Table("images_confidence", confidence, CONFIDENCE, confident, [remark], details=details),
+        ]
+
+    def figures(self, results: Results) -> None:
+        """The flow's samples and the outliers of each source, of the first seed."""
+        samples = {SOURCES.get(source, "flow's samples"): cells[0]["drawn"] for source, cells in results.items()}
+        shown = {title: np.round(255 * np.array(images)) for title, images in samples.items()}
+        report.pictures(self.results_directory / "images.png", shown)
 
 
-def looked(name: str) -> np.ndarray:
-    """Return the images of a set that are judged, between 0 and 1, always the same."""
-    images = SETS[name]
-    return pixels(images, some(len(images.labels())))
+def _published(table: Mapping[str, Sequence[float]], source: str, columns: Sequence[report.Column]) -> dict[str, float]:
+    return dict(zip([column.name for column in columns], table.get(source, ()), strict=False))
 
 
-def some(count: int) -> np.ndarray:
-    """Return which of so many images are judged."""
-    return np.random.default_rng(0).permutation(count)[:LOOKED]
+@functools.lru_cache(1)
+def _models(size: image_models.Size, seed: int, directory: pathlib.Path) -> image_models.Models:
+    return image_models.trained(size, IMAGE_SETS["train"], seed, directory)
 
 
-def outliers(experiment: Experiment, source: str, seed: int) -> np.ndarray:
-    """Return images to learn from as outliers, between 0 and 1."""
-    if source in REAL:
-        images = REAL[source]
-        rows = np.random.default_rng(seed).permutation(len(images.labels()))[:DRAWN]
+def evaluated_images(name: str) -> np.ndarray:
+    """Images of a set that are evaluated, between 0 and 1, the same for all seeds."""
+    images = IMAGE_SETS[name]
+    return pixels(images, evaluated_rows(len(images.labels())))
+
+
+def evaluated_rows(count: int) -> np.ndarray:
+    """Indices of the evaluated images of a set of `count` images."""
+    return np.random.default_rng(0).permutation(count)[:NUM_EVALUATED]
+
+
+def outliers(source: str, size: image_models.Size, seed: int, directory: pathlib.Path) -> np.ndarray:
+    """Training outliers, `[n, h, w, c]` between 0 and 1."""
+    if source in REAL_OUTLIERS:
+        images = REAL_OUTLIERS[source]
+        rows = np.random.default_rng(seed).permutation(len(images.labels()))[:NUM_OUTLIERS]
         return pixels(images, rows)
-    models = modelled(experiment, seed)
+    models = _models(size, seed, directory)
     key = jax.random.split(jax.random.key(seed))[1]
-    thesis = functools.partial(samplers.bungert_radii, factor=1.5)
     if source == "archetypes":
-        return image_models.beyond(key, models, DRAWN, concentration=0.3, stretch=2.0)
-    far = lambda key, n, dimensions: jax.random.uniform(key, (n,), minval=1.1, maxval=3.0) * dimensions**0.5
-    return image_models.shelled(key, models, DRAWN, thesis if source == "shell" else far)
+        return image_models.beyond(key, models, NUM_OUTLIERS, concentration=0.3, stretch=2.0)
+    thesis = functools.partial(samplers.bungert_radii, factor=1.5)
+    spread = lambda key, n, dimensions: jax.random.uniform(key, (n,), minval=1.1, maxval=3.0) * dimensions**0.5
+    return image_models.shelled(key, models, NUM_OUTLIERS, thesis if source == "shell" else spread)
 
 
-def modelled(experiment: Experiment, seed: int) -> image_models.Models:
-    """Return the flow and the archetypes of the digits."""
-    return image_models.trained(experiment.size, SETS["train"], seed, experiment.cache_dir)
+def inliers(source: str, size: image_models.Size, seed: int, directory: pathlib.Path) -> data.Dataset:
+    """Training inliers: digits, or samples if the outliers are generated, so that this does not separate them."""
+    if source in REAL_OUTLIERS:
+        return IMAGE_SETS["train"]
+    models = _models(size, seed, directory)
+    key = jax.random.split(jax.random.key(seed))[0]
+    if source == "archetypes":
+        return data.Arrays(image_models.beyond(key, models, NUM_OUTLIERS, concentration=1.0, stretch=1.0))
+    return data.Arrays(image_models.shelled(key, models, NUM_OUTLIERS, None))
 
 
-def learned(experiment: Experiment, method: Any, tables: Any, seed: int) -> tuple[Any, Any]:
-    """Train a network that judges."""
-    steps = experiment.judging
-    config = jaxgen.Config(
-        method, tables, steps=steps, batch_size=100, steps_per_call=training.segment(steps, 4), seed=seed
-    )
+def trained(method: Any, tables: data.Dataset, steps: int, seed: int) -> tuple[Any, Any]:
+    """Train a discriminator or classifier; return method and state."""
+    calls = training.segment(steps, 4)
+    config = jaxgen.Config(method, tables, steps=steps, batch_size=100, steps_per_call=calls, seed=seed)
     result = jaxgen.train(config, progress=False)
     return result.config.method, result.state_of(0)
 
 
-def detected(scores: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return how well scores, higher for outliers, tell each strange set from the test digits."""
-    return {f"auroc {name}": metrics.auroc(scores["test"], scores[name]) for name in STRANGE}
+def detected(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """AUROC of scores, higher for outliers, of each OOD set against the test digits."""
+    return {f"auroc {name}": metrics.auroc(scores["test"], scores[name]) for name in OOD_SETS}
 
 
-def told(method: Any, state: Any) -> dict[str, float]:
-    """Judge a discriminator: what it accepts of every set."""
-    logits = {name: anomaly_metrics.scores(method, state, looked(name), 500)["logit"] for name in SETS}
-    # The probability of an inlier is above 0.7 where the odds of an outlier are below 3 to 7.
-    accepted = {f"accepted {name}": float(np.mean(logits[name] <= np.log(3 / 7))) for name in SETS}
+def evaluated_scores(method: Any, state: Any, name: str) -> dict[str, np.ndarray]:
+    """One of a method's scores on the evaluated images of each set."""
+    return {key: anomaly_metrics.scores(method, state, evaluated_images(key), 500)[name] for key in IMAGE_SETS}
+
+
+def evaluated_discriminator(method: Any, state: Any) -> dict[str, float]:
+    """Share of accepted images in each set, and AUROC."""
+    logits = evaluated_scores(method, state, "logit")
+    # The probability of an inlier is above 0.7 if the odds of an outlier are below 3 to 7.
+    accepted = {f"accepted {name}": float(np.mean(logits[name] <= np.log(3 / 7))) for name in IMAGE_SETS}
     return {**accepted, **detected(logits)}
 
 
-def classified(method: Any, state: Any) -> dict[str, float]:
-    """Judge a classifier: accuracy, and how sure it is of every set."""
-    found: dict[str, float] = {}
-    doubts = {}
-    for name in SETS:
-        p = np.exp(in_parts(log_probabilities, method, state, looked(name)).astype(np.float64))
-        doubts[name], found[f"confidence {name}"] = 1 - p.max(1), float(p.max(1).mean())
+def evaluated_classifier(method: Any, state: Any) -> dict[str, float]:
+    """Accuracy, mean max softmax probability on each set, and AUROC of 1 - max softmax."""
+    measures: dict[str, float] = {}
+    uncertainty = {}
+    for name in IMAGE_SETS:
+        p = np.exp(in_parts(log_probabilities, method, state, evaluated_images(name)).astype(np.float64))
+        uncertainty[name], measures[f"confidence {name}"] = 1 - p.max(1), float(p.max(1).mean())
         if name == "test":
-            labels = SETS["test"].labels()
-            found["accuracy"] = float(np.mean(p.argmax(1) == labels[some(len(labels))]))
-    return {**found, **detected(doubts)}
+            labels = IMAGE_SETS["test"].labels()
+            measures["accuracy"] = float(np.mean(p.argmax(1) == labels[evaluated_rows(len(labels))]))
+    return {**measures, **detected(uncertainty)}
 
 
-def judged(experiment: Experiment, source: str, seed: int) -> dict[str, Any]:
-    """Return the cell of one source and seed: both networks' numbers, and some of the outliers."""
-    identity = {
-        "source": source,
-        "seed": seed,
-        "judging": experiment.judging,
-        "size": dataclasses.asdict(experiment.size),
-        "counts": [DRAWN, LOOKED, *cache.counted(*SETS.values())],
+def measure_baselines(size: image_models.Size, steps: int, seed: int, directory: pathlib.Path) -> dict[str, Any]:
+    """Evaluate the flow, an untrained discriminator, and a classifier that is trained without outliers."""
+    digits, models = IMAGE_SETS["train"], _models(size, seed, directory)
+    both = data.Zip((digits, digits))
+    discriminator = jaxgen.Config(
+        methods.OutlierDiscriminator(), both, steps=1, batch_size=100, steps_per_call=1, seed=seed
+    )
+    classifier = methods.Classifier(learning_rate=optim.Cosine(1e-3, steps))
+    return {
+        "flow": detected(evaluated_scores(*models.flow, "nll")),
+        "untrained": evaluated_discriminator(*training.untrained(discriminator)),
+        "classifier": evaluated_classifier(*trained(classifier, data.Labelled(digits), steps, seed)),
+        "drawn": image_models.shelled(jax.random.key(seed), models, 500, None)[:64].round(3).tolist(),
+        "seconds": models.seconds,
     }
-    where = cache.place(experiment.cache_dir, f"{source}-{seed}", identity)
-
-    def compute() -> dict[str, Any]:
-        rate = optim.Cosine(1e-3, experiment.judging)
-        digits, labelled = SETS["train"], data.Labelled(SETS["train"])
-        if source == "none":
-            models = modelled(experiment, seed)
-            likely = {name: anomaly_metrics.scores(*models.flow, looked(name), 500)["nll"] for name in SETS}
-            untrained = training.untrained(_config(experiment, methods.OutlierDiscriminator(), (digits, digits), seed))
-            return {
-                "flow": detected(likely),
-                "untrained": told(*untrained),
-                "classifier": classified(*learned(experiment, methods.Classifier(learning_rate=rate), labelled, seed)),
-                "drawn": image_models.shelled(jax.random.key(seed), models, 500, None)[:64].round(3).tolist(),
-                "seconds": models.seconds,
-            }
-        drawn = outliers(experiment, source, seed)
-        strange = data.Arrays(drawn)
-        inliers: Any = digits
-        key = jax.random.split(jax.random.key(seed))[0]
-        if source in ("shell", "spread"):  # else it would tell what is drawn from what is not
-            inliers = data.Arrays(image_models.shelled(key, modelled(experiment, seed), DRAWN, None))
-        if source == "archetypes":
-            models = modelled(experiment, seed)
-            inliers = data.Arrays(image_models.beyond(key, models, DRAWN, concentration=1.0, stretch=1.0))
-        discriminator = methods.OutlierDiscriminator(learning_rate=rate)
-        classifier = methods.Classifier(uniformity_weight=1.0, learning_rate=rate)
-        return {
-            "discriminator": told(*learned(experiment, discriminator, data.Zip((inliers, strange)), seed)),
-            "classifier": classified(*learned(experiment, classifier, data.Zip((labelled, strange)), seed)),
-            "drawn": drawn[:64].round(3).tolist(),
-        }
-
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
 
 
-def _config(experiment: Experiment, method: Any, tables: tuple[Any, ...], seed: int) -> jaxgen.Config:
-    return jaxgen.Config(method, data.Zip(tables), steps=1, batch_size=100, steps_per_call=1, seed=seed)
-
-
-def run(experiment: Experiment) -> tuple[report.Table, report.Table]:
-    """Train and judge every cell, print both tables, and write them with the figure."""
-    if unknown := set(experiment.sources) - set(SOURCES):
-        raise SystemExit(f"there are no sources {sorted(unknown)}; choose from {', '.join(SOURCES)}.")
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        size = image_models.Size(depth=1, features=8, steps=20, deep_steps=10)
-        experiment = dataclasses.replace(
-            experiment, num_seeds=1, size=size, judging=20, cache_dir=runs, output_dir=runs
-        )
-    cells: dict[str, list[dict[str, Any]]] = {}
-    for seed in range(experiment.first_seed, experiment.first_seed + experiment.num_seeds):
-        for source in ("none", *experiment.sources):
-            print(f"{source}, seed {seed}", flush=True)
-            cells.setdefault(source, []).append(judged(experiment, source, seed))
-    part = lambda source, kind: [cell[kind] for cell in cells[source]]
-    paper = lambda table, columns, source: dict(zip([c.name for c in columns], table.get(source, ()), strict=False))
-    accepted = [
-        report.Row.of("flow, -log p", part("none", "flow"), ACCEPTED),
-        report.Row.of("untrained discriminator", part("none", "untrained"), ACCEPTED),
-    ]
-    confident = [
-        report.Row.of(
-            "no outliers", part("none", "classifier"), CONFIDENCE, paper(PAPER_CONFIDENCE, CONFIDENCE, "none")
-        )
-    ]
-    for source in experiment.sources:
-        title = SOURCES[source]
-        known = paper(PAPER_ACCEPTED, ACCEPTED, source)
-        accepted.append(report.Row.of(title, part(source, "discriminator"), ACCEPTED, known))
-        known = paper(PAPER_CONFIDENCE, CONFIDENCE, source)
-        confident.append(report.Row.of(title, part(source, "classifier"), CONFIDENCE, known))
-    size = experiment.size
-    remark = (
-        f"Couplings {size.features} features wide, {size.depth} at each of two sizes; {size.steps} and "
-        f"{size.deep_steps} steps of a hundred images, {experiment.judging} of a judging network; {LOOKED} images of "
-        "each set are judged; the thesis' digits are EMNIST's. Chance of AUROC is 0.5. What is drawn is told from what "
-        "is drawn, real outliers from digits."
-    )
-    tables = (
-        report.Table("flow_images", "Share accepted as digits", ACCEPTED, accepted, [remark]),
-        report.Table("flow_images_confidence", "A classifier's confidence", CONFIDENCE, confident, [remark]),
-    )
-    for table in tables:
-        table.write(experiment.output_dir, {"size": dataclasses.asdict(size)})
-    shown = {SOURCES.get(source, "flow's samples"): cells[source][0]["drawn"] for source in cells}
-    pictures = {title: np.round(255 * np.array(images)) for title, images in shown.items()}
-    report.pictures(experiment.output_dir / "flow_images.png", pictures)
-    return tables
+def measure_source(
+    source: str, size: image_models.Size, steps: int, seed: int, directory: pathlib.Path
+) -> dict[str, Any]:
+    """Train a discriminator and a classifier on the outliers of a source, and evaluate both."""
+    rate = optim.Cosine(1e-3, steps)
+    x = outliers(source, size, seed, directory)
+    table, labeled = data.Arrays(x), data.Labelled(IMAGE_SETS["train"])
+    discriminator = methods.OutlierDiscriminator(learning_rate=rate)
+    separated = data.Zip((inliers(source, size, seed, directory), table))
+    classifier = methods.Classifier(uniformity_weight=1.0, learning_rate=rate)
+    return {
+        "discriminator": evaluated_discriminator(*trained(discriminator, separated, steps, seed)),
+        "classifier": evaluated_classifier(*trained(classifier, data.Zip((labeled, table)), steps, seed)),
+        "drawn": x[:64].round(3).tolist(),
+    }
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,8 +1,9 @@
-"""The table of `flows.outliers`, the claims of the thesis with their answers, and the pictures."""
+"""Tables and figures of `flows.outliers`, and tests of the thesis' claims."""
 
 import math
 import pathlib
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,14 @@ from scipy import stats
 from experiments.common import report
 from experiments.flows import toy_distributions
 from experiments.flows.outlier_samplers import SAMPLERS, Flows
+from experiments.flows.outlier_settings import Points
 
-__all__ = ["claims", "mapped", "pictured", "written"]
+__all__ = ["Rows", "claims", "draw", "draw_flows", "maps", "score_map", "tables"]
 
+TITLE = "Outliers from a flow's latent space, and networks trained on them"
 COLUMNS = [
     report.Column("auroc", "AUROC, mean of kinds"),
-    *(report.Column(kind, kind) for kind in toy_distributions.STRANGE),
+    *(report.Column(kind, kind) for kind in toy_distributions.OUTLIERS),
     report.Column("auprc", "AUPRC, outliers"),
     report.Column("auprc_in", "AUPRC, inliers"),
     report.Column("fpr", "FPR at 95 % TPR"),
@@ -26,7 +29,7 @@ COLUMNS = [
     report.Column("entropy", "entropy of outliers / ln K"),
     report.Column("contamination", "outliers in the region of 95 %"),
 ]
-FLOWS = [
+FLOW_COLUMNS = [
     report.Column("kl", "KL from the truth, nats", 4),
     report.Column("kl by class", "the same, flow by class", 4),
     report.Column("error in single", "inversion, median, float32", 9),
@@ -35,15 +38,15 @@ FLOWS = [
 BASELINES = {
     "flow": "flow, -log p",
     "flow by class": "flow by class, -log p",
-    "plain classifier": "plain classifier, doubt",
+    "plain classifier": "plain classifier, 1 - max softmax",
     "neighbours": "distance to the 5th neighbour",
     "truth": "true -log p (bound)",
     "untrained": "untrained discriminator",
 }
-LEAST = 0.005  # a smaller gain is none; set when two of five seeds were known
-# Each with the line that is to be higher in a measure, and the line that is to be lower.
+MARGIN = 0.005  # smaller gains do not count; set when the results of two of five seeds were known
+# The row that should be higher, the row that should be lower, and in which measure.
 CLAIMS = {
-    "C1, a classifier that learned from shells doubts better, at one point of accuracy at the most": (
+    "C1, training on shells makes a classifier's uncertainty detect better, at a cost of at most 0.01 in accuracy": (
         "extreme, by class: classifier",
         "plain classifier",
         "auroc",
@@ -53,7 +56,7 @@ CLAIMS = {
         "extreme, by class: classifier",
         "accuracy",
     ),
-    "C3, in the gap between modes the density is better than what learned from shells": (
+    "C3, in the gap between modes the density detects better than a discriminator trained on shells": (
         "flow",
         "extreme: discriminator",
         "gap",
@@ -63,151 +66,166 @@ CLAIMS = {
         "thin 0.001: discriminator",
         "auroc",
     ),
-    "C5, a discriminator is better than the density whose outliers it learned from": (
+    "C5, a discriminator detects better than the density whose outliers it was trained on": (
         "spread, rejected: discriminator",
         "flow",
         "auroc",
     ),
 }
-ACROSS = 9  # samplers in a line of a figure
-SIDE, REACH = 60, 6.0  # pixels of a map, and how far from the origin it goes
-Cells = dict[str, dict[str, list[dict[str, Any]]]]
+ACROSS = 4  # samplers in a row of a figure
+SIDE, REACH = 60, 6.0  # pixels of a map, and half the side of its square
+Rows: TypeAlias = dict[str, dict[str, list[Any]]]  # measurements of all seeds by distribution and row
 
 
-def mapped(method: Any, state: Any) -> list[list[float]]:
-    """Return a picture of the plane: a classifier's entropy over that of even odds, or a probability of outliers."""
-    scores = jax.jit(method.scores)(state, jnp.asarray(_places(), jnp.float32))
+def score_map(method: Any, state: Any) -> list[list[float]]:
+    """Map of a score over the plane: a classifier's entropy divided by ln K, or the probability of outliers."""
+    scores = jax.jit(method.scores)(state, jnp.asarray(_grid(), jnp.float32))
     values = scores["entropy"] / math.log(method.classes) if "entropy" in scores else jax.nn.sigmoid(scores["logit"])
     return np.asarray(values).reshape(SIDE, SIDE).round(4).tolist()
 
 
-def pictured(flows: Flows, result: Any, rows: Any) -> dict[str, Any]:
-    """Return what flows and plain classifier make of the plane, and where inliers lie in latent space."""
-    places = jnp.asarray(_places(), jnp.float32)
-    flow, state = flows.plain
-    classifier = result.config.method
-    x, labels = jnp.asarray(rows.x[:1_000]), rows.labels[:1_000]
+def maps(flows: Flows, classifier: Any, state: Any, points: Points) -> dict[str, Any]:
+    """Maps of the flow's and the true log-density and of a classifier, and latent vectors of 1,000 inliers.
+
+    Args:
+        flows: trained flows.
+        classifier: a classifier trained without outliers.
+        state: its state.
+        points: points of the distribution.
+
+    Returns:
+        `density`, `truth`, `classes` and `entropy`, 60 by 60 numbers each; `latents`, `latents by class` and `labels`.
+    """
+    grid = jnp.asarray(_grid(), jnp.float32)
+    flow, flow_state = flows.plain
+    x, labels = jnp.asarray(points.x[:1_000]), points.labels[:1_000]
     shaped = lambda values: np.asarray(values, np.float64).reshape(SIDE, SIDE).round(4).tolist()
     return {
-        "density": shaped(jnp.maximum(jax.jit(flow.log_prob)(state, places), -20.0)),
-        "truth": shaped(np.maximum(rows.law.log_density(_places()), -20.0)),
-        "classes": shaped(classifier.predict(result.state_of(0), places)),
-        "entropy": mapped(classifier, result.state_of(0)),
-        "latents": flow.encode(state, x).tolist(),
+        "density": shaped(jnp.maximum(jax.jit(flow.log_prob)(flow_state, grid), -20.0)),
+        "truth": shaped(np.maximum(points.distribution.log_density(_grid()), -20.0)),
+        "classes": shaped(classifier.predict(state, grid)),
+        "entropy": score_map(classifier, state),
+        "latents": flow.encode(flow_state, x).tolist(),
         "latents by class": flows.by_class[0].encode(flows.by_class[1], x, jnp.asarray(labels)).tolist(),
         "labels": labels.tolist(),
     }
 
 
-def _places() -> np.ndarray:
-    grid = np.linspace(-REACH, REACH, SIDE)
-    return np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2)
+def _grid() -> np.ndarray:
+    side = np.linspace(-REACH, REACH, SIDE)
+    return np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
 
 
-def _gain(law: dict[str, Any], one: str, other: str, measure: str) -> np.ndarray:
-    """Return how much larger a measure is in one line than in the other, seed by seed."""
-    return np.array([a[measure] - b[measure] for a, b in zip(law[one], law[other], strict=True)])
+def _gain(rows: Mapping[str, Sequence[Any]], one: str, other: str, measure: str) -> np.ndarray:
+    """Difference of a measure between two rows, for each seed."""
+    return np.array([a[measure] - b[measure] for a, b in zip(rows[one], rows[other], strict=True)])
 
 
-def _answered(gain: np.ndarray, least: float) -> str:
-    """Tell whether a mean is above 0 (yes), at the most `least` (no), or neither, at 95 % by Student's law."""
+def _answer(gain: np.ndarray, margin: float) -> str:
+    """Compare the 95 % interval of a mean, by Student's t, with 0 (yes if above) and `margin` (no if below)."""
     half = stats.t.ppf(0.975, len(gain) - 1) * gain.std(ddof=1) / len(gain) ** 0.5
-    return "yes" if gain.mean() > half else "no" if gain.mean() + half < least else "open"
+    return "yes" if gain.mean() > half else "no" if gain.mean() + half < margin else "open"
 
 
-def claims(cells: Cells) -> list[str]:
-    """Answer the claims on every law, each by the differences of two lines seed by seed.
+def claims(rows: Rows) -> list[str]:
+    """Test the claims on every distribution, each by the paired differences of two rows over the seeds.
 
-    What is claimed to be larger is so where the 95 % interval of the mean difference is above 0, is not so where it
-    ends below `LEAST`, a difference too small to matter, and is left open between.
+    A claim holds (yes) if the 95 % interval of the mean difference is above 0. It does not hold (no) if the interval
+    ends below `MARGIN`, a difference too small to matter. Otherwise it is open.
+
+    Args:
+        rows: measurements of all seeds by distribution and row.
+
+    Returns:
+        A line for each claim and distribution that has both rows and two seeds or more.
     """
     answers = []
-    for name, law in cells.items():
+    for name, measured in rows.items():
         for claim, (one, other, measure) in CLAIMS.items():
-            if not {one, other} <= set(law) or len(law[one]) < 2 or measure not in law[one][0]:
+            if not {one, other} <= set(measured) or len(measured[one]) < 2 or measure not in measured[one][0]:
                 continue
-            gain = _gain(law, one, other, measure)
-            answer, told = _answered(gain, LEAST), f"{measure} {report.mean_and_deviation(gain, 4)} higher"
+            gain = _gain(measured, one, other, measure)
+            answer, numbers = _answer(gain, MARGIN), f"{measure} {report.mean_and_deviation(gain, 4)} higher"
             if claim.startswith("C1"):
-                loss = _gain(law, one, other, "accuracy")
-                kept = _answered(loss + 0.01, 0.0)
-                answer = next(found for found in ("no", "open", "yes") if found in (answer, kept))
-                told += f", accuracy {report.mean_and_deviation(loss, 4)}"
-            answers.append(f"- {claim}; {name}: {answer} ({told}).")
+                loss = _gain(measured, one, other, "accuracy")
+                both = answer, _answer(loss + 0.01, 0.0)
+                answer = next(worst for worst in ("no", "open", "yes") if worst in both)
+                numbers += f", accuracy {report.mean_and_deviation(loss, 4)}"
+            answers.append(f"- {claim}; {name}: {answer} ({numbers}).")
     return answers
 
 
-def written(experiment: Any, title: str, cells: Cells) -> report.Table:
-    """Print and write the tables, and draw the figures."""
-    rows, flows = [], []
-    for name, law in cells.items():
-        rows += [report.Row.of(f"{name}: {told}", law[key], COLUMNS) for key, told in BASELINES.items()]
-        flows.append(report.Row.of(name, law["flow"], FLOWS))
-        for key in experiment.samplers:
+def tables(rows: Rows, samplers: Sequence[str], details: Mapping[str, Any]) -> list[report.Table]:
+    """Tables of detection and of the flows.
+
+    Args:
+        rows: measurements of all seeds by distribution and row.
+        samplers: keys of `SAMPLERS`.
+        details: further entries of the JSON files.
+
+    Returns:
+        Two tables.
+    """
+    lines, flows = [], []
+    for name, measured in rows.items():
+        lines += [report.Row.of(f"{name}: {title}", measured[key], COLUMNS) for key, title in BASELINES.items()]
+        flows.append(report.Row.of(name, measured["flow"], FLOW_COLUMNS))
+        for key in samplers:
             for kind in ("discriminator", "classifier"):
-                line = f"{name}: {SAMPLERS[key].title}: {kind}"
-                rows.append(report.Row.of(line, law[f"{key}: {kind}"], COLUMNS))
-    best = "; ".join(f"{name} {toy_distributions.LAWS[name].accuracy:.4f}" for name in cells)
+                title = f"{name}: {SAMPLERS[key].title}: {kind}"
+                lines.append(report.Row.of(title, measured[f"{key}: {kind}"], COLUMNS))
+    best = "; ".join(f"{name} {toy_distributions.DISTRIBUTIONS[name].accuracy:.4f}" for name in rows)
     remarks = [
-        "Chance is 0.5 for AUROC and AUPRC; a sampler's contamination is the share of its draws inside the true region "
-        f"of 95 %; the square is the kind `box` itself. Who knows the law has an accuracy of {best}. What is claimed "
-        "to be higher is so (yes) where the 95 % interval of the differences is above 0, else not (no) where it ends "
-        f"below {LEAST:g}, and else open; that margin was set when two of the seeds were known.",
+        "Chance is 0.5 for AUROC and AUPRC. The last column is the share of training outliers inside the true region "
+        f"of mass 95 %. The square is the kind `box` itself. The Bayes classifier has an accuracy of {best}. A claim "
+        "holds (yes) if the 95 % interval of the mean difference is above 0; it does not (no) if the interval ends "
+        f"below {MARGIN:g}; otherwise it is open. That margin was set when two of the seeds were known.",
         "",
-        *claims(cells),
+        *claims(rows),
     ]
-    table = report.Table("flow_outliers", title, COLUMNS, rows, remarks)
-    details = {"steps": [experiment.steps, experiment.judging], "depth": experiment.depth}
-    details |= {"first": experiment.first_seed, "seeds": experiment.num_seeds}
-    table.write(experiment.output_dir, details)
-    quality = report.Table(
-        "flow_outliers_flows", "The flows behind the outliers", FLOWS, flows, ["The aim: 0.05 nats and 1e-5."]
-    )
-    quality.write(experiment.output_dir, details)
-    for name, law in cells.items():
-        file = experiment.output_dir / f"flow_outliers-{name.replace(' ', '-')}.png"
-        draw(file, name, law, experiment.samplers)
-        draw_flows(file.with_name(file.name.replace("-", "_flows-", 1)), law["pictures"][0])
-    return table
+    aim = ["The aim: 0.05 nats and 1e-5."]
+    return [
+        report.Table("outliers", TITLE, COLUMNS, lines, remarks, details=details),
+        report.Table("outliers_flows", "The flows behind the outliers", FLOW_COLUMNS, flows, aim, details=details),
+    ]
 
 
-def draw(path: pathlib.Path, name: str, law: dict[str, Any], keys: tuple[str, ...]) -> None:
-    """Draw every sampler's outliers over the inliers, and the maps of both networks that learned from them."""
-    inliers = toy_distributions.LAWS[name].known[0][:500]
+def draw(path: pathlib.Path, name: str, rows: Mapping[str, Sequence[Any]], samplers: Sequence[str]) -> None:
+    """Draw each sampler's outliers and the inliers, and maps of the two networks that were trained on them."""
+    inliers = toy_distributions.DISTRIBUTIONS[name].reference[0][:500]
     extent = (-REACH, REACH, -REACH, REACH)
-    bands = -(-len(keys) // ACROSS)
-    with report.figure(path, 3 * bands, min(len(keys), ACROSS), size=2.2) as axes:
-        for axis in axes[-3:].flat:  # the last band may have room to spare
+    bands = -(-len(samplers) // ACROSS)
+    with report.figure(path, 3 * bands, min(len(samplers), ACROSS), size=2.2) as axes:
+        for axis in axes[-3:].flat:  # the last band may have empty panels
             axis.axis("off")
-        for place, key in enumerate(keys):
+        for place, key in enumerate(samplers):
             top, column = 3 * (place // ACROSS), place % ACROSS
-            drawn = axes[top, column]
-            drawn.axis("on")
-            drawn.scatter(*inliers.T, s=1, c="0.7")
-            drawn.scatter(*np.array(law[f"{key}: points"][0]).T, s=1, c="tab:red")
-            drawn.set(title=key, xlim=extent[:2], ylim=extent[:2])
+            scatter = axes[top, column]
+            scatter.axis("on")
+            scatter.scatter(*inliers.T, s=1, c="0.7")
+            scatter.scatter(*np.array(rows[f"{key}: points"][0]).T, s=1, c="tab:red")
+            scatter.set(title=key, xlim=extent[:2], ylim=extent[:2])
             for row, kind in ((1, "discriminator"), (2, "classifier")):
                 axis = axes[top + row, column]
                 axis.axis("on")
-                axis.imshow(law[f"{key}: {kind}"][0]["map"], origin="lower", extent=extent, vmin=0, vmax=1)
+                axis.imshow(rows[f"{key}: {kind}"][0]["map"], origin="lower", extent=extent, vmin=0, vmax=1)
                 if not column:
                     axis.set_ylabel("discriminator, P(outlier)" if row == 1 else "classifier, entropy / ln K")
 
 
-def draw_flows(path: pathlib.Path, found: dict[str, Any]) -> None:
-    """Draw both densities, the plain classifier's regions and entropy, and where the inliers lie in latent space."""
+def draw_flows(path: pathlib.Path, shown: Mapping[str, Any]) -> None:
+    """Draw both log-densities, a classifier's regions and entropy, and the latent vectors of inliers."""
     titles = {
         "truth": "true log-density, from -20",
         "density": "the flow's",
         "classes": "plain classifier",
         "entropy": "its entropy / ln K",
     }
-    with report.figure(path, 1, 6, size=2.6) as axes:
-        for axis, (key, title) in zip(axes[0], titles.items(), strict=False):
-            axis.imshow(found[key], origin="lower", extent=(-REACH, REACH, -REACH, REACH))
+    latents = {"latents": "latent", "latents by class": "latent, by class"}
+    with report.figure(path, 2, 3, size=2.6) as axes:
+        for axis, (key, title) in zip(axes.flat, titles.items(), strict=False):
+            axis.imshow(shown[key], origin="lower", extent=(-REACH, REACH, -REACH, REACH))
             axis.set(title=title)
-        for axis, (key, title) in zip(
-            axes[0, 4:], {"latents": "latent", "latents by class": "latent, by class"}.items(), strict=True
-        ):
-            axis.scatter(*np.array(found[key]).T, s=1, c=found["labels"])
+        for axis, (key, title) in zip(axes.flat[4:], latents.items(), strict=True):
+            axis.scatter(*np.array(shown[key]).T, s=1, c=shown["labels"])
             axis.set(title=title, xlim=(-4, 4), ylim=(-4, 4))

@@ -1,104 +1,108 @@
-"""Cost of a maximum mean discrepancy, its gradient and its bandwidth against the number of points, blocked and whole.
+"""Time and memory of MMD^2 with its gradient and bandwidth, in blocks and by whole matrices.
 
-    python -m experiments.mmd.cost                                # ten minutes on two CPU cores
-    python -m experiments.mmd.cost --output-dir experiments/results      # the table and the figure there
-    python -m experiments.mmd.cost --quick                        # seconds
+    python -m experiments.mmd.cost                                           # ten minutes on two CPU cores
+    python -m experiments.mmd.cost --output-dir experiments/results/mmd      # the committed table and figure
+    python -m experiments.mmd.cost --quick                                   # seconds
 
-As many points of a normal as of a uniform law in the plane, the median heuristic over both. `losses.mmd2` compares 256
-rows at a time; the other keeps whole matrices and is left to autodiff. Temporaries are XLA's own count; what is
-resident is the most that a fresh process held. The whole matrices are compiled only where they would take too much.
+Both samples have the same number of points in the plane, one normal and one uniform; the bandwidth is the median
+heuristic over both. `losses.mmd2` compares 256 rows at a time; the reference holds whole matrices and is differentiated
+by autodiff. Temporaries are XLA's own count. Resident memory is the peak of a fresh process. Whole matrices that would
+need too much memory are compiled and not run.
 """
 
 import dataclasses
+import functools
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import tyro
 
-from experiments.common import cache, report, resources
-from experiments.speed import mmd
+from experiments.common import experiment, report, resources
+from experiments.common.experiment import Cell, Results
+from experiments.mmd import reference
 
 COLUMNS = [
     report.Column("seconds", "seconds"),
     report.Column("temporaries", "temporaries, MiB", 1),
     report.Column("resident", "most resident, MiB", 0),
 ]
-WAYS: dict[str, Callable[..., Any]] = {
-    "blocked": mmd.value_and_gradient,
-    "whole matrices": mmd.whole,
+IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
+    "blocked": reference.value_and_gradient,
+    "whole matrices": reference.whole,
 }
-# Points whose whole matrices are run, and compiled: their temporaries grow with the square.
+# Most points whose whole matrices are run, and compiled: temporaries grow with the square.
 LARGEST, COMPILED = 4_000, 20_000
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """How many points."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Numbers of points."""
 
     points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)
     """Of each sample."""
-    quick: bool = False
-    """Seconds: the first two sizes."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/mmd/cost")
-    """Where cells are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/mmd/cost")
-    """Where the table and the figure go."""
+
+    name = "mmd/cost"
+
+    def reduced(self) -> "Experiment":
+        """The first two sizes: seconds."""
+        return dataclasses.replace(self, num_seeds=1, points=self.points[:2])
+
+    def cells(self) -> Iterator[Cell]:
+        """Every implementation at every size that it can be compiled at, in a process of its own."""
+        for name in IMPLEMENTATIONS:
+            for n in self.points:
+                if name == "blocked" or n <= COMPILED:
+                    yield Cell(_row(name, n), self.first_seed, functools.partial(measured_alone, name, n))
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table, a row for each implementation and size."""
+        rows = [report.Row(row, {key: [value] for key, value in cell.items()}) for row, (cell,) in results.items()]
+        title = "MMD^2 with its gradient and the median heuristic, in the plane"
+        remark = (
+            "The best of three runs; a row without seconds was compiled only. The sort for the median takes nearly all "
+            "of the time of the whole matrices."
+        )
+        return [report.Table("cost", title, COLUMNS, rows, [remark], "runs")]
+
+    def figures(self, results: Results) -> None:
+        """Time and temporaries against the number of points."""
+        with report.figure(self.results_directory / "cost.png", 1, 2) as axes:
+            for axis, (measure, unit) in zip(
+                axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True
+            ):
+                for name in IMPLEMENTATIONS:
+                    cells = [(n, cell[0]) for n in self.points if (cell := results.get(_row(name, n)))]
+                    line = [(n, cell[measure]) for n, cell in cells if measure in cell]
+                    axis.loglog(*zip(*line, strict=True), marker="o", label=name)
+                axis.set(title=measure, xlabel="points of each sample", ylabel=unit)
+            axes[0, 0].legend(fontsize="small")
 
 
-def measure(way: str, n: int) -> dict[str, float]:
-    """Compile, and run where it fits; to be called in a process of its own."""
-    x, y = mmd.points(n)
-    program, found = resources.compiled(jax.jit(WAYS[way]), x, y)
-    if way != "blocked" and n > LARGEST:
-        return found
+def _row(name: str, n: int) -> str:
+    return f"{name}, {n:,} x {n:,} points"
+
+
+def measured_alone(name: str, n: int, directory: pathlib.Path) -> dict[str, float]:
+    """Measure in a fresh process, since the peak of a process's memory never falls."""
+    return resources.alone(measured, name, n)
+
+
+def measured(name: str, n: int) -> dict[str, float]:
+    """Compile, and run where memory suffices."""
+    x, y = reference.points(n)
+    program, costs = resources.compiled(jax.jit(IMPLEMENTATIONS[name]), x, y)
+    if name != "blocked" and n > LARGEST:
+        return costs
     times = []
     for _ in range(3):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         jax.block_until_ready(program(x, y))
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - start)
     resident = resources.most_resident()
-    return found | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
-
-
-def cell(experiment: Experiment, way: str, n: int) -> dict[str, float]:
-    """Measure in a fresh process, or remember."""
-    identity = {"way": way, "points": n}
-    file = experiment.cache_dir / f"{way.split()[0]}-{n}.json"
-    return cache.remembered(file, identity, lambda: resources.alone(measure, way, n))
-
-
-def run(experiment: Experiment) -> report.Table:
-    """Measure every cell, print the table, and write it with its figure."""
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(experiment, points=experiment.points[:2], cache_dir=runs, output_dir=runs)
-    rows, curves = [], {}
-    for way in WAYS:
-        for n in experiment.points:
-            if way != "blocked" and n > COMPILED:
-                continue
-            print(f"{way}, {n:,} points", flush=True)
-            curves[way, n] = cell(experiment, way, n)
-            rows.append(report.Row(f"{way}, {n:,} x {n:,} points", {k: [v] for k, v in curves[way, n].items()}))
-    title = "MMD^2 with its gradient and the median heuristic, in the plane"
-    remark = (
-        "The best of three runs; where there are no seconds, the program was compiled only. Of the whole matrices' "
-        "time nearly all is the sort for the median."
-    )
-    table = report.Table("mmd_cost", title, COLUMNS, rows, [remark], "runs")
-    table.write(experiment.output_dir, {})
-    with report.figure(experiment.output_dir / "mmd_cost.png", 1, 2) as axes:
-        for axis, (name, told) in zip(axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True):
-            for way in WAYS:
-                known = [(n, curves[way, n][name]) for n in experiment.points if name in curves.get((way, n), {})]
-                axis.loglog(*zip(*known, strict=True), marker="o", label=way)
-            axis.set(title=name, xlabel="points of each sample", ylabel=told)
-        axes[0, 0].legend(fontsize="small")
-    return table
+    return costs | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,4 +1,4 @@
-"""What is carried where, by which networks, and how near what arrives is to where it should: maps between laws."""
+"""Maps between distributions: sources, targets and networks, and how near mapped points come to the target."""
 
 import dataclasses
 import functools
@@ -19,37 +19,36 @@ __all__ = [
     "POINTS",
     "TASKS",
     "Task",
-    "carried",
+    "transported",
     "discrepancy",
-    "identity",
-    "judged",
+    "evaluated",
     "lines",
     "rejected",
     "working",
 ]
 
 BANDWIDTH = 6.07  # the report's, as its curves show
-POINTS = 20_000  # new ones, of source and target each
-SCALES = 2.0 ** np.arange(-3, 4)  # of the test's bandwidths
+POINTS = 20_000  # test points of source and target each
+SCALES = 2.0 ** np.arange(-3, 4)  # of the test's bandwidths, relative to the target's median
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is to be carried where.
+    """A map from one distribution to another.
 
     Attributes:
         title: in the table.
         source: takes numbers of points and a seed.
         target: the same.
-        median: about that of the target's squared distances; the square's is 0.262.
-        paper: the report's last discrepancy.
-        epochs: of the report, of 8 minibatches of 100 points.
+        median: median squared distance within the target, rounded; the square's is 0.262.
+        paper: the report's last MMD^2.
+        epochs: the report's, of 8 minibatches of 100 points.
         rate: the report's learning rate.
         penalty: the report's weight of L2.
         network: the report's.
-        span: of the source, in which a grid is drawn.
-        working_rate: learning rate of the working configuration; the square has no tails to be stretched to, and gains
-            from a smaller one.
+        span: range of the source in which a grid is drawn.
+        working_rate: learning rate of the working configuration; a smaller one is better for the square, which has no
+            tails.
     """
 
     title: str
@@ -64,8 +63,8 @@ class Task:
     span: tuple[float, float] = (0.0, 1.0)
     working_rate: float = 0.01
 
-    def aim(self, n: int, seed: int) -> data.Toy:
-        """Return the target's points, drawn apart from the source's."""
+    def target_points(self, n: int, seed: int) -> data.Toy:
+        """Points of the target, independent of the source's."""
         return self.target(n=n, test_n=POINTS, seed=10_000 + seed)
 
 
@@ -79,7 +78,7 @@ TASKS = {
 
 
 def working(task: Task, steps: int, noise_dim: int) -> methods.MMDMap:
-    """Return what maps well."""
+    """Configuration that maps well."""
     return methods.MMDMap(
         nets.MLP((128, 128, 2), jnp.tanh),
         noise_dim=noise_dim,
@@ -90,59 +89,55 @@ def working(task: Task, steps: int, noise_dim: int) -> methods.MMDMap:
     )
 
 
-def carried(result: jaxgen.Result, x: Any) -> np.ndarray:
-    """Carry rows by the model of the one seed."""
+def transported(result: jaxgen.Result, x: Any) -> np.ndarray:
+    """Map rows by the model of the first seed."""
     method: Any = result.config.method
     return np.asarray(method.transport(jax.random.key(1), result.state_of(0), jnp.asarray(x)))
 
 
-def judged(task: Task, mapped: np.ndarray, aim: np.ndarray, *, seed: int = 0) -> dict[str, float]:
-    """Measure what was mapped against as many of the target's points.
+def evaluated(task: Task, mapped: np.ndarray, target: np.ndarray, *, seed: int = 0) -> dict[str, float]:
+    """Compare mapped points with as many points of the target.
 
     Args:
-        task: says the target's bandwidth.
+        task: holds the target's bandwidth.
         mapped: points `[POINTS, 2]`.
-        aim: the target's.
+        target: of the same shape.
         seed: of permutations and projections.
 
     Returns:
-        `own` and `reported`, discrepancies of 10,000 points at the target's and at the report's bandwidth; `sliced`
-        Wasserstein distance; the `narrow`est and `wide`st axis' deviation as a share of the target's; the `p_value` of
-        the first 1,000 points, and the share of all such sets that are `rejected`.
+        `own` and `reported`, MMD^2 of 10,000 points at the target's and at the report's bandwidth; `sliced`, the
+        sliced Wasserstein distance; `narrow` and `wide`, the smallest and largest standard deviation along an axis
+        relative to the target's; `p_value` of the first 1,000 points; `rejected`, the share of all such sets that the
+        test rejects.
     """
-    own, reported = discrepancy(mapped[:10_000], aim[:10_000], task.median, BANDWIDTH)
-    ratio = mapped.std(0) / aim.std(0)
+    own, reported = discrepancy(mapped[:10_000], target[:10_000], task.median, BANDWIDTH)
+    ratio = mapped.std(0) / target.std(0)
     return {
         "own": own,
         "reported": reported,
-        "sliced": metrics.sliced_wasserstein(mapped, aim, seed=seed),
+        "sliced": metrics.sliced_wasserstein(mapped, target, seed=seed),
         "narrow": float(ratio.min()),
         "wide": float(ratio.max()),
-        "p_value": tested(task, mapped[:1_000], aim[:1_000], permutations=999, seed=seed),
-        "rejected": rejected(task, mapped, aim, n=1_000),
+        "p_value": tested(task, mapped[:1_000], target[:1_000], permutations=999, seed=seed),
+        "rejected": rejected(task, mapped, target, n=1_000),
     }
 
 
-def identity(task: Task) -> dict[str, Any]:
-    """Return what `judged` depends on besides the points, for an identity."""
-    return {"tested": (task.median * SCALES).tolist(), "reported": BANDWIDTH, "points": POINTS}
-
-
-def tested(task: Task, mapped: np.ndarray, aim: np.ndarray, *, permutations: int, seed: int) -> float:
-    """Return the p-value that both are of one law, fused over bandwidths about the target's."""
+def tested(task: Task, mapped: np.ndarray, target: np.ndarray, *, permutations: int, seed: int) -> float:
+    """P-value of equal distributions, fused over bandwidths about the target's."""
     bandwidths = task.median * SCALES
-    return metrics.permutation_test(mapped, aim, bandwidths=bandwidths, permutations=permutations, seed=seed).p_value
+    return metrics.permutation_test(mapped, target, bandwidths=bandwidths, permutations=permutations, seed=seed).p_value
 
 
-def rejected(task: Task, mapped: np.ndarray, aim: np.ndarray, *, n: int) -> float:
-    """Return the share of sets of `n` points that the test tells apart at level 0.05."""
+def rejected(task: Task, mapped: np.ndarray, target: np.ndarray, *, n: int) -> float:
+    """Share of sets of `n` points that the test rejects at level 0.05."""
     sets = [slice(at, at + n) for at in range(0, len(mapped), n)]
-    found = [tested(task, mapped[s], aim[s], permutations=199, seed=at) for at, s in enumerate(sets)]
+    found = [tested(task, mapped[s], target[s], permutations=199, seed=at) for at, s in enumerate(sets)]
     return float(np.mean(np.array(found) <= 0.05))
 
 
 def discrepancy(x: np.ndarray, y: np.ndarray, *bandwidths: float) -> list[float]:
-    """Return the unbiased discrepancy at each bandwidth."""
+    """Unbiased MMD^2 at each bandwidth."""
     return [float(value) for value in _mmd2(jnp.asarray(x), jnp.asarray(y), jnp.array(bandwidths, jnp.float32))]
 
 
@@ -152,7 +147,7 @@ def _mmd2(x: jax.Array, y: jax.Array, bandwidths: jax.Array) -> jax.Array:
 
 
 def lines(task: Task, dimensions: int) -> np.ndarray:
-    """Return lines `[lines, 60, dimensions]` of a grid over the source's span: what a map bends."""
+    """Lines of a grid over the source's span, `[lines, 60, dimensions]`."""
     along = np.linspace(*task.span, 60)
     if dimensions == 1:
         return along[None, :, None].astype(np.float32)

@@ -1,55 +1,56 @@
-"""Power of the permutation test by discrepancy beside hyppo's tests, on the same samples.
+"""Power of the MMD permutation test next to hyppo's two-sample tests, on the same samples.
 
-    python -m pip install -e '.[power]' && python -m experiments.mmd.power     # ten minutes on one CPU core
-    python -m experiments.mmd.power --output-dir experiments/results     # the table there
-    python -m experiments.mmd.power --quick                       # a few draws
+    python -m pip install -e '.[power]' && python -m experiments.mmd.power       # ten minutes on one CPU core
+    python -m experiments.mmd.power --output-dir experiments/results/mmd         # the committed table
+    python -m experiments.mmd.power --quick                                      # a few samples
 
-Of pairs of laws that are one, or differ in place, in width, in shape or in one of ten dimensions, many pairs of samples
-are drawn, and every test says of each whether it is told apart at level 0.05. Where the laws are one, that is the
-false-alarm rate. `metrics.permutation_test` is asked as it comes, fused over seven bandwidths, and at the pooled median
-alone; hyppo's discrepancy has one bandwidth too, the reciprocal of twice the squared median, and its energy distance
-none. All take 199 permutations. hyppo is not needed; without it its lines say so.
+Each alternative is a pair of distributions: equal, or different in location, scale, shape, or one of ten dimensions.
+Every test runs on the same pairs of samples, and the table has the share that it rejects at level 0.05. For equal
+distributions this share is the false-alarm rate. `metrics.permutation_test` runs with its defaults, fused over seven
+bandwidths, and at the pooled median alone. hyppo's MMD has one bandwidth, the reciprocal of twice the squared median;
+its energy distance has none. All tests take 199 permutations. Without hyppo its rows say how to install it.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
-from experiments.common import cache, report
+from experiments.common import experiment, report
+from experiments.common.experiment import Cell, Results
 from jaxgen import losses, metrics
 
 TITLE = "Share of pairs of samples that are told apart at level 0.05"
 PERMUTATIONS = 199
-Law = Callable[[np.random.Generator, int], np.ndarray]
+Distribution = Callable[[np.random.Generator, int], np.ndarray]
 
 
-def normal(*, shift: float = 0.0, width: float = 1.0, dimensions: int = 2) -> Law:
-    """Return a normal law: a place and a width along the first axis, and standard along the others."""
+def normal(*, shift: float = 0.0, width: float = 1.0, dimensions: int = 2) -> Distribution:
+    """Normal distribution with a mean and a standard deviation along the first axis, standard along the others."""
     first = np.eye(1, dimensions)[0]
     return lambda g, n: g.standard_normal((n, dimensions)) * (1 + (width - 1) * first) + shift * first
 
 
 def square(generator: np.random.Generator, n: int) -> np.ndarray:
-    """Draw from a square with the mean and the deviations of a standard normal law."""
+    """Uniform on a square, with the mean and standard deviations of a standard normal."""
     return generator.uniform(-(3**0.5), 3**0.5, (n, 2))
 
 
 def rippled(generator: np.random.Generator, n: int) -> np.ndarray:
-    """Draw from a standard normal law whose first coordinate is drawn together upon points 0.5 apart."""
+    """Standard normal whose first coordinate is pulled towards points 0.5 apart."""
     x = generator.standard_normal((n, 2))
     x[:, 0] -= 0.06 * np.sin(2 * np.pi * x[:, 0] / 0.5)
     return x
 
 
-LAWS: dict[str, tuple[Law, Law]] = {
-    "one law": (normal(), normal()),
+ALTERNATIVES: dict[str, tuple[Distribution, Distribution]] = {
+    "equal distributions": (normal(), normal()),
     "shifted by 0.4": (normal(), normal(shift=0.4)),
     "wider by a half": (normal(), normal(width=1.5)),
     "square, with equal moments": (normal(), square),
@@ -59,12 +60,12 @@ LAWS: dict[str, tuple[Law, Law]] = {
 
 
 def fused(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    """Return the p-value of our test as it comes."""
+    """P-value of `metrics.permutation_test` with its defaults: fused over seven bandwidths."""
     return metrics.permutation_test(x, y, permutations=PERMUTATIONS, seed=seed).p_value
 
 
 def single(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    """Return the p-value of our test at the pooled median."""
+    """P-value of `metrics.permutation_test` at the pooled median alone."""
     r = float(_median(np.concatenate([x, y]).astype(np.float32)))
     return metrics.permutation_test(x, y, bandwidths=r, permutations=PERMUTATIONS, seed=seed).p_value
 
@@ -72,14 +73,14 @@ def single(x: np.ndarray, y: np.ndarray, seed: int) -> float:
 _median = jax.jit(losses.median_bandwidth)
 
 
-def theirs(name: str) -> Callable[[np.ndarray, np.ndarray, int], float]:
-    """Return the p-value of one of hyppo's tests."""
+def hyppo_test(name: str) -> Callable[[np.ndarray, np.ndarray, int], float]:
+    """P-value of one of hyppo's tests."""
 
     def test(x: np.ndarray, y: np.ndarray, seed: int) -> float:
         from hyppo import ksample
 
-        made = getattr(ksample, name)().test(x, y, reps=PERMUTATIONS, auto=False, random_state=seed)
-        return float(made[1])
+        result = getattr(ksample, name)().test(x, y, reps=PERMUTATIONS, auto=False, random_state=seed)
+        return float(result[1])
 
     return test
 
@@ -87,8 +88,8 @@ def theirs(name: str) -> Callable[[np.ndarray, np.ndarray, int], float]:
 TESTS: dict[str, tuple[Callable[[np.ndarray, np.ndarray, int], float], bool]] = {
     "jaxgen, fused": (fused, False),
     "jaxgen, pooled median": (single, False),
-    "hyppo, MMD": (theirs("MMD"), True),
-    "hyppo, energy": (theirs("Energy"), True),
+    "hyppo, MMD": (hyppo_test("MMD"), True),
+    "hyppo, energy": (hyppo_test("Energy"), True),
 }
 COLUMNS = [
     report.Column("rejected", "share told apart"),
@@ -96,69 +97,62 @@ COLUMNS = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """How many samples, how large."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Number and size of the samples."""
 
     draws: int = 200
-    """Pairs of samples of each pair of laws."""
+    """Pairs of samples of each alternative."""
     n: int = 100
     """Points of each sample."""
-    quick: bool = False
-    """Five draws of 20 points."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/mmd/power")
-    """Where cells are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/mmd/power")
-    """Where the table goes."""
 
+    name = "mmd/power"
 
-def cell(experiment: Experiment, laws: str, name: str) -> dict[str, Any]:
-    """Test every pair of samples."""
-    identity = {"laws": laws, "test": name, "draws": experiment.draws, "n": experiment.n}
-    identity["permutations"] = PERMUTATIONS
-    where = cache.place(experiment.cache_dir, f"{laws} {name}".replace(",", "").replace(" ", "-"), identity)
+    def reduced(self) -> "Experiment":
+        """Five pairs of 20 points."""
+        return dataclasses.replace(self, num_seeds=1, draws=min(self.draws, 5), n=20)
 
-    def compute() -> dict[str, Any]:
-        generator, (one, other) = np.random.default_rng(0), LAWS[laws]  # the same samples for every test
-        p_values, taken = [], []
-        for seed in range(experiment.draws):
-            x, y = one(generator, experiment.n), other(generator, experiment.n)
-            begun = time.perf_counter()
-            p_values.append(TESTS[name][0](x, y, seed))
-            taken.append(time.perf_counter() - begun)
-        return {"p_values": p_values, "milliseconds": 1e3 * float(np.median(taken))}
+    def cells(self) -> Iterator[Cell]:
+        """Every test that is installed on every alternative."""
+        installed = importlib.util.find_spec("hyppo") is not None
+        for alternative in ALTERNATIVES:
+            for name, (_, needs_hyppo) in TESTS.items():
+                if installed or not needs_hyppo:
+                    measure = functools.partial(tested, alternative, name, self.draws, self.n)
+                    yield Cell(f"{alternative}: {name}", self.first_seed, measure)
 
-    return cache.remembered(where.with_suffix(".json"), identity, compute)
-
-
-def run(experiment: Experiment) -> report.Table:
-    """Test every pair of laws by every test, print the table, and write it."""
-    if experiment.quick:
-        runs = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment, draws=min(experiment.draws, 5), n=20, cache_dir=runs, output_dir=runs
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table, a row for each alternative and test."""
+        rows = []
+        for alternative in ALTERNATIVES:
+            for name in TESTS:
+                title = f"{alternative}: {name}"
+                if title not in results:
+                    rows.append(report.Row(title, {}, note="left out: hyppo is not installed; '.[power]' brings it."))
+                    continue
+                (cell,) = results[title]
+                share = float(np.mean(np.array(cell["p_values"]) <= 0.05))
+                rows.append(report.Row(title, {"rejected": [share], "milliseconds": [cell["milliseconds"]]}))
+        error = (0.05 * 0.95 / self.draws) ** 0.5
+        remark = (
+            f"{self.draws} pairs of samples of {self.n} points each, the same for every test, {PERMUTATIONS} "
+            f"permutations. For equal distributions 0.05 ± {error:.3f} is right; elsewhere the standard error of a "
+            f"share is at most {0.5 / self.draws**0.5:.3f}."
         )
-    rows, known = [], importlib.util.find_spec("hyppo") is not None
-    for laws in LAWS:
-        for name, (_, needed) in TESTS.items():
-            title = f"{laws}: {name}"
-            if needed and not known:
-                rows.append(report.Row(title, {}, note="left out: hyppo is not installed; '.[power]' brings it."))
-                continue
-            print(title, flush=True)
-            found = cell(experiment, laws, name)
-            share = float(np.mean(np.array(found["p_values"]) <= 0.05))
-            rows.append(report.Row(title, {"rejected": [share], "milliseconds": [found["milliseconds"]]}))
-    error = (0.05 * 0.95 / experiment.draws) ** 0.5
-    remark = (
-        f"{experiment.draws} pairs of samples of {experiment.n} points each, the same for every test, "
-        f"{PERMUTATIONS} permutations. Where the laws are one, 0.05 ± {error:.3f} is right; elsewhere a share's "
-        f"standard error is at most {0.5 / experiment.draws**0.5:.3f}."
-    )
-    table = report.Table("mmd_power", TITLE, COLUMNS, rows, [remark], "runs")
-    table.write(experiment.output_dir, {})
-    return table
+        return [report.Table("power", TITLE, COLUMNS, rows, [remark], "runs")]
+
+
+def tested(alternative: str, name: str, draws: int, n: int, directory: pathlib.Path) -> dict[str, Any]:
+    """P-values of a test on all pairs of samples, and its median time."""
+    generator, (one, other) = np.random.default_rng(0), ALTERNATIVES[alternative]  # the same samples for every test
+    p_values, times = [], []
+    for seed in range(draws):
+        x, y = one(generator, n), other(generator, n)
+        start = time.perf_counter()
+        p_values.append(TESTS[name][0](x, y, seed))
+        times.append(time.perf_counter() - start)
+    return {"p_values": p_values, "milliseconds": 1e3 * float(np.median(times))}
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,1 +1,1 @@
-"""Speed next to other libraries."""
+"""Speed and memory compared with other libraries."""

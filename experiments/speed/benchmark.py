@@ -1,31 +1,34 @@
-"""How fast: training steps against the same steps done otherwise, and how much memory they take.
+"""Time and memory of training steps, compared with other implementations of the same steps.
 
-    python -m pip install -e '.[benchmark]'                       # the others; without them their rows say so
+    python -m pip install -e '.[benchmark]'                       # other libraries; rows of missing ones say so
     python -m experiments.speed.benchmark --output-dir experiments/results/speed   # a quarter of an hour on two cores
-    python -m experiments.speed.benchmark --quick  # small networks, a minute; says nothing about speed
+    python -m experiments.speed.benchmark --quick  # small networks, a minute; the times mean nothing
 
-In every race the first line is jaxgen: a training step as `train` runs it, in the program between two looks, with the
-data on the device; or chains. The others do the same on the same shapes with the same network. One run of each in turn
-is a repeat, so that what else the machine does falls on all of them. What each race aims at stands in the table.
+The first row of each comparison is jaxgen: a training step of `train` within one compiled call, with the data on the
+device; or a transition of chains. The other rows take the same step with the same shapes and networks, and their losses
+are checked to be equal. All implementations run once in each repeat, so that other load on the machine affects all of
+them. The table has an aim for each comparison.
 """
 
 import dataclasses
+import functools
 import importlib.util
 import os
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from experiments.common import report, resources
-from experiments.speed import evl, first_step, flows, meg, mmd, negvae
-from jaxgen.serialization.config_json import to_json
+import jaxgen
+from experiments.common import experiment, report, resources
+from experiments.common.experiment import Cell, Results
+from experiments.speed import evl, flows, meg, mmd, negvae
+from experiments.speed.case import Case
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
 MEDIAN = report.median_and_range
@@ -41,7 +44,7 @@ COLUMNS = [
 ]
 MISSING = "left out: {} is not installed; python -m pip install -e '.[benchmark]' brings it."
 LIBRARIES = {"torch": "PyTorch", "blackjax": "BlackJAX", "flowjax": "FlowJAX"}
-RACES: dict[str, Callable[[bool], list[evl.Contender]]] = {
+COMPARISONS: dict[str, Callable[[bool], list[Case]]] = {
     "own": evl.own,
     "pool": evl.pool,
     "plane": meg.plane,
@@ -52,159 +55,167 @@ RACES: dict[str, Callable[[bool], list[evl.Contender]]] = {
     "discrepancy": mmd.discrepancy,
     "couplings": flows.couplings,
 }
-FIRST = "first_step"
-PRODUCT, PRODUCTS = 1024, 20  # rows and columns of the matrices whose product measures the peak; how many a repeat
+SIDE, PRODUCTS = 1024, 20  # the peak is measured by products of square matrices: their side, and products per repeat
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which races, how often."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Comparisons, and number of repeats."""
 
-    rows: tuple[str, ...] = (*RACES, FIRST)
-    """Races to run, and the time to the first step, which has a table of its own."""
+    comparisons: tuple[str, ...] = tuple(COMPARISONS)
+    """Comparisons to run."""
     repeats: int = 7
-    """Runs of each contender, in turns."""
-    quick: bool = False
-    """Small networks and three repeats: shows that it runs, not how fast."""
-    output_dir: pathlib.Path = pathlib.Path("runs/speed/benchmark")
-    """Where the table goes."""
+    """Runs of each implementation, interleaved."""
+
+    name = "speed/benchmark"
+    choices = {"comparisons": COMPARISONS}
+
+    def reduced(self) -> "Experiment":
+        """Three repeats; the networks are small too."""
+        return dataclasses.replace(self, num_seeds=1, repeats=3)
+
+    def cells(self) -> Iterator[Cell]:
+        """One cell for each comparison, with the configuration of its first case."""
+        if jax.default_backend() != "cpu":
+            raise SystemExit(
+                f"the backend must be the CPU, where the other libraries run (got {jax.default_backend()}); set "
+                "JAX_PLATFORMS=cpu."
+            )
+        for name in self.comparisons:
+            cases = COMPARISONS[name](self.quick)
+            measure = functools.partial(compare, name, cases, self.repeats, self.quick)
+            yield Cell(name, self.first_seed, measure, cases[0].config)
+
+    def measure(self, cell: Cell) -> dict[str, Any]:
+        """Measure without the cache: times depend on the library's code, which no cell's identity holds."""
+        return cell.measure(self.directory)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table; a row for each case."""
+        details = {name: cell["details"] for name, (cell,) in results.items()}
+        remark = (
+            f"Medians of {self.repeats} repeats, in each of which every implementation runs once, and their range. "
+            "`jaxgen is faster` compares the comparison's first row with the others, repeat by repeat. Floating-point "
+            "operations are those of the row's own matrix products and convolutions; for energies and autoencoders, "
+            f"XLA's count for jaxgen's step. The peak is the best rate of a {SIDE} x {SIDE} matrix product in float32 "
+            f"that any library reached among {PRODUCTS} between any two repeats: "
+            + "; ".join(_peaks(name, details[name]) for name in details)
+            + ". Peak resident memory is that of a fresh process that compiles and runs once. Where a library's own "
+            "matrix products reach less than that peak, its row is slow for this reason too."
+        )
+        versions = {name: metadata.version(name) for name in LIBRARIES if _installed(name)}
+        rows = [report.Row(**row) for (cell,) in results.values() for row in cell["rows"]]
+        details = {"versions": versions, "comparisons": details}
+        return [report.Table("benchmark", TITLE, COLUMNS, rows, [remark], "repeats", "aim", details)]
 
 
-def run(experiment: Experiment) -> report.Table:
-    """Run every race, print the table, and write it."""
-    if unknown := set(experiment.rows) - {*RACES, FIRST}:
-        raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join((*RACES, FIRST))}.")
-    if jax.default_backend() != "cpu":
-        raise SystemExit("the others run on the CPU; set JAX_PLATFORMS=cpu to race jaxgen there too.")
-    if FIRST in experiment.rows:
-        seconds = first_step.run(first_step.Experiment(quick=experiment.quick, output_dir=experiment.output_dir))
-        experiment = dataclasses.replace(experiment, rows=tuple(name for name in experiment.rows if name != FIRST))
-        if not experiment.rows:
-            return seconds
-    if experiment.quick:
-        experiment = dataclasses.replace(experiment, repeats=3, output_dir=experiment.output_dir / "quick")
-    rows, details = [], {}
-    for name in experiment.rows:
-        found, details[name] = race(name, experiment)
-        rows += found
-    remarks = [
-        f"Medians of {experiment.repeats} repeats, in each of which every contender runs once, and between what they "
-        "lie; `jaxgen is faster` compares the race's first line with the others, repeat by repeat.",
-        "Arithmetic is that of the line's own matrix products and convolutions, of steps of energies and autoencoders "
-        "what XLA counts in jaxgen's; the peak is the best rate of a "
-        f"{PRODUCT} x {PRODUCT} matrix product in float32 that any library reached among "
-        f"{PRODUCTS} between any two repeats: " + "; ".join(_told(name, details[name]) for name in details) + ".",
-        "Peak resident memory is that of a fresh process that compiles and runs once.",
-        "Where a library's own matrix products reach less than that peak, its line is slow for this reason too.",
-    ]
-    versions = {name: metadata.version(name) for name in LIBRARIES if _has(name)}
-    table = report.Table("benchmark", TITLE, COLUMNS, rows, [" ".join(remarks)], "repeats", "aim")
-    table.write(experiment.output_dir, {"versions": versions, "races": details})
-    return table
+def compare(name: str, cases: Sequence[Case], repeats: int, quick: bool, directory: pathlib.Path) -> dict[str, Any]:
+    """Run one comparison.
 
-
-def race(name: str, experiment: Experiment) -> tuple[list[report.Row], dict[str, Any]]:
-    """Run one race.
+    Args:
+        name: key of `COMPARISONS`.
+        cases: its cases.
+        repeats: runs of each.
+        quick: whether the networks are small.
+        directory: not used.
 
     Returns:
-        A line for each contender; and every repeat's seconds by clock and by all cores together, the peaks, how many
-        cores were busy with other processes, the machine's load before, and what jaxgen trained.
+        `rows`, the fields of a table's row for each case. `details`: each repeat's `seconds` of wall time and of all
+        cores together, the `peaks` in operations per second, `others`, how many cores other processes kept busy, the
+        `load` of the machine before, and the `configs` that jaxgen trained.
     """
-    racing = RACES[name](experiment.quick)
-    running = {place: c for place, c in enumerate(racing) if not c.needs or _has(c.needs)}
+    available = {place: case for place, case in enumerate(cases) if not case.needs or _installed(case.needs)}
     resident = {}
-    for place in running:
-        print(f"{racing[place].title}: memory", flush=True)
-        resident[place] = resources.alone(weigh, name, place, experiment.quick)
+    for place, case in available.items():
+        print(f"{case.title}: memory", flush=True)
+        resident[place] = resources.alone(peak_memory, name, place, quick)
     products = _products()
-    ready = {place: contender.prepare() for place, contender in running.items()}
+    ready = {place: case.prepare() for place, case in available.items()}
     for place in ready:
         ready[place].run()
     seconds: dict[int, list[tuple[float, float]]] = {place: [] for place in ready}
     peaks: dict[str, list[float]] = {library: [] for library in products}
     others, load = [], os.getloadavg()
-    for repeat in range(experiment.repeats):
-        print(f"{name}: repeat {repeat + 1} of {experiment.repeats}", flush=True)
-        begun, before = time.perf_counter(), _busy()
+    for repeat in range(repeats):
+        print(f"{name}: repeat {repeat + 1} of {repeats}", flush=True)
+        start, before = time.perf_counter(), _busy()
         for library, product in products.items():
-            # Short ones, of which the fastest had the cores for itself.
-            peaks[library].append(2 * PRODUCT**3 / min(_clock(product)[0] for _ in range(PRODUCTS)))
+            # Products are short, so that the fastest of them had all cores to itself.
+            peaks[library].append(2 * SIDE**3 / min(_clock(product)[0] for _ in range(PRODUCTS)))
         for place in ready:
             seconds[place].append(_clock(ready[place].run))
-        others.append((_busy() - before) / (time.perf_counter() - begun))
+        others.append((_busy() - before) / (time.perf_counter() - start))
     peak = max(map(max, peaks.values()))
-    taken = {place: np.array(seconds[place]).T / racing[place].steps for place in ready}
-    rows = []
-    for place, contender in enumerate(racing):
+    by_step = {place: np.array(seconds[place]).T / cases[place].steps for place in ready}
+    rows: list[dict[str, Any]] = []
+    for place, case in enumerate(cases):
         if place not in ready:
-            rows.append(report.Row(contender.title, {}, {}, MISSING.format(LIBRARIES[contender.needs])))
+            rows.append({"title": case.title, "values": {}, "note": MISSING.format(LIBRARIES[case.needs])})
             continue
-        by_clock, by_cores = taken[place]
+        wall, cores = by_step[place]
         values = {
-            "milliseconds": list(1e3 * by_clock),
-            "cores": list(1e3 * by_cores),
-            "times": list(by_clock / taken[0][0]) if place else [],
-            "gflop": [contender.flop / 1e9],
-            "share": [contender.flop / np.median(by_clock) / peak],
+            "milliseconds": list(1e3 * wall),
+            "cores": list(1e3 * cores),
+            "times": list(wall / by_step[0][0]) if place else [],
+            "gflop": [case.flop / 1e9],
+            "share": [case.flop / np.median(wall) / peak],
             "resident": resident[place],
             **{cost: [number] for cost, number in ready[place].costs.items()},
         }
-        rows.append(report.Row(contender.title, values, {} if contender.aim is None else {"times": contender.aim}))
-    configs = {contender.title: to_json(contender.config) for contender in racing if contender.config}
-    return rows, {"seconds": seconds, "peaks": peaks, "others": others, "load": load, "configs": configs}
+        paper = {} if case.aim is None else {"times": case.aim}
+        rows.append({"title": case.title, "values": values, "paper": paper})
+    configs = {case.title: jaxgen.to_json(case.config) for case in cases if case.config}
+    details = {"seconds": seconds, "peaks": peaks, "others": others, "load": load, "configs": configs}
+    return {"rows": rows, "details": details}
 
 
-def weigh(name: str, place: int, quick: bool) -> list[float]:
-    """Run one contender once, in a process of its own.
-
-    Returns:
-        MiB of the process when it was largest; nothing where the system does not tell.
-    """
-    RACES[name](quick)[place].prepare().run()
+def peak_memory(name: str, place: int, quick: bool) -> list[float]:
+    """Prepare and run one case; return the peak resident memory of the process in MiB, or [] where it is unknown."""
+    COMPARISONS[name](quick)[place].prepare().run()
     resident = resources.most_resident()
     return [] if resident is None else [resident]
 
 
-def _has(module: str) -> bool:
+def _installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
 def _products() -> dict[str, Callable[[], Any]]:
-    """A big matrix product in each library."""
-    ones = np.ones((PRODUCT, PRODUCT), np.float32)
-    mine, product = jnp.asarray(ones), jax.jit(jnp.matmul)
-    found: dict[str, Callable[[], Any]] = {"JAX": lambda: product(mine, mine).block_until_ready()}
-    if _has("torch"):
+    """A product of large matrices in each library."""
+    ones = np.ones((SIDE, SIDE), np.float32)
+    matrix, product = jnp.asarray(ones), jax.jit(jnp.matmul)
+    products: dict[str, Callable[[], Any]] = {"JAX": lambda: product(matrix, matrix).block_until_ready()}
+    if _installed("torch"):
         import torch
 
-        theirs = torch.tensor(ones)
-        found["PyTorch"] = lambda: theirs @ theirs
-    for run in found.values():
+        tensor = torch.tensor(ones)
+        products["PyTorch"] = lambda: tensor @ tensor
+    for run in products.values():
         run()
-    return found
+    return products
 
 
 def _clock(run: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds that something takes by the clock, and by all cores together."""
-    begun, worked = time.perf_counter(), time.process_time()
+    """Time a call: wall time, and time of all cores together, in seconds."""
+    start, cores = time.perf_counter(), time.process_time()
     run()
-    return time.perf_counter() - begun, time.process_time() - worked
+    return time.perf_counter() - start, time.process_time() - cores
 
 
 def _busy() -> float:
-    """Seconds that the machine's cores have worked for other processes; 0 where the system does not tell."""
-    told = pathlib.Path("/proc/stat")
-    if not told.is_file():
+    """Seconds that the machine's cores have worked for other processes; 0 where /proc does not exist."""
+    status = pathlib.Path("/proc/stat")
+    if not status.is_file():
         return 0.0
-    user, nice, system = map(int, told.read_text().split()[1:4])
+    user, nice, system = map(int, status.read_text().split()[1:4])
     return (user + nice + system) / os.sysconf("SC_CLK_TCK") - sum(os.times()[:2])
 
 
-def _told(name: str, found: dict[str, Any]) -> str:
-    """Say at what peaks and beside what other work a race was run."""
-    peaks = ", ".join(f"{library} {max(rates) / 1e9:.0f} GFLOP/s" for library, rates in found["peaks"].items())
-    return f"{name}: {peaks}, beside other processes on {np.mean(found['others']):.1f} cores"
+def _peaks(name: str, details: dict[str, Any]) -> str:
+    """Peak rates of a comparison, and the load by other processes."""
+    peaks = ", ".join(f"{library} {max(rates) / 1e9:.0f} GFLOP/s" for library, rates in details["peaks"].items())
+    return f"{name}: {peaks}, with other processes on {np.mean(details['others']):.1f} cores"
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

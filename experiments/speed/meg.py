@@ -1,4 +1,4 @@
-"""What the benchmark races of energies: training steps and chains by jaxgen, by BlackJAX and in eager PyTorch."""
+"""Cases of maximum entropy generators: training steps and chains by jaxgen, by BlackJAX and in eager PyTorch."""
 
 import itertools
 from typing import Any
@@ -9,19 +9,18 @@ import numpy as np
 
 import jaxgen
 from experiments.common import resources
-from experiments.speed.evl import Contender, Ready, equal
+from experiments.speed.case import Case, Ready, equal, resolved_method
 from jaxgen import data, methods, nets, samplers
-from jaxgen.data.validation import row_specs
 from jaxgen.scan import iterate
 
 __all__ = ["chains", "digits", "plane"]
 
 
-def plane(quick: bool) -> list[Contender]:
+def plane(quick: bool) -> list[Case]:
     """The paper's step in the plane: five updates of the energy and one of the generator, 256 rows each."""
     width, rows, steps = (16, 8, 2) if quick else (512, 256, 10)
-    drawn = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
-    # As many rows as a run sees: the order of more would be made for these few steps, and `train` uses it for hundreds.
+    networks = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
+    # Only the rows of one run: shuffling more would be counted for a few steps, where `train` shuffles for hundreds.
     x = data.TwentyFiveGaussians(n=steps * 5 * rows, test_n=1).tables()[0]
 
     def make() -> Any:
@@ -30,17 +29,18 @@ def plane(quick: bool) -> list[Contender]:
         from experiments.speed import torch_meg as eager
         from experiments.speed.torch_evl import dense
 
-        judge = lambda inputs: dense((inputs, *(width,) * 3, 1), eager.leaky)
-        return judge(2), dense((2, *(width,) * 3, 2)), eager.Pair(nn.Identity(), judge(4))
+        critic = lambda inputs: dense((inputs, *(width,) * 3, 1), eager.leaky)
+        return critic(2), dense((2, *(width,) * 3, 2)), eager.Pair(nn.Identity(), critic(4))
 
-    return _races(f"MEG in the plane, {width} wide, 5 x {rows} + {rows} rows", drawn, 2, x, rows, steps, make, aim=1.5)
+    title = f"MEG in the plane, {width} wide, 5 x {rows} + {rows} rows"
+    return _cases(title, networks, 2, x, rows, steps, make, aim=1.5)
 
 
-def digits(quick: bool) -> list[Contender]:
+def digits(quick: bool) -> list[Case]:
     """The paper's step on images of 28 by 28: five updates of the energy and one of the generator, 64 rows each."""
     width, rows, latent_dim, steps = (16, 4, 8, 1) if quick else (512, 64, 128, 1)
-    drawn = nets.digit_meg_networks(1, latent_dim=latent_dim, width=width)
-    x = np.random.default_rng(0).uniform(-1, 1, (10 * 5 * rows, 28, 28, 1)).astype(np.float32)  # as good as any images
+    networks = nets.digit_meg_networks(1, latent_dim=latent_dim, width=width)
+    x = np.random.default_rng(0).uniform(-1, 1, (10 * 5 * rows, 28, 28, 1)).astype(np.float32)  # no real images needed
 
     def make() -> Any:
         from experiments.speed import torch_meg as eager
@@ -48,29 +48,29 @@ def digits(quick: bool) -> list[Contender]:
         return eager.digits(latent_dim, width)
 
     title = f"MEG on 28 x 28, {width} wide, 5 x {rows} + {rows} rows"
-    return _races(title, drawn, latent_dim, x, rows, steps, make, aim=1)
+    return _cases(title, networks, latent_dim, x, rows, steps, make, aim=1)
 
 
-def chains(quick: bool) -> list[Contender]:
-    """Metropolis-adjusted Langevin chains in the latent space of dense networks, a gradient for each transition."""
+def chains(quick: bool) -> list[Case]:
+    """MALA chains in the latent space of dense networks, with one gradient for each transition."""
     width, count, steps = (16, 8, 2) if quick else (512, 1024, 20)
-    drawn, step_size = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3), 0.05
+    networks, step_size = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3), 0.05
     start = jax.random.normal(jax.random.key(0), (count, 2))
-    params = [net.init(jax.random.key(at), start) for at, net in enumerate((drawn.energy, drawn.generator))]
+    params = [net.init(jax.random.key(at), start) for at, net in enumerate((networks.energy, networks.generator))]
 
     def density(params: Any) -> Any:
-        energy = lambda x: drawn.energy.apply(params[0], x)[0]
-        return samplers.latent_log_density(energy, lambda z: drawn.generator.apply(params[1], z))
+        energy = lambda x: networks.energy.apply(params[0], x)[0]
+        return samplers.latent_log_density(energy, lambda z: networks.generator.apply(params[1], z))
 
     def prepared(step: Any, state: Any) -> Ready:
-        program, found = resources.compiled(jax.jit(step), params, jax.random.key(0), state)
-        hold = [jax.random.key(0), state]
+        program, costs = resources.compiled(jax.jit(step), params, jax.random.key(0), state)
+        carry = [jax.random.key(0), state]
 
         def run() -> None:
-            hold[0] = jax.random.fold_in(hold[0], 0)
-            hold[1] = jax.block_until_ready(program(params, *hold))
+            carry[0] = jax.random.fold_in(carry[0], 0)
+            carry[1] = jax.block_until_ready(program(params, *carry))
 
-        return Ready(run, found)
+        return Ready(run, costs)
 
     def ours() -> Ready:
         make = lambda params: samplers.Chains(samplers.MALA(density(params), step_size))
@@ -82,12 +82,12 @@ def chains(quick: bool) -> list[Contender]:
 
         def step(params: Any, key: Any, state: Any) -> Any:
             kernel = blackjax.mala(density(params), step_size).step
-            move = lambda state, key: (jax.vmap(kernel)(jax.random.split(key, count), state)[0], None)
-            return jax.lax.scan(move, state, jax.random.split(key, steps))[0]
+            transition = lambda state, key: (jax.vmap(kernel)(jax.random.split(key, count), state)[0], None)
+            return jax.lax.scan(transition, state, jax.random.split(key, steps))[0]
 
-        begun = jax.jit(lambda p: jax.vmap(blackjax.mala(density(p), step_size).init)(start))(params)
-        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(jnp.mean(begun.logdensity)))
-        return prepared(step, begun)
+        initial = jax.jit(lambda p: jax.vmap(blackjax.mala(density(p), step_size).init)(start))(params)
+        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(jnp.mean(initial.logdensity)))
+        return prepared(step, initial)
 
     def eager() -> Ready:
         import torch
@@ -98,12 +98,12 @@ def chains(quick: bool) -> list[Contender]:
         hidden = (width,) * 3
         energy = torch_meg.adopt(dense((2, *hidden, 1), torch_meg.leaky), params[0]["params"])
         generator = torch_meg.adopt(dense((2, *hidden, 2)), params[1]["params"])
-        walk = torch_meg.Chains(energy, generator, torch.tensor(np.array(start)), step_size)
-        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(walk.place[1].mean()))
+        chains = torch_meg.Chains(energy, generator, torch.tensor(np.array(start)), step_size)
+        equal(float(jnp.mean(jax.vmap(density(params))(start))), float(chains.position[1].mean()))
 
         def run() -> None:
             for _ in range(steps):
-                walk.step()
+                chains.step()
 
         return Ready(run, {})
 
@@ -111,15 +111,15 @@ def chains(quick: bool) -> list[Contender]:
     flop = 2 * 2.0 * count * sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
     title = f"MALA, {count} chains, {width} wide"
     return [
-        Contender(f"{title}: jaxgen", steps, flop, ours),
-        Contender(f"{title}: BlackJAX", steps, flop, blackjax, aim=1.2, needs="blackjax"),
-        Contender(f"{title}: eager PyTorch", steps, flop, eager, aim=2, needs="torch"),
+        Case(f"{title}: jaxgen", steps, flop, ours),
+        Case(f"{title}: BlackJAX", steps, flop, blackjax, aim=1.2, needs="blackjax"),
+        Case(f"{title}: eager PyTorch", steps, flop, eager, aim=2, needs="torch"),
     ]
 
 
-def _races(
+def _cases(
     title: str,
-    drawn: nets.MEGNetworks,
+    networks: nets.MEGNetworks,
     latent_dim: int,
     x: np.ndarray,
     rows: int,
@@ -127,26 +127,26 @@ def _races(
     make: Any,
     *,
     aim: float,
-) -> list[Contender]:
+) -> list[Case]:
     method = methods.MEG(
-        critic=drawn.energy, generator=drawn.generator, statistic=drawn.statistic, latent_dim=latent_dim
+        critic=networks.energy, generator=networks.generator, statistic=networks.statistic, latent_dim=latent_dim
     )
     config = jaxgen.Config(method, data.Arrays(x), steps=1000 * steps, batch_size=5 * rows, steps_per_call=steps)
-    flop = _arithmetic(method.resolve(*row_specs((x,))), jnp.asarray(x[: 5 * rows]))
+    flop = _flop(resolved_method(config), jnp.asarray(x[: 5 * rows]))
     return [
-        Contender.of(config, f"{title}: jaxgen", flop),
-        Contender(f"{title}: eager PyTorch", steps, flop, lambda: _plain(config, steps, make), aim=aim, needs="torch"),
+        Case.of(config, f"{title}: jaxgen", flop),
+        Case(f"{title}: eager PyTorch", steps, flop, lambda: _plain(config, steps, make), aim=aim, needs="torch"),
     ]
 
 
 def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
-    """Make ready the same step in eager PyTorch, whose losses are compared for the same parameters and noise first."""
+    """Prepare the same step in eager PyTorch, and check that its losses equal jaxgen's."""
     import torch
 
     from experiments.speed import torch_meg as eager
 
     (table,) = config.data.tables()
-    method: Any = config.method.resolve(*row_specs((table,)))
+    method = resolved_method(config)
     rows = config.batch_size // method.n_critic
     key, x = jax.random.key(1), jnp.asarray(table[:rows])
     state = method.init(key, x)
@@ -156,12 +156,12 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     draw = lambda key: jax.random.normal(key, (rows, method.latent_dim))
     torch_of = lambda *arrays: [torch.tensor(np.array(array)) for array in arrays]
     first, second = jax.random.split(key)
-    made, model_state = state.generator.params, state.generator.model_state
-    ours = float(method.critic_loss(key, state.critic.params, {}, x, made, model_state)[0])
+    params, model_state = state.generator.params, state.generator.model_state
+    ours = float(method.critic_loss(key, state.critic.params, {}, x, params, model_state)[0])
     equal(ours, float(theirs.critic_loss(*torch_of(x, draw(first))).detach()))
-    ours = float(method.generator_loss(key, made, model_state, state.critic.params, rows)[0])
-    strangers = methods.shuffled_rows(second, draw(first))
-    equal(ours, float(theirs.generator_loss(*torch_of(draw(first), strangers)).detach()))
+    ours = float(method.generator_loss(key, params, model_state, state.critic.params, rows)[0])
+    shuffled = methods.shuffled_rows(second, draw(first))
+    equal(ours, float(theirs.generator_loss(*torch_of(draw(first), shuffled)).detach()))
     batches = torch.tensor(np.array(table[: steps * config.batch_size])).split(config.batch_size)
 
     def run() -> None:
@@ -171,20 +171,18 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     return Ready(run, {})
 
 
-def _arithmetic(method: Any, x: Any) -> float:
-    """Return the arithmetic of one step, as XLA counts that of both losses' gradients."""
+def _flop(method: Any, x: Any) -> float:
+    """Return the floating-point operations of one step, as XLA counts those of the gradients of both losses."""
     shapes = jax.eval_shape(method.init, jax.random.key(0), x)
     share = jax.ShapeDtypeStruct((x.shape[0] // method.n_critic, *x.shape[1:]), x.dtype)
     critic, generator = shapes.critic, shapes.generator
-    judge = lambda params, x, made, seen: method.critic_loss(jax.random.key(0), params, {}, x, made, seen)[0]
-    make = lambda params, seen, critic: method.generator_loss(jax.random.key(0), params, seen, critic, share.shape[0])[
-        0
-    ]
+    critic_loss = lambda params, x, *other: method.critic_loss(jax.random.key(0), params, {}, x, *other)[0]
+    generator_loss = lambda *params: method.generator_loss(jax.random.key(0), *params, share.shape[0])[0]
 
-    def count(loss: Any, *given: Any) -> float:
-        counted: Any = jax.jit(jax.grad(loss)).lower(*given).cost_analysis()
-        return counted["flops"]
+    def count(loss: Any, *arguments: Any) -> float:
+        analysis: Any = jax.jit(jax.grad(loss)).lower(*arguments).cost_analysis()
+        return analysis["flops"]
 
-    return method.n_critic * count(judge, critic.params, share, generator.params, generator.model_state) + count(
-        make, generator.params, generator.model_state, critic.params
-    )
+    of_critic = count(critic_loss, critic.params, share, generator.params, generator.model_state)
+    of_generator = count(generator_loss, generator.params, generator.model_state, critic.params)
+    return method.n_critic * of_critic + of_generator

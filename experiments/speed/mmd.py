@@ -1,60 +1,31 @@
-"""What the benchmark races of kernels: a discrepancy, its gradient and bandwidth, blocked, whole, and in PyTorch."""
+"""Cases of MMD^2 with its gradient and bandwidth: blocked, by whole matrices, and in eager PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments.common import resources
-from experiments.speed.evl import Contender, Ready, equal
-from jaxgen import losses
+from experiments.mmd.reference import points, value_and_gradient, whole
+from experiments.speed.case import Case, Ready, equal
 
-__all__ = ["discrepancy", "points", "value_and_gradient", "whole"]
-
-
-def points(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw normal and uniform points `[n, 2]`."""
-    generator = np.random.default_rng(0)
-    return generator.normal(size=(n, 2)).astype(np.float32), generator.uniform(size=(n, 2)).astype(np.float32)
+__all__ = ["discrepancy"]
 
 
-def value_and_gradient(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the discrepancy at the pooled median, and its gradient by the first sample."""
-    value = lambda x: losses.mmd2(x, y, bandwidth=losses.median_bandwidth(x, y))
-    return jax.value_and_grad(value)(x)
-
-
-def whole(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the same as plainly as it can be written: with every distance in one matrix, by autodiff."""
-    pooled = jnp.concatenate([x, y])
-    square = lambda a, b: sum((a[:, None, i] - b[None, :, i]) ** 2 for i in range(a.shape[1]))
-    # Off the diagonal each pair stands twice, which leaves the median as it is.
-    r = jnp.median(square(pooled, pooled).reshape(-1)[1:].reshape(len(pooled) - 1, len(pooled) + 1)[:, :-1])
-
-    def value(x: jax.Array) -> jax.Array:
-        kernel = lambda a, b: jnp.sum(jnp.exp(-square(a, b) / r))
-        n, m = len(x), len(y)
-        within = (kernel(x, x) - n) / (n * (n - 1)) + (kernel(y, y) - m) / (m * (m - 1))
-        return within - 2 * kernel(x, y) / (n * m)
-
-    return jax.value_and_grad(value)(x)
-
-
-def discrepancy(quick: bool) -> list[Contender]:
-    """Race value and gradient of a discrepancy with the median heuristic, 2,000 points against 2,000 in the plane."""
+def discrepancy(quick: bool) -> list[Case]:
+    """MMD^2 and its gradient with the median heuristic, of two samples of 2,000 points in the plane."""
     n, steps = (51, 2) if quick else (2_000, 10)
     x, y = points(n)
 
     def compiled(function: Callable[..., Any], steps: int) -> Ready:
-        program, found = resources.compiled(jax.jit(function), x, y)
+        program, costs = resources.compiled(jax.jit(function), x, y)
 
         def run() -> None:
             for _ in range(steps):
                 jax.block_until_ready(program(x, y))
 
-        return Ready(run, found)
+        return Ready(run, costs)
 
     def eager() -> Ready:
         import torch
@@ -64,7 +35,7 @@ def discrepancy(quick: bool) -> list[Contender]:
 
         def step() -> Any:
             moved = a.clone().requires_grad_()
-            r = torch.median(torch.pdist(torch.cat([a, b])) ** 2)  # of two middle ones the lower
+            r = torch.median(torch.pdist(torch.cat([a, b])) ** 2)  # PyTorch takes the lower of two middle values
             kernel = lambda one, other: torch.exp(-square(one, other) / r).sum()
             within = (kernel(moved, moved) - n) / (n * (n - 1)) + (kernel(b, b) - n) / (n * (n - 1))
             value = within - 2 * kernel(moved, b) / (n * n)
@@ -81,9 +52,9 @@ def discrepancy(quick: bool) -> list[Contender]:
         return Ready(run, {})
 
     title = f"MMD^2 and gradient, {n:,} x {n:,} points, median heuristic"
-    flop = 2.0 * n * n * 3 * (2 + 1)  # products of the kernel's matrix with coordinates and ones
+    flop = 2.0 * n * n * 3 * (2 + 1)  # products of the kernel matrix with coordinates and ones
     return [
-        Contender(f"{title}: jaxgen", steps, flop, lambda: compiled(value_and_gradient, steps)),
-        Contender(f"{title}: whole matrices and autodiff", 1, flop, lambda: compiled(whole, 1)),
-        Contender(f"{title}: eager PyTorch", steps, flop, eager, aim=5, needs="torch"),
+        Case(f"{title}: jaxgen", steps, flop, lambda: compiled(value_and_gradient, steps)),
+        Case(f"{title}: whole matrices and autodiff", 1, flop, lambda: compiled(whole, 1)),
+        Case(f"{title}: eager PyTorch", steps, flop, eager, aim=5, needs="torch"),
     ]

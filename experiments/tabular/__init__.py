@@ -1,1 +1,1 @@
-"""Outlier detection in tables."""
+"""Outlier detection in tabular data."""

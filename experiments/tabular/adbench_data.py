@@ -1,4 +1,4 @@
-"""ADBench's classical sets: which there are, and how inliers are split into those to learn from and those to test."""
+"""ADBench's classical datasets, and the split of each into training inliers and test rows."""
 
 import pathlib
 from typing import NamedTuple
@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["CAP", "JUDGED", "ROWS", "TUNED", "Split", "present", "split"]
+__all__ = ["EVALUATED", "TEST_INLIERS", "TRAIN_ROWS", "TUNING", "Split", "checked", "split"]
 
-TUNED = ("14_glass", "29_Pima", "45_wine", "4_breastw")  # on which settings were chosen
-# WBC is not among them, as its rows are a part of breastw's.
-JUDGED = (
+TUNING = ("14_glass", "29_Pima", "45_wine", "4_breastw")  # datasets that chose the settings
+# Without WBC, whose rows are a part of breastw's.
+EVALUATED = (
     "10_cover",
     "16_http",
     "18_Ionosphere",
@@ -24,59 +24,59 @@ JUDGED = (
     "39_vertebral",
     "7_Cardiotocography",
 )
-ROWS = 10_000  # to learn from, at the most
-CAP = 10_000  # inliers among the test rows, at the most
+TRAIN_ROWS = 10_000  # most training rows
+TEST_INLIERS = 10_000  # most inliers among the test rows
 
 
 class Split(NamedTuple):
-    """Inliers to learn from, and test rows, all by the scale of the former."""
+    """Training inliers and test rows, standardized by the training inliers."""
 
     train: Float[np.ndarray, "n d"]
     test: Float[np.ndarray, "m d"]
     anomalous: Bool[np.ndarray, " m"]
 
 
-def present(folder: pathlib.Path | None, names: tuple[str, ...]) -> pathlib.Path:
-    """Return the folder if it holds a file of every set.
+def checked(folder: pathlib.Path | None, names: tuple[str, ...]) -> pathlib.Path:
+    """Return the folder if it has a file for every dataset.
 
     Args:
-        folder: with `NAME.npz`.
-        names: of sets.
+        folder: directory of the files `NAME.npz`.
+        names: names of datasets.
 
     Raises:
-        SystemExit: if there is no folder, or a set is not in it.
+        SystemExit: if there is no such directory, or a file is missing.
     """
     source = "get the files of adbench/datasets/Classical from github.com/Minqi824/ADBench, and give --folder PATH"
     if folder is None or not (folder := folder.expanduser()).is_dir():
-        raise SystemExit(f"the folder of sets is {folder}; {source}.")
+        raise SystemExit(f"folder must be a directory of datasets (got {folder}); {source}.")
     if missing := [name for name in names if not (folder / f"{name}.npz").is_file()]:
-        raise SystemExit(f"{folder} holds no {missing[0]}.npz; {source}.")
+        raise SystemExit(f"folder must hold {missing[0]}.npz (got {folder}, which does not); {source}.")
     return folder
 
 
 def split(folder: pathlib.Path, name: str, seed: int) -> Split:
-    """Split a set: half of its inliers are learned from, the others and all outliers are tested.
+    """Split a dataset: half of its inliers are for training, the others and all outliers for testing.
 
-    Columns that are constant among the former are left out; the others get a mean of 0 and a deviation of 1 there, and
-    stand in an order of the seed's. So networks that start from the same draw start apart on every seed.
+    Columns that are constant in training are dropped. The others are standardized, and permuted by the seed: networks
+    with the same initial parameters thus start differently for each seed.
 
     Args:
-        folder: with `NAME.npz`, of rows `X [n, d]` and `y [n]`, which is 1 for outliers.
-        name: of the set.
-        seed: of the choice of rows, and of the order of columns.
+        folder: directory of `NAME.npz`, with rows `X [n, d]` and labels `y [n]`, 1 for outliers.
+        name: name of the dataset.
+        seed: seed of the choice of rows and of the order of columns.
 
     Returns:
-        At most `ROWS` rows to learn from; the test rows, inliers first, of which there are at most `CAP`.
+        At most `TRAIN_ROWS` training rows. The test rows begin with inliers, at most `TEST_INLIERS`.
     """
     with np.load(folder / f"{name}.npz") as arrays:
         x, anomalous = arrays["X"], arrays["y"] == 1
-    chance = np.random.default_rng(seed)
-    usual = chance.permutation(np.flatnonzero(~anomalous))
-    half = len(usual) // 2
-    held = usual[half:][:CAP]
-    seen = x[usual[:half][:ROWS]].astype(np.float64)
-    tested = x[np.concatenate([held, np.flatnonzero(anomalous)])].astype(np.float64)
-    mean, deviation = seen.mean(0), seen.std(0)
-    kept = chance.permutation(np.flatnonzero(seen.max(0) > seen.min(0)))
-    scaled = lambda rows: ((rows - mean) / np.where(deviation, deviation, 1))[:, kept].astype(np.float32)
-    return Split(scaled(seen), scaled(tested), np.arange(len(tested)) >= len(held))
+    generator = np.random.default_rng(seed)
+    inliers = generator.permutation(np.flatnonzero(~anomalous))
+    half = len(inliers) // 2
+    test_inliers = inliers[half:][:TEST_INLIERS]
+    train = x[inliers[:half][:TRAIN_ROWS]].astype(np.float64)
+    test = x[np.concatenate([test_inliers, np.flatnonzero(anomalous)])].astype(np.float64)
+    mean, std = train.mean(0), train.std(0)
+    columns = generator.permutation(np.flatnonzero(train.max(0) > train.min(0)))
+    scaled = lambda rows: ((rows - mean) / np.where(std, std, 1))[:, columns].astype(np.float32)
+    return Split(scaled(train), scaled(test), np.arange(len(test)) >= len(test_inliers))

@@ -1,7 +1,8 @@
-"""Tables and figure of the scores that were measured on ADBench's sets."""
+"""Tables and figure of `tabular.adbench`."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from scipy import stats
 from experiments.common import report
 from experiments.tabular import adbench_data, detectors
 
-__all__ = ["METHODS", "Cell", "draw", "lines", "ranks", "summary", "told"]
+__all__ = ["METHODS", "Measures", "by_dataset", "draw", "ranks", "summary", "titled"]
 
 METHODS = {
     "flow": "flow, density",
@@ -28,65 +29,65 @@ COLUMNS = [
     report.Column("place", "place by it", 0),
     report.Column("below", "sets with AUROC below 0.5", 0),
 ]
-Cell = Mapping[str, Mapping[str, float]]  # measures by method, of one set and seed
+Measures: TypeAlias = Mapping[str, Mapping[str, float]]  # measures by method, of one dataset and seed
 
 
 def ranks(auroc: Float[np.ndarray, "sets methods"]) -> Float[np.ndarray, "sets methods"]:
-    """Return the rank of each method on each set, 1 for the best; equal ones share the mean of their ranks."""
+    """Rank the methods on each dataset, 1 for the best; ties share their mean rank."""
     return stats.rankdata(-auroc, axis=1)
 
 
-def told(method: str) -> str:
-    """Return what a method is called in tables."""
+def titled(method: str) -> str:
+    """Title of a method or control in tables."""
     trained = method.removesuffix(detectors.UNTRAINED)
     return METHODS[trained] + method[len(trained) :]
 
 
-def summary(found: Mapping[str, Sequence[Cell]], sets: Sequence[str]) -> list[report.Row]:
-    """Return a line for each method, and for the controls, which are not ranked.
+def summary(cells: Mapping[str, Sequence[Measures]], names: Sequence[str]) -> list[report.Row]:
+    """Summarize each method and control over datasets; controls are not ranked.
 
     Args:
-        found: by set, a cell for each seed.
-        sets: over which are means, ranks and counts.
+        cells: by dataset, the measures of each seed.
+        names: datasets of the means, ranks and counts.
 
     Returns:
-        Lines with `auroc`, `auprc` and `share` of each seed; `below`, on how many sets the mean AUROC of the seeds is
-        below 0.5; the mean `rank` by this AUROC, and the `place` among all methods by the mean rank.
+        Rows with `auroc`, `auprc` and `share` of each seed; `below`, the number of datasets whose mean AUROC over
+        seeds is below 0.5; the mean `rank` by this AUROC; and the `place` among all methods by the mean rank.
     """
-    values = lambda method, measure: np.array([[cell[method][measure] for cell in found[name]] for name in sets])
+    values = lambda method, measure: np.array([[cell[method][measure] for cell in cells[name]] for name in names])
     mean_ranks = ranks(np.stack([values(method, "auroc").mean(1) for method in METHODS], 1)).mean(0)
     places = stats.rankdata(mean_ranks, method="min")
     ranked = {name: {"rank": [rank], "place": [at]} for name, rank, at in zip(METHODS, mean_ranks, places, strict=True)}
     rows = []
     for method in (*METHODS, *CONTROLS):
-        line = {measure: values(method, measure).mean(0).tolist() for measure in ("auroc", "auprc", "share")}
+        means = {measure: values(method, measure).mean(0).tolist() for measure in ("auroc", "auprc", "share")}
         below = np.sum(values(method, "auroc").mean(1) < 0.5)
-        rows.append(report.Row(told(method), {**line, "below": [below], **ranked.get(method, {})}))
+        rows.append(report.Row(titled(method), {**means, "below": [below], **ranked.get(method, {})}))
     return rows
 
 
-def lines(found: Mapping[str, Sequence[Cell]], measure: str) -> tuple[list[report.Column], list[report.Row]]:
-    """Return a table's columns, one for each method, and its lines, one for each set, of `auroc` or `auprc`."""
-    columns = [report.Column(method, told(method)) for method in METHODS]
+def by_dataset(cells: Mapping[str, Sequence[Measures]], measure: str) -> tuple[list[report.Column], list[report.Row]]:
+    """Return the columns, one for each method, and rows, one for each dataset, of a table of `auroc` or `auprc`."""
+    columns = [report.Column(method, titled(method)) for method in METHODS]
     if measure == "auprc":
         columns.append(COLUMNS[2])
     rows = []
-    for name, cells in found.items():
-        values = {method: [cell[method][measure] for cell in cells] for method in METHODS}
-        values["share"] = [cell["flow"]["share"] for cell in cells]
-        rows.append(report.Row(name + " (for choosing)" * (name in adbench_data.TUNED), values))
+    for name, seeds in cells.items():
+        values = {method: [cell[method][measure] for cell in seeds] for method in METHODS}
+        values["share"] = [cell["flow"]["share"] for cell in seeds]
+        rows.append(report.Row(name + " (for tuning)" * (name in adbench_data.TUNING), values))
     return columns, rows
 
 
-def draw(path: pathlib.Path, found: Mapping[str, Sequence[Cell]]) -> None:
-    """Draw the mean AUROC of each method on each set."""
-    auroc = np.array([[np.mean([cell[m]["auroc"] for cell in cells]) for m in METHODS] for cells in found.values()])
+def draw(path: pathlib.Path, cells: Mapping[str, Sequence[Measures]]) -> None:
+    """Draw the mean AUROC of each method on each dataset."""
+    auroc = np.array([[np.mean([cell[m]["auroc"] for cell in seeds]) for m in METHODS] for seeds in cells.values()])
     with report.figure(path, 1, 1, size=9) as axes:
         axis = axes[0, 0]
-        shown = axis.imshow(auroc, vmin=0.5, vmax=1, aspect="auto", cmap="viridis")
-        for (line, column), value in np.ndenumerate(auroc):
-            colour = "black" if value > 0.75 else "white"
-            axis.text(column, line, f"{value:.3f}", ha="center", va="center", fontsize="small", color=colour)
-        axis.set_xticks(range(len(METHODS)), [told(method) for method in METHODS], rotation=30, ha="right")
-        axis.set_yticks(range(len(found)), list(found))
-        axis.figure.colorbar(shown, label="AUROC (chance 0.5)", extend="min")
+        image = axis.imshow(auroc, vmin=0.5, vmax=1, aspect="auto", cmap="viridis")
+        for (row, column), value in np.ndenumerate(auroc):
+            color = "black" if value > 0.75 else "white"
+            axis.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize="small", color=color)
+        axis.set_xticks(range(len(METHODS)), [titled(method) for method in METHODS], rotation=30, ha="right")
+        axis.set_yticks(range(len(cells)), list(cells))
+        axis.figure.colorbar(image, label="AUROC (chance 0.5)", extend="min")

@@ -1,4 +1,4 @@
-"""What learns the inliers of a table: this library's methods at one size for all tables."""
+"""One-class models of tables: this library's methods, with one network size for all tables."""
 
 from typing import Any
 
@@ -13,37 +13,37 @@ from jaxgen import methods, nets, samplers
 from jaxgen.optim import Cosine
 
 __all__ = [
-    "BEYOND",
-    "FARTHEST",
-    "OUTLIERS",
-    "WIDE",
-    "Bowl",
+    "MAX_RADIUS",
+    "MAX_STDS",
+    "NOISE_STD",
+    "NUM_OUTLIERS",
+    "QuadraticEnergy",
     "autoencoder",
     "discriminator",
     "energy",
     "flow",
     "outliers",
     "radii",
-    "ranged",
+    "unit_scaled",
 ]
 
-OUTLIERS = 10_000  # that are drawn for a discriminator
-BEYOND = 3.0  # times the middle norm of a standard normal law, how far out in a flow's latent space
-WIDE = (0.3, 3.0)  # least and largest deviation of noise about inliers
-FARTHEST = 50.0  # deviations within which outliers are kept: a flow's inverse may lead much further
-WIDTH = 8.0  # deviations of a column that an autoencoder's range of 0 to 1 holds
+NUM_OUTLIERS = 10_000  # training outliers of a discriminator
+MAX_RADIUS = 3.0  # largest radius of latent vectors, divided by the median radius of a standard normal distribution
+NOISE_STD = (0.3, 3.0)  # least and largest standard deviation of the noise added to inliers
+MAX_STDS = 50.0  # standard deviations at which outliers are clipped: a flow's inverse may lead much further
+WIDTH = 8.0  # standard deviations of a column that map to the range [0, 1] of an autoencoder
 
 
 def flow(rows: int, dimensions: int, steps: int) -> methods.Flow:
-    """Return a flow that learns the density of inliers, blurred by noise.
+    """Flow of the density of inliers, smoothed by noise.
 
-    Without noise the density of a column with few values grows without bound. The noise is 0.4 times as wide as Scott's
-    bandwidth, which for rows of deviation 1 is a power of their number.
+    Without noise the density of a column with few values grows without bound. The standard deviation of the noise is
+    0.4 times Scott's bandwidth, which for standardized rows is a power of their number.
 
     Args:
-        rows: n, of inliers.
-        dimensions: d.
-        steps: of the training.
+        rows: number of inliers.
+        dimensions: number of columns, d.
+        steps: training steps.
 
     References:
         Scott, Multivariate density estimation (1992), section 6.3.
@@ -57,46 +57,47 @@ def flow(rows: int, dimensions: int, steps: int) -> methods.Flow:
 
 
 def radii(key: Any, n: int, *, dimensions: int) -> Float[jax.Array, " n"]:
-    """Draw distances `[n]` evenly between the middle norm of a standard normal law and `BEYOND` times it."""
-    return samplers.chi_radius(0.5, dimensions=dimensions) * jax.random.uniform(key, (n,), minval=1.0, maxval=BEYOND)
+    """Draw uniform radii `[n]`, from the median radius of a standard normal distribution to `MAX_RADIUS` times it."""
+    median = samplers.chi_radius(0.5, dimensions=dimensions)
+    return median * jax.random.uniform(key, (n,), minval=1.0, maxval=MAX_RADIUS)
 
 
 def outliers(result: jaxgen.Result, x: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "m d"]:
-    """Draw what a discriminator learns as outliers: half from a flow's edge, half inliers with noise.
+    """Draw training outliers: half from the tails of a flow's latent space, half inliers with noise.
 
-    The noise's deviation is drawn for each row, its logarithm evenly between those of `WIDE`: between groups of
-    inliers, where an edge does not reach, there are outliers too.
+    The noise's standard deviation is drawn for each row, log-uniformly between the numbers of `NOISE_STD`. It yields
+    outliers between clusters of inliers too, which the flow's tails do not reach.
 
     Args:
-        result: flows, of which the first is taken.
+        result: trained flows, of which the first is used.
         x: inliers `[n, d]`.
-        seed: of the draws.
+        seed: seed of the samples.
 
     Returns:
-        `OUTLIERS` rows, kept within `FARTHEST` deviations.
+        `NUM_OUTLIERS` rows, clipped at `MAX_STDS` standard deviations.
     """
     flow: Any = result.config.method
-    half = OUTLIERS // 2
-    edge = methods.latent_outliers(jax.random.key(seed), result.state_of(0), half, flow=flow, radii=radii)
-    chance = np.random.default_rng(seed)
-    wide = np.exp(chance.uniform(np.log(WIDE[0]), np.log(WIDE[1]), (half, 1)))
-    noisy = chance.choice(x, half) + wide * chance.standard_normal((half, x.shape[1]))
-    return np.concatenate([edge, noisy]).clip(-FARTHEST, FARTHEST).astype(np.float32)
+    half = NUM_OUTLIERS // 2
+    tails = methods.latent_outliers(jax.random.key(seed), result.state_of(0), half, flow=flow, radii=radii)
+    generator = np.random.default_rng(seed)
+    std = np.exp(generator.uniform(np.log(NOISE_STD[0]), np.log(NOISE_STD[1]), (half, 1)))
+    noisy = generator.choice(x, half) + std * generator.standard_normal((half, x.shape[1]))
+    return np.concatenate([tails, noisy]).clip(-MAX_STDS, MAX_STDS).astype(np.float32)
 
 
 def discriminator(steps: int) -> methods.OutlierDiscriminator:
-    """Return what learns to tell inliers from outliers."""
+    """Discriminator of inliers and outliers."""
     network = nets.MLP((64, 64, 1), nets.LeakyReLU(0.2))
     return methods.OutlierDiscriminator(network, learning_rate=Cosine(1e-3, steps), ema_decay=0.99)
 
 
-class Bowl(nn.Module):
-    """An energy that grows without bound away from the origin, so that its density has a finite integral.
+class QuadraticEnergy(nn.Module):
+    """Energy network plus half the squared norm, so that exp(-energy) has a finite integral.
 
-    Far from all rows and samples a network alone may well lead down, and what lies there would pass for an inlier.
+    The energy of the network alone may decrease far away from all rows and samples, which would count as inliers there.
 
     Attributes:
-        network: `x [..., d] -> [..., 1]`, to which half the squared norm is added.
+        network: `x [..., d] -> [..., 1]`.
     """
 
     network: nn.Module
@@ -108,15 +109,14 @@ class Bowl(nn.Module):
 
 
 def energy(dimensions: int, steps: int) -> methods.MEG:
-    """Return a maximum entropy generator of rows of d dimensions."""
-    drawn = nets.dense_meg_networks(dimensions, generator=(64, 64), energy=(64, 64))
-    return methods.MEG(
-        Bowl(drawn.energy), drawn.generator, statistic=drawn.statistic, n_critic=1, learning_rate=Cosine(1e-3, steps)
-    )
+    """Maximum entropy generator of rows of d dimensions."""
+    networks = nets.dense_meg_networks(dimensions, generator=(64, 64), energy=(64, 64))
+    critic, schedule = QuadraticEnergy(networks.energy), Cosine(1e-3, steps)
+    return methods.MEG(critic, networks.generator, statistic=networks.statistic, n_critic=1, learning_rate=schedule)
 
 
 def autoencoder(dimensions: int, steps: int) -> methods.NegativeSamplingVAE:
-    """Return an autoencoder of rows of d dimensions, `ranged`, whose negatives fill its range evenly."""
+    """Negative-sampling VAE of `unit_scaled` rows of d dimensions, with uniform negatives in [0, 1]."""
     latent = max(2, dimensions // 2)
     return methods.NegativeSamplingVAE(
         nets.MLP((64, 64, 2 * latent)),
@@ -128,6 +128,6 @@ def autoencoder(dimensions: int, steps: int) -> methods.NegativeSamplingVAE:
     )
 
 
-def ranged(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Return rows of deviation 1 as an autoencoder has them: mostly between 0 and 1, and nowhere cut."""
+def unit_scaled(x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Map standardized rows affinely so that most entries lie in [0, 1]; none is clipped."""
     return (0.5 + x / WIDTH).astype(np.float32)

@@ -142,7 +142,21 @@ def other(directory):
     return 0
 """,
     "experiments_metric.py": """
+import functools
+import numpy as np
+def times(factor):
+    return lambda x: factor * x
+TABLE = {
+    "doubled": times(2),
+    "tripled": times(3),
+    "next": lambda x: x + 1,
+    "after": lambda x: x + 2,
+}
 class Grid:
+    corners = np.zeros(3)
+    @functools.cached_property
+    def rows(self):
+        return list(TABLE)
     def cell(self, x):
         return x
 def metric(x):
@@ -160,6 +174,9 @@ def unused(x):
         ("experiments_of_a_test.py", "return 0", "return 1", False),
         ("experiments_metric.py", "return Grid().cell(x)", "return -Grid().cell(x)", True),
         ("experiments_metric.py", "        return x\ndef metric", "        return 2 * x\ndef metric", True),
+        ("experiments_metric.py", "times(3)", "times(4)", True),
+        ("experiments_metric.py", "x + 2", "x + 3", True),
+        ("experiments_metric.py", "np.zeros(3)", "np.zeros(4)", True),
         ("experiments_metric.py", "def unused(x):\n    return x", "def unused(x):\n    return 1", False),
     ],
 )

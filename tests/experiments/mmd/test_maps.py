@@ -1,4 +1,4 @@
-"""The maps' experiment end to end with few points, and what its judge sees and does not see."""
+"""The maps' experiment end to end with few points, and what its measures detect."""
 
 import json
 
@@ -16,36 +16,36 @@ def few(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_cell_is_judged_written_and_drawn(few, tmp_path):
-    # Forty steps at the least of the report's configurations, twenty looks of each.
+def test_every_cell_is_evaluated_written_and_drawn(few, tmp_path):
+    # Forty steps at the least of the report's configurations, twenty evaluations of each.
     experiment = maps.Experiment(tasks=("f3",), steps=20, epochs=0.001, quick=True, cache_dir=tmp_path)
-    table = maps.run(experiment)
+    (table,) = experiment.run()
     values = {row.title.removeprefix("f3, line to normal: "): row.values for row in table.rows}
     assert set(values) == {
-        *maps.KNOWN.values(),
+        *maps.CONTROLS.values(),
         "untrained",
         "as published, two networks",
         "as published, one network",
         "working, with a noise input",
     }
     assert values["the target itself (floor)"]["narrow"][0] > 0.8
-    assert values["the target's middle alone (chance)"]["wide"][0] < 1e-6
-    assert values["the target's middle alone (chance)"]["rejected"] == [1]
+    assert values["the target's mean alone (chance)"]["wide"][0] < 1e-6
+    assert values["the target's mean alone (chance)"]["rejected"] == [1]
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
-    written = json.loads((tmp_path / "quick" / "mmd_maps.json").read_text())
-    assert len(written["curves"]["f3 published"]) == maps.LOOKS
-    assert (tmp_path / "quick" / "mmd_maps.png").stat().st_size > 10_000
+    written = json.loads((tmp_path / "quick" / "maps.json").read_text())
+    assert len(written["curves"]["f3 published"]) == maps.EVALUATIONS
+    assert (tmp_path / "quick" / "maps.png").stat().st_size > 10_000
 
 
 def test_the_reports_bandwidth_does_not_see_that_a_map_has_collapsed():
     task, generator = map_tasks.TASKS["f1"], np.random.default_rng(0)
-    aim, other = generator.uniform(size=(2, 1000, 2)).astype(np.float32)
-    point = np.full_like(aim, 0.5)
-    own, reported = map_tasks.discrepancy(point, aim, task.median, map_tasks.BANDWIDTH)
+    target, other = generator.uniform(size=(2, 1000, 2)).astype(np.float32)
+    point = np.full_like(target, 0.5)
+    own, reported = map_tasks.discrepancy(point, target, task.median, map_tasks.BANDWIDTH)
     assert reported < 0.002  # the report's best number is 0.0110
     assert own > 0.2
-    assert map_tasks.tested(task, point, aim, permutations=99, seed=0) <= 0.01
-    assert map_tasks.tested(task, other, aim, permutations=99, seed=0) > 0.01
+    assert map_tasks.tested(task, point, target, permutations=99, seed=0) <= 0.01
+    assert map_tasks.tested(task, other, target, permutations=99, seed=0) > 0.01
 
 
 @pytest.mark.slow
@@ -62,6 +62,6 @@ def test_a_grid_spans_the_source():
     assert map_tasks.lines(map_tasks.TASKS["f3"], 1).shape == (1, 60, 1)
 
 
-def test_unknown_tasks_are_told():
+def test_unknown_tasks_are_an_error():
     with pytest.raises(SystemExit, match="f4"):
-        maps.run(maps.Experiment(tasks=("f4",)))
+        maps.Experiment(tasks=("f4",))

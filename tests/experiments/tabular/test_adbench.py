@@ -1,4 +1,4 @@
-"""Splits by their laws, ranks by hand, and the experiment end to end on made sets."""
+"""Properties of splits, ranks by hand, and the experiment end to end on synthetic datasets."""
 
 import json
 
@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxgen
 from experiments.tabular import adbench, adbench_data, adbench_report, detectors, one_class_models
 from jaxgen import methods, nets
 
 
 def write(folder, name, rows=60, outliers=12, seed=0):
-    """Write rows about the origin and outliers far off, a number of its own in each first column, a constant last."""
+    """Write rows around the origin and distant outliers; each first entry differs, and the last column is constant."""
     chance = np.random.default_rng(seed)
     x = chance.standard_normal((rows + outliers, 4))
     x[rows:] += 8
@@ -24,13 +25,13 @@ def write(folder, name, rows=60, outliers=12, seed=0):
 
 @pytest.fixture
 def folder(tmp_path):
-    for seed, name in enumerate((*adbench_data.TUNED, "39_vertebral")):
+    for seed, name in enumerate((*adbench_data.TUNING, "39_vertebral")):
         write(tmp_path, name, seed=seed)
     return tmp_path
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_no_row_is_learned_and_tested_and_no_outlier_is_learned(folder, seed):
+def test_training_and_test_rows_are_disjoint_and_no_outlier_is_in_training(folder, seed):
     split = adbench_data.split(folder, "39_vertebral", seed)
     assert (split.train.shape, split.test.shape) == ((30, 3), (42, 3))
     assert split.anomalous.sum() == 12
@@ -47,9 +48,9 @@ def test_seeds_differ_in_rows_and_repeat_themselves(folder):
     assert not np.array_equal(first.train, other.train)
 
 
-def test_large_sets_are_cut_but_for_their_outliers(folder, monkeypatch):
-    monkeypatch.setattr(adbench_data, "ROWS", 20)
-    monkeypatch.setattr(adbench_data, "CAP", 25)
+def test_large_sets_are_cut_except_for_their_outliers(folder, monkeypatch):
+    monkeypatch.setattr(adbench_data, "TRAIN_ROWS", 20)
+    monkeypatch.setattr(adbench_data, "TEST_INLIERS", 25)
     split = adbench_data.split(folder, "39_vertebral", 0)
     assert len(split.train) == 20
     assert (~split.anomalous).sum() == 25
@@ -57,9 +58,9 @@ def test_large_sets_are_cut_but_for_their_outliers(folder, monkeypatch):
     assert len(np.unique(np.concatenate([split.train, split.test]), axis=0)) == 57
 
 
-def test_no_more_than_ten_thousand_rows_are_learned():
-    assert adbench_data.ROWS == 10_000
-    assert not set(adbench_data.TUNED) & set(adbench_data.JUDGED)
+def test_at_most_ten_thousand_training_rows():
+    assert adbench_data.TRAIN_ROWS == 10_000
+    assert not set(adbench_data.TUNING) & set(adbench_data.EVALUATED)
 
 
 def test_equal_scores_share_their_ranks():
@@ -67,7 +68,7 @@ def test_equal_scores_share_their_ranks():
     np.testing.assert_array_equal(found, [[1, 2.5, 2.5, 4], [3, 3, 3, 1]])
 
 
-def test_the_summary_is_that_of_hand(monkeypatch):
+def test_the_summary_equals_one_by_hand(monkeypatch):
     monkeypatch.setattr(adbench_report, "METHODS", {"flow": "A", "forest": "B"})
     monkeypatch.setattr(adbench_report, "CONTROLS", [])
     cell = lambda a, b: {"flow": measures(a), "forest": measures(b)}
@@ -92,13 +93,11 @@ def test_radii_lie_between_the_middle_norm_and_three_times_it():
 
 
 @pytest.mark.slow
-def test_every_cell_is_measured_written_drawn_and_remembered(folder, tmp_path, monkeypatch):
+def test_every_cell_is_measured_written_drawn_and_cached(folder, tmp_path, monkeypatch):
     small = lambda n, d, steps: methods.Flow(nets.dense_flow(d, depth=2, widths=(4,)), noise=0.1)
     monkeypatch.setattr(one_class_models, "flow", small)  # most of the time is compilation
-    experiment = adbench.Experiment(
-        folder, ("39_vertebral",), num_seeds=1, steps=2, cache_dir=tmp_path, output_dir=tmp_path
-    )
-    table = adbench.run(experiment)
+    experiment = adbench.Experiment(folder=folder, sets=("39_vertebral",), num_seeds=1, steps=2, cache_dir=tmp_path)
+    table, *_ = experiment.run()
     values = {row.title: row.values for row in table.rows}
     assert len(values) == len(adbench_report.METHODS) + len(adbench_report.CONTROLS)
     for row in values.values():
@@ -106,41 +105,43 @@ def test_every_cell_is_measured_written_drawn_and_remembered(folder, tmp_path, m
         assert np.isfinite([number for numbers in row.values() for number in numbers]).all()
     assert all(values[kind.title]["auroc"] == [1.0] for kind in detectors.CLASSICAL.values())
     assert sum("rank" in row for row in values.values()) == len(adbench_report.METHODS)
-    cell = json.loads((tmp_path / "anomaly_tabular.json").read_text())["cells"]["39_vertebral"][0]
+    cell = json.loads((tmp_path / "adbench.json").read_text())["cells"]["39_vertebral"][0]
     assert cell["flow"]["auroc"] == values["flow, density"]["auroc"][0]
-    for name in ("anomaly_tabular.md", "anomaly_tabular_auroc.md", "anomaly_tabular_auprc.md", "anomaly_tabular.png"):
+    for name in ("adbench.md", "adbench_auroc.md", "adbench_auprc.md", "adbench.png"):
         assert (tmp_path / name).stat().st_size > 300
-    monkeypatch.setattr(adbench, "judged", None)  # again: nothing is computed a second time
-    assert adbench.measured(experiment, folder, "39_vertebral", 0) == cell
+    monkeypatch.setattr(jaxgen, "train", None)  # nothing is computed a second time
+    assert experiment.run()[0] == table
 
 
-def test_a_quick_look_leaves_the_judgement_alone(folder, tmp_path, monkeypatch):
-    asked = []
+def test_a_quick_run_leaves_the_evaluated_sets_alone(folder, tmp_path, monkeypatch):
+    calls = []
 
-    def measured(experiment, folder, name, seed):
-        asked.append((name, seed, experiment.steps))
-        measures = {"auroc": 0.5, "auprc": 0.2, "share": 0.2}
-        return dict.fromkeys((*adbench_report.METHODS, *adbench_report.CONTROLS), measures)
+    def scores(config, split, seed, directory):
+        calls.append((len(split.train), seed, config.steps))
+        return dict.fromkeys((*adbench_report.METHODS, *adbench_report.CONTROLS), np.zeros(len(split.test)))
 
-    monkeypatch.setattr(adbench, "measured", measured)
-    table = adbench.run(adbench.Experiment(folder, quick=True, cache_dir=tmp_path))
-    assert asked == [(name, 0, 50) for name in adbench_data.TUNED[:2]]
+    config = detectors.GROUPS["densities"].config
+    monkeypatch.setattr(detectors, "GROUPS", {"all": detectors.Group(config, scores)})
+    experiment = adbench.Experiment(folder=folder, quick=True, cache_dir=tmp_path)
+    table, *_ = experiment.run()
+    assert experiment.reduced().sets == adbench_data.TUNING[:2]
+    assert calls == [(30, 0, 50)] * 2
     assert table.rows[0].values["rank"] == [(1 + len(adbench_report.METHODS)) / 2]
 
 
-@pytest.mark.parametrize("given", [None, "nowhere", "empty"])
-def test_where_to_get_the_sets_is_told(tmp_path, given):
+@pytest.mark.parametrize("place", [None, "nowhere", "empty"])
+def test_errors_say_where_to_get_the_sets(tmp_path, place):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit, match=r"Minqi824/ADBench.*--folder PATH\.$"):
-        adbench.run(adbench.Experiment(given and tmp_path / given))
+        adbench.Experiment(folder=place and tmp_path / place).run()
 
 
-def test_unknown_sets_are_told(folder):
+def test_unknown_sets_are_an_error(folder):
     with pytest.raises(SystemExit, match="43_nothing"):
-        adbench.run(adbench.Experiment(folder, ("43_nothing",)))
+        adbench.Experiment(folder=folder, sets=("43_nothing",))
 
 
-def test_an_energy_leads_up_on_every_way_out():
+def test_the_energy_grows_far_away_in_every_direction():
     network = one_class_models.energy(3, 1).critic
     params = network.init(jax.random.key(0), jnp.zeros((1, 3)))
     far = 1_000 * jax.random.normal(jax.random.key(1), (50, 3))
