@@ -243,7 +243,7 @@ class Detector(OutlierMixin, BaseEstimator):
         state["method"] = _to_portable(self.method)
         if "result_" in state:
             result = self.result_
-            fields = result.history, result.rows, result.tables, result.devices
+            fields = result.history, result.row_specs, result.data_sha256, result.num_devices
             state["result_"] = (_to_portable(result.config), jax.tree.map(np.asarray, result.state), *fields)
         return state
 

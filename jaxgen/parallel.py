@@ -23,7 +23,7 @@ __all__ = [
     "any_process",
     "barrier",
     "batched",
-    "convolves",
+    "has_convolution",
     "count",
     "first",
     "fold",
@@ -33,7 +33,7 @@ __all__ = [
     "pmapped",
     "serial",
     "sharded",
-    "slice_of",
+    "local_columns",
     "total",
 ]
 
@@ -96,7 +96,7 @@ def fold(key: Key[Array, ""], axis_name: str | None) -> Key[Array, ""]:
     return key if axis_name is None else jax.random.fold_in(key, index(axis_name))
 
 
-def slice_of(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Array, "steps share"]:
+def local_columns(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int[Array, "steps share"]:
     """Share of this device of every minibatch: the `i`-th block of columns for device `i`."""
     if axis_name is None:
         return rows
@@ -146,7 +146,7 @@ def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
     return None if len(devices) == jax.local_device_count() else devices
 
 
-def convolves(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
+def has_convolution(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
     """Whether a traced program contains a convolution, at any depth."""
     return "conv_general_dilated" in str(jaxpr)
 

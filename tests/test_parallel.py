@@ -22,7 +22,7 @@ def test_collectives_without_an_axis_are_identities():
     key = jax.random.key(0)
     assert parallel.fold(key, None) is key
     rows = jnp.arange(12).reshape(3, 4)
-    assert parallel.slice_of(rows, None) is rows
+    assert parallel.local_columns(rows, None) is rows
 
 
 def test_mean_and_gather_over_devices():
@@ -37,7 +37,7 @@ def test_mean_and_gather_over_devices():
 
 def test_devices_split_the_rows_and_draw_different_noise():
     rows = jnp.arange(24).reshape(3, 8)
-    shares = everywhere(lambda _: parallel.slice_of(rows, parallel.AXIS), jnp.arange(4))
+    shares = everywhere(lambda _: parallel.local_columns(rows, parallel.AXIS), jnp.arange(4))
     np.testing.assert_array_equal(jnp.concatenate(shares, 1), rows)
     draw = lambda _: jax.random.uniform(parallel.fold(jax.random.key(0), parallel.AXIS))
     assert len(np.unique(everywhere(draw, jnp.arange(4)))) == 4
@@ -64,8 +64,8 @@ def test_convolutions_are_found_at_any_depth():
     convolution = lambda x: jax.lax.map(
         lambda y: jax.lax.conv_general_dilated(y[None, None], jnp.ones((1, 1, 2)), (1,), "SAME"), x
     )
-    assert not parallel.convolves(jax.make_jaxpr(dense)(jnp.ones((2, 3))))
-    assert parallel.convolves(jax.make_jaxpr(jax.jit(convolution))(jnp.ones((2, 3))))
+    assert not parallel.has_convolution(jax.make_jaxpr(dense)(jnp.ones((2, 3))))
+    assert parallel.has_convolution(jax.make_jaxpr(jax.jit(convolution))(jnp.ones((2, 3))))
 
 
 def test_the_layout_of_seeds_depends_on_the_network():

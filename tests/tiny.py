@@ -82,9 +82,9 @@ def looked(images: Any) -> Any:
 def meg(**changes: Any) -> methods.MEG:
     return methods.MEG(
         **{
-            "critic": nets.MLP((6, 6, 1), nets.LeakyReLU(0.2), hidden=nets.torch_uniform),
-            "generator": nets.MLP((6, 3), hidden=nets.torch_uniform),
-            "statistic": nets.PairNet(nets.MLP((6, 1), jnp.tanh, hidden=nets.torch_uniform)),
+            "critic": nets.MLP((6, 6, 1), nets.LeakyReLU(0.2), hidden_kernel_init=nets.torch_uniform),
+            "generator": nets.MLP((6, 3), hidden_kernel_init=nets.torch_uniform),
+            "statistic": nets.PairNet(nets.MLP((6, 1), jnp.tanh, hidden_kernel_init=nets.torch_uniform)),
             "latent_dim": 2,
             "n_critic": 2,
             "learning_rate": 1e-3,
@@ -112,7 +112,7 @@ METHODS = {
         nets.MLP((6, 4)),
         nets.MLP((6, 3)),
         latent_dim=2,
-        observation_model=methods.Gaussian(learned=True),
+        observation_model=methods.Gaussian(learn_scale=True),
         negatives=methods.ModelSamples(),
         shift=2.0,
         negative_reconstruction_weight=0.5,

@@ -81,7 +81,7 @@ def evaluate(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[
         "f1": float(2 * precision * recall / max(precision + recall, 1e-12)),
         "auroc": detection.auroc,
         "auprc": detection.auprc,
-        "share": detection.chance,
+        "share": detection.auprc_chance,
     }
 
 

@@ -47,7 +47,7 @@ def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:
         The classifier and its accuracy.
     """
     method = methods.Classifier(learning_rate=Cosine(2e-3, steps))
-    config = jaxgen.Config(method, data.Labelled(train), steps=steps, batch_size=100, steps_per_call=steps)
+    config = jaxgen.Config(method, data.Labeled(train), steps=steps, batch_size=100, steps_per_call=steps)
     place = cache.place(runs, "classifier", jaxgen.to_json(config))
     classifier = Judge(jaxgen.train(config, checkpoint_dir=place), np.nan)
     labels = test.labels()

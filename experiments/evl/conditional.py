@@ -51,7 +51,7 @@ class Problem:
 
     title: str
     width: int
-    make: Callable[[int], data.Outcomes]
+    make: Callable[[int], data.ConditionalToy]
     inputs: np.ndarray
     grid: metrics.Grid
 
@@ -76,7 +76,7 @@ PROBLEMS = {
 
 def extreme(width: int, steps: int) -> methods.EVL:
     """Return the extreme value network: 128 guesses for each target, weighed by place and input."""
-    generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), given=1)
+    generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), condition=1)
     return methods.EVL(
         generator, latent_dim=8, candidates=methods.PerTarget(128, chunk=10), learning_rate=Cosine(1e-3, steps)
     )

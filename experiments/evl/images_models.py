@@ -83,7 +83,7 @@ def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
 
 def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:
     """What both have in common; the chunk saves memory and the gradient of guesses that are nobody's nearest."""
-    head = nets.MLP((256,) * 4 + (1,), last=nets.orthogonal)
+    head = nets.MLP((256,) * 4 + (1,), last_kernel_init=nets.orthogonal)
     generator = nets.ConvGenerator(SETS[name].shape(), widths)
     return methods.EVL(generator, head, latent_dim=2, candidates=methods.SharedPool(512, chunk=512), **changes)
 

@@ -148,7 +148,7 @@ def shelled(key: jax.Array, models: Models, n: int, radii: Callable[..., jax.Arr
     """
     flow, state = models.flow
     radii = radii or samplers.chi_radii
-    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii, law=models.latents)
+    draw = lambda key: methods.latent_outliers(key, state, 500, flow=flow, radii=radii, whitening=models.latents)
     parts = [np.asarray(draw(jax.random.fold_in(key, part))) for part in range(n // 500)]
     return np.clip(np.concatenate(parts), 0, 1)
 
@@ -170,7 +170,7 @@ def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stre
 
     @jax.jit
     def draw(key: jax.Array) -> jax.Array:
-        weights = simplex.weights(key, 500, count=deep.count, concentration=concentration)
+        weights = simplex.dirichlet_weights(key, 500, count=deep.count, concentration=concentration)
         center = 1 / deep.count
         return jnp.clip(deep.mixture(state, center + stretch * (weights - center)), 0, 1)
 

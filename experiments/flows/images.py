@@ -233,7 +233,7 @@ def measure_baselines(size: image_models.Size, steps: int, seed: int, directory:
     return {
         "flow": detected(evaluated_scores(*models.flow, "nll")),
         "untrained": evaluated_discriminator(*training.untrained(discriminator)),
-        "classifier": evaluated_classifier(*trained(classifier, data.Labelled(digits), steps, seed)),
+        "classifier": evaluated_classifier(*trained(classifier, data.Labeled(digits), steps, seed)),
         "drawn": image_models.shelled(jax.random.key(seed), models, 500, None)[:64].round(3).tolist(),
         "seconds": models.seconds,
     }
@@ -245,7 +245,7 @@ def measure_source(
     """Train a discriminator and a classifier on the outliers of a source, and evaluate both."""
     rate = optim.Cosine(1e-3, steps)
     x = outliers(source, size, seed, directory)
-    table, labeled = data.Arrays(x), data.Labelled(IMAGE_SETS["train"])
+    table, labeled = data.Arrays(x), data.Labeled(IMAGE_SETS["train"])
     discriminator = methods.OutlierDiscriminator(learning_rate=rate)
     separated = data.Zip((inliers(source, size, seed, directory), table))
     classifier = methods.Classifier(uniformity_weight=1.0, learning_rate=rate)

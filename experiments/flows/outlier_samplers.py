@@ -66,7 +66,7 @@ def _latent(
     """Draw latent vectors at the given radii; `rejected` drops points with a log-density above `min_log_prob`."""
     flow, state = flows.by_class if by_class else flows.plain
     below = flows.min_log_prob[by_class] if rejected else None
-    return np.asarray(methods.latent_outliers(key, state, n, flow=flow, radii=radii, below=below))
+    return np.asarray(methods.latent_outliers(key, state, n, flow=flow, radii=radii, max_log_prob=below))
 
 
 def _thin(tail: float, key: jax.Array, n: int, *, dimensions: int) -> jax.Array:
@@ -106,7 +106,7 @@ def _beyond_archetypes(key: jax.Array, flows: Flows, distribution: ToyDistributi
     fitted = method.init(key_start, z)
     for iteration in range(20):
         fitted, _ = _archetypes_step(method, jax.random.fold_in(key_start, iteration), fitted, z)
-    weights = simplex.weights(key_mix, n, count=7, concentration=0.3)
+    weights = simplex.dirichlet_weights(key_mix, n, count=7, concentration=0.3)
     mean = fitted.archetypes.mean(0)[None]
     return np.asarray(flow.decode(state, mean + 1.5 * (weights @ fitted.archetypes - mean)))
 

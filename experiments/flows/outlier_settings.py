@@ -85,8 +85,8 @@ class Setting:
     def networks(self, *, uniformity_weight: float) -> tuple[methods.OutlierDiscriminator, methods.Classifier]:
         """Discriminator and classifier."""
         classes = self.points.distribution.classes
-        discriminator = nets.MLP((128, 128, 1), hidden=nets.torch_uniform)
-        classifier = nets.MLP((128, 128, classes), hidden=nets.torch_uniform)
+        discriminator = nets.MLP((128, 128, 1), hidden_kernel_init=nets.torch_uniform)
+        classifier = nets.MLP((128, 128, classes), hidden_kernel_init=nets.torch_uniform)
         return (
             methods.OutlierDiscriminator(discriminator, ema_decay=0.99),
             methods.Classifier(classifier, classes, uniformity_weight, ema_decay=0.99),

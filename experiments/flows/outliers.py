@@ -124,7 +124,7 @@ def evaluated(score: Score, points: Points) -> dict[str, Any]:
         detection = metrics.detection(inliers, outliers)
         by_kind[kind] = detection.auroc
         inliers_found = metrics.detection(-outliers, -inliers)
-        every.append([detection.auroc, detection.auprc, inliers_found.auprc, detection.fpr])
+        every.append([detection.auroc, detection.auprc, inliers_found.auprc, detection.fpr_at_95_tpr])
     return by_kind | dict(zip(("auroc", "auprc", "auprc_in", "fpr"), np.mean(every, 0).tolist(), strict=True))
 
 
@@ -137,7 +137,7 @@ def evaluated_classifier(method: Any, state: Any, points: Points) -> dict[str, A
     return {
         **evaluated(lambda x: 1 - p(x).max(1), points),
         "accuracy": float(np.mean(test.argmax(1) == points.test_labels)),
-        "ece": metrics.calibration_error(test, points.test_labels),
+        "ece": metrics.expected_calibration_error(test, points.test_labels),
         "entropy": float(np.mean([entropy(p(x)) for x in points.outliers.values()])),
     }
 

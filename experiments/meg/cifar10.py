@@ -201,7 +201,7 @@ def evaluate(evaluation: Evaluation, blocks: Iterable[np.ndarray]) -> dict[str, 
     score = metrics.inception_score(np.concatenate(probabilities))
     distance = metrics.frechet_distance(np.concatenate(features), training_features(evaluation))
     picture = image_models.as_bytes(np.concatenate(first)[:NUM_SHOWN])
-    return {"score": score.mean, "score_deviation": score.deviation, "frechet": distance, "picture": picture}
+    return {"score": score.mean, "score_deviation": score.std, "frechet": distance, "picture": picture}
 
 
 def find(evaluation: Evaluation) -> tuple[feature_extractors.Extractor, str]:

@@ -31,7 +31,7 @@ VARIANTS: dict[str, tuple[str, Callable[[Networks, float], Any]]] = {
             **_without_statistic(fields),
             penalty=penalty,
             regularizer=losses.pixel_gradient_penalty,
-            between=methods.within_boxes,
+            between=methods.interpolate_pixels,
         ),
     ),
 }

@@ -126,7 +126,9 @@ def evaluated(task: Task, mapped: np.ndarray, target: np.ndarray, *, seed: int =
 def tested(task: Task, mapped: np.ndarray, target: np.ndarray, *, permutations: int, seed: int) -> float:
     """P-value of equal distributions, fused over bandwidths about the target's."""
     bandwidths = task.median * SCALES
-    return metrics.permutation_test(mapped, target, bandwidths=bandwidths, permutations=permutations, seed=seed).p_value
+    return metrics.permutation_test(
+        mapped, target, bandwidths=bandwidths, num_permutations=permutations, seed=seed
+    ).p_value
 
 
 def rejected(task: Task, mapped: np.ndarray, target: np.ndarray, *, n: int) -> float:

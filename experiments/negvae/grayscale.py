@@ -29,7 +29,7 @@ TITLE = "Table 1: OOD images of 28 by 28 pixels"
 SETS = {"fashion": "fashion_mnist", "mnist": "mnist", "letters": "emnist/letters"}
 TITLES = {"fashion": "Fashion-MNIST", "mnist": "MNIST", "letters": "Letters"}
 SOURCES = {"none": "no negatives", "auxiliary": "auxiliary", "adversarial": "adversarial", "untrained": "untrained"}
-NEGATIVES: dict[str, methods.negative_samples.Negatives] = {
+NEGATIVES: dict[str, methods.negative_samples.NegativeSource] = {
     "auxiliary": methods.Auxiliary(),
     "adversarial": methods.ModelSamples(),
 }  # other rows have none

@@ -19,7 +19,7 @@ from jaxgen import data, methods
 
 TITLE = "Table 3: sources of negatives; Fashion-MNIST, Bernoulli"
 KMNIST = data.Images("kmnist")
-SOURCES: dict[str, tuple[methods.negative_samples.Negatives, data.Images | None]] = {
+SOURCES: dict[str, tuple[methods.negative_samples.NegativeSource, data.Images | None]] = {
     "uniform": (methods.Uniform(), None),
     "noisy": (methods.NoisyData(0.25), None),
     "kmnist": (methods.Auxiliary(), KMNIST),

@@ -97,7 +97,7 @@ class OODModel:
 
 def grayscale(
     noise: methods.observation_models.ObservationModel,
-    negatives: methods.negative_samples.Negatives | None,
+    negatives: methods.negative_samples.NegativeSource | None,
     width: int = WIDTH,
     **changes: Any,
 ) -> methods.NegativeSamplingVAE:
@@ -194,7 +194,7 @@ def evaluated(
         other = scored(images)
         result[title] = {
             "auroc": {score: metrics.auroc(own[score], other[score]) for score in own},
-            "interval": {score: list(metrics.bootstrap(own[score], other[score], repeats=200)) for score in own},
+            "interval": {score: list(metrics.bootstrap(own[score], other[score], num_resamples=200)) for score in own},
             **summary(other),
         }
     return result

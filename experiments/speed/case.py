@@ -90,7 +90,7 @@ def trained(config: jaxgen.Config) -> Ready:
 
     def run() -> None:
         nonlocal state, done
-        state, _ = loop.advance(config, program, state, roots, placed, done)
+        state, _ = loop.run_segment(config, program, state, roots, placed, done)
         done += config.steps_per_call
 
     return Ready(run, costs)

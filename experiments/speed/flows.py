@@ -124,7 +124,7 @@ def _scanned(config: jaxgen.Config, width: int) -> Ready:
     flow, opt_state, step = _theirs(config, width)
     batches = _batches(config)
 
-    def advance(state: Any, batches: Any) -> Any:
+    def run_segment(state: Any, batches: Any) -> Any:
         def body(state: Any, x: Any) -> tuple[Any, Any]:
             flow, opt_state, value = step(*state, x)
             return (flow, opt_state), value
@@ -132,7 +132,7 @@ def _scanned(config: jaxgen.Config, width: int) -> Ready:
         return jax.lax.scan(body, state, batches)
 
     state = jax.tree.map(jnp.copy, (flow, opt_state))  # donated leaves must not share memory
-    program, costs = resources.compiled(jax.jit(advance, donate_argnums=0), state, batches)
+    program, costs = resources.compiled(jax.jit(run_segment, donate_argnums=0), state, batches)
 
     def run() -> None:
         nonlocal state

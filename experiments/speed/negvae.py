@@ -11,7 +11,7 @@ import jaxgen
 from experiments.negvae import ood_evaluation
 from experiments.speed.case import Case, Ready, equal, resolved_method
 from jaxgen import data, methods
-from jaxgen.methods.negative_sampling_vae import Drawn
+from jaxgen.methods.negative_sampling_vae import StepSamples
 
 __all__ = ["adversarial", "auxiliary"]
 
@@ -73,7 +73,7 @@ def _eager(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
         shared=shared,
     )
     noise, prior = jax.random.normal(key, (2, rows, method.latent_dim))
-    samples = Drawn(x, noise, prior, others, noise)
+    samples = StepSamples(x, noise, prior, others, noise)
     torch_of = lambda *arrays: [torch.tensor(np.array(array)) for array in arrays]
     encoder_state, decoder_state = ((part.params, part.model_state) for part in (state.encoder, state.decoder))
     ours = float(method.encoder_loss(key, *encoder_state, samples, decoder_state)[0])

@@ -116,7 +116,7 @@ def evaluated(scores: Float[np.ndarray, " m"], anomalous: Bool[np.ndarray, " m"]
         `auroc`, `auprc`, and `share`, the chance level of the latter.
     """
     detection = metrics.detection(scores[~anomalous], scores[anomalous])
-    return {"auroc": detection.auroc, "auprc": detection.auprc, "share": detection.chance}
+    return {"auroc": detection.auroc, "auprc": detection.auprc, "share": detection.auprc_chance}
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def autoencoder(dimensions: int, steps: int) -> methods.NegativeSamplingVAE:
         nets.MLP((64, 64, 2 * latent)),
         nets.MLP((64, 64, dimensions)),
         latent_dim=latent,
-        observation_model=methods.Gaussian(log_scale=-2.0, learned=True),
+        observation_model=methods.Gaussian(log_scale=-2.0, learn_scale=True),
         negatives=methods.Uniform(),
         learning_rate=Cosine(1e-3, steps),
     )

@@ -1,9 +1,9 @@
 """Datasets: arrays and files, synthetic data with known distributions, and image sets."""
 
 from jaxgen.data.batches import plan, take, to_float
-from jaxgen.data.conditional_toys import DoublePendulum, NoisyRing, Outcomes
+from jaxgen.data.conditional_toys import ConditionalToy, DoublePendulum, NoisyRing
 from jaxgen.data.datasets import Arrays, Dataset, Table, Zip
-from jaxgen.data.images import Digits, Images, Labelled, ScaledToTanh
+from jaxgen.data.images import Digits, Images, Labeled, ScaledToTanh
 from jaxgen.data.kdd99 import KDD99
 from jaxgen.data.stacked_mnist import StackedMNIST
 from jaxgen.data.toy import (
@@ -31,9 +31,9 @@ __all__ = [
     "GaussianMixture",
     "Images",
     "KDD99",
-    "Labelled",
+    "Labeled",
     "NoisyRing",
-    "Outcomes",
+    "ConditionalToy",
     "Normal",
     "PlanarSwissRoll",
     "Rings",

@@ -6,11 +6,11 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["DoublePendulum", "NoisyRing", "Outcomes"]
+__all__ = ["DoublePendulum", "NoisyRing", "ConditionalToy"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcomes(abc.ABC):
+class ConditionalToy(abc.ABC):
     """Base class of conditional datasets: pairs of an input and a random outcome.
 
     Attributes:
@@ -33,13 +33,13 @@ class Outcomes(abc.ABC):
 
     @abc.abstractmethod
     def outcomes(
-        self, generator: np.random.Generator, given: Float[np.ndarray, "b k"], count: int
+        self, generator: np.random.Generator, condition: Float[np.ndarray, "b k"], count: int
     ) -> Float[np.ndarray, "b count d"]:
         """Sample `count` outcomes for each input `[b, k]`: `[b, count, d]`."""
 
 
 @dataclasses.dataclass(frozen=True)
-class NoisyRing(Outcomes):
+class NoisyRing(ConditionalToy):
     """Second coordinate of a noisy point on the unit circle, conditional on its first coordinate.
 
     The first coordinate x is the cosine of a uniform angle. The second is + or - sqrt(1 - x^2), with equal probability,
@@ -56,17 +56,17 @@ class NoisyRing(Outcomes):
         return np.cos(generator.uniform(0, np.pi, (count, 1)))
 
     def outcomes(
-        self, generator: np.random.Generator, given: Float[np.ndarray, "b 1"], count: int
+        self, generator: np.random.Generator, condition: Float[np.ndarray, "b 1"], count: int
     ) -> Float[np.ndarray, "b count 1"]:
         """Sample second coordinates `[b, count, 1]`."""
-        shape = (len(given), count)
+        shape = (len(condition), count)
         side = generator.choice([-1.0, 1.0], shape)
-        height = side * np.sqrt(1 - given**2) + self.noise * generator.standard_normal(shape)
+        height = side * np.sqrt(1 - condition**2) + self.noise * generator.standard_normal(shape)
         return height[..., None]
 
 
 @dataclasses.dataclass(frozen=True)
-class DoublePendulum(Outcomes):
+class DoublePendulum(ConditionalToy):
     """Position of the end of a double pendulum after a fixed time, conditional on its initial angle.
 
     Both rods have length 1 and end in a mass of 1, gravity is 9.81, and the pendulum starts at rest. The input is the
@@ -88,11 +88,11 @@ class DoublePendulum(Outcomes):
         return generator.uniform(np.pi / 2, np.pi, (count, 1))
 
     def outcomes(
-        self, generator: np.random.Generator, given: Float[np.ndarray, "b 1"], count: int
+        self, generator: np.random.Generator, condition: Float[np.ndarray, "b 1"], count: int
     ) -> Float[np.ndarray, "b count 2"]:
         """Sample positions `[b, count, 2]` of the second mass, relative to the pivot, with up positive."""
-        shape = (2, len(given), count)
-        angles = given[None] + self.spread * generator.standard_normal(shape)
+        shape = (2, len(condition), count)
+        angles = condition[None] + self.spread * generator.standard_normal(shape)
         state = np.concatenate([angles, np.zeros(shape)])
         for _ in range(round(self.seconds / self.step)):
             state = _runge_kutta(state, self.step)

@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
 
-__all__ = ["Digits", "Images", "Labelled", "ScaledToTanh", "cache_directory"]
+__all__ = ["Digits", "Images", "Labeled", "ScaledToTanh", "cache_directory"]
 
 NAMES = ("mnist", "fashion_mnist", "kmnist", "emnist/letters", "cifar10", "cifar100", "svhn_cropped")
 VERSION = 1  # version of the cache's layout; caches of other versions are ignored
@@ -74,7 +74,7 @@ class Images:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Image set with labels: pairs of an image and its label.
 
     Attributes:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
-from jaxgen.numerics.kernels import ROWS, counts, gaussian, gaussian_sum
+from jaxgen.numerics.kernels import DEFAULT_CHUNK, gaussian, gaussian_sum, sample_sizes
 from jaxgen.numerics.pairwise_median import median_squared_distance
 from jaxgen.types import Array, Float
 
@@ -18,7 +18,7 @@ def mmd2(
     y: Float[Array, "m d"],
     *,
     bandwidth: Float[Array, "..."] | float,
-    chunk: int = ROWS,
+    chunk: int = DEFAULT_CHUNK,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
     """Unbiased estimate of the squared MMD under the kernel `exp(-|x - y|^2 / bandwidth)`.
@@ -44,7 +44,7 @@ def mmd2(
         Gretton, Borgwardt, Rasch, Schoelkopf and Smola, A kernel two-sample test (2012), lemma 6; DaRocha,
         Demonstrating the basic principles of generative models for Gaussian and uniform mappings (2024), section 2.
     """
-    counts(x, y, least=2, devices=parallel.count(axis_name))
+    sample_sizes(x, y, least=2, devices=parallel.count(axis_name))
     return _quadratic(x, y, bandwidth, lambda distinct, n: distinct / (n * (n - 1.0)), chunk, axis_name)
 
 
@@ -53,7 +53,7 @@ def mmd2_biased(
     y: Float[Array, "m d"],
     *,
     bandwidth: Float[Array, "..."] | float,
-    chunk: int = ROWS,
+    chunk: int = DEFAULT_CHUNK,
     axis_name: str | None = None,
 ) -> Float[Array, "..."]:
     """Biased estimate of the squared MMD: never negative (up to rounding), but too large on average.
@@ -106,7 +106,7 @@ def mmd2_linear(
     References:
         Gretton et al., A kernel two-sample test (2012), lemma 14.
     """
-    counts(x, y, least=2)
+    sample_sizes(x, y, least=2)
     if len(x) != len(y):
         raise ValueError(
             f"mmd2_linear needs as many rows in `x` as in `y` (got {len(x)} and {len(y)}); drop rows, or use mmd2."
@@ -127,7 +127,7 @@ def median_bandwidth(
     x: Float[Array, "n d"],
     y: Float[Array, "m d"] | None = None,
     *,
-    chunk: int = ROWS,
+    chunk: int = DEFAULT_CHUNK,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
     """Median heuristic for the bandwidth: the median squared distance over all pairs of rows.
@@ -150,7 +150,7 @@ def median_bandwidth(
     References:
         Gretton et al., A kernel two-sample test (2012), section 8; DaRocha (2024), section 2.
     """
-    counts(x, x if y is None else y, least=0)
+    sample_sizes(x, x if y is None else y, least=0)
     z = x if y is None else jnp.concatenate([x, y])
     if len(z) * parallel.count(axis_name) < 2:
         raise ValueError(f"median_bandwidth needs at least two rows in total (got {len(z)}); pass more rows.")
@@ -166,7 +166,7 @@ def _quadratic(
     axis_name: str | None,
 ) -> Array:
     """Estimate from all pairs; `mean_kernel(sum over distinct rows, n)` is the mean kernel within one sample."""
-    n, m = counts(x, y, least=1, devices=parallel.count(axis_name))
+    n, m = sample_sizes(x, y, least=1, devices=parallel.count(axis_name))
     x, y = _at_least_float32(x, y)
     # Centered, because a common offset would cost precision in the squared distances.
     center = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))

@@ -15,8 +15,8 @@ from jaxgen.methods.negative_samples import Auxiliary, ModelSamples, NoisyData, 
 from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
 from jaxgen.methods.observation_models import Bernoulli, DequantizedGaussian, DiscretizedGaussian, Gaussian
 from jaxgen.methods.outlier_discriminator import OutlierDiscriminator
-from jaxgen.methods.relativistic_gan import RelativisticGAN, every_layer, last_layer
-from jaxgen.methods.wgan import WGANGP, on_lines, within_boxes
+from jaxgen.methods.relativistic_gan import RelativisticGAN, all_layers, last_layer
+from jaxgen.methods.wgan import WGANGP, interpolate_pixels, interpolate_rows
 
 __all__ = [
     "Archetypes",
@@ -42,14 +42,14 @@ __all__ = [
     "RelativisticGAN",
     "Uniform",
     "WGANGP",
-    "every_layer",
+    "all_layers",
     "all_params",
     "weight_matrices",
     "last_layer",
     "latent_outliers",
-    "on_lines",
+    "interpolate_rows",
     "pooled_median",
     "shuffled_columns",
     "shuffled_rows",
-    "within_boxes",
+    "interpolate_pixels",
 ]

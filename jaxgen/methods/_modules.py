@@ -7,12 +7,12 @@ import jax
 
 from jaxgen.types import Array, Params, PyTree
 
-__all__ = ["applied", "filled"]
+__all__ = ["apply_network", "required"]
 
 Part = TypeVar("Part")
 
 
-def filled(method: object, part: Part | None) -> Part:
+def required(method: object, part: Part | None) -> Part:
     """Return a field of a method, such as a network, that `resolve` has filled in.
 
     Raises:
@@ -26,7 +26,9 @@ def filled(method: object, part: Part | None) -> Part:
     return part
 
 
-def applied(network: nn.Module, params: Params, model_state: PyTree, x: Array, *, train: bool) -> tuple[Array, PyTree]:
+def apply_network(
+    network: nn.Module, params: Params, model_state: PyTree, x: Array, *, train: bool
+) -> tuple[Array, PyTree]:
     """Return a network's output and its updated model state.
 
     Args:

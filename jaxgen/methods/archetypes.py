@@ -163,7 +163,7 @@ class Archetypes:
         Returns:
             Samples `[n, d]`.
         """
-        weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
+        weights = simplex.dirichlet_weights(key, n, count=self.count, concentration=self.concentration)
         return product(weights, state.archetypes)
 
     def scores(self, state: ArchetypesState, x: Float[Array, "n d"]) -> dict[str, Array]:

@@ -15,12 +15,12 @@ class PerTarget:
     """Independent guesses for each target, as in section V of the paper.
 
     Attributes:
-        guesses: number of guesses for each target.
+        num_candidates: number of guesses for each target.
         chunk: targets whose guesses are generated and differentiated at a time. It must divide a device's share of the
             minibatch; None takes all. On a CPU, a chunk whose activations fit into the cache is faster.
     """
 
-    guesses: int = 128
+    num_candidates: int = 128
     chunk: int | None = None
 
     def __post_init__(self) -> None:
@@ -30,7 +30,7 @@ class PerTarget:
         self,
         generate: losses.Generate,
         draw: Callable[[int], Array],
-        given: Float[Array, "b k"],
+        condition: Float[Array, "b k"],
         x: Float[Array, "b d"],
         power: float,
     ) -> losses.ExtremeValue:
@@ -39,12 +39,12 @@ class PerTarget:
         Args:
             generate: noise `[m, l + k]` to samples `[m, d]` and logits `[m]`.
             draw: number of samples to noise `[m, l]`.
-            given: conditions `[b, k]`, k = 0 where there are none.
+            condition: conditions `[b, k]`, k = 0 where there are none.
             x: targets `[b, d]`.
             power: exponent of the Euclidean distance.
         """
-        samples, logits = generate(concatenate_condition(draw(x.shape[0] * self.guesses), given))
-        split = lambda rows: rows.reshape(x.shape[0], self.guesses, *rows.shape[1:])
+        samples, logits = generate(concatenate_condition(draw(x.shape[0] * self.num_candidates), condition))
+        split = lambda rows: rows.reshape(x.shape[0], self.num_candidates, *rows.shape[1:])
         return losses.extreme_value(x, split(samples), split(logits), power=power)
 
 
@@ -53,13 +53,13 @@ class SharedPool:
     """One pool of guesses shared by all targets of a minibatch, as in section VI of the paper.
 
     Attributes:
-        guesses: size of the pool on each device.
+        num_candidates: size of the pool on each device.
         chunk: guesses generated at a time, which must divide the pool. Memory then does not grow with the pool, and
             only the nearest samples are differentiated. None holds and differentiates the whole pool at once, which is
             faster for dense networks whose logits share the trunk.
     """
 
-    guesses: int = 512
+    num_candidates: int = 512
     chunk: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,7 +69,7 @@ class SharedPool:
         self,
         generate: losses.Generate,
         draw: Callable[[int], Array],
-        given: Float[Array, "b 0"],
+        condition: Float[Array, "b 0"],
         x: Float[Array, "b d"],
         power: float,
     ) -> losses.ExtremeValue:
@@ -77,15 +77,15 @@ class SharedPool:
 
         Targets with different conditions cannot share a pool.
         """
-        noise = draw(self.guesses)
+        noise = draw(self.num_candidates)
         if self.chunk is None:
             return losses.extreme_value(x, *generate(noise), power=power)
         return losses.extreme_value_pool(generate, noise, x, chunk=self.chunk, power=power)
 
 
 def _check(candidates: PerTarget | SharedPool) -> None:
-    if candidates.guesses < 1 or (candidates.chunk is not None and candidates.chunk < 1):
+    if candidates.num_candidates < 1 or (candidates.chunk is not None and candidates.chunk < 1):
         raise ValueError(
-            f"`guesses` and `chunk` must be at least 1 (got {candidates.guesses} and {candidates.chunk}); chunk=None "
-            "takes all at once."
+            f"`num_candidates` and `chunk` must be at least 1 (got {candidates.num_candidates} and "
+            f"{candidates.chunk}); chunk=None takes all at once."
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
@@ -170,7 +170,7 @@ class Classifier:
 
     @property
     def _network(self) -> nn.Module:
-        return filled(self, self.network)
+        return required(self, self.network)
 
     @property
     def _descent(self) -> GradientStep:

@@ -11,7 +11,7 @@ import optax
 
 from jaxgen import parallel
 from jaxgen.losses import flow_nll
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
 from jaxgen.numerics import simplex
@@ -127,7 +127,7 @@ class DeepArchetypes:
         Returns:
             The loss; the metrics `nll`, in nats per dimension, `archetypes` and `reconstruction`; and the model state.
         """
-        x = self.flow.noisy(key, x)
+        x = self.flow.dequantize(key, x)
         z, log_det = self.flow.forward(params["flow"], x)
         weights, logits, latents = self._maps.apply(params["maps"], z)
         all_weights, logits = parallel.gather((weights, logits), self.axis_name)
@@ -143,13 +143,13 @@ class DeepArchetypes:
     def weights(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n k"]:
         """Return the weights `[n, k]` over archetypes of rows `[n, ...]`; each row sums to 1."""
         params = self._descent.params(state)
-        return self._maps.apply(params["maps"], self.flow.forward(params["flow"], self.flow.continuous(x))[0])[0]
+        return self._maps.apply(params["maps"], self.flow.forward(params["flow"], self.flow.to_continuous(x))[0])[0]
 
     def mixture(self, state: TrainState, weights: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return rows `[n, ...]` of weights `[n, k]` over archetypes; one-hot weights give the archetypes."""
         params = self._descent.params(state)
         x = self.flow.backward(params["flow"], self._maps.apply(params["maps"], weights, method="decode"))
-        return self.flow.restored(x)
+        return self.flow.from_continuous(x)
 
     def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw mixtures of the archetypes with Dirichlet weights.
@@ -162,8 +162,8 @@ class DeepArchetypes:
         Returns:
             Samples `[n, ...]`, on the flow's levels where it has any.
         """
-        weights = simplex.weights(key, n, count=self.count, concentration=self.concentration)
-        return self.flow.on_levels(self.mixture(state, weights))
+        weights = simplex.dirichlet_weights(key, n, count=self.count, concentration=self.concentration)
+        return self.flow.round_to_levels(self.mixture(state, weights))
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.
@@ -177,12 +177,12 @@ class DeepArchetypes:
             log-density in nats, `[n]` each.
         """
         error = (self.mixture(state, self.weights(state, x)) - x) ** 2
-        nll = flow_nll(*self.flow.forward(self._descent.params(state)["flow"], self.flow.continuous(x)))
+        nll = flow_nll(*self.flow.forward(self._descent.params(state)["flow"], self.flow.to_continuous(x)))
         return {"reconstruction": jnp.mean(error, tuple(range(1, x.ndim))), "nll": nll}
 
     @property
     def _maps(self) -> _Simplex:
-        return _Simplex(self.count, filled(self, self.flow.dimensions))
+        return _Simplex(self.count, required(self, self.flow.dimensions))
 
     @property
     def _descent(self) -> GradientStep:

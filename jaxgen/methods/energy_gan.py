@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, nets
-from jaxgen.methods._modules import applied, filled
+from jaxgen.methods._modules import apply_network, required
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import adversarial_adam
@@ -147,7 +147,7 @@ class EnergyGAN(abc.ABC):
         """Return networks with fresh parameters."""
         key_critic, key_generator = jax.random.split(key)
         params, model_state = self._init_generator(key_generator, x[:1])
-        critic = filled(self, self.critic).init(key_critic, x[:1])
+        critic = required(self, self.critic).init(key_critic, x[:1])
         return EnergyGANState(self._critic_step.init(critic), self._generator_step.init(params, model_state))
 
     def step(
@@ -270,21 +270,23 @@ class EnergyGAN(abc.ABC):
 
     def _init_generator(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         """Return fresh parameters of generator and networks trained with it, and the generator's model state."""
-        variables = dict(filled(self, self.generator).init(key, jnp.zeros((1, filled(self, self.latent_dim)))))
+        variables = dict(required(self, self.generator).init(key, jnp.zeros((1, required(self, self.latent_dim)))))
         return {"generator": {"params": variables.pop("params")}}, variables
 
     def _noise(self, key: Key[Array, ""], rows: int) -> Array:
-        return jax.random.normal(key, (rows, filled(self, self.latent_dim)))
+        return jax.random.normal(key, (rows, required(self, self.latent_dim)))
 
     def _energy(self, params: Params, x: Array) -> Array:
-        return filled(self, self.critic).apply(params, x)[..., 0]
+        return required(self, self.critic).apply(params, x)[..., 0]
 
     def _decode(self, params: Params, model_state: PyTree, z: Array) -> Array:
-        return applied(filled(self, self.generator), params["generator"]["params"], model_state, z, train=False)[0]
+        return apply_network(
+            required(self, self.generator), params["generator"]["params"], model_state, z, train=False
+        )[0]
 
     def _generate(self, params: Params, model_state: PyTree, z: Array) -> tuple[Array, PyTree]:
         """Return samples normalized by the statistics of their batch, and the updated running statistics."""
-        return applied(filled(self, self.generator), params["generator"]["params"], model_state, z, train=True)
+        return apply_network(required(self, self.generator), params["generator"]["params"], model_state, z, train=True)
 
     @property
     def _critic_step(self) -> GradientStep:

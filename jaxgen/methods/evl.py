@@ -11,7 +11,7 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.methods._conditioning import check_condition, concatenate_condition, split_condition, split_condition_specs
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.nets.shapes import check_scalar_output
@@ -195,14 +195,14 @@ class EVL:
         return WeightedSamples(samples[0], log_weights[0])
 
     def weighted_samples_given(
-        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
+        self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
     ) -> WeightedSamples:
         """Generate weighted guesses for each condition.
 
         Args:
             key: of the noise.
             state: of one seed.
-            given: conditions `[b, k]`.
+            condition: conditions `[b, k]`.
             n: number of guesses for each.
 
         Returns:
@@ -211,12 +211,12 @@ class EVL:
         Raises:
             ValueError: if the conditions have another width than in training.
         """
-        fits = given.shape[1] == self.condition_dim
+        fits = condition.shape[1] == self.condition_dim
         unconditional, conditional = "weighted_samples or sample", "weighted_samples_given or sample_given"
-        check_condition(given, fits, unconditional=unconditional, conditional=conditional)
-        noise = jax.random.normal(key, (len(given) * n, self.latent_dim))
-        flat = self.decode(state, concatenate_condition(noise, given))
-        samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(given), n, *leaf.shape[1:]), flat)
+        check_condition(condition, fits, unconditional=unconditional, conditional=conditional)
+        noise = jax.random.normal(key, (len(condition) * n, self.latent_dim))
+        flat = self.decode(state, concatenate_condition(noise, condition))
+        samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(condition), n, *leaf.shape[1:]), flat)
         if self.bandwidth:
             samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
         return WeightedSamples(samples, log_weights)
@@ -268,7 +268,7 @@ class EVL:
 
         distances = jax.lax.map(distance, keys(jax.random.fold_in(key, 2), pools)).T
         dimensions = points.shape[1] if dimensions is None else dimensions
-        log_density = samplers.nearest_log_density(distances, guesses=size, dimensions=dimensions)
+        log_density = samplers.nearest_log_density(distances, pool_size=size, dimensions=dimensions)
         log_weights = samplers.zador_log_weights(log_density, dimensions=dimensions, power=self.power)
         return WeightedSamples(guesses.samples, log_weights)
 
@@ -314,14 +314,14 @@ class EVL:
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
     def sample_given(
-        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
+        self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
     ) -> Float[Array, "b n ..."]:
         """Draw samples for each condition: guesses resampled in proportion to their weight, with replacement.
 
         Args:
             key: of the draws.
             state: of one seed.
-            given: conditions `[b, k]`.
+            condition: conditions `[b, k]`.
             n: number of samples for each.
 
         Returns:
@@ -332,14 +332,14 @@ class EVL:
         """
         key_guess, key_resample = jax.random.split(key)
         samples, log_weights = self.weighted_samples_given(
-            key_guess, state, given, max(self.oversampling * n, _MIN_GUESSES)
+            key_guess, state, condition, max(self.oversampling * n, _MIN_GUESSES)
         )
         resample = lambda key, rows, log_weights: rows[samplers.resample(key, log_weights, n)]
-        return jax.vmap(resample)(jax.random.split(key_resample, len(given)), samples, log_weights)
+        return jax.vmap(resample)(jax.random.split(key_resample, len(condition)), samples, log_weights)
 
     @property
     def _generator(self) -> nn.Module:
-        return filled(self, self.generator)
+        return required(self, self.generator)
 
     @property
     def _descent(self) -> GradientStep:

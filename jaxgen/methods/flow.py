@@ -13,7 +13,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.nets.shapes import outputs
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
@@ -86,8 +86,8 @@ class Flow:
                 )
             network = nets.dense_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
-        given = [jax.ShapeDtypeStruct((2, self.classes), row.dtype)] if self.classes else []
-        made = outputs(network, spec, *given)[0].shape
+        condition = [jax.ShapeDtypeStruct((2, self.classes), row.dtype)] if self.classes else []
+        made = outputs(network, spec, *condition)[0].shape
         if made != (2, row.size) or self.dimensions not in (None, row.size):
             raise ValueError(
                 f"the network must return vectors of {row.size} values, and `dimensions` be None or {row.size} (got "
@@ -117,8 +117,10 @@ class Flow:
         """Return a network with fresh parameters, some of which may be initialized from the first minibatch."""
         key_network, key_noise = jax.random.split(key)
         x, labels = self._parted(rows)
-        given = self._condition(labels)
-        return self._descent.init(filled(self, self.network).init(key_network, self.noisy(key_noise, x), given))
+        condition = self._condition(labels)
+        return self._descent.init(
+            required(self, self.network).init(key_network, self.dequantize(key_noise, x), condition)
+        )
 
     def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Take one gradient step on the negative log-likelihood of a minibatch."""
@@ -140,7 +142,7 @@ class Flow:
             per dimension, near 1 for a trained network. `bpd`, in bits per dimension, is there if rows have levels.
         """
         x, labels = self._parted(rows)
-        z, log_det = self.forward(params, self.noisy(key, x), self._condition(labels))
+        z, log_det = self.forward(params, self.dequantize(key, x), self._condition(labels))
         value = jnp.mean(losses.flow_nll(z, log_det))
         found = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
@@ -148,7 +150,7 @@ class Flow:
         return value, (found, model_state)
 
     def forward(
-        self, params: Params, x: Float[Array, "n ..."], given: Float[Array, "n c"] | None = None
+        self, params: Params, x: Float[Array, "n ..."], condition: Float[Array, "n c"] | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         """Return latent vectors of continuous rows, and the log-determinant of the Jacobian.
 
@@ -157,24 +159,24 @@ class Flow:
         Args:
             params: of the network.
             x: continuous rows `[n, ...]`.
-            given: one-hot classes `[n, c]`; None without classes.
+            condition: one-hot classes `[n, c]`; None without classes.
 
         Returns:
             Latent vectors `[n, d]` and log-determinants `[n]`.
         """
-        z, log_det = filled(self, self.network).apply(params, x, given)
+        z, log_det = required(self, self.network).apply(params, x, condition)
         return z, jnp.broadcast_to(log_det, z.shape[:-1])
 
     def backward(
-        self, params: Params, z: Float[Array, "n d"], given: Float[Array, "n c"] | None = None
+        self, params: Params, z: Float[Array, "n d"], condition: Float[Array, "n c"] | None = None
     ) -> Float[Array, "n ..."]:
         """Return the continuous rows `[n, ...]` of latent vectors `[n, d]`; arguments as in `forward`.
 
         They are differentiable with respect to all arguments.
         """
-        return filled(self, self.network).apply(params, z, given, method="inverse")[0]
+        return required(self, self.network).apply(params, z, condition, method="inverse")[0]
 
-    def noisy(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def dequantize(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return rows as in training: dequantized if the flow has levels, and with normal noise."""
         key_level, key_noise = jax.random.split(key)
         if self.levels is not None:
@@ -183,7 +185,7 @@ class Flow:
             x = x + self.noise * jax.random.normal(key_noise, x.shape, x.dtype)
         return x
 
-    def continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def to_continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return rows in the middle of their levels, or unchanged without levels.
 
         Raises:
@@ -192,11 +194,11 @@ class Flow:
         x = check_floating("Flow", x)
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
-    def restored(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def from_continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the inverse of `continuous`."""
         return x if self.levels is None else (x * self.levels - 0.5) / (self.levels - 1)
 
-    def on_levels(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def round_to_levels(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return rows rounded to the nearest level, or unchanged without levels."""
         if self.levels is None:
             return x
@@ -219,7 +221,7 @@ class Flow:
             TypeError: if the dtype is not floating-point.
             ValueError: if there are labels but no classes.
         """
-        params, x = self._descent.params(state), self.continuous(x)
+        params, x = self._descent.params(state), self.to_continuous(x)
         if not self.classes or labels is not None:
             return -losses.flow_nll(*self.forward(params, x, self._condition(labels)))
         condition = lambda label: self._condition(jnp.full(len(x), label))
@@ -235,7 +237,7 @@ class Flow:
             TypeError: if the dtype is not floating-point.
             ValueError: if there are labels but no classes, or classes but no labels.
         """
-        return self.forward(self._descent.params(state), self.continuous(x), self._condition(labels))[0]
+        return self.forward(self._descent.params(state), self.to_continuous(x), self._condition(labels))[0]
 
     def decode(
         self, state: TrainState, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
@@ -245,7 +247,7 @@ class Flow:
         Raises:
             ValueError: if there are labels but no classes, or classes but no labels.
         """
-        return self.restored(self.backward(self._descent.params(state), z, self._condition(labels)))
+        return self.from_continuous(self.backward(self._descent.params(state), z, self._condition(labels)))
 
     def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw samples; with classes, all have equal probability.
@@ -260,8 +262,8 @@ class Flow:
         """
         key_label, key_latent = jax.random.split(key)
         labels = jax.random.randint(key_label, (n,), 0, self.classes) if self.classes else None
-        x = self.decode(state, jax.random.normal(key_latent, (n, filled(self, self.dimensions))), labels)
-        return self.on_levels(x)
+        x = self.decode(state, jax.random.normal(key_latent, (n, required(self, self.dimensions))), labels)
+        return self.round_to_levels(x)
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.
@@ -309,8 +311,8 @@ class Flow:
 
     def _bits(self, nll: Array) -> Array:
         """Return bits per dimension of rows on levels: those of the density plus those of a level's width."""
-        dimensions = filled(self, self.dimensions)
-        return losses.bits_per_dimension(nll, dimensions) + math.log2(filled(self, self.levels))
+        dimensions = required(self, self.dimensions)
+        return losses.bits_per_dimension(nll, dimensions) + math.log2(required(self, self.levels))
 
     @property
     def _descent(self) -> GradientStep:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import losses, samplers
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.methods.energy_gan import EnergyGAN, EnergyGANState, Loss, default_networks
 from jaxgen.methods.latent_mcmc import LatentMCMC
 from jaxgen.nets.shapes import check_scalar_output
@@ -105,7 +105,7 @@ class MEG(EnergyGAN):
         """
         check_weights(entropy=self.entropy)
         method = super().resolve(*row_specs)
-        shape, latent_dim = row_specs[0].shape, filled(method, method.latent_dim)
+        shape, latent_dim = row_specs[0].shape, required(method, method.latent_dim)
         statistic = self.statistic or default_networks(shape, latent_dim).statistic
         pair = [jax.ShapeDtypeStruct((2, *part), jnp.float32) for part in (shape, (latent_dim,))]
         check_scalar_output("statistic", statistic, *pair, output="statistic of a sample and its noise")
@@ -130,13 +130,13 @@ class MEG(EnergyGAN):
         key_noise, key_marginal = jax.random.split(key)
         z = self._noise(key_noise, rows)
         samples, model_state = self._generate(params, model_state, z)
-        statistic = lambda z: filled(self, self.statistic).apply(params["statistic"], samples, z)[..., 0]
+        statistic = lambda z: required(self, self.statistic).apply(params["statistic"], samples, z)[..., 0]
         joint, marginal = statistic(z), statistic(self.marginal(key_marginal, z))
         information = losses.jsd_mutual_information(joint, marginal, axis_name=self.axis_name)
         value = jnp.mean(self._energy(critic, samples)) - self.entropy * information
         return value, ({"mutual_information": information}, model_state)
 
-    def sample_by_chain(
+    def sample_mcmc(
         self, key: Key[Array, ""], state: EnergyGANState, n: int, *, chain: LatentMCMC
     ) -> Float[Array, "n ..."]:
         """Draw samples from noise that Markov chains have moved to low energy.
@@ -195,8 +195,8 @@ class MEG(EnergyGAN):
     def _init_generator(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         key_generator, key_statistic = jax.random.split(key)
         params, model_state = super()._init_generator(key_generator, x)
-        noise = jnp.zeros((1, filled(self, self.latent_dim)))
-        return params | {"statistic": filled(self, self.statistic).init(key_statistic, x, noise)}, model_state
+        noise = jnp.zeros((1, required(self, self.latent_dim)))
+        return params | {"statistic": required(self, self.statistic).init(key_statistic, x, noise)}, model_state
 
     def _unbatched(self, state: EnergyGANState) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """Return energy and generator as functions of a single row."""

@@ -125,12 +125,12 @@ class MixtureDensity:
         mixture = self._mixture(params, condition, outcome.shape[1])
         return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, model_state)
 
-    def mixture(self, state: TrainState, given: Float[Array, "b k"]) -> losses.GaussianMixture:
+    def mixture(self, state: TrainState, condition: Float[Array, "b k"]) -> losses.GaussianMixture:
         """Return the mixture for each condition.
 
         Args:
             state: of one seed.
-            given: conditions `[b, k]`, k = 0 where there are none.
+            condition: conditions `[b, k]`, k = 0 where there are none.
 
         Returns:
             The mixtures, leaves `[b, components, ...]`.
@@ -138,12 +138,12 @@ class MixtureDensity:
         Raises:
             ValueError: if there are conditions and the model was trained without, or vice versa.
         """
-        fits = (given.shape[1] > 0) == (self.network is not None)
-        check_condition(given, fits, unconditional="sample", conditional="sample_given")
+        fits = (condition.shape[1] > 0) == (self.network is not None)
+        check_condition(condition, fits, unconditional="sample", conditional="sample_given")
         params = self._descent.params(state)
         size = params["shared"].size // self.components
         d = next(d for d in range(1, size) if _num_parameters(d) == size)
-        return self._mixture(params, given, d)
+        return self._mixture(params, condition, d)
 
     def log_prob(self, state: TrainState, rows: PyTree) -> Float[Array, " b"]:
         """Return the log-density of each outcome in nats, `[b]`, conditional for pairs; rows as in `loss`."""
@@ -167,14 +167,14 @@ class MixtureDensity:
         return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
 
     def sample_given(
-        self, key: Key[Array, ""], state: TrainState, given: Float[Array, "b k"], n: int
+        self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
     ) -> Float[Array, "b n d"]:
         """Draw samples from the mixture for each condition.
 
         Args:
             key: of the draws.
             state: of one seed.
-            given: conditions `[b, k]`.
+            condition: conditions `[b, k]`.
             n: number of samples for each.
 
         Returns:
@@ -183,10 +183,10 @@ class MixtureDensity:
         Raises:
             ValueError: if there are conditions and the model was trained without, or vice versa.
         """
-        logits, means, factors = self.mixture(state, given)
+        logits, means, factors = self.mixture(state, condition)
         key_component, key_normal = jax.random.split(key)
-        component = jax.random.categorical(key_component, logits[:, None], shape=(len(given), n))
-        normal = jax.random.normal(key_normal, (len(given), n, means.shape[-1]))
+        component = jax.random.categorical(key_component, logits[:, None], shape=(len(condition), n))
+        normal = jax.random.normal(key_normal, (len(condition), n, means.shape[-1]))
         pick = jax.vmap(lambda leaf, index: leaf[index])
         # y = factor (x - mean) is standard normal, so x solves a triangular system.
         solve = lambda factor, y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxgen import losses
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -166,7 +166,7 @@ class MMDMap:
     def init(self, key: Key[Array, ""], source: Float[Array, "n k"], target: Float[Array, "m d"]) -> MMDMapState:
         """Return a network with fresh parameters, and the bandwidth of the first minibatch."""
         key_network, key_noise = jax.random.split(key)
-        variables = filled(self, self.network).init(key_network, self._append_noise(key_noise, source)[:1])
+        variables = required(self, self.network).init(key_network, self._append_noise(key_noise, source)[:1])
         return MMDMapState(self._descent.init(variables["params"]), self._first_bandwidth(target))
 
     def step(
@@ -200,7 +200,7 @@ class MMDMap:
         """
         key_noise, key_dropout = jax.random.split(key)
         inputs = self._append_noise(key_noise, source)
-        mapped = filled(self, self.network).apply({"params": params}, inputs, rngs={"dropout": key_dropout})
+        mapped = required(self, self.network).apply({"params": params}, inputs, rngs={"dropout": key_dropout})
         if callable(self.bandwidth):
             bandwidth = jax.lax.stop_gradient(self.bandwidth(mapped, target, axis_name=self.axis_name))
         bandwidths = bandwidth * jnp.asarray(self.scales)
@@ -222,7 +222,7 @@ class MMDMap:
             Rows `[n, d]`.
         """
         params = self._descent.params(state.trained)
-        return filled(self, self.network).apply({"params": params}, self._append_noise(key, x))
+        return required(self, self.network).apply({"params": params}, self._append_noise(key, x))
 
     def _append_noise(self, key: Key[Array, ""], x: Array) -> Array:
         """Append noise to each row."""

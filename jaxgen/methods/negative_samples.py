@@ -9,20 +9,20 @@ import jax.numpy as jnp
 
 from jaxgen.types import Array, Float, Key
 
-__all__ = ["Auxiliary", "ModelSamples", "Negatives", "NoisyData", "Uniform"]
+__all__ = ["Auxiliary", "ModelSamples", "NegativeSource", "NoisyData", "Uniform"]
 
 Generate = Callable[[], Array]
 
 
 @runtime_checkable
-class Negatives(Protocol):
+class NegativeSource(Protocol):
     """Protocol of a source of negative samples.
 
     Attributes:
         tables: number of tables it needs in addition to the data's.
         adversarial: weight of the decoder's loss on the KL divergence from the prior of the encoder's posterior of
             generated samples.
-        within: whether it clips to [0, 1], so that data must be in that range.
+        unit_interval: whether it clips to [0, 1], so that data must be in that range.
     """
 
     @property
@@ -36,7 +36,7 @@ class Negatives(Protocol):
         ...
 
     @property
-    def within(self) -> bool:
+    def unit_interval(self) -> bool:
         """Whether data must be in [0, 1]."""
         ...
 
@@ -61,7 +61,7 @@ class Auxiliary:
 
     tables: ClassVar[int] = 1
     adversarial: ClassVar[float] = 0.0
-    within: ClassVar[bool] = False
+    unit_interval: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return the rows of the second table."""
@@ -79,7 +79,7 @@ class NoisyData:
     scale: float = 0.25
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
-    within: ClassVar[bool] = True
+    unit_interval: ClassVar[bool] = True
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noisy rows."""
@@ -95,7 +95,7 @@ class Uniform:
 
     tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
-    within: ClassVar[bool] = False
+    unit_interval: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return uniform noise."""
@@ -113,7 +113,7 @@ class ModelSamples:
 
     adversarial: float = 1.0
     tables: ClassVar[int] = 0
-    within: ClassVar[bool] = False
+    unit_interval: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return samples of the model."""

@@ -12,10 +12,10 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
-from jaxgen.methods._modules import applied, filled
-from jaxgen.methods.negative_samples import Negatives
+from jaxgen.methods._modules import apply_network, required
+from jaxgen.methods.negative_samples import NegativeSource
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
-from jaxgen.methods.posterior import Posterior, bounded, regret, weighed
+from jaxgen.methods.posterior import Posterior, bounded, importance_weights, regret
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -33,7 +33,7 @@ class VAEState(NamedTuple):
     decoder: TrainState  # `params` are the decoder's and the observation model's
 
 
-class Drawn(NamedTuple):
+class StepSamples(NamedTuple):
     """Samples of one step, the same for encoder and decoder."""
 
     rows: Float[Array, "b ..."]
@@ -82,7 +82,7 @@ class NegativeSamplingVAE:
     decoder: nn.Module | None = None
     latent_dim: int | None = None
     observation_model: ObservationModel = dataclasses.field(default_factory=Bernoulli)
-    negatives: Negatives | None = None
+    negatives: NegativeSource | None = None
     shift: float | None = None
     negative_weight: float = 1.0
     negative_reconstruction_weight: float = 0.0
@@ -152,8 +152,8 @@ class NegativeSamplingVAE:
         Raises:
             ValueError: if they are not.
         """
-        names = [type(self.observation_model).__name__] if self.observation_model.within else []
-        if self.negatives is not None and self.negatives.within:
+        names = [type(self.observation_model).__name__] if self.observation_model.unit_interval else []
+        if self.negatives is not None and self.negatives.unit_interval:
             names.append(type(self.negatives).__name__)
         for table in tables if names else ():
             check_range(names[0], *value_range(np.asarray(table)))
@@ -161,8 +161,8 @@ class NegativeSamplingVAE:
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."], *others: Array) -> VAEState:
         """Return networks with fresh parameters."""
         key_encoder, key_decoder = jax.random.split(key)
-        encoder = dict(filled(self, self.encoder).init(key_encoder, x[:1]))
-        decoder = dict(filled(self, self.decoder).init(key_decoder, jnp.zeros((1, filled(self, self.latent_dim)))))
+        encoder = dict(required(self, self.encoder).init(key_encoder, x[:1]))
+        decoder = dict(required(self, self.decoder).init(key_decoder, jnp.zeros((1, required(self, self.latent_dim)))))
         params = {"decoder": decoder.pop("params"), "noise": self.observation_model.init()}
         encoder_state = self._encoder_step.init(encoder.pop("params"), encoder)
         return VAEState(encoder_state, self._decoder_step.init(params, decoder))
@@ -173,17 +173,17 @@ class NegativeSamplingVAE:
         """Take one gradient step with the encoder, then one with the decoder, on the same rows and latents."""
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
         x, *observed = (
-            self.observation_model.observed(jax.random.fold_in(key_rows, place), rows)
+            self.observation_model.preprocess(jax.random.fold_in(key_rows, place), rows)
             for place, rows in enumerate((x, *others))
         )
-        size = (x.shape[0], filled(self, self.latent_dim))
+        size = (x.shape[0], required(self, self.latent_dim))
         noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
         fixed = (state.decoder.params, state.decoder.model_state)
         negatives = None
         if self.negatives is not None:
             generate = lambda: self.observation_model.mean(self._decode(*fixed, prior)[0])
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
-        drawn = Drawn(x, noise, prior, negatives, other)
+        drawn = StepSamples(x, noise, prior, negatives, other)
         encoder, encoder_metrics = self._encoder_step.step(key_step, state.encoder, drawn, fixed)
         # Latent vectors come from the encoder before its update, as in its own loss; generated samples are evaluated
         # by the encoder after it.
@@ -192,7 +192,12 @@ class NegativeSamplingVAE:
         return VAEState(encoder, decoder), {**metrics, "decoder_loss": metrics["loss"], **encoder_metrics}
 
     def encoder_loss(
-        self, key: Key[Array, ""], params: Params, model_state: PyTree, drawn: Drawn, decoder: tuple[Params, PyTree]
+        self,
+        key: Key[Array, ""],
+        params: Params,
+        model_state: PyTree,
+        drawn: StepSamples,
+        decoder: tuple[Params, PyTree],
     ) -> Loss:
         """Return the loss of the encoder.
 
@@ -210,17 +215,17 @@ class NegativeSamplingVAE:
         """
         posterior, model_state = self._posterior(params, model_state, drawn.rows)
         kl = jnp.mean(losses.gaussian_kl(*posterior))
-        reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.at(drawn.noise))
+        reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.sample(drawn.noise))
         bound = kl + reconstruction
         bits = losses.bits_per_dimension(bound, drawn.rows[0].size)
         metrics = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
         if drawn.negatives is None:
             return bound, (metrics, model_state)
         posterior, model_state = self._posterior(params, model_state, drawn.negatives)
-        negative_kl = jnp.mean(losses.negative_prior_kl(*posterior, shift=filled(self, self.shift)))
+        negative_kl = jnp.mean(losses.negative_prior_kl(*posterior, shift=required(self, self.shift)))
         value = bound + self.negative_weight * negative_kl
         if self.negative_reconstruction_weight:
-            loss, _ = self._reconstruction(decoder, drawn.negatives, posterior.at(drawn.other))
+            loss, _ = self._reconstruction(decoder, drawn.negatives, posterior.sample(drawn.other))
             value += self.negative_reconstruction_weight * loss
         return value, ({**metrics, "negative_kl": negative_kl}, model_state)
 
@@ -229,7 +234,7 @@ class NegativeSamplingVAE:
         key: Key[Array, ""],
         params: Params,
         model_state: PyTree,
-        drawn: Drawn,
+        drawn: StepSamples,
         before: tuple[Params, PyTree],
         after: tuple[Params, PyTree],
     ) -> Loss:
@@ -247,7 +252,7 @@ class NegativeSamplingVAE:
             The loss; with adversarial negatives the metric `generated_kl`, the divergence of generated samples'
             posteriors from the prior in nats; and the model state.
         """
-        encoded = lambda rows, noise: self._posterior(*before, rows)[0].at(noise)
+        encoded = lambda rows, noise: self._posterior(*before, rows)[0].sample(noise)
         decoder = (params, model_state)
         value, model_state = self._reconstruction(decoder, drawn.rows, encoded(drawn.rows, drawn.noise))
         if drawn.negatives is not None and self.negative_reconstruction_weight:
@@ -270,7 +275,7 @@ class NegativeSamplingVAE:
         Returns:
             Samples `[n, ...]` in [0, 1].
         """
-        return self.decode(state, jax.random.normal(key, (n, filled(self, self.latent_dim))))
+        return self.decode(state, jax.random.normal(key, (n, required(self, self.latent_dim))))
 
     def decode(self, state: VAEState, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the mean images `[n, ...]` of latent vectors `[n, k]`."""
@@ -302,7 +307,7 @@ class NegativeSamplingVAE:
             autoencoders (2015), equation 8.
         """
         x, likelihood, posterior, noise = self._score_inputs(state, x)
-        estimates = weighed(likelihood, posterior, noise)
+        estimates = importance_weights(likelihood, posterior, noise)
         kl, log_likelihood = losses.gaussian_kl(*posterior), estimates.likelihood[0]
         bound = jax.nn.logsumexp(estimates.weight, 0) - jnp.log(self.num_importance_samples)
         bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
@@ -342,13 +347,13 @@ class NegativeSamplingVAE:
     ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
         """Return observed rows, their likelihood as a function of latents, posteriors, and noise for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
-        x = jax.vmap(lambda row: self.observation_model.observed(key_rows, row[None])[0])(x)  # the same noise for all
+        x = jax.vmap(lambda row: self.observation_model.preprocess(key_rows, row[None])[0])(x)  # the same noise for all
 
         def likelihood(z: Array) -> Array:
             output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
             return self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
 
-        noise = jax.random.normal(key_latent, (self.num_importance_samples, filled(self, self.latent_dim)))
+        noise = jax.random.normal(key_latent, (self.num_importance_samples, required(self, self.latent_dim)))
         return x, likelihood, self.encode(state, x), noise
 
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:
@@ -358,12 +363,12 @@ class NegativeSamplingVAE:
     def _posterior(
         self, params: Params, model_state: PyTree, x: Array, *, train: bool = True
     ) -> tuple[Posterior, PyTree]:
-        output, model_state = applied(filled(self, self.encoder), params, model_state, x, train=train)
+        output, model_state = apply_network(required(self, self.encoder), params, model_state, x, train=train)
         mean, log_variance = jnp.split(output, 2, -1)
         return Posterior(mean, bounded(log_variance)), model_state
 
     def _decode(self, params: Params, model_state: PyTree, z: Array, *, train: bool = True) -> tuple[Array, PyTree]:
-        return applied(filled(self, self.decoder), params["decoder"], model_state, z, train=train)
+        return apply_network(required(self, self.decoder), params["decoder"], model_state, z, train=train)
 
     @property
     def _encoder_step(self) -> GradientStep:

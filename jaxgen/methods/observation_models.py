@@ -17,11 +17,11 @@ class ObservationModel(Protocol):
     """Protocol of an observation model, p(x|z).
 
     Attributes:
-        within: whether rows must be in [0, 1].
+        unit_interval: whether rows must be in [0, 1].
     """
 
     @property
-    def within(self) -> bool:
+    def unit_interval(self) -> bool:
         """Whether rows must be in [0, 1]."""
         ...
 
@@ -29,7 +29,7 @@ class ObservationModel(Protocol):
         """Return the initial parameters; {} if there are none."""
         ...
 
-    def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def preprocess(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return rows as the model sees them: unchanged, or dequantized with noise."""
         ...
 
@@ -49,13 +49,13 @@ class Bernoulli:
     Values between 0 and 1 enter the cross-entropy unchanged.
     """
 
-    within: ClassVar[bool] = True  # outside of [0, 1] the cross-entropy is unbounded
+    unit_interval: ClassVar[bool] = True  # outside of [0, 1] the cross-entropy is unbounded
 
     def init(self) -> Params:
         """Return {}: there are no parameters."""
         return {}
 
-    def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def preprocess(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the rows unchanged."""
         return x
 
@@ -74,18 +74,18 @@ class Gaussian:
 
     Attributes:
         log_scale: logarithm of the standard deviation. The papers' 0 is as wide as the pixels' whole range.
-        learned: whether the standard deviation is a parameter, with `log_scale` as initial value.
+        learn_scale: whether the standard deviation is a parameter, with `log_scale` as initial value.
     """
 
     log_scale: float = 0.0
-    learned: bool = False
-    within: ClassVar[bool] = False
+    learn_scale: bool = False
+    unit_interval: ClassVar[bool] = False
 
     def init(self) -> Params:
         """Return the log standard deviation if it is learned."""
-        return {"log_scale": jnp.asarray(self.log_scale, jnp.float32)} if self.learned else {}
+        return {"log_scale": jnp.asarray(self.log_scale, jnp.float32)} if self.learn_scale else {}
 
-    def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def preprocess(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the rows unchanged."""
         return x
 
@@ -109,9 +109,9 @@ class DequantizedGaussian(Gaussian):
         Theis, van den Oord and Bethge, A note on the evaluation of generative models (2016), section 3.1.
     """
 
-    within: ClassVar[bool] = True
+    unit_interval: ClassVar[bool] = True
 
-    def observed(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+    def preprocess(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the rows with uniform noise in [0, 1/255) added."""
         return x + jax.random.uniform(key, x.shape, x.dtype) / 255
 
@@ -126,7 +126,7 @@ class DiscretizedGaussian(Gaussian):
     """
 
     log_scale: float = -2.5
-    within: ClassVar[bool] = True
+    unit_interval: ClassVar[bool] = True
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
         """Return the log-probability of each row in nats, `[n]`."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.methods.classifier import default_classifier
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -61,7 +61,7 @@ class OutlierDiscriminator:
 
     def init(self, key: Key[Array, ""], inliers: Array, outliers: Array) -> TrainState:
         """Return a network with fresh parameters."""
-        return self._descent.init(filled(self, self.network).init(key, inliers[:1]))
+        return self._descent.init(required(self, self.network).init(key, inliers[:1]))
 
     def step(
         self, key: Key[Array, ""], state: TrainState, inliers: Array, outliers: Array
@@ -85,7 +85,7 @@ class OutlierDiscriminator:
             The loss in nats; the metric `accuracy`; and the model state.
         """
         inlier_logits, outlier_logits = (
-            filled(self, self.network).apply(params, x)[..., 0] for x in (inliers, outliers)
+            required(self, self.network).apply(params, x)[..., 0] for x in (inliers, outliers)
         )
         value = 0.5 * (jnp.mean(jax.nn.softplus(inlier_logits)) + jnp.mean(jax.nn.softplus(-outlier_logits)))
         accuracy = 0.5 * (jnp.mean(inlier_logits < 0) + jnp.mean(outlier_logits > 0))
@@ -101,7 +101,7 @@ class OutlierDiscriminator:
         Returns:
             `logit`, the log-odds that a row is an outlier, `[n]`.
         """
-        return {"logit": filled(self, self.network).apply(self._descent.params(state), x)[..., 0]}
+        return {"logit": required(self, self.network).apply(self._descent.params(state), x)[..., 0]}
 
     @property
     def _descent(self) -> GradientStep:

@@ -11,7 +11,7 @@ from jaxgen import losses
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key
 
-__all__ = ["Posterior", "Weighed", "bounded", "regret", "weighed"]
+__all__ = ["Posterior", "ImportanceWeights", "bounded", "regret", "importance_weights"]
 
 LOG_VARIANCES = (-10.0, 10.0)  # bounds
 
@@ -24,7 +24,7 @@ class Posterior(NamedTuple):
     mean: Float[Array, "n k"]
     log_variance: Float[Array, "n k"]
 
-    def at(self, noise: Float[Array, "..."]) -> Float[Array, "..."]:
+    def sample(self, noise: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return latent vectors by reparameterization.
 
         Args:
@@ -60,14 +60,16 @@ def _bounded_backward(log_variance: Array, gradient: Array) -> tuple[Array]:
 bounded.defvjp(_bounded_forward, _bounded_backward)
 
 
-class Weighed(NamedTuple):
+class ImportanceWeights(NamedTuple):
     """Log-likelihoods and log importance weights of several latent vectors per row."""
 
     likelihood: Float[Array, "draws n"]  # log p(x|z)
     weight: Float[Array, "draws n"]  # log p(x|z) + log p(z) - log q(z|x)
 
 
-def weighed(likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "draws k"]) -> Weighed:
+def importance_weights(
+    likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "draws k"]
+) -> ImportanceWeights:
     """Return log-likelihoods and log importance weights of latent vectors drawn from the posterior.
 
     Draws are evaluated one after the other, each for all rows at once.
@@ -85,12 +87,12 @@ def weighed(likelihood: Likelihood, posterior: Posterior, noise: Float[Array, "d
         Burda, Grosse and Salakhutdinov, Importance weighted autoencoders (2015), equation 8.
     """
 
-    def one(noise: Array) -> Weighed:
-        z = posterior.at(noise)
+    def one(noise: Array) -> ImportanceWeights:
+        z = posterior.sample(noise)
         log_likelihood = likelihood(z)
         # log p(z) - log q(z|x): the normalizing constants with pi cancel.
         log_ratio = 0.5 * jnp.sum(jnp.broadcast_to(noise**2, z.shape) + posterior.log_variance - z**2, -1)
-        return Weighed(log_likelihood, log_likelihood + log_ratio)
+        return ImportanceWeights(log_likelihood, log_likelihood + log_ratio)
 
     return jax.lax.map(one, noise)
 
@@ -127,7 +129,7 @@ def regret(
 
     def cost(posterior: Posterior, noise: Array) -> Array:
         # The gradient of the sum over rows is, for each row, the gradient of its own bound.
-        return jnp.sum(losses.gaussian_kl(*posterior) - likelihood(posterior.at(noise)))
+        return jnp.sum(losses.gaussian_kl(*posterior) - likelihood(posterior.sample(noise)))
 
     def step(key: Array, state: tuple, *_: Array) -> tuple[tuple, None]:
         posterior, opt_state = state
@@ -136,5 +138,5 @@ def regret(
         return (optax.apply_updates(posterior, updates), opt_state), None
 
     (fitted, _), _ = iterate(step, key, (posterior, optimizer.init(posterior)), length=steps)
-    bound = lambda q: jnp.mean(weighed(likelihood, q, noise).likelihood, 0) - losses.gaussian_kl(*q)
+    bound = lambda q: jnp.mean(importance_weights(likelihood, q, noise).likelihood, 0) - losses.gaussian_kl(*q)
     return bound(fitted) - bound(posterior)

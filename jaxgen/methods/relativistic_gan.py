@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, parallel
-from jaxgen.methods._modules import filled
+from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -20,7 +20,7 @@ from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 from jaxgen.validation import check_table
 
-__all__ = ["RelativisticGAN", "every_layer", "last_layer"]
+__all__ = ["RelativisticGAN", "all_layers", "last_layer"]
 
 
 class GANState(NamedTuple):
@@ -30,7 +30,7 @@ class GANState(NamedTuple):
     discriminator: TrainState
 
 
-def every_layer(params: Params) -> PyTree:
+def all_layers(params: Params) -> PyTree:
     """Unroll the whole discriminator.
 
     Args:
@@ -78,7 +78,7 @@ class RelativisticGAN:
         latent_dim: k, dimensions of the standard normal noise.
         unroll: number of virtual gradient steps of the discriminator before the generator's loss.
         unroll_rate: their learning rate; they are plain gradient descent, with fresh noise in each step.
-        unrolled: takes the discriminator's parameters and returns which are unrolled: `every_layer` or `last_layer`.
+        unrolled: takes the discriminator's parameters and returns which are unrolled: `all_layers` or `last_layer`.
         second_order: whether the generator's gradient includes the virtual steps.
         optimizer: takes the learning rate.
         generator_rate: a number or a schedule.
@@ -98,7 +98,7 @@ class RelativisticGAN:
     latent_dim: int = 16
     unroll: int = 5
     unroll_rate: float = 5e-3
-    unrolled: Callable[[Params], PyTree] = every_layer
+    unrolled: Callable[[Params], PyTree] = all_layers
     second_order: bool = False
     optimizer: Callable[..., optax.GradientTransformation] = torch_rmsprop
     generator_rate: float | Schedule = 1e-3
@@ -123,7 +123,7 @@ class RelativisticGAN:
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):
             raise ValueError(f"default networks exist for vectors (got rows of shape {shape}); set both networks.")
         generator = self.generator or MLP((32,) * 5 + shape)
-        discriminator = self.discriminator or MLP((32,) * 5 + (1,), last=orthogonal)
+        discriminator = self.discriminator or MLP((32,) * 5 + (1,), last_kernel_init=orthogonal)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)
         if (output := output_shape(generator, noise)) != (2, *shape):
             raise ValueError(
@@ -218,7 +218,7 @@ class RelativisticGAN:
 
     @property
     def _networks(self) -> tuple[nn.Module, nn.Module]:
-        return filled(self, self.generator), filled(self, self.discriminator)
+        return required(self, self.generator), required(self, self.discriminator)
 
     @property
     def _generator_step(self) -> GradientStep:

@@ -9,10 +9,12 @@ from jaxgen import losses
 from jaxgen.methods.energy_gan import EnergyGAN
 from jaxgen.types import Array, Float, Key
 
-__all__ = ["WGANGP", "on_lines", "within_boxes"]
+__all__ = ["WGANGP", "interpolate_rows", "interpolate_pixels"]
 
 
-def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+def interpolate_rows(
+    key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]
+) -> Float[Array, "n ..."]:
     """Draw a point on the line between each row and a sample, with one weight per row, as in WGAN-GP.
 
     Args:
@@ -27,11 +29,13 @@ def on_lines(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "
     return made + weight * (x - made)
 
 
-def within_boxes(key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
+def interpolate_pixels(
+    key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]
+) -> Float[Array, "n ..."]:
     """Draw a point in the box between each row and a sample, with one weight per dimension.
 
     The baseline in the released code of the maximum entropy generators does so, which differs from WGAN-GP. Arguments
-    and return value are those of `on_lines`.
+    and return value are those of `interpolate_rows`.
     """
     return made + jax.random.uniform(key, x.shape) * (x - made)
 
@@ -43,7 +47,8 @@ class WGANGP(EnergyGAN):
     The penalty keeps the critic's gradient norm near 1 between data and samples.
 
     The critic is an energy here, low on data. This is the usual critic with the opposite sign, which changes neither
-    loss. `penalty=10, regularizer=losses.pixel_gradient_penalty, between=within_boxes` is the baseline in the released
+    loss. `penalty=10, regularizer=losses.pixel_gradient_penalty, between=interpolate_pixels` is the baseline in the
+    released
     code of the maximum entropy generators; on images it is not WGAN-GP.
 
     All other attributes, and how a step uses a minibatch, are those of `EnergyGAN`.
@@ -59,7 +64,7 @@ class WGANGP(EnergyGAN):
 
     penalty: float = 10.0
     regularizer: Callable[[losses.Field, Array], Array] = losses.gradient_penalty
-    between: Callable[[Key[Array, ""], Array, Array], Array] = on_lines
+    between: Callable[[Key[Array, ""], Array, Array], Array] = interpolate_rows
 
     def _energy_and_penalty(
         self, key: Key[Array, ""], energy: losses.Field, x: Array, samples: Array

@@ -4,15 +4,15 @@ The exceptions are `mmd2_variance` and `permutation_test`, which compare all pai
 single precision on the device.
 """
 
-from jaxgen.metrics.calibration import calibration_error
-from jaxgen.metrics.chains import acceptance, bulk_ess, split_rhat, tail_ess, to_arviz
+from jaxgen.metrics.calibration import expected_calibration_error
+from jaxgen.metrics.chains import acceptance_rate, bulk_ess, split_rhat, tail_ess, to_arviz
 from jaxgen.metrics.conformal import benjamini_hochberg, conformal_p_values
 from jaxgen.metrics.coverage import Coverage, mode_coverage
 from jaxgen.metrics.detection import Detection, Interval, auroc, bootstrap, detection
-from jaxgen.metrics.frechet import Score, frechet_distance, inception_score
+from jaxgen.metrics.frechet import MeanStd, frechet_distance, inception_score
 from jaxgen.metrics.histogram import Grid, Histogram, fisher_distance, kl_divergence, mass_off_support
 from jaxgen.metrics.ood_scores import png_bits_per_dim, typicality, waic
-from jaxgen.metrics.two_sample import TwoSample, mmd2_variance, permutation_test
+from jaxgen.metrics.two_sample import PermutationTestResult, mmd2_variance, permutation_test
 from jaxgen.metrics.wasserstein import sliced_wasserstein
 
 __all__ = [
@@ -21,13 +21,13 @@ __all__ = [
     "Grid",
     "Histogram",
     "Interval",
-    "Score",
-    "TwoSample",
-    "acceptance",
+    "MeanStd",
+    "PermutationTestResult",
+    "acceptance_rate",
     "auroc",
     "bootstrap",
     "bulk_ess",
-    "calibration_error",
+    "expected_calibration_error",
     "png_bits_per_dim",
     "conformal_p_values",
     "detection",

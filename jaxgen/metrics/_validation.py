@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxgen.numerics.kernels import counts
+from jaxgen.numerics.kernels import sample_sizes
 
 __all__ = ["checked_probabilities", "two_samples"]
 
@@ -47,7 +47,7 @@ def two_samples(x: ArrayLike, y: ArrayLike, *, least: int) -> tuple[np.ndarray, 
         ValueError: if a sample has fewer rows, they are not matrices of the same width, or a number is not finite.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    counts(x, y, least=least)
+    sample_sizes(x, y, least=least)
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         bad = int((~np.isfinite(x)).sum()), int((~np.isfinite(y)).sum())
         raise ValueError(

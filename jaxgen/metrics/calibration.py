@@ -5,10 +5,10 @@ from numpy.typing import ArrayLike
 
 from jaxgen.metrics._validation import checked_probabilities
 
-__all__ = ["calibration_error"]
+__all__ = ["expected_calibration_error"]
 
 
-def calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> float:
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int = 15) -> float:
     """Expected calibration error: mean difference of confidence and accuracy over bins of confidence.
 
     Args:
@@ -27,7 +27,10 @@ def calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, bins: int 
     """
     if bins < 1:
         raise ValueError(f"`bins` must be at least 1 (got {bins}); try bins=15.")
-    probabilities, labels = checked_probabilities("calibration_error", probabilities, least=1), np.asarray(labels)
+    probabilities, labels = (
+        checked_probabilities("expected_calibration_error", probabilities, least=1),
+        np.asarray(labels),
+    )
     if labels.shape != probabilities.shape[:1]:
         raise ValueError(
             f"`labels` must be [n] for probabilities [n, classes] (got {labels.shape} and {probabilities.shape}); "

@@ -14,14 +14,14 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-__all__ = ["acceptance", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
+__all__ = ["acceptance_rate", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
 
 PerNumber = Float[np.ndarray, "..."]
 
 _MIN_DRAWS = 4  # per chain: each half needs two draws for a variance
 
 
-def acceptance(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
+def acceptance_rate(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
     """Mean acceptance probability of each chain; a stuck chain has 0.
 
     Args:
@@ -121,7 +121,8 @@ def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
 
     Args:
         draws: `[chains, draws, ...]`, which become the variable `x` of the group `posterior`.
-        **reported: further statistics `[chains, draws]`, such as `acceptance=moves.acceptance`, which become the group
+        **reported: further statistics `[chains, draws]`, such as `acceptance_rate=moves.acceptance`, which become the
+        group
             `sample_stats`.
 
     Returns:

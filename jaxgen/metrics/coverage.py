@@ -12,11 +12,11 @@ class Coverage(NamedTuple):
     """Mode coverage of a set of samples.
 
     Attributes:
-        found: number of modes with at least one sample.
+        num_modes: number of modes with at least one sample.
         kl: KL(samples || uniform over all modes), in nats.
     """
 
-    found: int
+    num_modes: int
     kl: float
 
 
@@ -48,6 +48,6 @@ def mode_coverage(labels: ArrayLike, classes: int = 10) -> Coverage:
             f"{labels.shape}); convert them, or set `classes`."
         )
     modes = classes ** labels.shape[1]
-    counts = np.bincount(np.ravel_multi_index(tuple(labels.T), (classes,) * labels.shape[1]), minlength=modes)
-    shares = counts[counts > 0] / counts.sum()
-    return Coverage(int(np.sum(counts > 0)), float(np.sum(shares * np.log(shares * modes))))
+    sample_sizes = np.bincount(np.ravel_multi_index(tuple(labels.T), (classes,) * labels.shape[1]), minlength=modes)
+    shares = sample_sizes[sample_sizes > 0] / sample_sizes.sum()
+    return Coverage(int(np.sum(sample_sizes > 0)), float(np.sum(shares * np.log(shares * modes))))

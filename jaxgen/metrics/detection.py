@@ -17,14 +17,14 @@ class Detection(NamedTuple):
     Attributes:
         auroc: probability that an outlier's score is above an inlier's; 0.5 for random scores.
         auprc: average precision.
-        chance: average precision of random scores: the share of outliers.
-        fpr: false positive rate at a true positive rate of 95 %; 0.95 for random scores.
+        auprc_chance: average precision of random scores: the share of outliers.
+        fpr_at_95_tpr: false positive rate at a true positive rate of 95 %; 0.95 for random scores.
     """
 
     auroc: float
     auprc: float
-    chance: float
-    fpr: float
+    auprc_chance: float
+    fpr_at_95_tpr: float
 
 
 class Interval(NamedTuple):
@@ -91,9 +91,9 @@ def bootstrap(
     inliers: ArrayLike,
     outliers: ArrayLike,
     *,
-    measure: Callable[[np.ndarray, np.ndarray], float] = auroc,
+    metric: Callable[[np.ndarray, np.ndarray], float] = auroc,
     confidence: float = 0.95,
-    repeats: int = 1_000,
+    num_resamples: int = 1_000,
     seed: int = 0,
 ) -> Interval:
     """Percentile bootstrap confidence interval of a detection metric.
@@ -104,9 +104,9 @@ def bootstrap(
     Args:
         inliers: scores of the inliers, `[n]`.
         outliers: scores of the outliers, `[m]`.
-        measure: the metric, a function of the scores of inliers and of outliers.
+        metric: the metric, a function of the scores of inliers and of outliers.
         confidence: probability that the interval contains the metric's value in the population, between 0 and 1.
-        repeats: number of bootstrap resamples.
+        num_resamples: number of bootstrap resamples.
         seed: random seed of the resamples.
 
     Returns:
@@ -128,8 +128,8 @@ def bootstrap(
         raise ValueError(f"`confidence` must be between 0 and 1 (got {confidence}); try confidence=0.95.")
     result = stats.bootstrap(
         (inliers, outliers),
-        measure,
-        n_resamples=repeats,
+        metric,
+        n_resamples=num_resamples,
         confidence_level=confidence,
         vectorized=False,
         batch=50,  # resamples in memory at a time

@@ -7,14 +7,14 @@ from numpy.typing import ArrayLike
 
 from jaxgen.metrics._validation import checked_probabilities
 
-__all__ = ["Score", "frechet_distance", "inception_score"]
+__all__ = ["MeanStd", "frechet_distance", "inception_score"]
 
 
-class Score(NamedTuple):
+class MeanStd(NamedTuple):
     """A score's mean and standard deviation over splits."""
 
     mean: float
-    deviation: float
+    std: float
 
 
 def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
@@ -58,7 +58,7 @@ def frechet_distance(x: ArrayLike, y: ArrayLike) -> float:
     return float(max(np.sum((mean_x - mean_y) ** 2) + traces - 2 * shared, 0.0))
 
 
-def inception_score(probabilities: ArrayLike, splits: int = 10) -> Score:
+def inception_score(probabilities: ArrayLike, splits: int = 10) -> MeanStd:
     """Inception score: exponential of the mutual information of sample and predicted class.
 
     It is high if the classifier is certain of every sample, and the samples are spread over the classes.
@@ -85,4 +85,4 @@ def inception_score(probabilities: ArrayLike, splits: int = 10) -> Score:
     marginal = parts.mean(1, keepdims=True)
     log_ratio = np.log(np.maximum(parts, 1e-300)) - np.log(np.maximum(marginal, 1e-300))
     scores = np.exp(np.mean(np.sum(parts * log_ratio, -1), 1))
-    return Score(float(scores.mean()), float(scores.std()))
+    return MeanStd(float(scores.mean()), float(scores.std()))

@@ -52,13 +52,13 @@ class Grid:
         masses = None if weights is None else np.asarray(weights, np.float64)
         if masses is not None and masses.min() < 0:
             raise ValueError(f"`weights` must not be negative (got a minimum of {masses.min()}); give weights >= 0.")
-        counts = np.bincount(cells, masses, self.bins ** points.shape[1]).astype(np.float64)
-        if not 0 < counts.sum() < np.inf:
+        sample_sizes = np.bincount(cells, masses, self.bins ** points.shape[1]).astype(np.float64)
+        if not 0 < sample_sizes.sum() < np.inf:
             raise ValueError(
-                f"`weights` must have a positive finite sum (got {counts.sum()} for {len(points)} points); "
+                f"`weights` must have a positive finite sum (got {sample_sizes.sum()} for {len(points)} points); "
                 "give finite weights, at least one of them positive."
             )
-        return counts / counts.sum()
+        return sample_sizes / sample_sizes.sum()
 
 
 def kl_divergence(test: Histogram, model: Histogram) -> float:

@@ -10,17 +10,17 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from jaxgen.metrics._validation import two_samples
-from jaxgen.numerics.kernels import ROWS, gaussian, products
+from jaxgen.numerics.kernels import DEFAULT_CHUNK, gaussian, products
 from jaxgen.numerics.pairwise_median import median_squared_distance
 
-__all__ = ["TwoSample", "mmd2_variance", "permutation_test"]
+__all__ = ["PermutationTestResult", "mmd2_variance", "permutation_test"]
 
 # Statistics of order one that differ by less count as equal: such differences are rounding errors.
 _ROUNDING = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoSample:
+class PermutationTestResult:
     """Result of a permutation test.
 
     Attributes:
@@ -33,7 +33,7 @@ class TwoSample:
     p_value: float
     null: np.ndarray
 
-    def quantile(self, level: float = 0.05) -> float:
+    def critical_value(self, level: float = 0.05) -> float:
         """Return the critical value: a statistic above it has a p-value of at most `level`.
 
         Args:
@@ -56,14 +56,14 @@ def permutation_test(
     y: ArrayLike,
     *,
     bandwidths: ArrayLike | float | None = None,
-    permutations: int = 999,
+    num_permutations: int = 999,
     seed: int = 0,
-    chunk: int = ROWS,
-) -> TwoSample:
+    chunk: int = DEFAULT_CHUNK,
+) -> PermutationTestResult:
     """Two-sample permutation test with the maximum mean discrepancy, fused over several bandwidths.
 
     If the rows of both samples are exchangeable, `p <= level` has at most the probability `level`. It has exactly that
-    probability if all statistics differ and `level * (permutations + 1)` is a whole number. The bandwidths must not
+    probability if all statistics differ and `level * (num_permutations + 1)` is a whole number. The bandwidths must not
     depend on which sample a row belongs to. Statistics that differ by less than 1e-6 count as equal. Bandwidths a
     thousand times the squared spread of the data or more therefore never reject, since all their estimates are near 0.
 
@@ -77,25 +77,26 @@ def permutation_test(
         y: the second sample, `[m, d]`.
         bandwidths: r of the kernels `exp(-|x - y|^2 / r)`, `[k]`, in squared units of the data. None takes 2^-3 to 2^3
             times the median of the pooled squared distances, or their mean if the median is 0.
-        permutations: B, the number of permutations.
+        num_permutations: B, the number of permutations.
         seed: random seed of the permutations.
         chunk: number of rows compared at a time; memory is `(n + m) * (chunk + B)`.
 
     Returns:
-        The fused statistic, its p-value `(1 + number of permutations not below it) / (B + 1)`, and the statistics of
+        The fused statistic, its p-value `(1 + number of num_permutations not below it) / (B + 1)`, and the statistics
+        of
         the permutations.
 
     Raises:
         ValueError: if a sample has fewer than two rows, the widths differ, or a number is not finite; if a bandwidth is
-            not positive, or `permutations` is below 1.
+            not positive, or `num_permutations` is below 1.
 
     References:
         Biggs, Schrab and Gretton, MMD-FUSE: learning and combining kernels for two-sample testing without data
         splitting (2023), section 4; Phipson and Smyth, Permutation p-values should never be zero (2010).
     """
     x, y = two_samples(x, y, least=2)
-    if permutations < 1:
-        raise ValueError(f"`permutations` must be at least 1 (got {permutations}); try permutations=999.")
+    if num_permutations < 1:
+        raise ValueError(f"`num_permutations` must be at least 1 (got {num_permutations}); try permutations=999.")
     n, m = len(x), len(y)
     # Scaled by the spread of the data, so that squared distances neither overflow nor underflow in single precision.
     pooled = np.concatenate([x, y])
@@ -111,7 +112,7 @@ def permutation_test(
     generator = np.random.default_rng(seed)
     first = np.repeat([np.float32(1), np.float32(0)], [n, m])
     # Row 0 is the original split, so that it is computed with the same rounding as the permutations.
-    members = np.concatenate([first[None], generator.permuted(np.tile(first, (permutations, 1)), axis=1)])
+    members = np.concatenate([first[None], generator.permuted(np.tile(first, (num_permutations, 1)), axis=1)])
     scale = np.sqrt(min(n, m) * (min(n, m) - 1.0))
     ratios = []
     for r in bandwidths:
@@ -127,10 +128,10 @@ def permutation_test(
     equal = np.abs(fused[1:] - fused[0]) <= _ROUNDING
     null = np.sort(np.where(equal, fused[0], fused[1:]))
     not_below = np.sum(null >= fused[0])
-    return TwoSample(float(fused[0]), float((1 + not_below) / (permutations + 1)), null)
+    return PermutationTestResult(float(fused[0]), float((1 + not_below) / (num_permutations + 1)), null)
 
 
-def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = ROWS) -> float:
+def mmd2_variance(x: ArrayLike, y: ArrayLike, *, bandwidth: float, chunk: int = DEFAULT_CHUNK) -> float:
     """Estimate the variance of `losses.mmd2` over new samples, for two different distributions.
 
     To first order the estimate is a mean over the rows of `x` plus a mean over the rows of `y`. The variances of both

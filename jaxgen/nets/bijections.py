@@ -22,11 +22,11 @@ Condition = Float[Array, "... c"] | None
 class Bijection(Protocol):
     """Invertible layer with a tractable Jacobian determinant; samples may have any leading axes."""
 
-    def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the transformed samples and log |det J|, per sample or one scalar for all."""
         ...
 
-    def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the inverse-transformed samples and log |det J| of the inverse map."""
         ...
 
@@ -45,22 +45,22 @@ class ActNorm(nn.Module):
 
     axes: int = 1
 
-    def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the normalized samples and log |det J|, a scalar `[]`."""
-        log_scale, centre = self._learned(x)
-        return (x - _behind(centre, x)) * _behind(jnp.exp(log_scale), x), self._over_row(log_scale, x)
+        log_scale, center = self._learned(x)
+        return (x - _behind(center, x)) * _behind(jnp.exp(log_scale), x), self._over_row(log_scale, x)
 
-    def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples before normalization and log |det J| of the inverse map, a scalar `[]`."""
-        log_scale, centre = self._learned(z)
-        return z * _behind(jnp.exp(-log_scale), z) + _behind(centre, z), -self._over_row(log_scale, z)
+        log_scale, center = self._learned(z)
+        return z * _behind(jnp.exp(-log_scale), z) + _behind(center, z), -self._over_row(log_scale, z)
 
     @nn.compact
     def _learned(self, x: Array) -> tuple[Array, Array]:
         rows = x.reshape(-1, x.shape[-1])
         # The lower bound on the standard deviation keeps the scale finite for a constant feature.
         log_scale = self.param("log_scale", lambda key: -jnp.log(jnp.maximum(jnp.std(rows, 0), 1e-3)))
-        return log_scale, self.param("centre", lambda key: jnp.mean(rows, 0))
+        return log_scale, self.param("center", lambda key: jnp.mean(rows, 0))
 
     def _over_row(self, log_scale: Array, x: Array) -> Array:
         return jnp.sum(log_scale) * math.prod(x.shape[-self.axes : -1])
@@ -75,11 +75,11 @@ class Permutation(nn.Module):
 
     seed: int
 
-    def __call__(self, x: Float[Array, "... d"], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return the samples with permuted features, and log |det J| = 0."""
         return x[..., self._order(x)], jnp.zeros(())
 
-    def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return the samples with the features in their original order, and log |det J| = 0."""
         return z[..., np.argsort(self._order(z))], jnp.zeros(())
 
@@ -95,7 +95,7 @@ class SpaceToDepth(nn.Module):
         figure 2.3.
     """
 
-    def __call__(self, x: Float[Array, "... h w c"], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "... h w c"], condition: Condition = None) -> Moved:
         """Return images `[..., h / 2, w / 2, 4 c]`, and log |det J| = 0.
 
         Raises:
@@ -107,7 +107,7 @@ class SpaceToDepth(nn.Module):
         x = x.reshape(*lead, height // 2, 2, width // 2, 2, features)
         return jnp.moveaxis(x, -4, -3).reshape(*lead, height // 2, width // 2, 4 * features), jnp.zeros(())
 
-    def inverse(self, z: Float[Array, "... h w c"], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "... h w c"], condition: Condition = None) -> Moved:
         """Return images `[..., 2 h, 2 w, c / 4]`, and log |det J| = 0."""
         *lead, height, width, features = z.shape
         z = z.reshape(*lead, height, width, 2, 2, features // 4)
@@ -123,11 +123,11 @@ class Flatten(nn.Module):
 
     shape: Sequence[int]
 
-    def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return vectors `[..., d]`, and log |det J| = 0."""
         return x.reshape(*x.shape[: x.ndim - len(self.shape)], -1), jnp.zeros(())
 
-    def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return images `[..., *shape]`, and log |det J| = 0."""
         return z.reshape(*z.shape[:-1], *self.shape), jnp.zeros(())
 
@@ -143,18 +143,18 @@ class Split(nn.Module):
     onward: nn.Module
     shape: Sequence[int]
 
-    def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return vectors `[..., d]`, the transformed half first, and log |det J| of its transformation."""
         half = self.shape[-1] // 2
-        gone, grown = self.onward(x[..., :half], given)
+        gone, grown = self.onward(x[..., :half], condition)
         rest = x[..., half:].reshape(*gone.shape[:-1], -1)
         return jnp.concatenate([gone, rest], -1), grown
 
-    def inverse(self, z: Float[Array, "... d"], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return samples `[..., *shape]`, and log |det J| of the inverse map."""
         half = self.shape[-1] // 2
         through = math.prod(self.shape[:-1]) * half
-        gone, grown = self.onward.inverse(z[..., :through], given)
+        gone, grown = self.onward.inverse(z[..., :through], condition)
         rest = z[..., through:].reshape(*gone.shape[:-1], self.shape[-1] - half)
         return jnp.concatenate([gone, rest], -1), grown
 
@@ -168,19 +168,19 @@ class ComposedBijection(nn.Module):
 
     layers: Sequence[nn.Module]
 
-    def __call__(self, x: Float[Array, "..."], given: Condition = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples after all layers, and the sum of their log |det J|."""
         total = jnp.zeros(())
         for layer in self.layers:
-            x, grown = layer(x, given)
+            x, grown = layer(x, condition)
             total = total + grown
         return x, total
 
-    def inverse(self, z: Float[Array, "..."], given: Condition = None) -> Moved:
+    def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples before all layers, and log |det J| of the inverse map."""
         total = jnp.zeros(())
         for layer in reversed(self.layers):
-            z, grown = layer.inverse(z, given)
+            z, grown = layer.inverse(z, condition)
             total = total + grown
         return z, total
 

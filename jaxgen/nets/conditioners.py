@@ -32,9 +32,14 @@ class DenseConditioner:
 
     def __call__(self, outputs: int) -> nn.Module:
         """Return a network `[..., k] -> [..., outputs]`."""
-        return MLP((*self.widths, outputs), self.activation, last=nn.initializers.zeros, hidden=torch_uniform)
+        return MLP(
+            (*self.widths, outputs),
+            self.activation,
+            last_kernel_init=nn.initializers.zeros,
+            hidden_kernel_init=torch_uniform,
+        )
 
-    def given(self, x: Float[Array, "... k"], condition: Float[Array, "... c"]) -> Float[Array, "... kc"]:
+    def condition(self, x: Float[Array, "... k"], condition: Float[Array, "... c"]) -> Float[Array, "... kc"]:
         """Concatenate a condition to the vectors."""
         return jnp.concatenate([x, condition], -1)
 
@@ -58,7 +63,7 @@ class ConvConditioner:
         """Return a network `[..., h, w, k] -> [..., h, w, outputs]`."""
         return _Conv(self.features, outputs, self.activation)
 
-    def given(self, x: Float[Array, "... h w k"], condition: Float[Array, "... c"]) -> Float[Array, "... h w kc"]:
+    def condition(self, x: Float[Array, "... h w k"], condition: Float[Array, "... c"]) -> Float[Array, "... h w kc"]:
         """Concatenate a condition to the features of every pixel."""
         per_pixel = jnp.broadcast_to(condition[..., None, None, :], (*x.shape[:-1], condition.shape[-1]))
         return jnp.concatenate([x, per_pixel], -1)

@@ -30,25 +30,25 @@ class AdditiveCoupling(nn.Module):
     conditioner: DenseConditioner | ConvConditioner = DenseConditioner()
     flip: bool = False
 
-    def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the transformed samples, and log |det J| = 0.
 
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(x, given, lambda moving, made: (moving + made, jnp.zeros(())))
+        return self._along(x, condition, lambda moving, made: (moving + made, jnp.zeros(())))
 
-    def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+    def inverse(self, z: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the inverse-transformed samples, and log |det J| = 0.
 
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(z, given, lambda moving, made: (moving - made, jnp.zeros(())))
+        return self._along(z, condition, lambda moving, made: (moving - made, jnp.zeros(())))
 
     @nn.compact
-    def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.conditioner, self.flip, 1, x, given, move)
+    def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
+        return _moved(self.conditioner, self.flip, 1, x, condition, move)
 
 
 class AffineCoupling(nn.Module):
@@ -70,7 +70,7 @@ class AffineCoupling(nn.Module):
     flip: bool = False
     clamp: float = 2.0
 
-    def __call__(self, x: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+    def __call__(self, x: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the transformed samples, and log |det J|, `[...]`.
 
         Raises:
@@ -81,9 +81,9 @@ class AffineCoupling(nn.Module):
             log_scale, shift = self._scale_and_shift(made)
             return moving * jnp.exp(log_scale) + shift, self._over_row(log_scale)
 
-        return self._along(x, given, move)
+        return self._along(x, condition, move)
 
-    def inverse(self, z: Float[Array, "..."], given: Float[Array, "... c"] | None = None) -> Moved:
+    def inverse(self, z: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the inverse-transformed samples, and log |det J| of the inverse map, `[...]`.
 
         Raises:
@@ -94,11 +94,11 @@ class AffineCoupling(nn.Module):
             log_scale, shift = self._scale_and_shift(made)
             return (moving - shift) * jnp.exp(-log_scale), -self._over_row(log_scale)
 
-        return self._along(z, given, move)
+        return self._along(z, condition, move)
 
     @nn.compact
-    def _along(self, x: Array, given: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.conditioner, self.flip, 2, x, given, move)
+    def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
+        return _moved(self.conditioner, self.flip, 2, x, condition, move)
 
     def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
         raw, shift = jnp.split(made, 2, -1)
@@ -123,20 +123,20 @@ class CouplingStack(nn.Module):
     coupling: nn.Module
     depth: int
 
-    def __call__(self, x: Float[Array, "... d"], given: Float[Array, "... c"] | None = None) -> Moved:
+    def __call__(self, x: Float[Array, "... d"], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return where rows `[..., d]` go, and the logarithm of the volume's growth, `[...]`."""
 
         def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
-            moved, grown = coupling(carry[0], given)
+            moved, grown = coupling(carry[0], condition)
             return (_reordered(moved, *order), carry[1] + grown), None
 
         return self._scan(step, x, reverse=False)
 
-    def inverse(self, z: Float[Array, "... d"], given: Float[Array, "... c"] | None = None) -> Moved:
+    def inverse(self, z: Float[Array, "... d"], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`."""
 
         def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
-            moved, grown = coupling.inverse(_reordered(carry[0], *order[::-1]), given)
+            moved, grown = coupling.inverse(_reordered(carry[0], *order[::-1]), condition)
             return (moved, carry[1] + grown), None
 
         return self._scan(step, z, reverse=True)
@@ -176,7 +176,7 @@ def _moved(
     flip: bool,
     numbers: int,
     x: Array,
-    given: Array | None,
+    condition: Array | None,
     move: Callable[[Array, Array], Moved],
 ) -> Moved:
     """Transform one half of the features, with `numbers` parameters each from a network of the other half."""
@@ -189,6 +189,8 @@ def _moved(
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)
-    made = conditioner(numbers * moving.shape[-1])(kept if given is None else conditioner.given(kept, given))
+    made = conditioner(numbers * moving.shape[-1])(
+        kept if condition is None else conditioner.condition(kept, condition)
+    )
     moved, grown = move(moving, made)
     return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown

@@ -42,8 +42,10 @@ def dense_meg_networks(
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
     """
-    critic = MLP((*energy, 1), LeakyReLU(0.2), hidden=torch_uniform)
-    return MEGNetworks(MLP((*generator, dimensions), jax.nn.relu, hidden=torch_uniform), critic, PairNet(critic))
+    critic = MLP((*energy, 1), LeakyReLU(0.2), hidden_kernel_init=torch_uniform)
+    return MEGNetworks(
+        MLP((*generator, dimensions), jax.nn.relu, hidden_kernel_init=torch_uniform), critic, PairNet(critic)
+    )
 
 
 def digit_meg_networks(channels: int = 1, *, latent_dim: int = 128, width: int = 512) -> MEGNetworks:
@@ -108,5 +110,5 @@ def _convolutional(
     width: int,
 ) -> MEGNetworks:
     trunk = lambda last: ConvTrunk(layers, last, activation, kernel)
-    head = MLP((width, 1), activation, hidden=torch_uniform)
+    head = MLP((width, 1), activation, hidden_kernel_init=torch_uniform)
     return MEGNetworks(generator, trunk(1), PairNet(head, trunk(latent_dim)))

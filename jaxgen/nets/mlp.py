@@ -20,23 +20,25 @@ class MLP(nn.Module):
     Attributes:
         widths: width of each layer; the last one is the output width.
         activation: applied after every layer but the last.
-        last: initializer of the last kernel.
-        hidden: initializer of the other kernels; `torch_uniform` gives PyTorch's default initialization.
+        last_kernel_init: initializer of the last kernel.
+        hidden_kernel_init: initializer of the other kernels; `torch_uniform` gives PyTorch's default initialization.
         dropout: dropout rate of the hidden layers' outputs. Dropout is active only if `apply` gets a key for it,
             `rngs={"dropout": key}`, as in training.
     """
 
     widths: Sequence[int]
     activation: Callable[[Array], Array] = jax.nn.relu
-    last: Initializer = torch_uniform
-    hidden: Initializer = orthogonal
+    last_kernel_init: Initializer = torch_uniform
+    hidden_kernel_init: Initializer = orthogonal
     dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: Float[Array, "... k"]) -> Float[Array, "... d"]:
         """Map vectors `[..., k]` to vectors `[..., widths[-1]]`."""
         for width in self.widths[:-1]:
-            x = self.activation(nn.Dense(width, kernel_init=self.hidden, bias_init=torch_uniform_bias(x.shape[-1]))(x))
+            x = self.activation(
+                nn.Dense(width, kernel_init=self.hidden_kernel_init, bias_init=torch_uniform_bias(x.shape[-1]))(x)
+            )
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         return nn.Dense(self.widths[-1], kernel_init=self.last, bias_init=torch_uniform_bias(x.shape[-1]))(x)

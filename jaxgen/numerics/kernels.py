@@ -11,14 +11,14 @@ from jax.custom_derivatives import SymbolicZero
 from jaxgen.types import Array, Float, Int, PyTree
 
 __all__ = [
-    "FEW_DIMENSIONS",
-    "ROWS",
+    "MAX_DIRECT_DIMENSIONS",
+    "DEFAULT_CHUNK",
     "Kernel",
-    "by_rows",
-    "counts",
+    "map_row_chunks",
+    "sample_sizes",
     "gaussian",
     "gaussian_sum",
-    "itself",
+    "self_pair_mask",
     "product",
     "products",
     "squared_distances",
@@ -28,9 +28,9 @@ __all__ = [
 Kernel = Callable[[Array], Array]
 
 # Default number of rows per chunk: enough to keep a processor busy, few enough for its cache.
-ROWS = 256
+DEFAULT_CHUNK = 256
 # Up to this many dimensions the differences are formed directly; beyond, a matrix product is faster.
-FEW_DIMENSIONS = 8
+MAX_DIRECT_DIMENSIONS = 8
 # An accelerator's default precision could change which row is nearest, and would move points of a convex hull.
 product = functools.partial(jnp.matmul, precision="highest")
 
@@ -47,7 +47,7 @@ def squared_distances(x: Float[Array, "n d"], y: Float[Array, "m d"]) -> Float[A
     Returns:
         Squared distances `[n, m]`, >= 0.
     """
-    if x.shape[-1] <= FEW_DIMENSIONS:
+    if x.shape[-1] <= MAX_DIRECT_DIMENSIONS:
         return sum((x[:, None, i] - y[None, :, i]) ** 2 for i in range(x.shape[-1]))  # type: ignore[return-value]
     return jnp.maximum(jnp.sum(x**2, -1)[:, None] - 2 * product(x, y.T) + jnp.sum(y**2, -1)[None], 0)
 
@@ -65,7 +65,7 @@ def gaussian(squared: Array, *, bandwidth: Array | float) -> Array:
     return jnp.exp(-squared / bandwidth)
 
 
-def by_rows(function: Callable[[Array, Array], PyTree], x: Float[Array, "n d"], *, chunk: int) -> PyTree:
+def map_row_chunks(function: Callable[[Array, Array], PyTree], x: Float[Array, "n d"], *, chunk: int) -> PyTree:
     """Apply a function to chunks of rows; under differentiation it is recomputed instead of stored.
 
     Args:
@@ -82,7 +82,7 @@ def by_rows(function: Callable[[Array, Array], PyTree], x: Float[Array, "n d"], 
     """
     n = x.shape[0]
     if chunk < 1:
-        raise ValueError(f"`chunk` must be at least 1 (got {chunk}); the default is {ROWS}.")
+        raise ValueError(f"`chunk` must be at least 1 (got {chunk}); the default is {DEFAULT_CHUNK}.")
     blocks = max(-(-n // chunk), 1)
     chunk = -(-n // blocks)  # chunks of nearly equal size need little padding
     padded = jnp.pad(x, ((0, blocks * chunk - n), (0, 0))).reshape(blocks, chunk, -1)
@@ -97,7 +97,7 @@ def products(
     vectors: Float[Array, "m p"],
     *,
     first: int | Int[Array, ""] | None = None,
-    chunk: int = ROWS,
+    chunk: int = DEFAULT_CHUNK,
 ) -> Float[Array, "n p"]:
     """Product of a kernel matrix with vectors, holding only `chunk` rows of the matrix in memory.
 
@@ -117,13 +117,13 @@ def products(
     def block(start: Array, rows: Array) -> Array:
         entries = kernel(squared_distances(rows, y))
         if first is not None:
-            entries = jnp.where(itself(start + first, *entries.shape), 0.0, entries)
+            entries = jnp.where(self_pair_mask(start + first, *entries.shape), 0.0, entries)
         return product(entries, vectors)
 
-    return by_rows(block, x, chunk=chunk)
+    return map_row_chunks(block, x, chunk=chunk)
 
 
-def counts(x: Any, y: Any, *, least: int, devices: int = 1) -> tuple[int, int]:
+def sample_sizes(x: Any, y: Any, *, least: int, devices: int = 1) -> tuple[int, int]:
     """Sizes of two samples over all devices, after checking that they can be compared.
 
     Args:
@@ -196,6 +196,6 @@ def _gaussian_sum_jvp(chunk: int, primals: tuple[PyTree, ...], tangents: tuple[P
 gaussian_sum.defjvp(_gaussian_sum_jvp, symbolic_zeros=True)
 
 
-def itself(start: Array, rows: int, columns: int) -> Array:
+def self_pair_mask(start: Array, rows: int, columns: int) -> Array:
     """Mask `[rows, columns]` of the pairs of a point with itself, if the first row is column `start`."""
     return (start + jnp.arange(rows))[:, None] == jnp.arange(columns)[None]

@@ -7,7 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
-from jaxgen.numerics.kernels import FEW_DIMENSIONS, ROWS, by_rows, itself, squared_distances
+from jaxgen.numerics.kernels import (
+    DEFAULT_CHUNK,
+    MAX_DIRECT_DIMENSIONS,
+    map_row_chunks,
+    self_pair_mask,
+    squared_distances,
+)
 from jaxgen.types import Array, Float
 
 __all__ = ["median_squared_distance"]
@@ -17,7 +23,7 @@ _SUBSET_STRIDE, _MIN_SUBSET_ROWS = 4, 64
 
 
 def median_squared_distance(
-    z: Float[Array, "n d"], *, chunk: int = ROWS, axis_name: str | None = None
+    z: Float[Array, "n d"], *, chunk: int = DEFAULT_CHUNK, axis_name: str | None = None
 ) -> Float[Array, ""]:
     """Exact median of the squared distances of all pairs of rows, without a gradient.
 
@@ -34,7 +40,7 @@ def median_squared_distance(
         finite.
     """
     z = jax.lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
-    if z.shape[1] > FEW_DIMENSIONS:  # here distances use matrix products, in which an offset costs precision
+    if z.shape[1] > MAX_DIRECT_DIMENSIONS:  # here distances use matrix products, in which an offset costs precision
         z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
     all_rows = parallel.gather(z, axis_name)
     n = all_rows.shape[0]
@@ -48,10 +54,10 @@ def median_squared_distance(
 
         def within(start: Array, rows: Array) -> Array:
             squared = squared_distances(rows, all_rows)
-            counted = jnp.where((squared <= t) & ~itself(start + first, *squared.shape), 1.0, 0.0)
+            counted = jnp.where((squared <= t) & ~self_pair_mask(start + first, *squared.shape), 1.0, 0.0)
             return jnp.sum(counted, 1)
 
-        per_row = 2 * by_rows(within, z, chunk=chunk) - (n - 1)
+        per_row = 2 * map_row_chunks(within, z, chunk=chunk) - (n - 1)
         # The integer sum is exact but may overflow; the floating-point sum is inexact but shows whether it did.
         exact, rounded = parallel.total((jnp.sum(per_row.astype(jnp.int32)), jnp.sum(per_row)), axis_name)
         return jnp.where(jnp.abs(rounded) < 2**30, exact.astype(z.dtype), rounded)
@@ -65,11 +71,11 @@ def median_squared_distance(
 
     def neighbors(start: Array, rows: Array) -> tuple[Array, Array]:
         squared = squared_distances(rows, all_rows)
-        others = ~itself(start + first, *squared.shape)
+        others = ~self_pair_mask(start + first, *squared.shape)
         below = jnp.max(jnp.where((squared <= at) & others, squared, 0.0), 1)
         return below, jnp.min(jnp.where((squared > at) & others, squared, jnp.inf), 1)
 
-    below, above = (parallel.gather(part, axis_name) for part in by_rows(neighbors, z, chunk=chunk))
+    below, above = (parallel.gather(part, axis_name) for part in map_row_chunks(neighbors, z, chunk=chunk))
     below, above = jnp.max(below), jnp.min(above)
     # If the count jumps past the goal, all middle pairs have this distance.
     median = jnp.where(value > goal, at, below if pairs % 2 else (below + above) / 2)

@@ -40,8 +40,7 @@ class StepSizeAdaptation:
             of its steps must have a field `acceptance`.
         step_size: initial step size; it may be wrong by orders of magnitude.
         target: target acceptance rate in (0, 1). 0.574 is optimal for Langevin proposals in many dimensions.
-        gamma: gain, > 0; a larger value changes the logarithm of the step size more per step. It is the reciprocal of
-            gamma in the reference.
+        gamma: regularization, > 0, as in the reference; a smaller value changes the step size more per step.
         t0: number of steps, >= 0, that damps the first updates.
         kappa: in (0.5, 1]; the final step size averages about the last `n ** kappa` of n steps.
 
@@ -54,7 +53,7 @@ class StepSizeAdaptation:
     process: Callable[[float | Float[Array, ""]], Process]
     step_size: float | Float[Array, ""] = 0.1
     target: float = 0.574
-    gamma: float = 20.0
+    gamma: float = 0.05
     t0: float = 10.0
     kappa: float = 0.75
 
@@ -64,7 +63,7 @@ class StepSizeAdaptation:
         if not 0.5 < self.kappa <= 1:
             raise ValueError(f"`kappa` must be above 0.5 and at most 1 (got {self.kappa}); use for example 0.75.")
         if not 0 < self.gamma < math.inf:
-            raise ValueError(f"`gamma` must be positive and finite (got {self.gamma}); use for example 20.")
+            raise ValueError(f"`gamma` must be positive and finite (got {self.gamma}); use for example 0.05.")
         if not 0 <= self.t0 < math.inf:
             raise ValueError(f"`t0` must be finite and not negative (got {self.t0}); use for example 10.")
 
@@ -93,7 +92,7 @@ class StepSizeAdaptation:
         inner, info = self.process(jnp.exp(state.log_step_size)).step(key, state.inner)
         steps = state.steps + 1
         excess = state.excess + (self.target - jnp.mean(info.acceptance) - state.excess) / (steps + self.t0)
-        log_step_size = self._start - self.gamma * jnp.sqrt(steps) * excess
+        log_step_size = self._start - jnp.sqrt(steps) / self.gamma * excess
         log_average = state.log_average + (log_step_size - state.log_average) * steps**-self.kappa
         return DualAveragingState(inner, steps, excess, log_step_size, log_average), info
 

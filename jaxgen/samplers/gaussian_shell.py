@@ -26,11 +26,11 @@ class Whitening(NamedTuple):
     mean: Float[Array, " d"]
     root: Float[Array, "d d"]  # lower triangular; the covariance is `root @ root.T`
 
-    def standard(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def whiten(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Whiten samples `[n, d]`: subtract the mean and divide by `root`; their norms are Mahalanobis distances."""
         return jax.scipy.linalg.solve_triangular(self.root, (x - self.mean[None]).T, lower=True).T
 
-    def uncolored(self, z: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    def unwhiten(self, z: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Map standard normal samples `[n, d]` to this normal distribution: the inverse of `standard`."""
         return z @ self.root.T + self.mean[None]
 

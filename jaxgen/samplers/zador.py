@@ -60,7 +60,7 @@ def zador_log_weights(
 
 
 def nearest_log_density(
-    distances: Float[Array, "... m"], *, guesses: int, dimensions: int | float
+    distances: Float[Array, "... m"], *, pool_size: int, dimensions: int | float
 ) -> Float[Array, "..."]:
     """Nearest-neighbor density estimate from the distances to several independent pools of samples.
 
@@ -70,24 +70,24 @@ def nearest_log_density(
 
     Args:
         distances: Euclidean distances to the nearest member of each of m pools, `[..., m]`.
-        guesses: n, number of samples in a pool; a smaller n averages over a wider neighborhood.
+        pool_size: n, number of samples in a pool; a smaller n averages over a wider neighborhood.
         dimensions: d, dimension of the set on which the density is defined.
 
     Returns:
         Log-densities `[...]`, per unit of d-dimensional volume.
 
     Raises:
-        ValueError: if there are fewer than two pools, or `guesses` or `dimensions` is not positive.
+        ValueError: if there are fewer than two pools, or `pool_size` or `dimensions` is not positive.
     """
     pools = distances.shape[-1]
-    if pools < 2 or guesses < 1 or not dimensions > 0:
+    if pools < 2 or pool_size < 1 or not dimensions > 0:
         raise ValueError(
             "nearest_log_density needs at least two pools, of at least one sample, and positive `dimensions` "
-            f"(got {pools} pools of {guesses} samples in {dimensions} dimensions)."
+            f"(got {pools} pools of {pool_size} samples in {dimensions} dimensions)."
         )
     unit_ball = dimensions / 2 * math.log(math.pi) - math.lgamma(dimensions / 2 + 1)
     volumes = jax.nn.logsumexp(dimensions * jnp.log(distances), -1) + unit_ball
-    return math.log((pools - 1) / guesses) - volumes
+    return math.log((pools - 1) / pool_size) - volumes
 
 
 def pushforward_log_density(

@@ -18,7 +18,7 @@ from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.training.config import Config
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
-__all__ = ["Programs", "arrangement", "batch_rows", "finite", "programs", "root_keys"]
+__all__ = ["Programs", "seed_mapping", "batch_rows", "finite", "programs", "root_keys"]
 
 MAX_CACHED_PROGRAMS = 8  # entries of the cache of compiled program pairs
 JOINED = 2**18  # leaves with at most this number of elements are concatenated before they are checked
@@ -60,7 +60,7 @@ def programs(config: Config) -> Programs:
     return _kept(_programs, config, generator)
 
 
-def arrangement(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
+def seed_mapping(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
     """Choose how seeds are mapped: serially for a single seed and for convolutions on a CPU, else batched.
 
     Args:
@@ -134,7 +134,7 @@ def _convolves(
     sizes = [jax.ShapeDtypeStruct((batch_size, *leaf.shape), leaf.dtype) for leaf in leaves]
     batch = jax.tree.unflatten(structure, sizes)
     state = jax.eval_shape(method.init, jax.random.key(0), *batch)
-    return parallel.convolves(jax.make_jaxpr(method.step)(jax.random.key(0), state, *batch))
+    return parallel.has_convolution(jax.make_jaxpr(method.step)(jax.random.key(0), state, *batch))
 
 
 @functools.lru_cache(maxsize=MAX_CACHED_PROGRAMS)
@@ -157,7 +157,7 @@ def _programs(method: Method, layout: Layout, words: str, batch_size: int, gener
         _, key = _keys(root)
         # Noise differs between devices and between retries; the choice of rows does not.
         key = parallel.fold(jax.random.fold_in(key, retry), axis)
-        shares = [parallel.slice_of(batches, axis) for batches in rows]
+        shares = [parallel.local_columns(batches, axis) for batches in rows]
         step = lambda key, state, *rows: shared.step(key, state, *map(take, tables, rows))
         last, metrics = iterate(step, key, state, *shares, start=first)
         return last, metrics, finite((last, metrics))

@@ -15,13 +15,13 @@ from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import checked, fingerprint, row_specs
 from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.compilation import arrangement, batch_rows, programs, root_keys
+from jaxgen.training.compilation import batch_rows, programs, root_keys, seed_mapping
 from jaxgen.training.config import Config, MethodT
 from jaxgen.training.progress import Progress
 from jaxgen.training.result import Result, description, state_template, warn_of_unnamed
 from jaxgen.types import PyTree, State
 
-__all__ = ["advance", "resolved", "train", "untrained"]
+__all__ = ["run_segment", "resolved", "train", "untrained"]
 
 RETRIES = 3  # how often a segment with a non-finite number is repeated with other noise
 
@@ -79,7 +79,7 @@ def train(
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         terminated = stack.enter_context(_termination(checkpoints is not None))
         for done in range(start, config.steps, config.steps_per_call):
-            state, news = advance(config, compiled.segment, state, roots, placed, done)
+            state, news = run_segment(config, compiled.segment, state, roots, placed, done)
             reached = done + config.steps_per_call
             for name, metric in news.items():
                 history.setdefault(name, _extended(metric[:, :0], config.steps))[:, done:reached] = metric
@@ -110,7 +110,7 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
     """
     config, tables, rows = _prepared(config)
     state = _initial(config, tables)
-    return Result(config, state, {}, rows, devices=config.layout.total(), signed=is_scaled_to_tanh(tables))
+    return Result(config, state, {}, rows, num_devices=config.layout.total(), signed_bytes=is_scaled_to_tanh(tables))
 
 
 def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
@@ -142,12 +142,12 @@ def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[Method
         )
     config = dataclasses.replace(config, method=cast(MethodT, config.method.resolve(*rows)))
     if config.layout.seeds is None:
-        layout = dataclasses.replace(config.layout, seeds=arrangement(config, rows))
+        layout = dataclasses.replace(config.layout, seeds=seed_mapping(config, rows))
         config = dataclasses.replace(config, layout=layout)
     return config
 
 
-def advance(
+def run_segment(
     config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed with a non-finite number repeats it alone, with other noise.

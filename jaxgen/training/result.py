@@ -33,20 +33,21 @@ class Result(Generic[MethodT]):
         config: the config of the run, with every network and width filled in.
         state: the method's state; the first axis of every leaf is the seed.
         history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was repeated.
-        rows: shape and dtype of one row of each table.
-        tables: SHA-256 of the training data, or None if it was not computed.
-        devices: number of devices it was trained on, over all processes; this machine may have fewer.
-        signed: whether the training images were signed bytes, as those of `data.ScaledToTanh`; None if they were not
+        row_specs: shape and dtype of one row of each table.
+        data_sha256: SHA-256 of the training data, or None if it was not computed.
+        num_devices: number of devices it was trained on, over all processes; this machine may have fewer.
+        signed_bytes: whether the training images were signed bytes, as those of `data.ScaledToTanh`; None if they
+            were not
             bytes.
     """
 
     config: Config[MethodT]
     state: State
     history: History
-    rows: tuple[PyTree, ...]
-    tables: str | None = None
-    devices: int = 1
-    signed: bool | None = None
+    row_specs: tuple[PyTree, ...]
+    data_sha256: str | None = None
+    num_devices: int = 1
+    signed_bytes: bool | None = None
 
     @property
     def steps(self) -> int:
@@ -109,9 +110,11 @@ class Result(Generic[MethodT]):
             TypeError: if the method has no scores.
             ValueError: if rows and training images are bytes of different signedness, or `batch_size` is below 1.
         """
-        if None not in (self.signed, signed := is_scaled_to_tanh(x)) and signed != self.signed:
-            trained, got = ("int8", "uint8") if self.signed else ("uint8", "int8")
-            remedy = "wrap the dataset in data.ScaledToTanh" if self.signed else "do not wrap it in data.ScaledToTanh"
+        if None not in (self.signed_bytes, signed := is_scaled_to_tanh(x)) and signed != self.signed_bytes:
+            trained, got = ("int8", "uint8") if self.signed_bytes else ("uint8", "int8")
+            remedy = (
+                "wrap the dataset in data.ScaledToTanh" if self.signed_bytes else "do not wrap it in data.ScaledToTanh"
+            )
             raise ValueError(f"rows must be {trained} as the training images (got {got}); {remedy}.")
         score = functools.partial(self._scores, self.state)
         return score(x) if batch_size is None else score_in_pieces(score, x, batch_size)
@@ -133,7 +136,7 @@ class Result(Generic[MethodT]):
         """
         target = pathlib.Path(path).expanduser().absolute()
         with replacing(target, mark="description.json", kind="result") as fresh:
-            written = description(self.config, self.rows, self.tables, self.devices, self.signed)
+            written = description(self.config, self.row_specs, self.data_sha256, self.num_devices, self.signed_bytes)
             warn_of_unnamed(written, "so `load` needs the config as an argument; keep it")
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.write_description(written)

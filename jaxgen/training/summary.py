@@ -33,7 +33,7 @@ def _entries(result: "Result[Any]") -> dict[str, str]:
     config = result.config
     entries = {
         "method": type(config.method).__name__,
-        "data": _data(config.data, result.rows),
+        "data": _data(config.data, result.row_specs),
         "seeds": str(config.num_seeds),
         "steps": str(result.steps) if result.steps == config.steps else f"{result.steps} of {config.steps}",
         "parameters": f"{num_parameters(result.state) // config.num_seeds:,} per seed",

@@ -15,7 +15,7 @@ PENALTIES = (
 )
 IMAGE = (4, 3, 2)
 NETWORKS = {
-    "dense": (nets.MLP((5, 5, 1), nets.LeakyReLU(0.2), hidden=nets.torch_uniform), (3,)),
+    "dense": (nets.MLP((5, 5, 1), nets.LeakyReLU(0.2), hidden_kernel_init=nets.torch_uniform), (3,)),
     "convolutions": (nets.ConvTrunk(((3, 5, 2), (4, 3, 1)), activation=jnp.tanh), IMAGE),
 }
 

@@ -40,7 +40,7 @@ def test_its_loss_is_the_cross_entropy():
 
 
 def test_labelled_images_are_one_table_of_pairs():
-    ((x, labels),) = data.Labelled(data.Digits()).tables()
+    ((x, labels),) = data.Labeled(data.Digits()).tables()
     np.testing.assert_array_equal(x, data.Digits().tables()[0])
     np.testing.assert_array_equal(labels, data.Digits().labels())
 

@@ -62,7 +62,7 @@ def test_the_loss_by_hand():
     method, state = fresh(methods.DeepArchetypes(3, methods.Flow(nets.Permutation(0))), x)
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), state.params)["maps"]["params"]
     z = np.asarray(method.flow.encode(method.flow.init(jax.random.key(0), x), x), np.float64)
-    dense = lambda name, given: given @ params[name]["kernel"] + params[name]["bias"]
+    dense = lambda name, condition: condition @ params[name]["kernel"] + params[name]["bias"]
     softmax = lambda logits, axis: np.exp(logits) / np.exp(logits).sum(axis, keepdims=True)
     corners = np.asarray(simplex.vertices(3), np.float64)
     weights = softmax(dense("mixing", z), 1)  # over archetypes

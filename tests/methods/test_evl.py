@@ -209,19 +209,19 @@ def conditional(**changes):
 
 def test_guesses_for_each_input_by_hand():
     method = conditional(generator=nets.MLP((8, 4)))
-    given = X[:, :2]
-    state = method.init(jax.random.key(0), (given, X))
+    condition = X[:, :2]
+    state = method.init(jax.random.key(0), (condition, X))
     noise = np.asarray(jax.random.normal(jax.random.key(1), (32, 3))).reshape(8, 4, 3)
     distances, surprises = [], []
-    for target, at, draws in zip(np.asarray(X), np.asarray(given), noise, strict=True):
+    for target, at, draws in zip(np.asarray(X), np.asarray(condition), noise, strict=True):
         made = np.array([method.generator.apply(state.params["generator"], jnp.append(z, at)) for z in draws])
         errors = ((made[:, :3] - target) ** 2).mean(1)
         distances.append(errors.min())
         surprises.append(np.log(np.exp(made[:, 3]).sum()) - made[errors.argmin(), 3])
-    _, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, (given, X))
+    _, (metrics, _) = method.loss(jax.random.key(1), state.params, {}, (condition, X))
     np.testing.assert_allclose(metrics["distance"], np.mean(distances), rtol=1e-5)
     np.testing.assert_allclose(metrics["cross_entropy"], np.mean(surprises), rtol=1e-5)
-    guesses = method.weighted_samples_given(jax.random.key(1), state, given, 4)
+    guesses = method.weighted_samples_given(jax.random.key(1), state, condition, 4)
     assert guesses.samples.shape == (8, 4, 3)
     np.testing.assert_allclose(((guesses.samples - X[:, None]) ** 2).mean(-1).min(1), distances, rtol=1e-5)
 

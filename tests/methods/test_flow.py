@@ -84,7 +84,7 @@ def test_bits_are_those_of_the_levels():
     seen = method.loss(jax.random.key(2), state.params, {}, x)[1][0]["bpd"]
     np.testing.assert_allclose(seen, bits.mean(), rtol=1e-4)
     np.testing.assert_allclose(method.decode(state, method.encode(state, x)), x, atol=1e-5)
-    noisy = np.asarray(method.noisy(jax.random.key(3), x)) * 256
+    noisy = np.asarray(method.dequantize(jax.random.key(3), x)) * 256
     np.testing.assert_array_equal(np.floor(noisy), np.round(np.asarray(x) * 255))  # each within its own level
     drawn = np.asarray(method.sample(jax.random.key(0), state, 50)) * 255
     np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-3)
@@ -126,7 +126,7 @@ class Normed(nets.Permutation):
     """A layer with running statistics."""
 
     @nn.compact
-    def __call__(self, x, given=None):
+    def __call__(self, x, condition=None):
         return nets.BatchNorm()(x), jnp.zeros(())
 
 

@@ -164,8 +164,8 @@ def test_batch_statistics_are_used_in_training_only():
     value, _ = judged(method, state)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
     generator = state.generator
-    given = {**generator.params["generator"], **generator.model_state}
-    batch, _ = method.generator.apply(given, z, mutable=["batch_stats"])
+    condition = {**generator.params["generator"], **generator.model_state}
+    batch, _ = method.generator.apply(condition, z, mutable=["batch_stats"])
     alone = jnp.concatenate([method.decode(state, row[None]) for row in z])
     assert np.abs(batch - alone).max() > 0.1
     np.testing.assert_allclose(method.decode(state, z), alone, rtol=1e-5, atol=1e-6)
@@ -197,8 +197,8 @@ def test_the_critic_does_not_learn_through_the_chain():
     make = lambda z: method.generator.apply(generator.params["generator"], z)
     z, _ = method.latent_mcmc(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
     rows = lambda critic, x: jnp.mean(method.critic.apply(critic, x))
-    given = jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z)))(state.critic.params)
-    chex.assert_trees_all_close(slope(state.critic.params), given, rtol=1e-4, atol=1e-6)
+    condition = jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z)))(state.critic.params)
+    chex.assert_trees_all_close(slope(state.critic.params), condition, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("shuffle", [methods.shuffled_rows, methods.shuffled_columns])
@@ -231,14 +231,14 @@ def test_samples_by_a_chain():
     state = state._replace(critic=state.critic._replace(params={"params": {"Dense_0": linear}}))
     slope = np.asarray(state.generator.params["generator"]["params"]["Dense_0"]["kernel"] @ linear["kernel"])[:, 0]
     chain = methods.LatentMCMC(30, 0.5, density=samplers.tilted_log_density)
-    walked = jax.jit(lambda key: method.sample_by_chain(key, state, 1000, chain=chain))(jax.random.key(1))
+    walked = jax.jit(lambda key: method.sample_mcmc(key, state, 1000, chain=chain))(jax.random.key(1))
     assert walked.shape == (1000, 3)
     before = method.energy(state, method.decode(state, jnp.zeros((1, 2))))[0]
     after = np.asarray(method.energy(state, walked))
     assert abs(after.mean() - (before - slope @ slope)) < 4 * after.std() / np.sqrt(1000)
     assert slope @ slope > 8 * after.std() / np.sqrt(1000)  # else standing still would pass
     still = methods.LatentMCMC(3, process=unmoved)
-    unwalked = method.sample_by_chain(jax.random.key(1), state, 5, chain=still)
+    unwalked = method.sample_mcmc(jax.random.key(1), state, 5, chain=still)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (5, 2))
     np.testing.assert_allclose(unwalked, method.decode(state, z), rtol=1e-6)
 

@@ -53,10 +53,10 @@ def test_a_condition_moves_the_mixture():
     method = methods.MixtureDensity(nets.MLP((32, 32, 6)), components=2, learning_rate=Cosine(1e-2, 1500))
     result = train(method, (jnp.float32(x), jnp.float32(y)))
     method, state = result.config.method, result.state_of(0)
-    given = jnp.array([[1.2], [2.0], [2.8]])
-    drawn = np.asarray(method.sample_given(jax.random.key(0), state, given, 4000))
+    condition = jnp.array([[1.2], [2.0], [2.8]])
+    drawn = np.asarray(method.sample_given(jax.random.key(0), state, condition, 4000))
     assert drawn.shape == (3, 4000, 1)
-    for at, found in zip(given[:, 0], drawn[..., 0], strict=True):
+    for at, found in zip(condition[:, 0], drawn[..., 0], strict=True):
         up = found > 0
         assert 0.4 < up.mean() < 0.6
         assert abs(found[up].mean() - at) < 0.1
@@ -106,7 +106,7 @@ def test_conditions_of_the_wrong_width_are_refused():
         spec = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), batch)
         method = methods.MixtureDensity(components=3).resolve(spec)
         state = method.init(jax.random.key(0), batch)
-        sample = lambda given: method.sample_given(jax.random.key(0), state, given, 4)  # noqa: B023
+        sample = lambda condition: method.sample_given(jax.random.key(0), state, condition, 4)  # noqa: B023
         assert sample(jnp.zeros((5, width))).shape == (5, 4, 2 - width)
         with pytest.raises(ValueError, match="call sample for a model without conditions, sample_given for one with"):
             sample(jnp.zeros((5, 1 - width)))

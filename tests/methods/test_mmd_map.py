@@ -49,8 +49,8 @@ def test_a_step_is_plain_gradient_descent():
 
 
 def test_bandwidths_are_numbers_or_estimated_once_or_in_each_step():
-    for given in (2.5, np.float32(2.5), jnp.float32(2.5)):
-        assert started(bandwidth=given)[1].bandwidth == 2.5
+    for condition in (2.5, np.float32(2.5), jnp.float32(2.5)):
+        assert started(bandwidth=condition)[1].bandwidth == 2.5
     method, state = started()
     np.testing.assert_allclose(state.bandwidth, losses.median_bandwidth(TARGET))
     later, metrics = method.step(KEY, state, SOURCE, 7 * TARGET)

@@ -29,4 +29,4 @@ def test_each_is_what_it_says():
     np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
     assert abs(levels.mean() - 127.5) < 4 * 74 / 4_000**0.5
     assert [source.tables for source in SOURCES] == [1, 0, 0, 0]
-    assert [source.within for source in SOURCES] == [False, True, False, False]
+    assert [source.unit_interval for source in SOURCES] == [False, True, False, False]

@@ -14,7 +14,7 @@ from scipy import special, stats
 import jaxgen
 from jaxgen import data, losses, methods, metrics, nets, scan
 from jaxgen.methods import negative_sampling_vae
-from jaxgen.methods.negative_sampling_vae import Drawn
+from jaxgen.methods.negative_sampling_vae import StepSamples
 from jaxgen.methods.posterior import bounded
 
 RATE = 0.01
@@ -113,7 +113,7 @@ def test_scores_are_those_of_a_double_loop(noise):
     x = jnp.round(x * 255) / 255
     found = method.scores(state, x)
     key_rows, key_latent = jax.random.split(jax.random.key(0))
-    seen = np.float64(x + noise.observed(key_rows, jnp.zeros((1, 3))) * jnp.ones((6, 1)))
+    seen = np.float64(x + noise.preprocess(key_rows, jnp.zeros((1, 3))) * jnp.ones((6, 1)))
     draws = np.float64(jax.random.normal(key_latent, (5, 2)))
     mean, log_variance = (
         np.float64(method.encoder.apply({"params": state.encoder.params}, jnp.float32(seen)))
@@ -232,7 +232,7 @@ def test_every_pass_of_a_step_sees_its_own_batch():
 
     @jax.jit
     def paid(x):
-        drawn = Drawn(x, noise, noise, 1 - x, other)
+        drawn = StepSamples(x, noise, noise, 1 - x, other)
         apart, (found, _) = method.encoder_loss(jax.random.key(0), *encoder, drawn, decoder)
         away = found["kl"] + method.negative_weight * found["negative_kl"]
         return apart - away, method.decoder_loss(jax.random.key(0), *decoder, drawn, encoder, encoder)[0]

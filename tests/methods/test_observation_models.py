@@ -23,8 +23,8 @@ def test_rows_are_likeliest_under_their_own_mean(noise):
 def test_what_is_observed():
     key, x = jax.random.key(0), jnp.zeros((1_000, 4))
     for noise in (MODELS[0], MODELS[1], MODELS[3]):
-        assert noise.observed(key, x) is x
-    added = methods.DequantizedGaussian().observed(key, x) * 255
+        assert noise.preprocess(key, x) is x
+    added = methods.DequantizedGaussian().preprocess(key, x) * 255
     assert 0 <= added.min() < 0.01
     assert 0.99 < added.max() < 1
     assert abs(added.mean() - 0.5) < 4 * 12**-0.5 / 4_000**0.5
@@ -33,7 +33,7 @@ def test_what_is_observed():
 def test_a_scale_is_learned_or_fixed():
     x, made = jnp.full((2, 3), 0.5), jnp.zeros((2, 3))
     wanted = losses.gaussian_log_likelihood(x, x, log_scale=-2.0)
-    fixed, learned = methods.Gaussian(-2.0), methods.Gaussian(-2.0, learned=True)
+    fixed, learned = methods.Gaussian(-2.0), methods.Gaussian(-2.0, learn_scale=True)
     assert fixed.init() == {}
     for noise in (fixed, learned):
         np.testing.assert_array_equal(noise.log_likelihood(noise.init(), x, made), wanted)

@@ -36,16 +36,16 @@ def test_outliers_lie_at_their_radius_from_the_rows():
     x = jnp.asarray(normal(5_000, 0) * [1, 20] + 5)
     flow, state = fresh(methods.Flow(STRETCHED), x)
     drawn = methods.latent_outliers(jax.random.key(1), state, 300, flow=flow, radii=THIN)
-    distances = jnp.linalg.norm(samplers.whitening(x).standard(drawn), axis=1)
+    distances = jnp.linalg.norm(samplers.whitening(x).whiten(drawn), axis=1)
     np.testing.assert_allclose(distances, 3, rtol=0.05)
 
 
 def test_latent_distributions_that_are_not_standard_are_whitened():
     flow, state = fresh(methods.Flow(nets.Permutation(0)), jnp.zeros((2, 2)))
     whitening = samplers.Whitening(jnp.array([5.0, 0.0]), jnp.array([[2.0, 0.0], [1.0, 0.5]]))
-    drawn = methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN, law=whitening)
+    drawn = methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=THIN, whitening=whitening)
     # A permutation of two is either of two; both are undone by the flow's own code.
-    np.testing.assert_allclose(jnp.linalg.norm(whitening.standard(flow.encode(state, drawn)), axis=1), 3, rtol=1e-4)
+    np.testing.assert_allclose(jnp.linalg.norm(whitening.whiten(flow.encode(state, drawn)), axis=1), 3, rtol=1e-4)
 
 
 def test_radii_are_drawn_for_the_flow_s_own_dimensions():
@@ -59,16 +59,16 @@ def test_likely_rows_are_rejected():
     flow, state = fresh(methods.Flow(nets.Permutation(0)), jnp.zeros((2, 2)))
     radii = functools.partial(samplers.extreme_radii, draws=10)
     bound = -math.log(2 * math.pi) - 0.5 * 3.0**2  # the density at radius 3
-    drawn = methods.latent_outliers(jax.random.key(1), state, 500, flow=flow, radii=radii, below=bound)
+    drawn = methods.latent_outliers(jax.random.key(1), state, 500, flow=flow, radii=radii, max_log_prob=bound)
     assert drawn.shape == (500, 2)
     assert jnp.linalg.norm(drawn, axis=1).min() >= 3
     with pytest.raises(ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws below the log-density"):
-        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, attempts=2)
+        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, max_batches=2)
     nowhere = lambda key, n, dimensions: jnp.full(n, jnp.inf)
     with pytest.raises(
         ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws, .*overflows.*; use smaller radii"
     ):
-        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=nowhere, attempts=2)
+        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=nowhere, max_batches=2)
 
 
 def test_a_network_without_a_hash_is_refused_at_once(unchecked):
@@ -90,7 +90,7 @@ def test_classes_have_shells_of_their_own_which_may_lie_amid_another():
     draw = functools.partial(methods.latent_outliers, jax.random.key(1), state, 1_000, flow=flow, radii=far)
     amid = lambda rows: np.mean(np.min(np.linalg.norm(rows[:, None] - [[-3, 0], [3, 0]], axis=-1), 1) < 2)
     assert amid(np.asarray(draw())) > 0.05
-    assert amid(np.asarray(draw(below=float(np.quantile(flow.log_prob(state, jnp.asarray(x)), 0.01))))) < 0.01
+    assert amid(np.asarray(draw(max_log_prob=float(np.quantile(flow.log_prob(state, jnp.asarray(x)), 0.01))))) < 0.01
 
 
 @functools.cache

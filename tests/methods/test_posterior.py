@@ -29,7 +29,7 @@ def linear():
 
 def test_exact_posteriors_have_weights_equal_to_the_likelihood(linear):
     likelihood, q, exact = linear
-    found = posterior.weighed(likelihood, q, jax.random.normal(KEY, (7, 2)))
+    found = posterior.importance_weights(likelihood, q, jax.random.normal(KEY, (7, 2)))
     assert found.likelihood.shape == found.weight.shape == (7, 6)
     np.testing.assert_allclose(found.weight, np.tile(exact, (7, 1)), rtol=1e-4, atol=1e-4)
 
@@ -37,7 +37,7 @@ def test_exact_posteriors_have_weights_equal_to_the_likelihood(linear):
 def test_other_posteriors_have_a_lower_bound_that_importance_weights_tighten(linear):
     likelihood, q, exact = linear
     wrong = posterior.Posterior(q.mean + 0.3, q.log_variance + 0.5)
-    weight = np.float64(posterior.weighed(likelihood, wrong, jax.random.normal(KEY, (20_000, 2))).weight)
+    weight = np.float64(posterior.importance_weights(likelihood, wrong, jax.random.normal(KEY, (20_000, 2))).weight)
     assert (weight.mean(0) < exact - 0.1).all()
     np.testing.assert_allclose(np.log(np.exp(weight).mean(0)), exact, atol=0.05)
 

@@ -61,7 +61,7 @@ def by_hand(method, state, seed=1):
 @pytest.mark.parametrize(
     "unroll", [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("unrolled", [methods.every_layer, methods.last_layer])
+@pytest.mark.parametrize("unrolled", [methods.all_layers, methods.last_layer])
 @pytest.mark.parametrize("second_order", [False, True])
 def test_unrolling_by_hand(unroll, unrolled, second_order):
     method = gan(unroll=unroll, unrolled=unrolled, second_order=second_order, unroll_rate=0.5)
@@ -88,7 +88,7 @@ def test_the_variants_differ():
 def test_the_default_networks_are_the_papers():
     method = methods.RelativisticGAN().resolve(ROW)
     assert method.generator.widths == (32,) * 5 + (2,)
-    assert method.discriminator == nets.MLP((32,) * 5 + (1,), last=nets.orthogonal)
+    assert method.discriminator == nets.MLP((32,) * 5 + (1,), last_kernel_init=nets.orthogonal)
     state = method.init(jax.random.key(0), X)
     kernel = state.discriminator.params["params"]["Dense_5"]["kernel"]
     np.testing.assert_allclose(jnp.sum(kernel**2), 2, rtol=1e-5)

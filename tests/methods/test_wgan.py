@@ -29,7 +29,7 @@ class Image(nets.PairNet):
         return self.head(z).reshape(*z.shape[:-1], 2, 2, 3)
 
 
-@pytest.mark.parametrize("between", [methods.on_lines, methods.within_boxes])
+@pytest.mark.parametrize("between", [methods.interpolate_rows, methods.interpolate_pixels])
 def test_places_between_rows_and_samples(between):
     made = X + 1 + jnp.abs(X)
     weights = np.asarray((between(jax.random.key(0), X, made) - made) / (X - made))
@@ -37,13 +37,13 @@ def test_places_between_rows_and_samples(between):
     assert weights.max() < 1 + 1e-5
     per_row = weights.reshape(6, -1)
     one_for_each = np.ptp(per_row, 1).max() < 1e-4
-    assert one_for_each == (between is methods.on_lines)
+    assert one_for_each == (between is methods.interpolate_rows)
     assert np.ptp(per_row[:, 0]) > 0.1  # not the same for all rows
 
 
 @pytest.mark.parametrize(
     ("between", "regularizer"),
-    [(methods.on_lines, losses.gradient_penalty), (methods.within_boxes, losses.pixel_gradient_penalty)],
+    [(methods.interpolate_rows, losses.gradient_penalty), (methods.interpolate_pixels, losses.pixel_gradient_penalty)],
     ids=["as published", "as released"],
 )
 def test_the_critic_s_loss_by_hand(between, regularizer):
@@ -56,7 +56,7 @@ def test_the_critic_s_loss_by_hand(between, regularizer):
     made = method.decode(state, jax.random.normal(key_samples, (6, 2)))
     energy = lambda x: method.critic.apply(state.critic.params, x)[..., 0]
     slopes = np.stack([jax.grad(energy)(row) for row in between(key_where, X, made)])
-    pixels = slopes.reshape(6, 1 if between is methods.on_lines else 4, -1)
+    pixels = slopes.reshape(6, 1 if between is methods.interpolate_rows else 4, -1)
     steepness = np.mean((np.linalg.norm(pixels, axis=-1) - 1) ** 2)
     gap = np.mean(energy(X)) - np.mean(energy(made))
     np.testing.assert_allclose(value, gap + 10 * steepness, rtol=1e-5)

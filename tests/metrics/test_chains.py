@@ -119,10 +119,10 @@ def test_a_draw_that_is_not_finite_gives_nan(name, bad):
 
 
 def test_acceptance_by_chain():
-    np.testing.assert_allclose(metrics.acceptance([[1.0, 0.5], [0.0, 0.0]]), [0.75, 0.0])
+    np.testing.assert_allclose(metrics.acceptance_rate([[1.0, 0.5], [0.0, 0.0]]), [0.75, 0.0])
     for wrong in ([0.5], [[1.5]], [[np.nan]], np.zeros((2, 0))):
         with pytest.raises(ValueError, match="give probabilities, such as"):
-            metrics.acceptance(wrong)
+            metrics.acceptance_rate(wrong)
 
 
 @pytest.mark.parametrize("name", DIAGNOSTICS)

@@ -8,7 +8,7 @@ from jaxgen import metrics
 
 def test_by_hand():
     found = metrics.mode_coverage(np.array([[0, 1], [0, 1], [1, 0], [1, 1]]), classes=2)
-    assert found.found == 3
+    assert found.num_modes == 3
     np.testing.assert_allclose(found.kl, 0.5 * np.log(2))  # 1/2 log 2 + 2 * 1/4 log 1
 
 

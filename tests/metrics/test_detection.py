@@ -63,7 +63,9 @@ def test_the_interval_has_its_nominal_coverage():
     for confidence in (0.5, 0.9):
         held = 0
         for seed in range(rounds):
-            found = metrics.bootstrap(*scores(80, 80, seed), confidence=confidence, repeats=80, seed=seed + rounds)
+            found = metrics.bootstrap(
+                *scores(80, 80, seed), confidence=confidence, num_resamples=80, seed=seed + rounds
+            )
             held += found.low <= truth <= found.high
         error = np.sqrt(confidence * (1 - confidence) / rounds)
         # Within three standard errors; the percentile interval of few samples is slightly too short.
@@ -72,9 +74,9 @@ def test_the_interval_has_its_nominal_coverage():
 
 def test_an_interval_of_another_metric():
     given, fpr = scores(), lambda *scores: metrics.detection(*scores).fpr
-    found = metrics.bootstrap(*given, measure=fpr, repeats=50)
+    found = metrics.bootstrap(*given, metric=fpr, num_resamples=50)
     assert found.low < fpr(*given) < found.high
-    assert found == metrics.bootstrap(*given, measure=fpr, repeats=50)
+    assert found == metrics.bootstrap(*given, metric=fpr, num_resamples=50)
 
 
 def test_bad_scores_raise():

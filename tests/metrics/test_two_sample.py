@@ -35,7 +35,7 @@ def plain_statistic(z, member, bandwidths):
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 7), (7, 3)])
 def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
     x, y, bandwidths = GENERATOR.normal(size=(n, 2)), 1 + GENERATOR.normal(size=(m, 2)), [0.5, 2.0, 9.0]
-    found = metrics.permutation_test(x, y, bandwidths=bandwidths, permutations=19, seed=3)
+    found = metrics.permutation_test(x, y, bandwidths=bandwidths, num_permutations=19, seed=3)
     member = np.repeat([1, 0], [n, m])
     permuted = np.random.default_rng(3).permuted(np.tile(member, (19, 1)), axis=1)
     z = np.concatenate([x, y])
@@ -48,7 +48,7 @@ def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
 
 def test_with_one_bandwidth_it_is_the_test_of_its_estimate():
     x, y = GENERATOR.normal(size=(2, 30, 3))
-    found = metrics.permutation_test(x, y, bandwidths=2.0, permutations=9)
+    found = metrics.permutation_test(x, y, bandwidths=2.0, num_permutations=9)
     z = np.concatenate([x, y])
     squared = np.sum((z[:, None] - z[None]) ** 2, -1)[~np.eye(60, dtype=bool)]
     estimate = float(losses.mmd2(jnp.float32(x), jnp.float32(y), bandwidth=2.0))
@@ -58,7 +58,7 @@ def test_with_one_bandwidth_it_is_the_test_of_its_estimate():
 def level(draw, *, permutations, draws=2_000, **named):
     """Count the rejections at 0.05 of two samples with the same distribution."""
     return sum(
-        metrics.permutation_test(*draw(), permutations=permutations, seed=seed, **named).p_value <= 0.05
+        metrics.permutation_test(*draw(), num_permutations=permutations, seed=seed, **named).p_value <= 0.05
         for seed in range(draws)
     )
 
@@ -70,53 +70,53 @@ LOW, HIGH = stats.binom(2_000, 0.05).ppf([0.0005, 0.9995])  # one correct test i
 def test_the_level_is_exact_without_ties(n, m):
     generator = np.random.default_rng(n)
     draw = lambda: (generator.normal(size=(n, 2)), generator.normal(size=(m, 2)))
-    assert LOW <= level(draw, permutations=39, bandwidths=[0.5, 4.0]) <= HIGH
+    assert LOW <= level(draw, num_permutations=39, bandwidths=[0.5, 4.0]) <= HIGH
 
 
 def test_the_level_is_not_exceeded_with_ties_or_default_bandwidths():
     generator = np.random.default_rng(1)
     whole = lambda: (generator.integers(0, 2, (6, 1)), generator.integers(0, 2, (9, 1)))
-    assert level(whole, permutations=39, bandwidths=[1.0]) <= HIGH
+    assert level(whole, num_permutations=39, bandwidths=[1.0]) <= HIGH
     normal = lambda: generator.normal(size=(2, 7, 2))
-    assert level(normal, permutations=30, draws=500) <= stats.binom(500, 0.05).ppf(0.9995)  # by the pooled median
+    assert level(normal, num_permutations=30, draws=500) <= stats.binom(500, 0.05).ppf(0.9995)  # by the pooled median
 
 
 def test_ties_make_the_p_value_larger():
     same = np.zeros((5, 2))
-    found = metrics.permutation_test(same, same, bandwidths=1.0, permutations=99)
+    found = metrics.permutation_test(same, same, bandwidths=1.0, num_permutations=99)
     assert found.p_value == 1
-    apart = metrics.permutation_test(same, same + 3, bandwidths=1.0, permutations=99)
+    apart = metrics.permutation_test(same, same + 3, bandwidths=1.0, num_permutations=99)
     assert apart.p_value < 0.1
 
 
 def test_the_quantile_is_the_critical_value():
     null = np.arange(1.0, 100.0)
-    found = metrics.TwoSample(0.0, 1.0, null)
+    found = metrics.PermutationTestResult(0.0, 1.0, null)
     for level_ in (0.01, 0.05, 0.1, 0.5):
-        least = found.quantile(level_)
+        least = found.critical_value(level_)
         p_value = lambda statistic: (1 + np.sum(null >= statistic)) / 100
         assert p_value(least + 0.5) <= level_ < p_value(least)
-    assert found.quantile(0.009) == np.inf
+    assert found.critical_value(0.009) == np.inf
 
 
 def test_quantile_and_p_value_agree_with_ties():
     generator = np.random.default_rng(5)
     for seed in range(60):
         x, y = generator.integers(0, 2, (2, 10, 1))
-        found = metrics.permutation_test(x, y, bandwidths=1.0, permutations=19, seed=seed)
-        assert (found.p_value <= 0.05) == (found.statistic > found.quantile(0.05))
-        assert (found.p_value <= 0.5) == (found.statistic > found.quantile(0.5))
+        found = metrics.permutation_test(x, y, bandwidths=1.0, num_permutations=19, seed=seed)
+        assert (found.p_value <= 0.05) == (found.statistic > found.critical_value(0.05))
+        assert (found.p_value <= 0.5) == (found.statistic > found.critical_value(0.5))
 
 
 def test_default_bandwidths_are_positive_if_most_pairs_are_equal():
     rare = lambda share: (np.arange(40) < 40 * share).astype(float)[:, None]
-    assert metrics.permutation_test(rare(0.05), rare(0.4), permutations=99).p_value <= 0.02
+    assert metrics.permutation_test(rare(0.05), rare(0.4), num_permutations=99).p_value <= 0.02
 
 
 @pytest.mark.parametrize("scale", [1e-24, 1e20])
 def test_units_do_not_matter(scale):
     x, y = GENERATOR.normal(size=(2, 20, 2))
-    test = functools.partial(metrics.permutation_test, permutations=19)
+    test = functools.partial(metrics.permutation_test, num_permutations=19)
     np.testing.assert_allclose(test(scale * x, scale * y).null, test(x, y).null, atol=1e-5)
     variance = metrics.mmd2_variance(scale * x, scale * y, bandwidth=2 * scale**2)
     np.testing.assert_allclose(variance, metrics.mmd2_variance(x, y, bandwidth=2.0), rtol=1e-4)
@@ -126,7 +126,7 @@ def test_it_has_power_against_a_difference_of_scale():
     power = np.mean(
         [
             metrics.permutation_test(
-                GENERATOR.normal(size=(40, 2)), 1.7 * GENERATOR.normal(size=(40, 2)), permutations=99, seed=seed
+                GENERATOR.normal(size=(40, 2)), 1.7 * GENERATOR.normal(size=(40, 2)), num_permutations=99, seed=seed
             ).p_value
             <= 0.05
             for seed in range(40)
@@ -164,7 +164,7 @@ def test_the_variance_equals_that_of_a_loop():
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.nan)), "not finite"),
         (lambda: metrics.permutation_test(np.ones((5, 2)), np.full((5, 2), np.inf)), "not finite"),
         (
-            lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), permutations=0),
+            lambda: metrics.permutation_test(*GENERATOR.normal(size=(2, 5, 2)), num_permutations=0),
             "must be at least 1 .got 0",
         ),
         (
@@ -181,7 +181,7 @@ def test_the_variance_equals_that_of_a_loop():
             r"`bandwidth` must be positive \(got -1.0\)",
         ),
         (
-            lambda: metrics.TwoSample(0.0, 1.0, np.zeros(9)).quantile(1.0),
+            lambda: metrics.PermutationTestResult(0.0, 1.0, np.zeros(9)).quantile(1.0),
             r"`level` must be between 0 and 1 \(got 1.0\)",
         ),
     ],

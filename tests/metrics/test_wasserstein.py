@@ -25,7 +25,7 @@ def test_the_distance_of_a_shift():
     x = GENERATOR.normal(size=(50, 3))
     shift = np.array([3.0, 0.0, 4.0])
     # The projection of a shift of length 5 on a random direction has the root mean square 5 / sqrt(3).
-    found = metrics.sliced_wasserstein(x, x + shift, projections=5_000)
+    found = metrics.sliced_wasserstein(x, x + shift, num_projections=5_000)
     np.testing.assert_allclose(found, 5 / np.sqrt(3), rtol=0.03)
     assert metrics.sliced_wasserstein(x, x[::-1]) == pytest.approx(0, abs=1e-9)
 
@@ -33,7 +33,7 @@ def test_the_distance_of_a_shift():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), projections=0), r"got 2.0 and 0\)"),
+        (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), num_projections=0), r"got 2.0 and 0\)"),
         (lambda: metrics.sliced_wasserstein(np.ones((0, 2)), np.ones((1, 2))), "0 and 1"),
         (lambda: metrics.sliced_wasserstein(np.ones((1, 2)), np.ones((1, 2)), order=0.5), r"got 0.5 and 200\)"),
         (lambda: metrics.sliced_wasserstein(np.ones((5, 2)), np.full((5, 2), np.nan)), "not finite"),

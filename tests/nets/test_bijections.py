@@ -38,12 +38,12 @@ PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name != "ima
 
 
 @functools.cache
-def drawn(name, dtype="float32", given=False):
+def drawn(name, dtype="float32", condition=False):
     """Return a layer with parameters far from their initial values, samples and conditions."""
     layer, shape = LAYERS[name]
     generator = np.random.default_rng(0)
     x = jnp.asarray(generator.normal(size=(3, *shape)), dtype)
-    condition = jnp.asarray(np.eye(4)[:3], dtype) if given else None
+    condition = jnp.asarray(np.eye(4)[:3], dtype) if condition else None
     params = layer.init(jax.random.key(0), x, condition)
     away = lambda leaf: jnp.asarray(leaf + 0.3 * generator.normal(size=leaf.shape), dtype)
     return layer, jax.tree.map(away, params), x, condition
@@ -82,12 +82,12 @@ def test_samples_do_not_influence_each_other(name):
 
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_conditional_layers_depend_on_conditions_and_invert(name):
-    layer, params, x, given = drawn(name, given=True)
-    z, there = layer.apply(params, x, given)
-    again, back = layer.apply(params, z, given, method="inverse")
+    layer, params, x, condition = drawn(name, condition=True)
+    z, there = layer.apply(params, x, condition)
+    again, back = layer.apply(params, z, condition, method="inverse")
     np.testing.assert_allclose(again, x, atol=2e-5)
     np.testing.assert_allclose(there, -back, atol=1e-4)
-    assert not np.allclose(z, layer.apply(params, x, given[::-1])[0], atol=1e-3)
+    assert not np.allclose(z, layer.apply(params, x, condition[::-1])[0], atol=1e-3)
 
 
 def test_log_scales_are_bounded():

@@ -163,7 +163,7 @@ def test_flax_accepts_it_and_convolves_detects_it(groups):
     params = ours.init(jax.random.key(1), x)
     np.testing.assert_allclose(ours.apply(params, x), theirs.apply(params, x), rtol=1e-5, atol=1e-6)
     traced = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(ours.apply(p, x))))(params)
-    assert parallel.convolves(traced)
+    assert parallel.has_convolution(traced)
 
 
 def test_other_backends_and_layouts_use_lax(monkeypatch):

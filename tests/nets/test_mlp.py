@@ -30,7 +30,7 @@ def test_output_equals_the_formula():
 
 def test_the_last_layer_may_be_orthogonal_too():
     """The head of the paper's image network uses this."""
-    params = nets.MLP((64, 5), last=nets.orthogonal).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
+    params = nets.MLP((64, 5), last_kernel_init=nets.orthogonal).init(jax.random.key(0), jnp.zeros((1, 16)))["params"]
     last = np.asarray(params["Dense_1"]["kernel"])
     np.testing.assert_allclose(last.T @ last, 2 * np.eye(5), atol=1e-5)
 

@@ -43,14 +43,16 @@ def nearest(x):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_the_projection_is_the_nearest_point(scale):
     x = np.float64(np.float32(scale * GENERATOR.normal(size=(2, 10, 5))))
-    found = simplex.project(jnp.float32(x))
+    found = simplex.project_to_simplex(jnp.float32(x))
     expected = np.array([[nearest(row) for row in part] for part in x])
     np.testing.assert_allclose(found, expected, atol=1e-6 * max(1, scale))
 
 
 def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
     x = np.float32(GENERATOR.uniform(size=(3, 5000)))
-    found, moved = (np.asarray(simplex.project(jnp.asarray(x + offset))) for offset in (np.float32(0), np.float32(64)))
+    found, moved = (
+        np.asarray(simplex.project_to_simplex(jnp.asarray(x + offset))) for offset in (np.float32(0), np.float32(64))
+    )
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(found, moved, atol=1e-4)
     for row, point in zip(x, found, strict=True):  # KKT: a common shift where positive, smaller entries elsewhere
@@ -61,10 +63,10 @@ def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
 
 def test_points_of_the_simplex_stay_and_gradients_keep_the_sum():
     weights = jnp.float32(GENERATOR.dirichlet(np.ones(4), 6))
-    np.testing.assert_allclose(simplex.project(weights), weights, atol=1e-6)
-    np.testing.assert_allclose(jax.jacobian(simplex.project)(weights[0]).sum(0), 0, atol=1e-6)
+    np.testing.assert_allclose(simplex.project_to_simplex(weights), weights, atol=1e-6)
+    np.testing.assert_allclose(jax.jacobian(simplex.project_to_simplex)(weights[0]).sum(0), 0, atol=1e-6)
     moved = weights + 0.1 * jnp.float32(GENERATOR.normal(size=(6, 4)))
-    check_grads(lambda x: simplex.project(jnp.asarray(x)), (moved,), 1, eps=1e-4)
+    check_grads(lambda x: simplex.project_to_simplex(jnp.asarray(x)), (moved,), 1, eps=1e-4)
 
 
 def squares(targets, atoms, weights):
@@ -153,7 +155,7 @@ def test_bad_shapes_and_steps_raise(solver):
 
 
 def test_weights_follow_a_dirichlet_distribution():
-    samples = np.asarray(simplex.weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
+    samples = np.asarray(simplex.dirichlet_weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
     np.testing.assert_allclose(samples.sum(1), 1, rtol=1e-5)
     # Each entry has a beta distribution with mean 1 / 3 and variance 2 / 9 / (1 + 3 / 2).
     np.testing.assert_allclose(samples.mean(0), 1 / 3, atol=0.01)

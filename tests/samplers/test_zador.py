@@ -95,7 +95,7 @@ def test_both_densities_agree_on_a_normal():
     key_x, key_pools = jax.random.split(jax.random.key(0))
     x, pools = jax.random.normal(key_x, (200, 1)), jax.random.normal(key_pools, (64, 1, 128))
     distances = jnp.min(jnp.abs(x[None] - pools), -1).T
-    near = samplers.nearest_log_density(distances, guesses=128, dimensions=1)
+    near = samplers.nearest_log_density(distances, pool_size=128, dimensions=1)
     exact = samplers.pushforward_log_density(lambda z: z, x)
     inside = np.abs(np.asarray(x[:, 0])) < 1.5
     difference = np.asarray(near - exact)[inside]

@@ -166,7 +166,7 @@ def test_the_number_of_devices_survives_saving_and_loading(result, devices, tmp_
     written = [json.loads((tmp_path / name / "description.json").read_text()) for name in ("run", "again")]
     assert written[0]["devices"] == 64
     assert written[0] == written[1]
-    assert result.devices == 1
+    assert result.num_devices == 1
 
 
 def test_an_interrupted_replacement_is_restored(result, tmp_path):

@@ -74,7 +74,7 @@ def test_generics_change_nothing_at_run_time():
 def test_a_result_is_a_frozen_dataclass():
     result = jaxgen.untrained(tiny.config(tiny.Mean()))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        result.devices = 2
+        result.num_devices = 2
     longer = dataclasses.replace(result, devices=2)
     assert type(longer) is jaxgen.Result
     assert longer.devices == 2

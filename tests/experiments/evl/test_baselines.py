@@ -17,7 +17,11 @@ def test_the_paper_s_protocol_is_what_papers_say():
         400_000,
     )
     method = config.method
-    assert (method.candidates.guesses, method.latent_dim, method.generator.widths) == (128, 16, (256,) * 5 + (4,))
+    assert (method.candidates.num_candidates, method.latent_dim, method.generator.widths) == (
+        128,
+        16,
+        (256,) * 5 + (4,),
+    )
     assert (method.learning_rate.initial, method.learning_rate.factor, method.learning_rate.transition_steps) == (
         5e-4,
         0.95,
@@ -37,7 +41,7 @@ def test_a_longer_run_decays_as_often():
 @pytest.mark.parametrize("published", [True, False])
 def test_the_released_network_unrolls_its_last_layer(published):
     config = baselines.gan(data.SwissRoll(n=2000, test_n=1), 1, epochs=10, published=published)
-    wanted = (4, methods.last_layer) if published else (5, methods.every_layer)
+    wanted = (4, methods.last_layer) if published else (5, methods.all_layers)
     assert (config.method.unroll, config.method.unrolled) == wanted
     assert (config.steps, config.batch_size, config.shuffle) == (100, 200, False)
 

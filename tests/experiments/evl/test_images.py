@@ -51,7 +51,7 @@ def test_the_paper_s_protocol_is_what_papers_say(small):
     config = images_models.paper("mnist", 3)
     method, epoch = config.method, 1797 // 50
     assert (config.steps, config.batch_size, config.shuffle, config.seed) == (20 * epoch, 50, False, 3)
-    assert (method.candidates.guesses, method.latent_dim, method.average) == (512, 2, None)
+    assert (method.candidates.num_candidates, method.latent_dim, method.average) == (512, 2, None)
     assert method.generator.widths == (512, 256, 128, 128, 64)
     assert method.head.widths == (256, 256, 256, 256, 1)
     assert (method.learning_rate.initial, method.learning_rate.factor, method.learning_rate.transition_steps) == (

@@ -42,13 +42,13 @@ def test_shells_are_where_their_radii_are():
     (x,) = data.Digits().tables()
     z = image_models.encoded((flow, state), x[:600])
     assert z.shape == (600, 64)
-    distances = np.linalg.norm(np.asarray(found.latents.standard(jnp.asarray(z))), axis=1)
+    distances = np.linalg.norm(np.asarray(found.latents.whiten(jnp.asarray(z))), axis=1)
     # The root of 64 dimensions, less those of pixels that are always black.
     assert 6.4 < np.sqrt(np.mean(distances**2)) < 8.1
     # What comes back lies where it was put, before it is cut to be an image.
     far = lambda key, n, dimensions: jnp.full(n, 20.0)
-    drawn = methods.latent_outliers(jax.random.key(0), state, 500, flow=flow, radii=far, law=found.latents)
-    back = found.latents.standard(jax.jit(flow.encode)(state, drawn))
+    drawn = methods.latent_outliers(jax.random.key(0), state, 500, flow=flow, radii=far, whitening=found.latents)
+    back = found.latents.whiten(jax.jit(flow.encode)(state, drawn))
     np.testing.assert_allclose(np.linalg.norm(back, axis=1), 20, rtol=1e-2)
     images = image_models.shelled(jax.random.key(0), found, 500, None)
     assert images.shape == (500, 8, 8, 1)
