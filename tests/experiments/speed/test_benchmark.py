@@ -29,7 +29,7 @@ needs_flowjax = pytest.mark.skipif(
 
 
 def small(monkeypatch):
-    """Few points, one device, no process beside this one."""
+    """Few points, one device, and no further process."""
     published = baselines.extreme_value
     few = data.SwissRoll(n=2000, test_n=1)
     one = lambda toy, seed: dataclasses.replace(published(few, seed), layout=Layout(devices=1))
