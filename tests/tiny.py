@@ -23,7 +23,7 @@ def evl(**changes: Any) -> methods.EVL:
         **{
             "generator": nets.MLP((8, 8, 4)),
             "latent_dim": 3,
-            "scheme": methods.SharedPool(16),
+            "candidates": methods.SharedPool(16),
             "learning_rate": 3e-3,
             **changes,
         }

@@ -117,14 +117,15 @@ class Table:
         notes = [f"- {row.title}: {row.note}" for row in self.rows if row.note]
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
-    def write(self, folder: pathlib.Path, details: Mapping[str, Any]) -> None:
+    def write(self, folder: pathlib.Path, details: Mapping[str, Any], *, printed: "Table | None" = None) -> None:
         """Print the table, and write `NAME.json`, with every seed's numbers, and `NAME.md`.
 
         Args:
             folder: where to; made if it is not there.
             details: what else belongs to the JSON, such as configs.
+            printed: the table to print instead, such as one with rows that this machine did not measure.
         """
-        print(f"\n{self}\n")
+        print(f"\n{printed or self}\n")
         folder.mkdir(parents=True, exist_ok=True)
         where = cache.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]

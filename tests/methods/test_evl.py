@@ -35,7 +35,7 @@ def test_a_chunked_pool_is_the_pool(head):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("scheme", [methods.PerTarget(5), methods.SharedPool(16)])
+@pytest.mark.parametrize("candidates", [methods.PerTarget(5), methods.SharedPool(16)])
 def test_the_loss_is_the_weighted_sum_of_its_parts(scheme):
     method = tiny.evl(candidates=scheme, distance_weight=3.0, probability_weight=0.25)
     state = method.init(jax.random.key(0), X)
@@ -198,7 +198,7 @@ PAIRED = (jax.ShapeDtypeStruct((2,), jnp.float32), ROW)
 
 
 def conditional(**changes):
-    return methods.EVL(**{"scheme": methods.PerTarget(4), "latent_dim": 3, **changes}).resolve(PAIRED)
+    return methods.EVL(**{"candidates": methods.PerTarget(4), "latent_dim": 3, **changes}).resolve(PAIRED)
 
 
 def test_guesses_for_each_input_by_hand():
