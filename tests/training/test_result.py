@@ -68,7 +68,7 @@ def test_bytes_of_the_other_signedness_raise(tmp_path):
     ):
         result = jaxgen.train(dataclasses.replace(tiny.config(Bright()), data=data.Arrays(rows)), progress=False)
         result.save(tmp_path / "run")
-        for known in (result, jaxgen.load(tmp_path / "run")):
+        for known in (result, jaxgen.load(tmp_path / "run", trusted=(__name__,))):
             np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
             np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
             for wrong in (other, other.reshape(8, 4)):
@@ -154,14 +154,14 @@ def test_a_network_defined_in_a_script_warns_and_load_needs_the_config(tmp_path)
     other = dataclasses.replace(script["config"], method=tiny.evl(generator=script["Net"](5)))
     with pytest.raises(ValueError, match="pass the config"):
         jaxgen.load(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"must be the|differs"):
+    with pytest.raises(ValueError, match="must return shape"):
         jaxgen.load(tmp_path / "run", config=other)
 
 
 @pytest.mark.parametrize("devices", [64, None])
 def test_the_number_of_devices_survives_saving_and_loading(result, devices, tmp_path):
     config = dataclasses.replace(result.config, layout=jaxgen.Layout(devices=devices))
-    dataclasses.replace(result, config=config, devices=64).save(tmp_path / "run")
+    dataclasses.replace(result, config=config, num_devices=64).save(tmp_path / "run")
     jaxgen.load(tmp_path / "run").save(tmp_path / "again")
     written = [json.loads((tmp_path / name / "description.json").read_text()) for name in ("run", "again")]
     assert written[0]["devices"] == 64
@@ -206,4 +206,4 @@ def test_tables_may_be_named_tuples(tmp_path):
     )
     result = jaxgen.train(config, progress=False)
     result.save(tmp_path / "run")
-    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run").state.params, result.state.params)
+    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run", trusted=(__name__,)).state.params, result.state.params)
