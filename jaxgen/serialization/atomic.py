@@ -31,7 +31,7 @@ def explain_full_disk(path: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # TensorStore raises a ValueError
-        texts = "No space left on device", "Disk quota exceeded", "RESOURCE_EXHAUSTED"
+        texts = "No space left on device", "Disk quota exceeded"
         if getattr(error, "errno", None) not in _FULL and not any(text in str(error) for text in texts):
             raise
         sentence = f"{path} cannot be written because the disk is full; free some space and run this again."

@@ -181,10 +181,10 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        shapes = {"state": stored_shapes(template)}
         try:
             digests = self._read_digests(step)["leaves"]
             check_specs(digests, template)
+            shapes = {"state": stored_shapes(template)}
             with quiet_reads():
                 arrays = self._orbax().restore(step, args=ocp.args.StandardRestore(shapes))["state"] or {}
             check_digests(digests, arrays)

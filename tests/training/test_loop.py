@@ -188,7 +188,9 @@ def test_a_segment_with_a_non_finite_number_is_rolled_back_and_retried(tmp_path,
     assert np.isfinite(result.history["draw"]).all()
     np.testing.assert_array_equal(result.state.steps, [6, 6, 6])
     np.testing.assert_array_equal(result.state.place, clean.state.place)
-    np.testing.assert_array_equal(jaxgen.load(tmp_path, trusted=("tiny",)).history["retries"], result.history["retries"])
+    np.testing.assert_array_equal(
+        jaxgen.load(tmp_path, trusted=("tiny",)).history["retries"], result.history["retries"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_five_hundred_flips_of_large_and_small_arrays(name, tmp_path):
     """A hundred for each of five methods, with arrays of 10 bytes to some megabytes."""
     wide = nets.MLP((1_000, 1_000, 3))
     changes = {"evl pool": {"generator": nets.MLP((1_000, 1_000, 4))}, "meg": {"generator": wide}, "mmd map": {}}
-    changes |= {"vae": {"decoder": wide}, "flow": {"flow": nets.dense_flow(3, depth=2, widths=(700, 700))}}
+    changes |= {"vae": {"decoder": wide}, "flow": {"network": nets.dense_flow(3, depth=2, widths=(700, 700))}}
     config = tiny.config(dataclasses.replace(tiny.METHODS[name], **changes[name]), steps=2, steps_per_call=1)
     jaxgen.train(config, checkpoint_dir=tmp_path / "run", progress=False)
     load = lambda path: jaxgen.load(path, trusted=("tiny",))
@@ -129,6 +129,7 @@ def fields(stored):
     "change",
     [
         lambda stored: fields(stored).update(num_seeds=3),
+        lambda stored: fields(stored).update(num_seeds=10**15),
         lambda stored: fields(stored)["method"]["fields"]["generator"]["fields"].update(widths={"tuple": [8, 9, 4]}),
         lambda stored: fields(stored)["method"]["fields"].update(latent_dim=4),
         lambda stored: fields(stored)["method"]["fields"].update(latent_dim="three"),
