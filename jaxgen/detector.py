@@ -7,10 +7,10 @@ import os
 import pathlib
 import typing
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.feature_selection import VarianceThreshold
@@ -29,7 +29,7 @@ from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
 from jaxgen.training.config import Config
 from jaxgen.training.loop import train
-from jaxgen.training.result import Result, load
+from jaxgen.training.result import load
 from jaxgen.types import Array, Float, Method, State
 from jaxgen.validation import check_hashable
 
@@ -202,7 +202,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
         Raises:
             FileExistsError: if the path holds anything other than a detector.
-            PermissionError: if it cannot be written.
+            PermissionError: if it cannot be written; OSError if the disk is full.
             ValueError: if a parameter is neither plain data nor importable by name.
             NotFittedError: if `fit` has not been called.
         """
@@ -214,45 +214,47 @@ class Detector(OutlierMixin, BaseEstimator):
             sklearn_json.write(fresh, "detector", state)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "Detector":
+    def load(cls, path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> "Detector":
         """Read a detector that `save` wrote.
 
-        The files name classes and functions, which are imported: load only files that you trust.
+        The files name classes and functions. They are imported only from jaxgen, flax.linen, jax.nn, jax.numpy, optax,
+        sklearn and `trusted`, so a detector of others can be opened safely.
 
         Args:
             path: a directory that `save` wrote.
+            trusted: further modules that the files may name, with their submodules, such as `("mypackage",)`.
 
         Returns:
             The detector.
 
         Raises:
             FileNotFoundError: if there is no detector at the path.
-            ValueError: if it is damaged.
+            ValueError: if a byte has changed since it was saved, or a name is not trusted.
         """
         target = pathlib.Path(path).expanduser().absolute()
         recover(target)
         if not (target / "detector.json").is_file():
             raise FileNotFoundError(f"{target} holds no detector of jaxgen; give a directory that one was saved to.")
         detector = cls()
-        detector.__setstate__({**sklearn_json.read(target, "detector"), "result_": load(target / "model")})
+        state = sklearn_json.read(target, "detector", trusted=trusted)
+        result = load(target / "model", trusted=trusted)
+        try:
+            method = from_json(state["method"], trusted=trusted)  # `__setstate__` would import every name
+            if isinstance(method, dict):
+                raise ValueError("its method is a dict")
+            detector.__setstate__({**state, "method": method, "result_": result})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{target / 'detector'} cannot be read ({error}); save it again.") from error
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, with methods as JSON: many activation functions cannot be pickled."""
         state = dict(super().__getstate__())
         state["method"] = _to_portable(self.method)
-        if "result_" in state:
-            result = self.result_
-            fields = result.history, result.row_specs, result.data_sha256, result.num_devices
-            state["result_"] = (_to_portable(result.config), jax.tree.map(np.asarray, result.state), *fields)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {**state, "method": _from_portable(state["method"])}
-        if isinstance(result := state.get("result_"), tuple):
-            config, model, *others = result
-            state["result_"] = Result(_from_portable(config), jax.tree.map(jnp.asarray, model), *others)
-        super().__setstate__(state)
+        super().__setstate__({**state, "method": _from_portable(state["method"])})
 
     def __sklearn_clone__(self) -> "Detector":
         # A frozen method can be shared. In a deep copy its functions would no longer be importable by name.
@@ -330,11 +332,11 @@ def _standard() -> Any:
 
 
 def _to_portable(value: Any) -> Any:
-    """Return a method or config as JSON, or the value itself if a part cannot be imported by name."""
+    """Return a method as JSON, or the value itself if a part cannot be imported by name."""
     described = to_json(value)
     return value if unnamed_fields(described) else described
 
 
 def _from_portable(value: Any) -> Any:
-    """Return the method or config that `_to_portable` described."""
-    return from_json(value) if isinstance(value, dict) else value
+    """Return the method that `_to_portable` described."""
+    return from_json(value, trusted=None) if isinstance(value, dict) else value

@@ -163,7 +163,11 @@ def test_saved_and_pickled_detectors_are_equal(scaler, tmp_path):
     frame = lambda x: pandas.DataFrame(x, columns=["width", "mass", "charge"])
     fitted = detector(score_name="largest", scaler=scaler).fit(frame(X))
     fitted.save(tmp_path / "detector")
-    for other in (jaxgen.Detector.load(tmp_path / "detector"), pickle.loads(pickle.dumps(fitted)), copy.copy(fitted)):
+    for other in (
+        jaxgen.Detector.load(tmp_path / "detector", trusted=(__name__,)),
+        pickle.loads(pickle.dumps(fitted)),
+        copy.copy(fitted),
+    ):
         np.testing.assert_array_equal(other.p_values(frame(NEW)), fitted.p_values(frame(NEW)))
         np.testing.assert_array_equal(other.predict(frame(NEW)), fitted.predict(frame(NEW)))
         assert repr(other) == repr(fitted)
@@ -176,7 +180,7 @@ def test_rows_are_not_saved(tmp_path):
     detector().fit(X).save(tmp_path / "detector")
     files = [file.read_bytes() for file in (tmp_path / "detector").rglob("*") if file.is_file()]
     assert sum(map(len, files)) < 50_000
-    learned = jaxgen.Detector.load(tmp_path / "detector")._scaled(X)
+    learned = jaxgen.Detector.load(tmp_path / "detector", trusted=(__name__,))._scaled(X)
     assert not any(row.tobytes() in file for row in learned for file in files)
 
 
@@ -184,13 +188,13 @@ def test_saving_replaces_detectors_and_nothing_else(tmp_path):
     first, second = detector().fit(X), detector(random_state=1).fit(X)
     first.save(tmp_path / "detector")
     second.save(tmp_path / "detector")
-    loaded = jaxgen.Detector.load(tmp_path / "detector")
+    loaded = jaxgen.Detector.load(tmp_path / "detector", trusted=(__name__,))
     np.testing.assert_array_equal(loaded.calibration_, second.calibration_)
     assert [file.name for file in tmp_path.iterdir()] == ["detector"]
     second.result_.save(tmp_path / "result")
     with pytest.raises(FileExistsError, match="is not a detector of jaxgen; choose another path"):
         first.save(tmp_path / "result")
-    assert jaxgen.load(tmp_path / "result").steps == 2
+    assert jaxgen.load(tmp_path / "result", trusted=(__name__,)).steps == 2
     with pytest.raises(FileNotFoundError, match="holds no detector of jaxgen"):
         jaxgen.Detector.load(tmp_path / "result")
     (tmp_path / "file").write_text("")
@@ -201,7 +205,7 @@ def test_saving_replaces_detectors_and_nothing_else(tmp_path):
     for name, content in damaged:
         (tmp_path / "detector" / name).write_bytes(content)
         with pytest.raises(ValueError, match="cannot be read"):
-            jaxgen.Detector.load(tmp_path / "detector")
+            jaxgen.Detector.load(tmp_path / "detector", trusted=(__name__,))
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be imported by name")

@@ -38,7 +38,7 @@ def find(name: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tu
         classifier = image_classifier.train(train, test, steps, runs)
         return _logits(classifier), f"a small classifier trained here (test accuracy {classifier.accuracy:.1%})"
     if pathlib.Path(name).is_dir():
-        result = jaxgen.load(name)
+        result = jaxgen.load(name, trusted=("experiments",))
         if not isinstance(result.config.method, methods.Classifier):
             method = type(result.config.method).__name__
             raise SystemExit(f"extractor must be a saved Classifier (got a {method} in {name}).")

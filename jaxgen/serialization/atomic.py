@@ -1,6 +1,7 @@
 """Atomic replacement of directories: readers see the old or the new content, never a part."""
 
 import contextlib
+import errno
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,32 @@ import jax
 
 from jaxgen import parallel
 
-__all__ = ["recover", "replacing"]
+__all__ = ["explain_full_disk", "recover", "replacing"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def explain_full_disk(path: pathlib.Path) -> Iterator[None]:
+    """Context manager that turns the errors of a full disk into an OSError of one sentence.
+
+    Args:
+        path: what is written.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: with errno ENOSPC, if the disk is full or its quota is used up.
+    """
+    try:
+        yield
+    except Exception as error:  # TensorStore raises a ValueError
+        texts = "No space left on device", "Disk quota exceeded"
+        if getattr(error, "errno", None) not in _FULL and not any(text in str(error) for text in texts):
+            raise
+        sentence = f"{path} cannot be written because the disk is full; free some space and run this again."
+        raise OSError(errno.ENOSPC, sentence) from error
 
 
 @contextlib.contextmanager
@@ -26,6 +52,7 @@ def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib
 
     Raises:
         FileExistsError: if the target is anything else.
+        OSError: with errno ENOSPC, if the disk is full.
     """
     if target.exists() and not (target / mark).is_file() and not _is_empty(target):
         raise FileExistsError(f"{target} exists and is not a {kind} of jaxgen; choose another path.")
@@ -34,7 +61,13 @@ def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib
         recover(target)
         shutil.rmtree(fresh, ignore_errors=True)
     parallel.barrier(f"jaxgen cleared a place for a {kind}")
-    yield fresh
+    try:
+        with explain_full_disk(target):
+            yield fresh
+    except BaseException:
+        if jax.process_index() == 0:
+            shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if jax.process_index() == 0:
         old = _old(target)
         shutil.rmtree(old, ignore_errors=True)

@@ -6,19 +6,17 @@ Dataclasses and networks are written as import path and fields, functions as imp
 import dataclasses
 import functools
 import hashlib
-import importlib
 import math
-import sys
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
 
-__all__ = ["AbsentArray", "to_json", "from_json", "unnamed_fields"]
+from jaxgen.serialization.import_names import find, import_path
 
-
-_MAIN = ("__main__", "__mp_main__")  # the running script; the second name is that in `multiprocessing`'s workers
+__all__ = ["AbsentArray", "construct", "fields_of", "from_json", "to_json", "unnamed_fields"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +57,8 @@ def to_json(value: Any, where: str = "config") -> Any:
         return {"partial": to_json(value.func, where), **{n: to_json(v, f"{where}.{n}") for n, v in parts.items()}}
     named = dataclasses.is_dataclass(value) or (isinstance(value, tuple) and hasattr(value, "_asdict"))
     if named and not isinstance(value, type):
-        fields = {name: to_json(content, f"{where}.{name}") for name, content in _fields(value).items()}
-        path = _path(type(value))
+        fields = {name: to_json(content, f"{where}.{name}") for name, content in fields_of(value).items()}
+        path = import_path(type(value))
         return {**({"type": path} if path else _unnamed(value, where)), "fields": fields}
     if type(value) in (tuple, list):
         return {type(value).__name__: [to_json(item, f"{where}[{i}]") for i, item in enumerate(value)]}
@@ -68,7 +66,7 @@ def to_json(value: Any, where: str = "config") -> Any:
         return {"dict": {name: to_json(item, f"{where}[{name!r}]") for name, item in value.items()}}
     if isinstance(value, jax.ShapeDtypeStruct):
         return {"row": [list(value.shape), str(value.dtype)]}
-    path = _path(value)
+    path = import_path(value)
     return {"import": path} if path else _unnamed(value, where)
 
 
@@ -89,20 +87,31 @@ def unnamed_fields(description: Any) -> list[str]:
     return []
 
 
-def from_json(description: Any) -> Any:
+def from_json(description: Any, *, trusted: Sequence[str] | None = ()) -> Any:
     """Convert the output of `to_json` back to a value; arrays become `AbsentArray`.
 
-    This imports the modules that the description names: read only descriptions that you trust.
+    Only dataclasses, named tuples and Linen modules are constructed; functions are not called.
 
     Args:
         description: what `to_json` returned, or `json.loads` after writing.
+        trusted: modules that the description may name in addition to jaxgen, flax.linen, jax.nn, jax.numpy, optax and
+            sklearn; None accepts every module.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if a name cannot be imported, a class no longer has a field, or the description is damaged.
+        ValueError: if a name is not trusted or cannot be imported, a class no longer has a field, or the description is
+            damaged.
     """
+    try:
+        return _value(description, trusted)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        reason = type(error).__name__ if isinstance(error, RecursionError) else error
+        raise ValueError(f"the description is damaged or was written by another version ({reason}).") from error
+
+
+def _value(description: Any, trusted: Sequence[str] | None) -> Any:
     if not isinstance(description, dict):
         return description
     kind: str
@@ -120,27 +129,31 @@ def from_json(description: Any) -> Any:
         case "array":
             return AbsentArray(tuple(content[0]), *content[1:])
         case "tuple" | "list":
-            return {"tuple": tuple, "list": list}[kind](from_json(item) for item in content)
+            return {"tuple": tuple, "list": list}[kind](_value(item, trusted) for item in content)
         case "dict":
-            return {name: from_json(item) for name, item in content.items()}
+            return {name: _value(item, trusted) for name, item in content.items()}
         case "partial":
-            return functools.partial(
-                from_json(content), *from_json(description["args"]), **from_json(description["keywords"])
-            )
+            arguments, named = _value(description["args"], trusted), _value(description["keywords"], trusted)
+            return functools.partial(_value(content, trusted), *arguments, **named)
         case "import":
-            return _find(content)
+            return find(content, trusted=trusted)
         case "type":
-            return _construct(
-                _find(str(content)), {name: from_json(item) for name, item in description["fields"].items()}
-            )
+            fields = {name: _value(item, trusted) for name, item in description["fields"].items()}
+            return construct(find(content, trusted=trusted), fields)
     raise ValueError(f"unknown kind {kind!r} in a description; it is damaged or was written by another version.")
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass or named tuple that determine its value.
 
     `parent` and `name` of a Linen module are left out. A field with its default value is left out if that value cannot
     be imported by name, such as a default initializer of Flax's layers.
+
+    Args:
+        value: an instance of a dataclass or named tuple.
+
+    Returns:
+        Values by field name, for `construct`.
     """
     if isinstance(value, tuple):
         return value._asdict()  # type: ignore[attr-defined]
@@ -156,14 +169,29 @@ def _has_default_init(kind: Any) -> bool:
     return kind.__dataclass_params__.init
 
 
-def _construct(kind: Any, fields: dict[str, Any]) -> Any:
-    """Construct a dataclass or named tuple from its fields, bypassing a custom `__init__`."""
-    known = set(kind._fields) if issubclass(kind, tuple) else {f.name for f in dataclasses.fields(kind)}
+def construct(kind: Any, fields: dict[str, Any]) -> Any:
+    """Construct a dataclass or named tuple from its fields, bypassing a custom `__init__`.
+
+    Args:
+        kind: the class.
+        fields: values by name; the others have their defaults.
+
+    Returns:
+        The instance.
+
+    Raises:
+        ValueError: if the class is of another kind, or has no field of one of the names.
+    """
+    is_class = isinstance(kind, type)
+    is_tuple = is_class and issubclass(kind, tuple) and hasattr(kind, "_fields")
+    if not is_tuple and not (is_class and dataclasses.is_dataclass(kind)):
+        raise ValueError(f"{kind!r} must be a dataclass or named tuple; the file is damaged.")
+    known = set(kind._fields) if is_tuple else {f.name for f in dataclasses.fields(kind)}
     if unknown := set(fields) - known:
         raise ValueError(f"{kind.__name__} has no field {sorted(unknown)}; the file was written by another version.")
-    if issubclass(kind, tuple) or _has_default_init(kind):
+    if is_tuple or _has_default_init(kind):
         return kind(**fields)
-    value = object.__new__(kind)
+    value: Any = object.__new__(kind)
     for name, content in fields.items():
         object.__setattr__(value, name, content)
     return value
@@ -171,41 +199,3 @@ def _construct(kind: Any, fields: dict[str, Any]) -> Any:
 
 def _unnamed(value: Any, where: str) -> dict[str, Any]:
     return {"unnamed_fields": where, "as": getattr(value, "__qualname__", type(value).__name__)}
-
-
-def _path(value: Any) -> str | None:
-    """Return the shortest public import path of this object, such as `optax:adam`, or None."""
-    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if module in _MAIN:
-        module = _main(module)
-    if not module or not name:
-        return None
-    parts = [part for part in module.split(".") if not part.startswith("_")]
-    for candidate in [".".join(parts[: end + 1]) for end in range(len(parts))] + [module]:
-        try:
-            if _find(f"{candidate}:{name}") is value:
-                return f"{candidate}:{name}"
-        except ValueError:
-            continue
-    return None
-
-
-def _main(name: str) -> str | None:
-    """Return the importable name of the running module: that given to `python -m`, or None for a script."""
-    spec = getattr(sys.modules.get(name), "__spec__", None)
-    return spec.name if spec and spec.name not in _MAIN else None
-
-
-def _find(path: str) -> Any:
-    module, _, name = path.partition(":")
-    # Importing the running module under its own name would execute it again and duplicate its classes.
-    running = next((name for name in _MAIN if module == _main(name)), module)
-    try:
-        value: Any = importlib.import_module(running)
-        for part in name.split("."):
-            value = getattr(value, part)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"{path} cannot be imported ({error}); install or define it, or pass the config: load(path, config=...)."
-        ) from error
-    return value

@@ -1,8 +1,11 @@
 """Fitted scikit-learn estimators as JSON and arrays, without pickle."""
 
+import hashlib
+import io
 import json
 import pathlib
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,10 @@ from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
 __all__ = ["read", "write"]
 
 # Exceptions raised by a file that is truncated or holds other content.
-_DAMAGED = (AttributeError, EOFError, LookupError, StopIteration, TypeError, ValueError, zipfile.BadZipFile)
+_DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, StopIteration, TypeError, ValueError),
+    zipfile.BadZipFile,
+)
 
 
 def write(directory: pathlib.Path, name: str, value: Any) -> None:
@@ -29,31 +35,35 @@ def write(directory: pathlib.Path, name: str, value: Any) -> None:
     """
     arrays: list[np.ndarray] = []
     written = _written(value, name, arrays)
-    with (directory / f"{name}.npz").open("wb") as file:
-        np.savez(file, *arrays)
-    (directory / f"{name}.json").write_text(json.dumps(written, indent=1))
+    content = io.BytesIO()
+    np.savez(content, *arrays)
+    (directory / f"{name}.npz").write_bytes(content.getvalue())
+    stored = {"value": written, "sha256": _digest(written, content.getvalue())}
+    (directory / f"{name}.json").write_text(json.dumps(stored, indent=1))
 
 
-def read(directory: pathlib.Path, name: str) -> Any:
+def read(directory: pathlib.Path, name: str, *, trusted: Sequence[str] = ()) -> Any:
     """Read a value that `write` wrote.
-
-    This imports the classes that the file names: read only files that you trust.
 
     Args:
         directory: where `NAME.json` and `NAME.npz` are.
         name: name of the two files.
+        trusted: modules that the file may name in addition to those of `from_json`.
 
     Returns:
         The value.
 
     Raises:
-        ValueError: if a file is missing or damaged, or names something that cannot be imported.
+        ValueError: if a file is missing, or a byte has changed since it was written, or it names something that is not
+            trusted or cannot be imported.
     """
     try:
-        written = json.loads((directory / f"{name}.json").read_text())
-        # Opened here, since NumPy does not close a damaged file.
-        with (directory / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _read(written, dict(arrays))
+        stored = json.loads((directory / f"{name}.json").read_text())
+        content = (directory / f"{name}.npz").read_bytes()
+        if stored["sha256"] != _digest(stored["value"], content):
+            raise ValueError("its bytes have changed since it was saved")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return _read(stored["value"], dict(arrays), trusted)
     except (*_DAMAGED, OSError) as error:
         raise ValueError(f"{directory / name} cannot be read ({error}); save it again.") from error
 
@@ -82,24 +92,28 @@ def _written(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
     return {"plain": described}
 
 
-def _read(written: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _digest(written: Any, content: bytes) -> str:
+    return hashlib.sha256(json.dumps(written, sort_keys=True).encode() + content).hexdigest()
+
+
+def _read(written: Any, arrays: dict[str, np.ndarray], trusted: Sequence[str]) -> Any:
     kind, content = next(iter(written.items()))
     match kind:
         case "estimator":
-            estimator: Any = from_json(content)
+            estimator: Any = from_json(content, trusted=trusted)
             if not (isinstance(estimator, type) and issubclass(estimator, BaseEstimator)):
                 raise ValueError(f"{estimator} is not an estimator")
             value: Any = object.__new__(estimator)
-            value.__setstate__(_read(written["state"], arrays))
+            value.__setstate__(_read(written["state"], arrays, trusted))
             return value
         case "stored":
             return arrays[content]
         case "objects":
-            return np.array([_read(item, arrays) for item in content], object)
+            return np.array([_read(item, arrays, trusted) for item in content], object)
         case "tuple" | "list":
-            return {"tuple": tuple, "list": list}[kind](_read(item, arrays) for item in content)
+            return {"tuple": tuple, "list": list}[kind](_read(item, arrays, trusted) for item in content)
         case "dict":
-            return {key: _read(item, arrays) for key, item in content.items()}
+            return {key: _read(item, arrays, trusted) for key, item in content.items()}
         case "plain":
-            return from_json(content)
+            return from_json(content, trusted=trusted)
     raise ValueError(f"unknown kind {kind!r}")

@@ -1,5 +1,8 @@
 """Checkpoints of a run on disk: its description, its latest states, and its whole history."""
 
+import errno
+import hashlib
+import io
 import json
 import os
 import pathlib
@@ -11,7 +14,10 @@ import jax
 import numpy as np
 
 from jaxgen import parallel
+from jaxgen.serialization.atomic import explain_full_disk
 from jaxgen.serialization.config_json import unnamed_fields
+from jaxgen.training.quiet_reads import quiet_reads
+from jaxgen.training.stored_state import check_digests, check_specs, from_arrays, leaf_digests, stored_shapes, to_arrays
 from jaxgen.types import State
 
 __all__ = ["Checkpoints", "History"]
@@ -22,13 +28,16 @@ History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each
 class Checkpoints:
     """Checkpoint directory of a run.
 
-    It holds `description.json`, one Orbax checkpoint per saved step, and one file `history/STEP.npz` per segment. Every
-    file is written under a temporary name and then renamed. The run can therefore be resumed from the directory after
-    its process was killed at any moment.
+    It holds `description.json`, one Orbax checkpoint per saved step, and two files per segment: `history/STEP.npz`, and
+    `digests/STEP.json` with SHA-256 of the history and of every array of the state. Every file is written under a
+    temporary name and then renamed. The run can therefore be resumed from the directory after its process was killed at
+    any moment.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False) -> None:
+    def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False, exclusive: bool = False) -> None:
         self.path = pathlib.Path(directory).expanduser().absolute()
+        self._exclusive = exclusive  # `write_description` locks the directory until `close`
+        self._lock: Any = None
         self._read_only = read_only  # do not clean up temporary files that a running process is writing
         self._manager: Any = None
 
@@ -39,23 +48,29 @@ class Checkpoints:
             description: identifies the run, as JSON types; see `result.description`.
 
         Raises:
-            PermissionError: if the directory cannot be written.
+            PermissionError: if the directory cannot be written; OSError if the disk is full.
+            BlockingIOError: if another process trains in the directory.
             ValueError: if the directory holds another run, or more steps than `config.steps`.
         """
         file = self.path / "description.json"
         try:
             if jax.process_index() == 0:
-                (self.path / "history").mkdir(parents=True, exist_ok=True)
-                self._replace(self.path / "history" / "probe", b"")
-                (self.path / "history" / "probe").unlink()
-                if not file.exists():
-                    self._replace(file, json.dumps(description, indent=1).encode())
+                with explain_full_disk(self.path):
+                    for folder in ("history", "digests"):
+                        (self.path / folder).mkdir(parents=True, exist_ok=True)
+                    self._acquire_lock()
+                    self._replace(self.path / "history" / "probe", b"")
+                    (self.path / "history" / "probe").unlink()
+                    if not file.exists():
+                        self._replace(file, _with_digest(description))
         except OSError as error:
+            if error.errno == errno.ENOSPC or isinstance(error, BlockingIOError):
+                raise
             raise PermissionError(f"{self.path} cannot be written ({error}); choose another directory.") from error
         parallel.barrier("jaxgen described a run")
         self.compare(description)
         if jax.process_index() == 0 and (stored := self.description())["config"] != description["config"]:
-            self._replace(file, json.dumps(stored | {"config": description["config"]}, indent=1).encode())
+            self._replace(file, _with_digest(stored | {"config": description["config"]}))
 
     def compare(self, description: dict[str, Any]) -> None:
         """Check that the stored run is the one described; the layout and the number of steps may differ.
@@ -104,15 +119,24 @@ class Checkpoints:
         if not file.is_file():
             raise FileNotFoundError(f"{self.path} holds no result of jaxgen; give a directory that one was saved to.")
         try:
-            return json.loads(file.read_text())
-        except ValueError as error:
+            stored = json.loads(file.read_text())
+            digest = stored.pop("sha256")
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{file} is damaged ({error}); restore it, or delete the directory {self.path}."
+                f"{file} is damaged or was written by another version ({_first_line(error)}); restore it, or delete "
+                f"the directory {self.path}."
             ) from error
+        if digest != _sha256_of_json(stored):
+            raise ValueError(
+                f"{file} has changed since it was written; restore it, or delete the directory {self.path}."
+            )
+        return stored
 
     def latest(self) -> int | None:
         """Return the last step with a complete checkpoint, or None."""
-        return self._orbax().latest_step()
+        # Not `latest_step` of Orbax, which skips a damaged checkpoint without an error.
+        folders = self.path.iterdir() if self.path.is_dir() else ()
+        return max((int(path.name) for path in folders if _is_step(path.name) and path.is_dir()), default=None)
 
     def save(self, step: int, state: State, history: History) -> None:
         """Save the state after `step` steps and the history since the previous save.
@@ -127,18 +151,20 @@ class Checkpoints:
         Raises:
             OSError: if the files cannot be written.
         """
-        if jax.process_index() == 0:
-            scratch = self.path / "history" / "writing.npz"
-            with scratch.open("wb") as file:
-                np.savez(file, **history)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            scratch.replace(self._segment(step))
-        host = jax.tree.map(np.asarray, state)  # with several processes, Orbax rejects device arrays of a single one
+        arrays = to_arrays(state)  # with several processes, Orbax rejects device arrays of a single one
         import orbax.checkpoint as ocp  # most runs have no checkpoints, and it takes a second to import
 
-        if not self._orbax().save(step, args=ocp.args.StandardSave({"state": host})):
-            raise OSError(f"Orbax did not save step {step} to {self.path}; delete later steps there, or the directory.")
+        with explain_full_disk(self.path):
+            if jax.process_index() == 0:
+                segment = io.BytesIO()
+                np.savez(segment, **history)  # type: ignore[arg-type]
+                self._replace(self._segment(step), segment.getvalue())
+                digests = {"history": _sha256(segment.getvalue()), "leaves": leaf_digests(state, arrays)}
+                self._replace(self._digests(step), json.dumps(digests).encode())
+            if not self._orbax().save(step, args=ocp.args.StandardSave({"state": arrays})):
+                raise OSError(
+                    f"Orbax did not save step {step} to {self.path}; delete later steps there, or the directory."
+                )
 
     def restore(self, step: int, template: State) -> tuple[State, History]:
         """Read the state and the history of a saved step.
@@ -148,22 +174,33 @@ class Checkpoints:
             template: the state's shapes and dtypes.
 
         Returns:
-            The state as NumPy arrays, and the history from the first step to this one.
+            The state as NumPy arrays and random keys, and the history from the first step to this one.
 
         Raises:
-            ValueError: if a file is truncated or damaged.
+            ValueError: if a file is damaged, or the state does not have the structure of the template.
         """
         import orbax.checkpoint as ocp
 
-        shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), template)
         try:
-            state = self._orbax().restore(step, args=ocp.args.StandardRestore({"state": shapes}))["state"]
+            digests = self._read_digests(step)["leaves"]
+            check_specs(digests, template)
+            shapes = {"state": stored_shapes(template)}
+            with quiet_reads():
+                arrays = self._orbax().restore(step, args=ocp.args.StandardRestore(shapes))["state"] or {}
+            check_digests(digests, arrays)
+            state = from_arrays(arrays, template)
         except Exception as error:  # Orbax and TensorStore raise many types
             raise ValueError(
                 f"the checkpoint {self.path / str(step)} cannot be read ({_first_line(error)}); "
                 "delete that directory to resume from the previous checkpoint, if there is one."
             ) from error
-        return state, self._history(step)
+        history = self._history(step)
+        seeds = {leaf.shape[0] for leaf in jax.tree.leaves(template)}
+        if wrong := {metric.shape[0] for metric in history.values()} - seeds if seeds else set():
+            raise ValueError(
+                f"the history in {self.path} has {wrong.pop()} seeds, and the state {seeds.pop()}; delete {self.path}."
+            )
+        return state, history
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -172,15 +209,36 @@ class Checkpoints:
         self.close()
 
     def close(self) -> None:
-        """Wait until all files are on disk.
+        """Wait until all files are on disk, and release the lock.
 
         Raises:
             OSError: if a file could not be written.
         """
-        if self._manager is not None:
-            self._manager.wait_until_finished()
-            self._manager.close()
-            self._manager = None
+        manager, lock = self._manager, self._lock
+        self._manager = self._lock = None
+        try:
+            if manager is not None:
+                with explain_full_disk(self.path):
+                    manager.wait_until_finished()
+                    manager.close()
+        finally:
+            if lock is not None:
+                lock.release()
+
+    def _acquire_lock(self) -> None:
+        if not self._exclusive or self._lock is not None:
+            return
+        import filelock
+
+        # The operating system releases it when the process ends, so a file left by a dead process does not block.
+        lock = filelock.FileLock(self.path / ".lock", timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise BlockingIOError(
+                f"another process is training in {self.path}; wait until it ends, or choose another directory."
+            ) from error
+        self._lock = lock
 
     def _orbax(self) -> Any:
         import orbax.checkpoint as ocp
@@ -194,17 +252,30 @@ class Checkpoints:
     def _segment(self, step: int) -> pathlib.Path:
         return self.path / "history" / f"{step:012d}.npz"
 
+    def _digests(self, step: int) -> pathlib.Path:
+        return self.path / "digests" / f"{step:012d}.json"
+
+    def _read_digests(self, step: int) -> dict[str, Any]:
+        if not self._digests(step).is_file():
+            raise ValueError(f"{self._digests(step)} is missing; an earlier version wrote no digests")
+        return json.loads(self._digests(step).read_text())
+
     def _history(self, step: int) -> History:
         parts = []
         for file in sorted((self.path / "history").glob("[0-9]*.npz")):
-            if int(file.stem) <= step:
+            if _is_step(file.stem) and int(file.stem) <= step:
                 try:
-                    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                    content = file.read_bytes()
+                    if _sha256(content) != self._read_digests(int(file.stem))["history"]:
+                        raise ValueError("its bytes have changed since they were saved")
+                    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                         parts.append(dict(arrays))
-                except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                except (OSError, ValueError, EOFError, LookupError, TypeError, zipfile.BadZipFile) as error:
                     raise ValueError(
                         f"the history {file} is damaged ({error}); delete {self.path} to start again."
                     ) from error
+        if any(part.keys() != parts[0].keys() for part in parts):
+            raise ValueError(f"the history in {self.path} has segments of other runs; delete {self.path}.")
         history = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]} if parts else {}
         if any(metric.shape[1] != step for metric in history.values()) or (step and not history):
             raise ValueError(f"the history in {self.path} ends before step {step}; delete {self.path} to start again.")
@@ -247,3 +318,21 @@ def _difference(there: Any, here: Any, where: str = "") -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _sha256_of_json(content: Any) -> str:
+    return _sha256(json.dumps(content, sort_keys=True).encode())
+
+
+def _with_digest(description: dict[str, Any]) -> bytes:
+    """Return the content of `description.json`: the description, and the SHA-256 of its values."""
+    plain = json.loads(json.dumps(description))
+    return json.dumps({**plain, "sha256": _sha256_of_json(plain)}, indent=1).encode()

@@ -26,7 +26,7 @@ class Config(Generic[MethodT]):
         steps_per_call: steps in one call of the compiled program. Progress, `callback` and checkpoints come after each
             call.
         num_seeds: number of models trained at the same time, with seeds 0, 1, ...
-        seed: the root seed, from which the keys of all models are derived.
+        seed: the root seed, from 0 to 2**32 - 1, from which the keys of all models are derived.
         shuffle: whether each epoch takes the rows in a new random order.
         layout: how seeds are mapped and which devices are used.
     """
@@ -47,6 +47,12 @@ class Config(Generic[MethodT]):
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1 (got {value!r}); try {name}=1.")
             object.__setattr__(self, name, int(value))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, numbers.Integral) or not 0 <= self.seed < 2**32:
+            raise ValueError(
+                f"`seed` must be a whole number from 0 to 2**32 - 1, the bits of a JAX key (got {self.seed!r}); try "
+                "seed=0."
+            )
+        object.__setattr__(self, "seed", int(self.seed))
         if self.steps % self.steps_per_call:
             down = self.steps // self.steps_per_call * self.steps_per_call
             other = f"steps={down}" if down else f"steps_per_call={self.steps}"

@@ -19,6 +19,7 @@ from jaxgen.training.compilation import batch_rows, programs, root_keys, seed_ma
 from jaxgen.training.config import Config, MethodT
 from jaxgen.training.progress import Progress
 from jaxgen.training.result import Result, description, state_template, warn_of_unnamed
+from jaxgen.training.stored_state import copied
 from jaxgen.types import PyTree, State
 
 __all__ = ["run_segment", "resolved", "train", "untrained"]
@@ -55,7 +56,8 @@ def train(
         ValueError: if data, batch size, devices and method do not fit together, or if the checkpoint belongs to another
             config or has more steps.
         TypeError: if the data are not numeric, or not of the kind that the method trains on.
-        PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails.
+        PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails, such as on a full disk.
+        BlockingIOError: if another process trains in `checkpoint_dir`.
         FileNotFoundError: if a dataset is missing.
         SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
     """
@@ -66,7 +68,9 @@ def train(
     compiled, roots = programs(config), root_keys(config)
     history: History = {}
     with contextlib.ExitStack() as stack:
-        checkpoints = None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir))
+        checkpoints = (
+            None if checkpoint_dir is None else stack.enter_context(Checkpoints(checkpoint_dir, exclusive=True))
+        )
         if checkpoints:
             written = description(config, rows, digest, devices, signed)
             warn_of_unnamed(written, "so a checkpoint cannot detect a change of it")
@@ -88,7 +92,7 @@ def train(
                 checkpoints.save(reached, state, news)
             if callback:
                 so_far = {name: metric[:, :reached].copy() for name, metric in history.items()}
-                callback(reached, Result(config, jax.tree.map(np.array, state), so_far, rows, digest, devices, signed))
+                callback(reached, Result(config, copied(state), so_far, rows, digest, devices, signed))
             if checkpoints and parallel.any_process(terminated.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
     return Result(config, parallel.first(state), history, rows, digest, devices, signed)

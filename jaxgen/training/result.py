@@ -5,6 +5,7 @@ import functools
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from typing import Any, Generic, overload
 
@@ -16,6 +17,7 @@ from jaxgen.data.batches import is_scaled_to_tanh, to_float
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.serialization.pickled import from_bytes, to_bytes
 from jaxgen.training import summary
 from jaxgen.training.batching import sample_in_pieces, score_in_pieces
 from jaxgen.training.checkpoint import Checkpoints, History
@@ -129,7 +131,7 @@ class Result(Generic[MethodT]):
 
         Raises:
             FileExistsError: if the path holds anything other than a result.
-            PermissionError: if it cannot be written.
+            PermissionError: if it cannot be written; OSError if the disk is full.
 
         Warns:
             UserWarning: for each field of the config that cannot be written as JSON.
@@ -141,6 +143,13 @@ class Result(Generic[MethodT]):
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.write_description(written)
                 checkpoints.save(self.steps, self.state, self.history)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Pickle functions by import name; a config with other functions is left to the pickler (cloudpickle)."""
+        values = tuple(getattr(self, field.name) for field in dataclasses.fields(self))
+        if unnamed_fields(to_json(self.config)):
+            return Result, values
+        return _from_pickled, (to_bytes(values),)
 
     def __repr__(self) -> str:
         return summary.as_text(self)
@@ -169,28 +178,32 @@ class Result(Generic[MethodT]):
 
 
 @overload
-def load(path: str | os.PathLike[str], *, config: None = None) -> Result[Any]: ...
+def load(path: str | os.PathLike[str], *, config: None = None, trusted: Sequence[str] = ()) -> Result[Any]: ...
 
 
 @overload
-def load(path: str | os.PathLike[str], *, config: Config[MethodT]) -> Result[MethodT]: ...
+def load(path: str | os.PathLike[str], *, config: Config[MethodT], trusted: Sequence[str] = ()) -> Result[MethodT]: ...
 
 
-def load(path: str | os.PathLike[str], *, config: Config[Any] | None = None) -> Result[Any]:
+def load(
+    path: str | os.PathLike[str], *, config: Config[Any] | None = None, trusted: Sequence[str] = ()
+) -> Result[Any]:
     """Read a result, or the latest checkpoint of a run, without its training data.
 
-    The files name classes and functions, which are imported: load only files that you trust.
+    The files name classes and functions. They are imported only from jaxgen, flax.linen, jax.nn, jax.numpy, optax,
+    sklearn and `trusted`, so a result of others can be opened safely.
 
     Args:
         path: a directory that `Result.save` wrote, or the `checkpoint_dir` of a run.
         config: the config, needed if it cannot be written as JSON; its `steps` may exceed the number done.
+        trusted: further modules that the files may name, with their submodules, such as `("mypackage",)`.
 
     Returns:
         The result. Arrays in its config are replaced by their digests.
 
     Raises:
         FileNotFoundError: if there is no result at the path.
-        ValueError: if it is damaged, or belongs to another config.
+        ValueError: if a byte has changed since it was saved, a name is not trusted, or it belongs to another config.
     """
     recover(pathlib.Path(path).expanduser().absolute())
     with Checkpoints(path, read_only=True) as checkpoints:
@@ -198,14 +211,20 @@ def load(path: str | os.PathLike[str], *, config: Config[Any] | None = None) -> 
         step = checkpoints.latest()
         if step is None:
             raise FileNotFoundError(f"{checkpoints.path} holds a run without a checkpoint; wait for the first one.")
-        rows = tuple(from_json(row) for row in stored["rows"])
-        if config is None:
-            config = from_json(stored["config"])
-        else:
+        template: State = None
+        try:
+            rows = tuple(from_json(row, trusted=trusted) for row in stored["rows"])
+            others = stored["tables"], stored["devices"], stored["signed"]
+            if config is None:
+                config = _checked_config(from_json(stored["config"], trusted=trusted))
+                template = state_template(config, rows)
+        except Exception as error:  # also whatever a network of a wrong config raises
+            raise ValueError(f"{checkpoints.path} cannot be loaded: {str(error) or type(error).__name__}") from error
+        if template is None:
             config = dataclasses.replace(config, method=config.method.resolve(*rows))
             checkpoints.compare({**stored, "config": to_json(config)})
-        state, history = checkpoints.restore(step, state_template(config, rows))
-    others = stored["tables"], stored["devices"], stored.get("signed")
+            template = state_template(config, rows)
+        state, history = checkpoints.restore(step, template)
     return Result(config, jax.tree.map(jnp.asarray, state), history, rows, *others)
 
 
@@ -235,3 +254,14 @@ def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:
     rows_of = lambda spec: jax.ShapeDtypeStruct((config.batch_size, *spec.shape), spec.dtype)
     one = jax.eval_shape(config.method.init, jax.random.key(0), *jax.tree.map(rows_of, rows))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.num_seeds, *leaf.shape), leaf.dtype), one)
+
+
+def _checked_config(config: Any) -> Config[Any]:
+    if not isinstance(config, Config):
+        raise TypeError(f"the description must hold a Config (got {type(config).__name__}).")
+    return config
+
+
+def _from_pickled(content: bytes) -> Result[Any]:
+    config, state, *others = from_bytes(content)
+    return Result(config, jax.tree.map(jnp.asarray, state), *others)

@@ -108,7 +108,7 @@ def test_sigterm_saves_and_exits(tmp_path, uninterrupted):
     last = int(lines[-1].split()[1]) if lines else 5
     assert last < 400
     assert "Traceback" not in err
-    loaded = jaxgen.load(tmp_path)
+    loaded = jaxgen.load(tmp_path, trusted=("tiny",))
     assert loaded.steps == last
     assert digest(outcome(launch(tmp_path))[1]) == uninterrupted
 
@@ -188,7 +188,9 @@ def test_a_segment_with_a_non_finite_number_is_rolled_back_and_retried(tmp_path,
     assert np.isfinite(result.history["draw"]).all()
     np.testing.assert_array_equal(result.state.steps, [6, 6, 6])
     np.testing.assert_array_equal(result.state.place, clean.state.place)
-    np.testing.assert_array_equal(jaxgen.load(tmp_path).history["retries"], result.history["retries"])
+    np.testing.assert_array_equal(
+        jaxgen.load(tmp_path, trusted=("tiny",)).history["retries"], result.history["retries"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -348,11 +350,11 @@ def test_resuming_on_another_number_of_devices_warns(tmp_path):
 def test_a_running_run_can_be_loaded(tmp_path):
     def peek(step, result):
         if step > 3:
-            assert jaxgen.load(tmp_path).steps in (step - 1, step)
+            assert jaxgen.load(tmp_path, trusted=("tiny",)).steps in (step - 1, step)
 
     config = tiny.config(tiny.evl(), steps=12, steps_per_call=1)
     jaxgen.train(config, checkpoint_dir=tmp_path, progress=False, callback=peek)
-    assert jaxgen.load(tmp_path).steps == 12
+    assert jaxgen.load(tmp_path, trusted=("tiny",)).steps == 12
 
 
 def test_a_field_that_cannot_be_imported_warns_with_a_checkpoint_dir(tmp_path):

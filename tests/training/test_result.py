@@ -68,7 +68,7 @@ def test_bytes_of_the_other_signedness_raise(tmp_path):
     ):
         result = jaxgen.train(dataclasses.replace(tiny.config(Bright()), data=data.Arrays(rows)), progress=False)
         result.save(tmp_path / "run")
-        for known in (result, jaxgen.load(tmp_path / "run")):
+        for known in (result, jaxgen.load(tmp_path / "run", trusted=(__name__,))):
             np.testing.assert_allclose(known.scores(rows)["bright"], bright, rtol=1e-6)
             np.testing.assert_allclose(known.scores(np.full((1, 2, 2, 1), 0.3, np.float32))["bright"], 0.3, rtol=1e-6)
             for wrong in (other, other.reshape(8, 4)):
@@ -206,4 +206,4 @@ def test_tables_may_be_named_tuples(tmp_path):
     )
     result = jaxgen.train(config, progress=False)
     result.save(tmp_path / "run")
-    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run").state.params, result.state.params)
+    np.testing.assert_array_equal(jaxgen.load(tmp_path / "run", trusted=(__name__,)).state.params, result.state.params)

@@ -75,8 +75,8 @@ def test_a_result_is_a_frozen_dataclass():
     result = jaxgen.untrained(tiny.config(tiny.Mean()))
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.num_devices = 2
-    longer = dataclasses.replace(result, devices=2)
+    longer = dataclasses.replace(result, num_devices=2)
     assert type(longer) is jaxgen.Result
-    assert longer.devices == 2
+    assert longer.num_devices == 2
     other = pickle.loads(pickle.dumps(dataclasses.replace(result, state=jax.device_get(result.state))))
     assert other.config == result.config
