@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
+from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
@@ -202,7 +203,8 @@ def load(path: str | os.PathLike[str], *, config: Config[Any] | None = None) -> 
         if config is None:
             config = from_json(stored["config"])
         else:
-            config = dataclasses.replace(config, method=config.method.resolve(*rows))
+            method = with_run_length(config.method, config.steps).resolve(*rows)
+            config = dataclasses.replace(config, method=method)
             checkpoints.compare({**stored, "config": to_json(config)})
         state, history = checkpoints.restore(step, state_template(config, rows))
     others = stored["tables"], stored["devices"], stored.get("signed")
