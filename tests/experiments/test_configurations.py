@@ -73,15 +73,6 @@ def configurations(name, tmp_path):
 
 
 IMAGES = ("negvae", "flows.images", "flows.archetypes", "chains", "cifar10", "meg.mnist", "stacked", "evl.images")
-    "negvae",
-    "flows.images",
-    "flows.archetypes",
-    "meg.chains",
-    "meg.cifar10",
-    "meg.mnist",
-    "meg.stacked",
-    "evl.im",
-)
 NEEDS_FILES = ("tabular.adbench",)  # a folder that the user names
 SLOW = [name for name in MODULES if any(part in name for part in IMAGES)]
 SKIPPED = [name for name in MODULES if any(part in name for part in NEEDS_FILES)]
