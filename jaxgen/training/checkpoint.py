@@ -79,7 +79,7 @@ class Checkpoints:
                 remedy = "choose another directory, or delete this one."
                 if part == "config" and before != steps and _is_schedule_length(difference):
                     remedy = (
-                        f"a schedule without a length ends with its run, so the run cannot be continued from {before} "
+                        f"the schedule ends with its run, so the run cannot be continued from {before} "
                         f"to {steps} steps; keep steps={before}, set the schedule's length to that of the finished "
                         "run, or choose another directory."
                     )
