@@ -7,13 +7,14 @@ if TYPE_CHECKING:
     from jaxgen.detector import Detector
     from jaxgen.parallel import Layout
     from jaxgen.serialization.config_json import to_json
+    from jaxgen.training.check import check
     from jaxgen.training.config import Config
     from jaxgen.training.loop import train, untrained
     from jaxgen.training.result import Result, load
 
     __version__: str
 
-__all__ = ["Config", "Detector", "Layout", "Result", "load", "to_json", "train", "untrained"]
+__all__ = ["Config", "Detector", "Layout", "Result", "check", "load", "to_json", "train", "untrained"]
 
 # Imported on first use, so that `import jaxgen.losses` does not load Flax, Optax and Orbax.
 _LAZY_ATTRIBUTES = {
@@ -21,6 +22,7 @@ _LAZY_ATTRIBUTES = {
     "Detector": "detector",
     "Layout": "parallel",
     "Result": "training.result",
+    "check": "training.check",
     "load": "training.result",
     "to_json": "serialization.config_json",
     "train": "training.loop",

@@ -136,7 +136,15 @@ JUDGES = {  # trained on inliers and outliers
 }
 METHODS |= CONDITIONAL | JUDGES
 MAPS = {  # trained on a source and a target
-    "mmd map": methods.MMDMap(nets.MLP((6, 3)), noise_dim=1, scales=(0.5, 2.0), l2=1e-3, dropout=0.1),
+    "mmd map": methods.MMDMap(
+        nets.MLP((6, 3)),
+        noise_dim=1,
+        scales=(0.5, 2.0),
+        l2=1e-3,
+        dropout=0.1,
+        optimizer=optax.sgd,
+        learning_rate=0.01,
+    ),
 }
 METHODS |= MAPS
 # Metrics that must decrease within 400 steps, and the minimum decrease: 30 % of a distance, cross-entropy or bound,

@@ -89,7 +89,7 @@ class Setting:
         classifier = nets.MLP((128, 128, classes), hidden_kernel_init=nets.torch_uniform)
         return (
             methods.OutlierDiscriminator(discriminator, ema_decay=0.99),
-            methods.Classifier(classifier, classes, uniformity_weight, ema_decay=0.99),
+            methods.Classifier(classifier, classes, uniformity_weight, learning_rate=1e-3, ema_decay=0.99),
         )
 
     def trained(self, method: Any, *tables: data.Dataset) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import jaxgen
 from experiments.common import experiment, report, training
@@ -95,6 +96,7 @@ class Experiment(experiment.Experiment):
                 weight=1e-4 if drifting else 1.0,
                 l2=task.penalty,
                 regularized_params=methods.all_params if drifting else methods.weight_matrices,
+                optimizer=optax.sgd,
                 learning_rate=task.rate,
             )
             points, batch_size = 800, 100

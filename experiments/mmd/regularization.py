@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import optax
 
 import jaxgen
 from experiments.common import experiment, report, training
@@ -68,6 +69,7 @@ class Experiment(experiment.Experiment):
         method = methods.MMDMap(
             TASK.network,
             bandwidth=TASK.median,
+            optimizer=optax.sgd,
             learning_rate=TASK.rate,
             **PENALTIES[penalty],  # type: ignore[arg-type]
         )

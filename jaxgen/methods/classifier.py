@@ -12,7 +12,7 @@ import optax
 from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
-from jaxgen.optim.schedules import Schedule
+from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 from jaxgen.validation import check_labels, check_weights, is_floating, is_label
 
@@ -34,7 +34,7 @@ class Classifier:
         classes: number of classes; the labels are 0 to `classes - 1`.
         uniformity_weight: weight of the divergence from the uniform distribution on outliers; 0 if there are none.
         optimizer: takes the learning rate.
-        learning_rate: a number, or a schedule such as `optim.Cosine`.
+        learning_rate: a number, or a schedule such as `optim.Cosine`; the default falls to zero at the end of the run.
         ema_decay: decay of an exponential moving average of the weights, which predictions then use; None for none.
         axis_name: the axis over devices, set by `train`.
 
@@ -47,7 +47,7 @@ class Classifier:
     classes: int = 10
     uniformity_weight: float = 0.0
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
-    learning_rate: float | Schedule = 1e-3
+    learning_rate: float | Schedule = Cosine(1e-3)
     ema_decay: float | None = None
     axis_name: str | None = None
 

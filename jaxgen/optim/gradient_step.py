@@ -1,7 +1,6 @@
 """Training step of a loss and an optax optimizer, with optional parameter averaging and microbatches."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -41,7 +40,10 @@ class GradientStep:
         loss: `loss(key, params, model_state, *data) -> (value, (metrics, model_state))`.
         optimizer: any optax gradient transformation.
         axis_name: name of the mapped axis over devices, or None on a single device.
-        ema_decay: decay of an exponential moving average of the parameters, in (0, 1); None keeps no average.
+        ema_decay: largest decay of an exponential moving average of the parameters, in (0, 1); None keeps no average.
+            The average warms up: after `t` steps its decay is `min(ema_decay, t / (t + 10))`. So the first average is
+            the first step's parameters, its weights always sum to one, and it spans the last tenth of the steps done
+            until `1 / (1 - ema_decay)` steps are less than that.
         microbatch: number of samples differentiated at a time; it must divide a device's share of the batch. Gradients
             are averaged over the microbatches, each with its own key, so the loss must be a mean over samples. Only
             one microbatch's activations are in memory, and small ones fit the processor's cache. None: the whole batch.
@@ -59,7 +61,7 @@ class GradientStep:
 
     def init(self, params: Params, model_state: PyTree = None) -> TrainState:
         """Return the initial training state for parameters and the network's other collections."""
-        average = self._ema().init(params) if self.ema_decay is not None else ()
+        average = () if self.ema_decay is None else optax.EmaState(jnp.zeros([], jnp.int32), _zeros(params))
         return TrainState(params, self.optimizer.init(params), {} if model_state is None else model_state, average)
 
     def step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
@@ -80,16 +82,14 @@ class GradientStep:
         gradient, metrics, model_state = parallel.mean((found.gradient, found.metrics, model_state), self.axis_name)
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        average = state.ema if self.ema_decay is None else self._ema().update(params, state.ema)[1]
+        average = state.ema if self.ema_decay is None else _averaged(state.ema, params, self.ema_decay)
         return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
 
     def params(self, state: TrainState) -> Params:
-        """Return the bias-corrected parameter average, or the latest parameters if there is no average yet."""
+        """Return the parameter average, or the latest parameters if there is no average yet."""
         if self.ema_decay is None:
             return state.params
-        begun = jnp.maximum(state.ema.count, 1)  # avoids a division by zero before the first step
-        weight = -jnp.expm1(begun * math.log(self.ema_decay))  # 1 - ema_decay ** begun without cancellation
-        choose = lambda mean, last: jnp.where(state.ema.count > 0, (mean / weight).astype(last.dtype), last)
+        choose = lambda mean, last: jnp.where(state.ema.count > 0, mean.astype(last.dtype), last)
         return jax.tree.map(choose, state.ema.ema, state.params)
 
     def _found(
@@ -122,6 +122,15 @@ class GradientStep:
         count = jax.tree.leaves(chunks)[0].shape[0]
         return model_state, jax.tree.map(lambda leaf: leaf / count, total)
 
-    def _ema(self) -> optax.GradientTransformation:
-        # Accumulate in float32: a decay such as 0.999 rounds to 1 in bfloat16.
-        return optax.ema(self.ema_decay, debias=False, accumulator_dtype=jnp.float32)
+
+def _zeros(params: Params) -> Params:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
+
+
+def _averaged(average: optax.EmaState, params: Params, ema_decay: float) -> optax.EmaState:
+    """Return the average after one more step; the first step's decay of 0 replaces the zeros of `init`."""
+    done = average.count.astype(jnp.float32)
+    decay = jnp.minimum(ema_decay, done / (done + 10))
+    # Computed in float32: a decay such as 0.999 rounds to 1 in bfloat16.
+    mix = lambda mean, last: mean + (1 - decay) * (last.astype(mean.dtype) - mean)
+    return optax.EmaState(optax.safe_increment(average.count), jax.tree.map(mix, average.ema, params))

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import warnings
 import zipfile
 from typing import Any
@@ -85,22 +86,29 @@ class Checkpoints:
             UserWarning: if the run was started on another number of devices.
         """
         stored = self.description()
+        steps, before = (whole["config"]["fields"]["steps"] for whole in (description, stored))
         for part in ("config", "rows", "tables"):
             there, here = _fixed_part(stored.get(part)), _fixed_part(description[part])
             if there != here:
+                difference = _difference(there, here)
+                remedy = "choose another directory, or delete this one."
+                if part == "config" and before != steps and _is_schedule_length(difference):
+                    remedy = (
+                        f"the schedule ends with its run, so the run cannot be continued from {before} "
+                        f"to {steps} steps; keep steps={before}, set the schedule's length to that of the finished "
+                        "run, or choose another directory."
+                    )
                 raise ValueError(
-                    f"{self.path} holds the checkpoint of another run: its {part} differs{_difference(there, here)}; "
-                    "choose another directory, or delete this one."
+                    f"{self.path} holds the checkpoint of another run: its {part} differs{difference}; {remedy}"
                 )
-        steps = description["config"]["fields"]["steps"]
         if (self.latest() or 0) > steps:
             raise ValueError(
                 f"`steps` must be at least the number of steps in the checkpoint {self.path} (got {steps} and "
                 f"{self.latest()}); increase steps, or choose another directory."
             )
-        if (before := stored.get("devices")) != description["devices"]:
+        if (devices := stored.get("devices")) != description["devices"]:
             warnings.warn(
-                f"{self.path} was started on {before} devices and continues on {description['devices']}, so its noise "
+                f"{self.path} was started on {devices} devices and continues on {description['devices']}, so its noise "
                 "differs from that of an uninterrupted run.",
                 stacklevel=4,
             )
@@ -314,6 +322,11 @@ def _difference(there: Any, here: Any, where: str = "") -> str:
         return _difference(there[index], here[index], f"{where}[{index}]")
     values = f" ({there} there, {here} here)" if len(f"{there}{here}") < 200 else ""
     return (f" in {where.lstrip('.')}" if where else "") + values
+
+
+def _is_schedule_length(difference: str) -> bool:
+    """Return whether a difference of two configs is a length that a schedule takes from its run."""
+    return re.match(r" in method\.\S*(rate|schedule)\S*\.(steps|warmup|transition_steps) ", difference) is not None
 
 
 def _first_line(error: Exception) -> str:

@@ -19,7 +19,8 @@ class Config(Generic[MethodT]):
     """Config of a training run, generic in its method: `Config(methods.EVL(), ...)` is a `Config[EVL]`.
 
     Attributes:
-        method: the training method; networks left as None are chosen to fit the data.
+        method: the training method; networks left as None are chosen to fit the data, and schedules without a length,
+            such as `optim.Cosine(1e-3)`, end with the run.
         data: the training data; `data.Arrays(x)` wraps arrays.
         steps: number of training steps, a multiple of `steps_per_call`.
         batch_size: rows of a minibatch, in total over all devices.
@@ -67,7 +68,7 @@ class Config(Generic[MethodT]):
             )
 
     def resolved(self) -> "Config[MethodT]":
-        """Return the config with all networks and the layout filled in to fit its data, as `train` does.
+        """Return the config with networks, schedules without a length and the layout filled in, as `train` does.
 
         Returns:
             A config whose method can be used directly: `config.method.init` and `config.method.step`.

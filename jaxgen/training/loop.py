@@ -14,6 +14,7 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import checked, fingerprint, row_specs
+from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.compilation import batch_rows, programs, root_keys, seed_mapping
 from jaxgen.training.config import Config, MethodT
@@ -125,7 +126,7 @@ def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
 
 
 def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[MethodT]:
-    """Fill in the networks and the layout that the config leaves open; see `Config.resolved`.
+    """Fill in the networks, schedules and the layout that the config leaves open; see `Config.resolved`.
 
     Args:
         config: the config as the user wrote it.
@@ -144,7 +145,8 @@ def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[Method
             f"`batch_size` must be a multiple of the number of devices (got {config.batch_size} and {devices}); "
             f"try batch_size={fit}, or fewer devices with layout=Layout(devices=...)."
         )
-    config = dataclasses.replace(config, method=cast(MethodT, config.method.resolve(*rows)))
+    method = with_run_length(config.method, config.steps).resolve(*rows)
+    config = dataclasses.replace(config, method=cast(MethodT, method))
     if config.layout.seeds is None:
         layout = dataclasses.replace(config.layout, seeds=seed_mapping(config, rows))
         config = dataclasses.replace(config, layout=layout)

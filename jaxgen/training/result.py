@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
+from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
@@ -221,7 +222,8 @@ def load(
         except Exception as error:  # also whatever a network of a wrong config raises
             raise ValueError(f"{checkpoints.path} cannot be loaded: {str(error) or type(error).__name__}") from error
         if template is None:
-            config = dataclasses.replace(config, method=config.method.resolve(*rows))
+            method = with_run_length(config.method, config.steps).resolve(*rows)
+            config = dataclasses.replace(config, method=method)
             checkpoints.compare({**stored, "config": to_json(config)})
             template = state_template(config, rows)
         state, history = checkpoints.restore(step, template)

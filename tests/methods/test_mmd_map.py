@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
@@ -20,7 +21,8 @@ SPECS = [jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype) for rows in (SOURCE, T
 
 
 def started(**fields):
-    method = methods.MMDMap(**{"network": nets.MLP((5, 3), jnp.tanh), **fields}).resolve(*SPECS)
+    defaults = {"network": nets.MLP((5, 3), jnp.tanh), "optimizer": optax.sgd, "learning_rate": 0.01}
+    method = methods.MMDMap(**defaults | fields).resolve(*SPECS)
     return method, method.init(KEY, SOURCE, TARGET)
 
 
@@ -91,7 +93,7 @@ def test_four_devices_give_the_same_result_as_one():
 def test_it_learns_a_shift_and_a_scale():
     target = data.Arrays(np.float32(3 + 2 * np.random.default_rng(0).normal(size=(2000, 1))))
     config = jaxgen.Config(
-        methods.MMDMap(nn.Dense(1), learning_rate=0.5),
+        methods.MMDMap(nn.Dense(1), optimizer=optax.sgd, learning_rate=0.5),
         data.Zip((data.Normal(n=2000, test_n=1, dimensions=1), target)),
         steps=300,
         batch_size=200,

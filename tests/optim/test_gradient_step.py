@@ -1,12 +1,16 @@
 """Training steps against steps computed by hand, and schedules against their formulas."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from jaxgen import methods
 from jaxgen.optim import Cosine, Exponential, GradientStep, torch_rmsprop
+from jaxgen.optim.schedules import with_run_length
 
 
 def quadratic(key, params, model_state, target):
@@ -24,16 +28,39 @@ def test_sgd_on_a_quadratic_by_hand():
     np.testing.assert_array_equal(descent.params(state), state.params)
 
 
-def test_the_average_is_the_weighted_mean_of_past_parameters():
-    descent = GradientStep(quadratic, optax.sgd(0.1), ema_decay=0.9)
+@pytest.mark.parametrize("ema_decay", [0.3, 0.9])
+def test_the_average_is_the_weighted_mean_of_past_parameters(ema_decay):
+    """Weights by a loop in double precision: step t has decay min(ema_decay, t / (t + 10))."""
+    descent = GradientStep(quadratic, optax.sgd(0.1), ema_decay=ema_decay)
     state = descent.init(jnp.array([1.0]), {"count": 0})
     np.testing.assert_array_equal(descent.params(state), [1.0])  # there is no average before the first step
-    visited = []
-    for _ in range(5):
-        state, _ = descent.step(jax.random.key(0), state, jnp.array([0.0]))
+    step = jax.jit(descent.step)
+    visited, weights = [], np.zeros(0)
+    for t in range(30):
+        state, _ = step(jax.random.key(0), state, jnp.array([0.0]))
         visited.append(float(state.params[0]))
-    weights = 0.9 ** np.arange(4, -1, -1)
-    np.testing.assert_allclose(descent.params(state), [np.average(visited, weights=weights)], rtol=1e-5)
+        decay = min(ema_decay, t / (t + 10))
+        weights = np.append(decay * weights, 1 - decay)
+        assert weights.sum() == pytest.approx(1)
+        np.testing.assert_allclose(descent.params(state), [weights @ visited], rtol=1e-5)
+
+
+def test_the_average_spans_a_share_of_a_short_run():
+    """The first steps are forgotten long before 1 / (1 - ema_decay) steps: parameters that jump from 100 to 0."""
+    jump = lambda key, params, model_state, rows: (jnp.sum(params * 0.0), ({}, model_state))
+    descent = GradientStep(jump, optax.sgd(0.0), ema_decay=0.9999)
+    state = descent.init(jnp.array([100.0]))
+
+    def step(state, value):
+        params = descent.params(state)
+        state, _ = descent.step(jax.random.key(0), state._replace(params=value), value)
+        return state, params
+
+    state, _ = jax.lax.scan(step, state, jnp.concatenate([jnp.full((50, 1), 100.0), jnp.zeros((150, 1))]))
+    # The product of t / (t + 10) over t = 50 .. 199 is binom(59, 10) / binom(209, 10).
+    expected = 100 * math.comb(59, 10) / math.comb(209, 10)
+    np.testing.assert_allclose(descent.params(state), [expected], rtol=1e-3)
+    assert expected < 1e-3
 
 
 @pytest.mark.parametrize("step", [0, 1, 50, 99, 100, 150])
@@ -46,6 +73,33 @@ def test_schedules_follow_their_formulas(step):
 def test_cosine_has_a_linear_warmup():
     found = [float(Cosine(1.0, 20, warmup=10)(jnp.array(step))) for step in (0, 5, 10, 20)]
     np.testing.assert_allclose(found, [0, 0.5, 1, 0], atol=1e-6)
+
+
+def test_schedules_without_a_length_take_that_of_the_run():
+    assert Cosine(1e-3).with_run_length(500) == Cosine(1e-3, 500)
+    assert Cosine(1e-3, warmup=None).with_run_length(500) == Cosine(1e-3, 500, 25)
+    assert Cosine(1e-3, 100, 7).with_run_length(500) == Cosine(1e-3, 100, 7)
+    assert Exponential(1e-3, 0.5).with_run_length(500) == Exponential(1e-3, 0.5, 50)
+    assert Exponential(1e-3, 0.5, 7).with_run_length(500) == Exponential(1e-3, 0.5, 7)
+    for steps in (1, 5, 95):  # short runs decay at every step, and no run decays more than nine times
+        filled = Exponential(1.0, 0.5).with_run_length(steps)
+        assert filled.transition_steps >= 1
+        assert (steps - 1) // filled.transition_steps <= 9
+
+
+def test_a_method_is_filled_in_wherever_it_holds_a_schedule():
+    method = methods.DeepArchetypes(3, methods.Flow(learning_rate=Cosine(1e-3)), learning_rate=Exponential(1e-3, 0.5))
+    filled = with_run_length(method, 40)
+    assert filled.flow.learning_rate == Cosine(1e-3, 40)
+    assert filled.learning_rate == Exponential(1e-3, 0.5, 4)
+    assert with_run_length(filled, 80) is filled
+    assert method.flow.learning_rate.steps is None
+
+
+@pytest.mark.parametrize("schedule", [Cosine(1e-3), Cosine(1e-3, 9, warmup=None), Exponential(1e-3, 0.5)])
+def test_a_schedule_without_a_length_cannot_be_called(schedule):
+    with pytest.raises(ValueError, match=r"of a schedule must be set before it is called .* take them from the run"):
+        schedule(jnp.array(0))
 
 
 def test_torch_rmsprop_is_pytorch_s():

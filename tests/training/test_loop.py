@@ -19,7 +19,7 @@ import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data, methods, nets
+from jaxgen import data, methods, nets, optim
 from jaxgen.parallel import Layout
 
 HERE = pathlib.Path(__file__).parents[1]
@@ -309,6 +309,25 @@ def test_a_finished_run_continues_with_more_steps(tmp_path):
     assert jaxgen.load(tmp_path / "run").config.steps == 12  # the description has the new number of steps
     with pytest.raises(ValueError, match=r"`steps` must be at least .* \(got 9 and 12\); increase steps"):
         run(9, tmp_path / "run")
+
+
+def test_a_schedule_without_a_length_ends_with_the_run(tmp_path):
+    config = lambda rate, steps=6: tiny.config(tiny.evl(learning_rate=rate), steps=steps)
+    filled = jaxgen.train(config(optim.Cosine(3e-3)), checkpoint_dir=tmp_path, progress=False)
+    written = jaxgen.train(config(optim.Cosine(3e-3, 6)), progress=False)
+    assert filled.config == written.config == config(optim.Cosine(3e-3)).resolved()
+    assert jaxgen.load(tmp_path).config.method.learning_rate == optim.Cosine(3e-3, 6)
+    for a, b in zip(jax.tree.leaves(filled.state), jax.tree.leaves(written.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    given = jaxgen.load(tmp_path, config=config(optim.Cosine(3e-3)))
+    assert given.config.method.learning_rate.steps == 6
+    # A longer run falls more slowly from its first step, so it is another run.
+    with pytest.raises(ValueError, match=r"learning_rate.steps \(6 there, 12 here\); .* ends with its run, .* steps=6"):
+        jaxgen.train(config(optim.Cosine(3e-3), 12), checkpoint_dir=tmp_path, progress=False)
+    with pytest.raises(ValueError, match=r"config differs in method.learning_rate.peak .*; choose another directory"):
+        jaxgen.train(config(optim.Cosine(4e-3), 12), checkpoint_dir=tmp_path, progress=False)
+    longer = jaxgen.train(config(optim.Cosine(3e-3, 6), 12), checkpoint_dir=tmp_path, progress=False)
+    assert longer.steps == 12
 
 
 @pytest.mark.filterwarnings("ignore:config.method.learning_rate cannot be imported:UserWarning")
