@@ -35,7 +35,7 @@ def plain_statistic(z, member, bandwidths):
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 7), (7, 3)])
 def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
     x, y, bandwidths = GENERATOR.normal(size=(n, 2)), 1 + GENERATOR.normal(size=(m, 2)), [0.5, 2.0, 9.0]
-    found = metrics.permutation_test(x, y, bandwidths=bandwidths, num_num_permutations=19, seed=3)
+    found = metrics.permutation_test(x, y, bandwidths=bandwidths, num_permutations=19, seed=3)
     member = np.repeat([1, 0], [n, m])
     permuted = np.random.default_rng(3).permuted(np.tile(member, (19, 1)), axis=1)
     z = np.concatenate([x, y])
@@ -48,7 +48,7 @@ def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
 
 def test_with_one_bandwidth_it_is_the_test_of_its_estimate():
     x, y = GENERATOR.normal(size=(2, 30, 3))
-    found = metrics.permutation_test(x, y, bandwidths=2.0, num_num_permutations=9)
+    found = metrics.permutation_test(x, y, bandwidths=2.0, num_permutations=9)
     z = np.concatenate([x, y])
     squared = np.sum((z[:, None] - z[None]) ** 2, -1)[~np.eye(60, dtype=bool)]
     estimate = float(losses.mmd2(jnp.float32(x), jnp.float32(y), bandwidth=2.0))
@@ -83,9 +83,9 @@ def test_the_level_is_not_exceeded_with_ties_or_default_bandwidths():
 
 def test_ties_make_the_p_value_larger():
     same = np.zeros((5, 2))
-    found = metrics.permutation_test(same, same, bandwidths=1.0, num_num_permutations=99)
+    found = metrics.permutation_test(same, same, bandwidths=1.0, num_permutations=99)
     assert found.p_value == 1
-    apart = metrics.permutation_test(same, same + 3, bandwidths=1.0, num_num_permutations=99)
+    apart = metrics.permutation_test(same, same + 3, bandwidths=1.0, num_permutations=99)
     assert apart.p_value < 0.1
 
 
@@ -103,7 +103,7 @@ def test_quantile_and_p_value_agree_with_ties():
     generator = np.random.default_rng(5)
     for seed in range(60):
         x, y = generator.integers(0, 2, (2, 10, 1))
-        found = metrics.permutation_test(x, y, bandwidths=1.0, num_num_permutations=19, seed=seed)
+        found = metrics.permutation_test(x, y, bandwidths=1.0, num_permutations=19, seed=seed)
         assert (found.p_value <= 0.05) == (found.statistic > found.critical_value(0.05))
         assert (found.p_value <= 0.5) == (found.statistic > found.critical_value(0.5))
 
