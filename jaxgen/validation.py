@@ -1,5 +1,6 @@
 """Checks of arrays, labels and hyperparameters, with error messages that say what to do."""
 
+import numbers
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ __all__ = [
     "check_range",
     "check_table",
     "check_vectors",
+    "check_whole",
     "check_weights",
     "is_floating",
     "is_label",
@@ -132,6 +134,23 @@ def check_vectors(**scores: Array) -> None:
     for name, array in scores.items():
         if array.ndim != 1 or not array.size:
             raise ValueError(f"`{name}` must be [n] with n >= 1 (got shape {array.shape}); pass {name}.reshape(-1).")
+
+
+def check_whole(least: int, **counts: Any) -> None:
+    """Check that hyperparameters are whole numbers.
+
+    Args:
+        least: the smallest number allowed.
+        **counts: by the names of their fields.
+
+    Raises:
+        ValueError: if a count is not a whole number, or below `least`.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, numbers.Integral) or count < least:
+            raise ValueError(
+                f"`{name}` must be a whole number of at least {least} (got {count!r}); try {name}={least}."
+            )
 
 
 def check_weights(**weights: float) -> None:

@@ -12,8 +12,10 @@ from jaxgen import losses
 from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
 from jaxgen.nets import MLP, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_positive, check_whole
 
 __all__ = ["MixtureDensity"]
 
@@ -58,6 +60,8 @@ class MixtureDensity:
                 another number of parameters.
         """
         condition_dim, shape = split_condition_specs("MixtureDensity", row_specs)
+        check_whole(1, components=self.components)
+        check_positive(min_scale=self.min_scale)
         if len(shape) != 1:
             raise ValueError(f"MixtureDensity learns vectors (got rows of shape {shape}); flatten them.")
         if not condition_dim and self.network is not None:
@@ -206,7 +210,9 @@ class MixtureDensity:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )
 
 
 def _num_parameters(d: int) -> int:

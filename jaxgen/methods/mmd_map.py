@@ -15,9 +15,10 @@ from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_weights, is_floating
+from jaxgen.validation import check_weights, check_whole, is_floating
 
 __all__ = ["MMDMap", "MMDMapState", "all_params", "weight_matrices", "pooled_median"]
 
@@ -113,6 +114,7 @@ class MMDMap:
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be positive (got {self.bandwidth}); None is the target's median.")
+        check_whole(0, noise_dim=self.noise_dim)
         check_weights(weight=self.weight, l1=self.l1, l2=self.l2)
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
@@ -235,4 +237,6 @@ class MMDMap:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import optax
 
 from jaxgen.types import Array, Int
+from jaxgen.validation import check_positive
 
 __all__ = ["Cosine", "Exponential", "Schedule"]
 
@@ -20,12 +21,17 @@ class Cosine:
     Attributes:
         peak: maximum learning rate, reached after the warmup.
         steps: step at which the learning rate reaches zero, warmup included.
-        warmup: number of warmup steps.
+        warmup: number of warmup steps, fewer than `steps`.
     """
 
     peak: float
     steps: int
     warmup: int = 0
+
+    def __post_init__(self) -> None:
+        check_positive(peak=self.peak, steps=self.steps)
+        if not 0 <= self.warmup < self.steps:
+            raise ValueError(f"`warmup` must be between 0 and `steps` (got {self.warmup} and {self.steps}); try 0.")
 
     def __call__(self, count: Int[Array, ""]) -> Array:
         """Return the learning rate at step `count`."""
@@ -47,6 +53,9 @@ class Exponential:
     initial: float
     factor: float
     transition_steps: int
+
+    def __post_init__(self) -> None:
+        check_positive(initial=self.initial, factor=self.factor, transition_steps=self.transition_steps)
 
     def __call__(self, count: Int[Array, ""]) -> Array:
         """Return the learning rate at step `count`."""
