@@ -119,14 +119,17 @@ class Table:
         notes = [f"- {row.title}: {row.note}" for row in self.rows if row.note]
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
-    def write(self, folder: pathlib.Path, details: Mapping[str, Any] | None = None) -> None:
+    def write(
+        self, folder: pathlib.Path, details: Mapping[str, Any] | None = None, *, printed: "Table | None" = None
+    ) -> None:
         """Print the table, and write `NAME.json` with the numbers of every seed, and `NAME.md`.
 
         Args:
             folder: created if it does not exist.
             details: further entries of the JSON file, in place of the table's own.
+            printed: a table to print in its place, such as one with rows that this run did not measure.
         """
-        print(f"\n{self}\n")
+        print(f"\n{printed or self}\n")
         folder.mkdir(parents=True, exist_ok=True)
         machine = cache.machine()
         rows = [dataclasses.asdict(row) for row in self.rows]

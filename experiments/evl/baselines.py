@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.mixture import GaussianMixture
 
 import jaxgen
 from experiments.common import training
@@ -34,6 +33,8 @@ def empirical(toy: Any) -> np.ndarray:
 
 def mixture(toy: Any) -> np.ndarray:
     """Draw from scikit-learn's mixture of ten Gaussians, fitted as the released code does."""
+    from sklearn.mixture import GaussianMixture  # takes a quarter of a second to import
+
     (x,) = toy.tables()
     return GaussianMixture(10, random_state=toy.seed).fit(x.astype(np.float64)).sample(toy.test_n)[0]
 

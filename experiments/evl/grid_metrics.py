@@ -1,6 +1,7 @@
 """Generative models scored as the extreme value paper scores them: by counts on a grid of cells."""
 
 import dataclasses
+import functools
 import pathlib
 import time
 from collections.abc import Callable
@@ -66,8 +67,8 @@ def weigh(method: Any, state: Any) -> Counted:
     counts = [
         GRID(made.samples, np.exp(np.asarray(made.log_weights, float) - np.max(made.log_weights))) for made in blocks
     ]
-    share = np.mean([float(samplers.effective_sample_size(made.log_weights)) / BLOCK for made in blocks])
-    picked = samplers.resample(jax.random.key(BLOCKS), blocks[0].log_weights, POINTS)
+    share = np.mean([float(_effective(made.log_weights)) / BLOCK for made in blocks])
+    picked = _resample(jax.random.key(BLOCKS), blocks[0].log_weights, POINTS)
     return Counted(np.mean(counts, 0), np.asarray(blocks[0].samples[picked]), float(share))
 
 
@@ -85,14 +86,30 @@ def reject(method: Any, state: Any) -> Counted:
     return Counted(GRID(points[: BLOCKS * BLOCK]), points[:POINTS], len(points) / (made * BLOCK))
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _guess(method: Any, key: Any, state: Any, count: int) -> Any:
+    """Compiled once for equal methods, however often a training is evaluated."""
+    return method.weighted_samples(key, state, count)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _sample(method: Any, key: Any, state: Any, count: int) -> Any:
+    return method.sample(key, state, count)
+
+
+# Operation by operation they take a second longer to compile.
+_resample = jax.jit(samplers.resample, static_argnums=2)
+_effective = jax.jit(samplers.effective_sample_size)
+
+
 def _finite(method: Any) -> Callable[[Any, Any, int], Any]:
     """Return the method's compiled `weighted_samples`, which raises if a weight is not finite: samplers then draw
     nonsense.
     """
-    weighted_samples = jax.jit(method.weighted_samples, static_argnums=2)
 
     def checked(key: Any, state: Any, count: int) -> Any:
-        found = weighted_samples(key, state, count)
+        # NumPy arrays always: JAX compiles again for arrays that are committed to a device, as a finished run's are.
+        found = _guess(method, key, jax.tree.map(np.asarray, state), count)
         if not np.isfinite(found.log_weights).all():
             raise FloatingPointError(f"of {count} guesses some have a weight that is not finite; look at the training.")
         return found
@@ -118,8 +135,10 @@ def widened(result: jaxgen.Result) -> Any:
 
 def count_draws(method: Any, state: Any) -> Counted:
     """Count the draws of a model whose draws weigh alike."""
-    sample = jax.jit(method.sample, static_argnums=2)
-    points = np.concatenate([np.asarray(sample(jax.random.key(block), state, BLOCK)) for block in range(BLOCKS)])
+    state = jax.tree.map(np.asarray, state)
+    points = np.concatenate(
+        [np.asarray(_sample(method, jax.random.key(block), state, BLOCK)) for block in range(BLOCKS)]
+    )
     return Counted(GRID(points), points[:POINTS], 1.0)
 
 
@@ -173,6 +192,7 @@ def trained(
     others: dict[str, Callable[[Any, Any], Counted]] | None = None,
     fit: Callable[[jaxgen.Result], Any] = lambda result: result.config.method,
     train: bool = True,
+    evaluations: int = LOOKS,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train a model, score it, and score it along its training; remembered in `runs`, and resumed there.
@@ -185,6 +205,7 @@ def trained(
         others: other ways to count them, whose measures are kept under `NAME_kl` and so on.
         fit: makes the method that is counted of what was trained.
         train: whether to train it; else it is scored as it was drawn.
+        evaluations: points of the curve along the training, about.
         **settings: what `fit` and the ways to count depend on beside the config.
 
     Returns:
@@ -205,7 +226,7 @@ def trained(
         test = GRID(config.data.test())  # type: ignore[attr-defined]
         method: Any
         if train:
-            spacing = config.steps_per_call * max(1, config.steps // config.steps_per_call // LOOKS)
+            spacing = config.steps_per_call * max(1, config.steps // config.steps_per_call // evaluations)
             run = training.followed(
                 config,
                 range(spacing, config.steps, spacing),

@@ -27,7 +27,7 @@ import numpy as np
 import jaxgen
 from experiments.common import experiment, report, resources
 from experiments.common.experiment import Cell, Results
-from experiments.speed import evl, flows, meg, mmd, negvae
+from experiments.speed import evl, first_step, flows, meg, mmd, negvae
 from experiments.speed.case import Case
 
 TITLE = "Speed: a training step of jaxgen, and the same step done otherwise"
@@ -55,6 +55,7 @@ COMPARISONS: dict[str, Callable[[bool], list[Case]]] = {
     "discrepancy": mmd.discrepancy,
     "couplings": flows.couplings,
 }
+FIRST_STEP = "first_step"
 SIDE, PRODUCTS = 1024, 20  # the peak is measured by products of square matrices: their side, and products per repeat
 
 
@@ -62,13 +63,23 @@ SIDE, PRODUCTS = 1024, 20  # the peak is measured by products of square matrices
 class Experiment(experiment.Experiment):
     """Comparisons, and number of repeats."""
 
-    comparisons: tuple[str, ...] = tuple(COMPARISONS)
-    """Comparisons to run."""
+    comparisons: tuple[str, ...] = (*COMPARISONS, FIRST_STEP)
+    """Comparisons to run; `first_step`, the time to the first training step, has its own table."""
     repeats: int = 7
     """Runs of each implementation, interleaved."""
 
     name = "speed/benchmark"
-    choices = {"comparisons": COMPARISONS}
+    choices = {"comparisons": (*COMPARISONS, FIRST_STEP)}
+
+    def run(self) -> list[report.Table]:
+        """Measure the time to the first step if it is among the comparisons, then the others."""
+        others = tuple(name for name in self.comparisons if name != FIRST_STEP)
+        tables = []
+        if others != self.comparisons and not self.configs:
+            tables.append(first_step.run(first_step.Experiment(quick=self.quick, output_dir=self.results_directory)))
+        if others:
+            tables += experiment.Experiment.run(dataclasses.replace(self, comparisons=others))
+        return tables
 
     def reduced(self) -> "Experiment":
         """Three repeats; the networks are small too."""
@@ -81,7 +92,7 @@ class Experiment(experiment.Experiment):
                 f"the backend must be the CPU, where the other libraries run (got {jax.default_backend()}); set "
                 "JAX_PLATFORMS=cpu."
             )
-        for name in self.comparisons:
+        for name in (name for name in self.comparisons if name != FIRST_STEP):
             cases = COMPARISONS[name](self.quick)
             measure = functools.partial(compare, name, cases, self.repeats, self.quick)
             yield Cell(name, self.first_seed, measure, cases[0].config)

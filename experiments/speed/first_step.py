@@ -40,18 +40,18 @@ QUICK = ("mmd",)
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Which methods, how often."""
+    """Methods, and number of repeats."""
 
     rows: tuple[str, ...] = tuple(ROWS)
     """Methods to measure."""
     repeats: int = 5
-    """Fresh processes of each, in turns."""
+    """Fresh processes of each, interleaved."""
     before: pathlib.Path | None = None
     """Another checkout to compare with."""
     quick: bool = False
-    """One method once: shows that it runs, not how fast."""
+    """One method once; the times mean nothing."""
     output_dir: pathlib.Path = pathlib.Path("runs/speed/first_step")
-    """Where the table goes."""
+    """Directory of the table."""
 
 
 def run(experiment: Experiment) -> "report.Table":
@@ -61,7 +61,7 @@ def run(experiment: Experiment) -> "report.Table":
     if unknown := set(experiment.rows) - set(ROWS):
         raise SystemExit(f"there are no rows {sorted(unknown)}; choose from {', '.join(ROWS)}.")
     if experiment.quick:
-        experiment = dataclasses.replace(experiment, rows=QUICK, repeats=1, output_dir=experiment.output_dir / "quick")
+        experiment = dataclasses.replace(experiment, rows=QUICK, repeats=1)
     here = pathlib.Path(__file__).parents[2]
     checkouts = {"": here} | ({} if experiment.before is None else {", before": experiment.before.absolute()})
     found: dict[str, list[dict[str, float]]] = {}
@@ -81,8 +81,8 @@ def run(experiment: Experiment) -> "report.Table":
     ]
     rows = [report.Row.of(title, cells, columns) for title, cells in found.items()]
     remark = (
-        f"Medians of {experiment.repeats} fresh processes, and between what they lie; importing comes on top. A "
-        "function traced within another counts in both, so the rest can be negative."
+        f"Medians of {experiment.repeats} fresh processes, and their range; importing is not included. A function that "
+        "is traced within another counts twice, so the rest can be negative."
     )
     title = "Time to the first training step in a fresh process"
     table = report.Table("first_step", title, columns, rows, [remark], "processes", "aim")

@@ -322,7 +322,7 @@ def test_the_density_of_a_linear_generator_is_normal():
     np.testing.assert_allclose(guesses, noise @ matrix.T + shift, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(method.log_density(state, jnp.asarray(noise, jnp.float32)), expected, rtol=1e-4)
     other = tiny.evl(latent_dim=5)
-    with pytest.raises(ValueError, match="make the two equal"):
+    with pytest.raises(ValueError, match="make them equal"):
         other.log_density(other.init(jax.random.key(0), X), jnp.zeros((2, 5)))
 
 

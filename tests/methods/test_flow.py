@@ -105,7 +105,7 @@ def test_bytes_are_scored_as_in_training_and_refused_where_they_would_wrap_aroun
     result = jaxgen.train(config, progress=False)
     method, state = result.config.method, result.state_of(0)
     wanted = method.scores(state, data.to_float(jnp.asarray(x)))["nll"]
-    np.testing.assert_allclose(result.scores(x)["nll"][0], wanted, rtol=1e-5)
+    np.testing.assert_allclose(result.scores(x)["nll"][0], wanted, rtol=1e-5, atol=1e-6)  # sums of terms near 1
     for ask in (method.log_prob, method.encode):
         with pytest.raises(
             TypeError, match=r"Flow needs floating-point values \(got uint8\); convert bytes with data.to_float"
