@@ -47,6 +47,9 @@ class EVL:
     (section III): the networks get the noise followed by the condition, and each target needs its own `PerTarget`
     guesses. `PerTarget(1)` without weight on the cross-entropy is least squares.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         generator: `z [..., k] -> [..., d + 1]`, where the last number is the logit; with a `weight_network`,
             `-> [..., *row]`. None is a dense network of five hidden layers of 256, whose logit is a function of the

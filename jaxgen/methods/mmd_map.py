@@ -63,6 +63,9 @@ class MMDMap:
     over all devices. Its sensitivity depends on the bandwidth: with one far above the target's, a map to the target's
     center has nearly as low a discrepancy as the right map.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         network: `[..., k + noise_dim] -> [..., d]`; None is a dense network of two hidden layers of 128.
         noise_dim: dimensions of standard normal noise appended to each row of the source. A source with fewer
