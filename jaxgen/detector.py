@@ -269,6 +269,8 @@ class Detector(OutlierMixin, BaseEstimator):
                 "the default flow needs two columns that vary (got 1 feature(s)); give another method, such as "
                 "methods.MEG()."
             )
+        if isinstance(method, type):
+            raise TypeError(f"`method` is the class {method.__name__}; call it, as {method.__name__}().")
         if not hasattr(method, "scores"):
             raise TypeError(f"`method` must have `scores` (got {type(method).__name__}); give such a method, or None.")
         check_hashable(method)

@@ -1,7 +1,9 @@
 """Checks of arrays, labels and hyperparameters, with error messages that say what to do."""
 
+import numbers
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,8 +13,11 @@ __all__ = [
     "check_floating",
     "check_hashable",
     "check_labels",
+    "check_positive",
     "check_range",
     "check_table",
+    "check_vectors",
+    "check_whole",
     "check_weights",
     "is_floating",
     "is_label",
@@ -98,6 +103,54 @@ def check_range(name: str, low: float, high: float) -> None:
     """
     if not (low >= 0 and high <= 1):
         raise ValueError(f"{name} needs values in [0, 1] (got {low:g} to {high:g}); rescale the data.")
+
+
+def check_positive(**values: Any) -> None:
+    """Check that hyperparameters are positive and finite.
+
+    Args:
+        **values: by the names of their arguments. Traced arrays are not checked, as their values are unknown.
+
+    Raises:
+        ValueError: if a value, or an entry of an array, is not positive and finite.
+    """
+    for name, value in values.items():
+        if isinstance(value, jax.core.Tracer):
+            continue
+        entries = np.asarray(value)
+        if entries.dtype.kind not in "iuf" or not np.all((entries > 0) & np.isfinite(entries)):
+            raise ValueError(f"`{name}` must be positive and finite (got {value}); use for example {name}=1.")
+
+
+def check_vectors(**scores: Array) -> None:
+    """Check that scores are vectors with one number per sample.
+
+    Args:
+        **scores: by the names of their arguments.
+
+    Raises:
+        ValueError: if an array does not have one axis, or is empty.
+    """
+    for name, array in scores.items():
+        if array.ndim != 1 or not array.size:
+            raise ValueError(f"`{name}` must be [n] with n >= 1 (got shape {array.shape}); pass {name}.reshape(-1).")
+
+
+def check_whole(least: int, **counts: Any) -> None:
+    """Check that hyperparameters are whole numbers.
+
+    Args:
+        least: the smallest number allowed.
+        **counts: by the names of their fields.
+
+    Raises:
+        ValueError: if a count is not a whole number, or below `least`.
+    """
+    for name, count in counts.items():
+        if not isinstance(count, numbers.Integral) or count < least:
+            raise ValueError(
+                f"`{name}` must be a whole number of at least {least} (got {count!r}); try {name}={least}."
+            )
 
 
 def check_weights(**weights: float) -> None:

@@ -239,6 +239,8 @@ def test_bad_input_raises_one_clear_sentence():
         detector().fit(np.ones((20, 2)))
     with pytest.raises(ValueError, match=r"score of Norms \(got 'energy'\); try one of \['square', 'largest'\]"):
         detector(score_name="energy").fit(X)
+    with pytest.raises(TypeError, match=r"`method` is the class Flow; call it, as Flow\(\)"):
+        detector(methods.Flow).fit(np.random.default_rng(0).normal(size=(20, 2)))
     with pytest.raises(TypeError, match=r"`method` must have `scores` \(got EVL\)"):
         detector(methods.EVL()).fit(X)
     with pytest.raises(TypeError, match="use tuples instead of lists"):

@@ -74,7 +74,7 @@ def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> ja
 
 def mixture_density(toy: Any, seed: int, *, components: int, steps: int = 4000) -> jaxgen.Config:
     """Return a mixture density network without inputs: a mixture of Gaussians fitted by gradient descent."""
-    method = methods.MixtureDensity(components=components, learning_rate=Cosine(2e-2, steps))
+    method = methods.MixtureDensity(components=components, learning_rate=Cosine(2e-2, steps), standardize=False)
     return jaxgen.Config(
         method, toy, steps=steps, batch_size=200, steps_per_call=training.segment(steps, 10), seed=seed
     )

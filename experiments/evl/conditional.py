@@ -94,7 +94,9 @@ def least_squares(width: int, steps: int) -> methods.EVL:
 def mixture_density(width: int, steps: int) -> methods.MixtureDensity:
     """Return a mixture density network of 20 Gaussians with full covariances."""
     numbers = 20 * (1 + width + width * (width + 1) // 2)
-    return methods.MixtureDensity(nets.MLP((128,) * 3 + (numbers,)), components=20, learning_rate=Cosine(2e-3, steps))
+    return methods.MixtureDensity(
+        nets.MLP((128,) * 3 + (numbers,)), components=20, learning_rate=Cosine(2e-3, steps), standardize=False
+    )
 
 
 @dataclasses.dataclass(frozen=True)

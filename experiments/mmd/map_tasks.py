@@ -127,7 +127,7 @@ def tested(task: Task, mapped: np.ndarray, target: np.ndarray, *, permutations: 
     """P-value of equal distributions, fused over bandwidths about the target's."""
     bandwidths = task.median * SCALES
     return metrics.permutation_test(
-        mapped, target, bandwidths=bandwidths, num_permutations=permutations, seed=seed
+        mapped, target, bandwidths=bandwidths, num_permutations=permutations, seed=seed, standardize=False
     ).p_value
 
 

@@ -60,14 +60,16 @@ ALTERNATIVES: dict[str, tuple[Distribution, Distribution]] = {
 
 
 def fused(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    """P-value of `metrics.permutation_test` with its defaults: fused over seven bandwidths."""
-    return metrics.permutation_test(x, y, num_permutations=PERMUTATIONS, seed=seed).p_value
+    """P-value of `metrics.permutation_test` fused over its seven default bandwidths, of the raw columns."""
+    return metrics.permutation_test(x, y, num_permutations=PERMUTATIONS, seed=seed, standardize=False).p_value
 
 
 def single(x: np.ndarray, y: np.ndarray, seed: int) -> float:
     """P-value of `metrics.permutation_test` at the pooled median alone."""
     r = float(_median(np.concatenate([x, y]).astype(np.float32)))
-    return metrics.permutation_test(x, y, bandwidths=r, num_permutations=PERMUTATIONS, seed=seed).p_value
+    return metrics.permutation_test(
+        x, y, bandwidths=r, num_permutations=PERMUTATIONS, seed=seed, standardize=False
+    ).p_value
 
 
 _median = jax.jit(losses.median_bandwidth)

@@ -4,10 +4,12 @@ import dataclasses
 import pathlib
 import zipfile
 import zlib
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import jax
 import numpy as np
 
+from jaxgen.data.csv_table import read_csv
 from jaxgen.data.validation import check_dataset
 from jaxgen.types import PyTree
 
@@ -28,7 +30,8 @@ class Arrays:
     """In-memory arrays, one table each.
 
     Attributes:
-        arrays: arrays `[n, ...]`, or pytrees of arrays with the same n. Byte arrays are treated as pixels: `uint8` of
+        arrays: arrays `[n, ...]`, or pytrees of arrays with the same n. DataFrames and Series of pandas and polars are
+            converted to arrays, without the index of pandas. Byte arrays are treated as pixels: `uint8` of
             two or more axes is scaled to [0, 1], `int8` of three or more axes to [-1, 1]. Columns `[n]`, such as
             labels, are left unchanged. Use another dtype for counts.
     """
@@ -36,7 +39,9 @@ class Arrays:
     arrays: tuple[PyTree, ...]
 
     def __init__(self, *arrays: PyTree) -> None:
-        object.__setattr__(self, "arrays", arrays)
+        object.__setattr__(
+            self, "arrays", jax.tree.map(_from_frame, arrays, is_leaf=lambda node: hasattr(node, "__next__"))
+        )
 
     def tables(self) -> tuple[PyTree, ...]:
         """Return the arrays unchanged."""
@@ -67,12 +72,15 @@ class Table:
     """Table of numbers from a file.
 
     Attributes:
-        path: an `.npz` file, or a `.csv` file of numbers with at most one header line.
+        path: an `.npz` file, or a `.csv` file of numbers as NumPy, spreadsheets and pandas write them. Comments with
+            `#` are skipped; first columns without a name are the index of pandas, and are dropped.
         name: name of the array in an `.npz` file; optional if the file holds one array.
+        header: whether the first line of a `.csv` file holds names; None infers it, and raises if it may hold either.
     """
 
     path: str
     name: str | None = None
+    header: bool | None = None
 
     def tables(self) -> tuple[np.ndarray]:
         """Read the file.
@@ -82,7 +90,8 @@ class Table:
 
         Raises:
             FileNotFoundError: if the file does not exist.
-            ValueError: if the file is damaged, has another type, or does not hold numbers.
+            ValueError: if the file is damaged, has another type, or does not hold numbers, or its first line may hold
+                either names or numbers.
         """
         path = pathlib.Path(self.path).expanduser()
         if not path.is_file():
@@ -90,9 +99,10 @@ class Table:
         if path.suffix == ".npz":
             return (self._read_npz(path),)
         if path.suffix == ".csv":
-            return (_read_csv(path),)
+            return (read_csv(path, self.header),)
         raise ValueError(
-            f"`path` must end in .npz or .csv (got {path}); convert the file, or pass your arrays as data.Arrays(x)."
+            f"`path` must end in .npz or .csv (got {path}); convert the file, or read it and pass the arrays or the "
+            "DataFrame as data.Arrays(x)."
         )
 
     def _read_npz(self, path: pathlib.Path) -> np.ndarray:
@@ -109,21 +119,18 @@ class Table:
         raise ValueError(f"`name` must be one of the arrays {names} in {path} (got {self.name!r}).")
 
 
-def _read_csv(path: pathlib.Path) -> np.ndarray:
-    with path.open(encoding="utf-8-sig") as lines:  # Excel writes a byte order mark
-        first = next(lines, "").split(",")
-        header = not any(_is_number(cell) for cell in first)
-    try:
-        return np.loadtxt(path, delimiter=",", skiprows=int(header), ndmin=2, encoding="utf-8-sig")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} must hold only numbers and commas (got: {error}); fix or remove that line."
-        ) from error
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _from_frame(leaf: Any) -> Any:
+    """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others."""
+    if not hasattr(leaf, "to_numpy"):
+        return leaf
+    array = leaf.to_numpy()
+    if array.dtype == object and hasattr(leaf, "columns"):  # a column of text, or of numbers with missing ones
+        try:
+            return np.stack([np.asarray(leaf[name].to_numpy(), np.float64) for name in leaf.columns], 1)
+        except (TypeError, ValueError) as error:
+            kinds = {str(name): str(leaf[name].dtype) for name in leaf.columns}
+            raise TypeError(
+                f"all columns of a DataFrame must hold numbers without missing ones (got {kinds}); drop, encode or "
+                "impute the others."
+            ) from error
+    return array

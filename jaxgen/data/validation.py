@@ -1,6 +1,7 @@
 """Validation, row specs and fingerprints of a dataset's tables."""
 
 import hashlib
+import math
 from typing import Any
 
 import jax
@@ -74,7 +75,13 @@ def fingerprint(tables: tuple[PyTree, ...]) -> str:
 
 
 def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:
-    leaves = [_numeric_array(where, leaf) for leaf in jax.tree.leaves(table)]
+    leaves = jax.tree.leaves(table, is_leaf=lambda node: hasattr(node, "__next__"))
+    if isinstance(table, list | tuple) and leaves and all(isinstance(leaf, int | float) for leaf in leaves):
+        raise ValueError(
+            f"{where} must hold arrays (got a {type(table).__name__} of Python numbers); give arrays [n, ...], such as "
+            "np.asarray(rows)."
+        )
+    leaves = [_numeric_array(where, leaf) for leaf in leaves]
     if not leaves or any(leaf.ndim == 0 for leaf in leaves):
         raise ValueError(f"{where} has no rows; give arrays [n, ...] with the rows along the first axis.")
     lengths = sorted({leaf.shape[0] for leaf in leaves})
@@ -95,6 +102,11 @@ def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:
 
 
 def _numeric_array(where: str, leaf: Any) -> np.ndarray:
+    if not hasattr(leaf, "__array__") and not isinstance(leaf, int | float | complex | str | bytes):
+        raise TypeError(
+            f"{where} must hold arrays (got {type(leaf).__name__}); put the batches of a loader or generator into one "
+            "array, as np.concatenate(list(batches))."
+        )
     try:
         array = np.asarray(leaf)
     except ValueError:  # rows of unequal lengths
@@ -103,4 +115,28 @@ def _numeric_array(where: str, leaf: Any) -> np.ndarray:
         raise TypeError(
             f"{where} must hold numbers (got dtype {array.dtype}); convert it to floats, integers or bytes."
         )
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    if dtype != array.dtype:
+        _check_representable(where, array, dtype)
+    return array.astype(dtype, copy=False)
+
+
+def _check_representable(where: str, array: np.ndarray, dtype: np.dtype) -> None:
+    """Raise ValueError if conversion to JAX's default precision would change numbers by more than rounding."""
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        changes = array.size > 0 and not limits.min <= array.min() <= array.max() <= limits.max
+        extent = f"{array.min()} to {array.max()}" if changes else ""
+    else:
+        size = np.abs(np.where(np.isfinite(array), array, 0)).reshape(
+            array.shape[0] if array.ndim else 1, math.prod(array.shape[1:])
+        )
+        largest = size.max(0, initial=0)  # of each column
+        info = np.finfo(dtype)
+        wrong = largest[(largest > info.max) | ((largest > 0) & (largest < info.tiny))]
+        changes = wrong.size > 0
+        extent = f"a column with a largest absolute value of {wrong[0]:g}" if changes else ""
+    if changes:
+        raise ValueError(
+            f"{where} must fit {dtype} (got {extent}); rescale it, or set jax.config.update('jax_enable_x64', True)."
+        )

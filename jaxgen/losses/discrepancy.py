@@ -30,12 +30,12 @@ def mmd2(
     Args:
         x: first sample, `[n, d]`.
         y: second sample, `[m, d]`.
-        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        bandwidth: in squared units of the data, > 0; an array gives one estimate per entry.
         chunk: number of rows that are compared at a time.
         axis_name: axis over devices, or None; with an axis, the estimate uses the rows of all devices.
 
     Returns:
-        Estimates, of the shape of `bandwidth`.
+        Estimates, of the shape of `bandwidth`; NaN where it is not positive.
 
     Raises:
         ValueError: if a sample has fewer than two rows, or the widths differ.
@@ -63,12 +63,12 @@ def mmd2_biased(
     Args:
         x: first sample, `[n, d]`.
         y: second sample, `[m, d]`.
-        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        bandwidth: in squared units of the data, > 0; an array gives one estimate per entry.
         chunk: number of rows that are compared at a time.
         axis_name: axis over devices, or None; with an axis, the estimate uses the rows of all devices.
 
     Returns:
-        Estimates, of the shape of `bandwidth`.
+        Estimates, of the shape of `bandwidth`; NaN where it is not positive.
 
     Raises:
         ValueError: if a sample is empty, or the widths differ.
@@ -94,11 +94,11 @@ def mmd2_linear(
     Args:
         x: first sample, `[n, d]`, in random order; the last row is left out if n is odd.
         y: second sample, `[n, d]`, likewise.
-        bandwidth: in squared units of the data, > 0 (not checked); an array gives one estimate per entry.
+        bandwidth: in squared units of the data, > 0; an array gives one estimate per entry.
         axis_name: axis over devices, or None; each device pairs its own rows, and the estimates are averaged.
 
     Returns:
-        Estimates, of the shape of `bandwidth`.
+        Estimates, of the shape of `bandwidth`; NaN where it is not positive.
 
     Raises:
         ValueError: if there are fewer than two rows on a device, or the samples differ in size.
@@ -193,4 +193,5 @@ def _at_least_float32(x: Array, y: Array) -> tuple[Array, Array]:
 
 def _per_bandwidth(estimate: Callable[[Array], Array], bandwidth: Array | float, x: Array) -> Array:
     bandwidth = jnp.asarray(bandwidth, x.dtype)
+    bandwidth = jnp.where(bandwidth > 0, bandwidth, jnp.nan)  # else 0 would mean "no difference"
     return jax.vmap(estimate)(bandwidth.reshape(-1)).reshape(bandwidth.shape)

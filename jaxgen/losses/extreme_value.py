@@ -11,9 +11,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.numerics.kernels import squared_distances
+from jaxgen.numerics.nearest_neighbor import first_minimum, is_nearer, nearest_index
 from jaxgen.scan import chunked
 from jaxgen.types import Array, Float, Int
+from jaxgen.validation import check_positive
 
 __all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]
 
@@ -49,11 +50,12 @@ def extreme_value(
         Distances and cross-entropies, both `[...]`.
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: if the shapes do not match, or `power` is not positive.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equations 2 and 7.
     """
+    check_positive(power=power)
     shared = samples.ndim == 2
     if samples.shape[-1:] != x.shape[-1:] or log_weights.shape != samples.shape[:-1]:
         raise ValueError(
@@ -71,7 +73,7 @@ def extreme_value(
         index, _ = nearest(rows, samples)
         chosen, cross_entropy = samples[index].reshape(x.shape), -log_probability[index].reshape(x.shape[:-1])
     else:
-        index = _first_minimum(jnp.sum((x[..., None, :] - samples) ** 2, -1))[..., None]
+        index = first_minimum(jnp.sum((x[..., None, :] - samples) ** 2, -1))[..., None]
         chosen = jnp.take_along_axis(samples, index[..., None], -2)[..., 0, :]
         cross_entropy = -jnp.take_along_axis(log_probability, index, -1)[..., 0]
     return ExtremeValue(_distance(x, chosen, power), cross_entropy)
@@ -102,34 +104,46 @@ def extreme_value_pool(
         Distances and cross-entropies, both `[b]`.
 
     Raises:
-        ValueError: if `chunk` does not divide `n`, or `generate` returns other shapes.
+        ValueError: if `chunk` does not divide `n`, `generate` returns other shapes, or `power` is not positive.
 
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equation 2 and section VI.
     """
+    check_positive(power=power)
     chunks = chunked(noise, chunk)
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
-        samples = jax.lax.stop_gradient(generate(part)[0])
-        return _keep_nearer(best, first, nearest(x, samples)), None
+        return _keep_nearer(x, best, first, jax.lax.stop_gradient(generate(part)[0])), None
+
+    def logit_sum(part: Array) -> tuple[Array, Array]:
+        logits = generate(part)[1]
+        top = jax.lax.stop_gradient(jnp.max(logits))
+        top = jnp.where(jnp.isfinite(top), top, 0.0)
+        return top, jnp.log(jnp.sum(jnp.exp(logits - top)))
 
     firsts = jnp.arange(chunks.shape[0], dtype=jnp.int32) * chunks.shape[1]
     (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, chunks))
-    normalizer = jax.lax.map(jax.checkpoint(lambda part: jax.nn.logsumexp(generate(part)[1])), chunks)
+    # The largest logit is kept apart: logits have any constant, and their sum with it would round.
+    tops, sums = jax.lax.map(jax.checkpoint(logit_sum), chunks)
+    top = jnp.max(tops)
     winners, logits = generate(noise[index])
     if winners.shape != x.shape or logits.shape != x.shape[:1]:
         raise ValueError(
             f"`generate` must return samples {x.shape} and logits {x.shape[:1]} for {x.shape[0]} rows of noise "
             f"(got {winners.shape} and {logits.shape}); return one sample and one logit per row."
         )
-    return ExtremeValue(_distance(x, winners, power), jax.nn.logsumexp(normalizer) - logits)
+    normalizer = jax.nn.logsumexp(tops - top + sums)
+    return ExtremeValue(_distance(x, winners, power), normalizer - (logits - top))
 
 
 def nearest(
     x: Float[Array, "b d"], pool: Float[Array, "n d"], *, chunk: int | None = None
 ) -> tuple[Int[Array, " b"], Float[Array, " b"]]:
     """Nearest neighbor of each target in a pool by Euclidean distance, without a gradient through the search.
+
+    Each target's neighbor is exact, however far other targets and candidates are. Only candidates whose distances
+    differ by about the precision of one coordinate may be exchanged.
 
     Args:
         x: targets `[b, d]`.
@@ -146,15 +160,10 @@ def nearest(
         raise ValueError(
             f"`x` and `pool` must have the same width (got {x.shape[-1]} and {pool.shape[-1]}); make them equal."
         )
-    # Centered, because a common offset would cost precision in the matrix product.
-    center = jnp.mean(x, 0, keepdims=True)
-    targets, candidates = jax.lax.stop_gradient((x - center, pool - center))
-    parts = chunked(candidates, chunk)
+    parts = chunked(pool, chunk)
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-        first, part = at
-        squared = squared_distances(targets, part)
-        return _keep_nearer(best, first, (_first_minimum(squared), jnp.min(squared, -1))), None
+        return _keep_nearer(x, best, *at), None
 
     firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
     (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, parts))
@@ -162,22 +171,17 @@ def nearest(
 
 
 def _initial_best(x: Array) -> tuple[Array, Array]:
-    """Index 0 and an infinite squared distance for each target, both `[b]`: the start of the search."""
-    return jnp.zeros(x.shape[0], jnp.int32), jnp.full(x.shape[0], jnp.inf, x.dtype)
+    """Index 0 `[b]` and an infinitely distant candidate `[b, d]` for each target: the start of the search."""
+    return jnp.zeros(x.shape[0], jnp.int32), jnp.full(x.shape, jnp.inf, jnp.promote_types(x.dtype, jnp.float32))
 
 
-def _keep_nearer(best: tuple[Array, Array], first: Array, other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Keep the nearer of the best so far and the best `other` of the chunk that begins at index `first`."""
-    closer = (other[1] < best[1]) | jnp.isnan(other[1])  # NaN is kept, so that it shows up in the loss
-    return jnp.where(closer, first + other[0], best[0]), jnp.where(closer, other[1], best[1])
-
-
-def _first_minimum(values: Array) -> Array:
-    """`argmin` over the last axis, with NaN as the minimum; unlike `jnp.argmin`, XLA vectorizes it on a CPU."""
-    positions = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
-    smallest = jnp.min(values, -1, keepdims=True)
-    chosen = (values <= smallest) | jnp.isnan(values)
-    return jnp.min(jnp.where(chosen, positions, values.shape[-1] - 1), -1)
+def _keep_nearer(x: Array, best: tuple[Array, Array], first: Array, part: Array) -> tuple[Array, Array]:
+    """Keep the nearer of the best so far and the nearest row of a part of the pool that begins at index `first`."""
+    index, candidate = best
+    x, part = jax.lax.stop_gradient((x.astype(candidate.dtype), part.astype(candidate.dtype)))
+    at = nearest_index(x, part)
+    closer = is_nearer(x, part[at], candidate)  # NaN is kept, so that it shows up in the loss
+    return jnp.where(closer, first + at, index), jnp.where(closer[:, None], part[at], candidate)
 
 
 def _distance(x: Array, y: Array, power: float) -> Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxgen import parallel
 from jaxgen.types import Array, Float
+from jaxgen.validation import check_vectors
 
 __all__ = ["jsd_mutual_information"]
 
@@ -29,10 +30,14 @@ def jsd_mutual_information(
     Returns:
         `-mean(softplus(-joint)) - mean(softplus(marginal))` in nats, `[]`.
 
+    Raises:
+        ValueError: if the scores are not `[n]` and `[m]`.
+
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), equation 7; Hjelm et al., Learning deep
         representations by mutual information estimation and maximization (2018), equation 4.
     """
+    check_vectors(joint=joint, marginal=marginal)
     # Both parts are means over equally large shares, so averaging over devices suffices: no scores need gathering.
     estimate = jnp.mean(jax.nn.log_sigmoid(joint)) - jnp.mean(jax.nn.softplus(marginal))
     return parallel.mean(estimate, axis_name)

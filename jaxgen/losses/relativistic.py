@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from jaxgen import parallel
 from jaxgen.types import Array, Float
+from jaxgen.validation import check_vectors
 
 __all__ = ["relativistic_average"]
 
@@ -26,10 +27,17 @@ def relativistic_average(
         `-mean(log(s(real - mean(fake)))) - mean(log(1 - s(fake - mean(real))))`, `s` being the logistic function, `[]`.
         Under `axis_name` it is the share of this device; the mean of the shares is the loss over all devices.
 
+    Raises:
+        ValueError: if the scores are not `[n]` and `[m]`.
+
     References:
         Jolicoeur-Martineau, The relativistic discriminator (2018), section 4.2.
     """
+    check_vectors(real=real, fake=fake)
     mean = lambda scores: parallel.mean(jnp.mean(scores), axis_name)
+    # Only differences count. Without their common constant, the means round less.
+    shift = jax.lax.stop_gradient(mean(real))
+    real, fake = real - shift, fake - shift
     # log(1 - s(t)) is written as log(s(-t)), which is finite for all finite scores.
     real_term = jnp.mean(jax.nn.log_sigmoid(real - mean(fake)))
     fake_term = jnp.mean(jax.nn.log_sigmoid(mean(real) - fake))

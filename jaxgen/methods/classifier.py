@@ -12,9 +12,10 @@ import optax
 from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_labels, check_weights, is_floating, is_label
+from jaxgen.validation import check_labels, check_weights, check_whole, is_floating, is_label
 
 __all__ = ["Classifier", "Pair", "default_classifier"]
 
@@ -60,6 +61,7 @@ class Classifier:
             ValueError: if `uniformity_weight` is negative or not finite, there is no default network for such rows, or
                 the network does not return one logit per class.
         """
+        check_whole(1, classes=self.classes)
         check_weights(uniformity_weight=self.uniformity_weight)
         if (
             len(row_specs) != 1 + bool(self.uniformity_weight)
@@ -174,7 +176,9 @@ class Classifier:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )
 
 
 def default_classifier(row: tuple[int, ...], classes: int) -> nn.Module:

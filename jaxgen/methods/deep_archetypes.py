@@ -16,6 +16,7 @@ from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
 from jaxgen.numerics import simplex
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 from jaxgen.validation import check_weights
@@ -186,4 +187,4 @@ class DeepArchetypes:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name)
+        return GradientStep(self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name)

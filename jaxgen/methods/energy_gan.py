@@ -14,7 +14,7 @@ from jaxgen import losses, nets
 from jaxgen.methods._modules import apply_network, required
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
-from jaxgen.optim.optimizers import adversarial_adam
+from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -292,8 +292,8 @@ class EnergyGAN(abc.ABC):
     def _critic_step(self) -> GradientStep:
         schedule = self.learning_rate
         rate = (lambda count: schedule(count // self.n_critic)) if callable(schedule) else schedule
-        return GradientStep(self.critic_loss, self.optimizer(rate), self.axis_name)
+        return GradientStep(self.critic_loss, build_optimizer(self.optimizer, rate), self.axis_name)
 
     @property
     def _generator_step(self) -> GradientStep:
-        return GradientStep(self.generator_loss, self.optimizer(self.learning_rate), self.axis_name)
+        return GradientStep(self.generator_loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name)

@@ -1,6 +1,7 @@
 """Extreme value networks: generators trained on the nearest of many guesses."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import keys
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
@@ -44,6 +46,9 @@ class EVL:
     Rows `[d]` or `[...]` have one distribution. Pairs of a condition `[k]` and an outcome have one for each condition
     (section III): the networks get the noise followed by the condition, and each target needs its own `PerTarget`
     guesses. `PerTarget(1)` without weight on the cross-entropy is least squares.
+
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
 
     Attributes:
         generator: `z [..., k] -> [..., d + 1]`, where the last number is the logit; with a `weight_network`,
@@ -94,6 +99,8 @@ class EVL:
                 conditions share a pool, or a number is out of range.
         """
         condition_dim, shape = split_condition_specs("EVL", row_specs)
+        if not math.isfinite(self.bandwidth):
+            raise ValueError(f"`bandwidth` must be finite (got {self.bandwidth}); use bandwidth=0. for none.")
         # A condition without noise is enough: the generator is then deterministic.
         if self.latent_dim + condition_dim < 1 or not self.power > 0 or self.bandwidth < 0 or self.oversampling < 1:
             raise ValueError(
@@ -345,7 +352,9 @@ class EVL:
     def _descent(self) -> GradientStep:
         # Targets with their own guesses are independent, so the gradient is a mean over chunks of targets.
         chunk = self.candidates.chunk if isinstance(self.candidates, PerTarget) else None
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay, chunk)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay, chunk
+        )
 
     def _generate(self, params: Params, noise: Array) -> tuple[Array, Array]:
         """Map noise `[n, k]` to samples `[n, ...]` and logits `[n]`."""

@@ -16,9 +16,10 @@ from jaxgen.data.batches import value_range
 from jaxgen.methods._modules import required
 from jaxgen.nets.shapes import outputs
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_floating, check_labels, check_range, is_floating, is_label
+from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label
 
 __all__ = ["Flow"]
 
@@ -66,6 +67,7 @@ class Flow:
             ValueError: if there is no default network for such rows, or a number is out of range. Also if the network
                 has running statistics, or its output is not a vector of a row's size.
         """
+        check_whole(0, classes=self.classes)
         paired = isinstance(row_specs[0], tuple | list) and len(row_specs[0]) == 2
         row, label = row_specs[0] if paired else (row_specs[0], None)
         if len(row_specs) != 1 or not paired == is_label(label) == (self.classes > 0) or not is_floating(row):
@@ -74,9 +76,10 @@ class Flow:
                 f"Flow with classes={self.classes} learns one table of floating-point {wanted} (got {row_specs}); use "
                 "data.Arrays(x), or data.Labelled and its number of classes."
             )
-        if (self.levels is not None and self.levels < 2) or self.noise < 0:
+        if (self.levels is not None and self.levels < 2) or not 0 <= self.noise < math.inf:
             raise ValueError(
-                f"`levels` must be None or at least 2, and `noise` at least 0 (got {self.levels} and {self.noise})."
+                f"`levels` must be None or at least 2, and `noise` finite and at least 0 (got {self.levels} and "
+                f"{self.noise})."
             )
         network = self.network
         if network is None:
@@ -307,6 +310,8 @@ class Flow:
             raise ValueError(
                 f"labels are needed if and only if the flow has classes (got {labels} for classes={self.classes})."
             )
+        if labels is not None and not isinstance(labels, jax.core.Tracer) and labels.size:
+            check_labels(np.asarray(labels), self.classes)  # a label out of range would become a vector of zeros
         return None if labels is None else jax.nn.one_hot(labels, self.classes)
 
     def _bits(self, nll: Array) -> Array:
@@ -316,4 +321,6 @@ class Flow:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )

@@ -76,6 +76,9 @@ class MEG(EnergyGAN):
 
     All attributes not listed here, and how a step uses a minibatch, are those of `EnergyGAN`.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         statistic: `x [..., *row], z [..., k] -> [..., 1]`.
         entropy: weight of the mutual information relative to the energy. It is 1 in equation 8. The default is the half

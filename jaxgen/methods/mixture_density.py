@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,8 +13,10 @@ from jaxgen import losses
 from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
 from jaxgen.nets import MLP, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
+from jaxgen.validation import check_positive, check_whole
 
 __all__ = ["MixtureDensity"]
 
@@ -25,15 +28,19 @@ class MixtureDensity:
     From rows `[d]` it learns one mixture; from pairs of a condition `[k]` and an outcome `[d]`, a mixture for each
     condition. Initial components are as wide as the first minibatch, with means at rows of it.
 
+    Columns are standardized by the first minibatch, so that their units do not matter. Densities, mixtures and samples
+    are in the data's units.
+
     Attributes:
         network: `condition [..., k] -> [..., components * (1 + d + d (d + 1) / 2)]`, added to parameters that all
             conditions share. None is a dense network of two hidden layers of 128, or no network without conditions.
         components: number of Gaussians.
-        min_scale: minimum standard deviation of a coordinate given those before it, in the data's units. Without it the
-            likelihood is unbounded, as a Gaussian can shrink to a single point.
+        min_scale: minimum standard deviation of a coordinate given those before it, in units of the standardized
+            column. Without it the likelihood is unbounded, as a Gaussian can shrink to a single point.
         optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `optim.Cosine`.
         ema_decay: decay of an exponential moving average of the weights, which is used after training; None for none.
+        standardize: whether to standardize conditions and outcomes; False learns from the columns as given.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -47,6 +54,7 @@ class MixtureDensity:
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     ema_decay: float | None = 0.999
+    standardize: bool = True
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "MixtureDensity":
@@ -58,6 +66,8 @@ class MixtureDensity:
                 another number of parameters.
         """
         condition_dim, shape = split_condition_specs("MixtureDensity", row_specs)
+        check_whole(1, components=self.components)
+        check_positive(min_scale=self.min_scale)
         if len(shape) != 1:
             raise ValueError(f"MixtureDensity learns vectors (got rows of shape {shape}); flatten them.")
         if not condition_dim and self.network is not None:
@@ -89,7 +99,12 @@ class MixtureDensity:
                 f"`components` must be at most the number of rows in a minibatch (got {self.components} and "
                 f"{len(outcome)}); use a larger batch_size."
             )
-        d = outcome.shape[1]
+        d, units = outcome.shape[1], {}
+        if self.standardize:
+            units["outcome"] = _location_and_scale(outcome)
+            if self.network is not None:
+                units["condition"] = _location_and_scale(condition)
+        condition, outcome = _standardized(units, "condition", condition), _standardized(units, "outcome", outcome)
         std = jnp.std(outcome, 0) + self.min_scale
         means = outcome[: self.components]
         equal = jnp.all(means[:, None] == means[None], -1)
@@ -101,7 +116,7 @@ class MixtureDensity:
         logits = jnp.zeros((self.components, 1))
         shared = jnp.concatenate([logits, means, log_scales, below_diagonal], -1).reshape(-1)
         network = {} if self.network is None else self.network.init(key, condition[:1])
-        return self._descent.init({"shared": shared, "network": network})
+        return self._descent.init({"shared": shared, "network": network}, units)
 
     def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Take one gradient step on the negative log-likelihood of a minibatch."""
@@ -115,14 +130,14 @@ class MixtureDensity:
         Args:
             key: unused; the loss draws nothing.
             params: the shared parameters and the network's.
-            model_state: returned unchanged.
+            model_state: locations and scales of the columns, returned unchanged.
             rows: outcomes `[b, d]`, or a pair of conditions `[b, k]` and outcomes.
 
         Returns:
             The loss; no metrics; and the model state.
         """
         condition, outcome = split_condition(rows)
-        mixture = self._mixture(params, condition, outcome.shape[1])
+        mixture = self._mixture(params, model_state, condition, outcome.shape[1])
         return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, model_state)
 
     def mixture(self, state: TrainState, condition: Float[Array, "b k"]) -> losses.GaussianMixture:
@@ -143,7 +158,7 @@ class MixtureDensity:
         params = self._descent.params(state)
         size = params["shared"].size // self.components
         d = next(d for d in range(1, size) if _num_parameters(d) == size)
-        return self._mixture(params, condition, d)
+        return self._mixture(params, state.model_state, condition, d)
 
     def log_prob(self, state: TrainState, rows: PyTree) -> Float[Array, " b"]:
         """Return the log-density of each outcome in nats, `[b]`, conditional for pairs; rows as in `loss`."""
@@ -192,7 +207,8 @@ class MixtureDensity:
         solve = lambda factor, y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)
         return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), normal)
 
-    def _mixture(self, params: Params, condition: Array, d: int) -> losses.GaussianMixture:
+    def _mixture(self, params: Params, units: dict[str, Any], condition: Array, d: int) -> losses.GaussianMixture:
+        condition = _standardized(units, "condition", condition)
         raw = jnp.broadcast_to(params["shared"], (condition.shape[0], params["shared"].size))
         if self.network is not None:
             raw = raw + self.network.apply(params["network"], condition)
@@ -200,15 +216,36 @@ class MixtureDensity:
         logits, means, log_scales, below_diagonal = jnp.split(raw, [1, 1 + d, 1 + 2 * d], -1)
         diagonal = 1 / (self.min_scale + jnp.exp(log_scales))
         factors = jnp.zeros((*raw.shape[:2], d, d)).at[..., *jnp.diag_indices(d)].set(diagonal)
-        return losses.GaussianMixture(
-            logits[..., 0], means, factors.at[..., *jnp.tril_indices(d, -1)].set(below_diagonal)
-        )
+        factors = factors.at[..., *jnp.tril_indices(d, -1)].set(below_diagonal)
+        if "outcome" in units:  # to the data's units
+            location, scale = (leaf[None, None] for leaf in units["outcome"])
+            means, factors = location + scale * means, factors / scale[:, :, None]
+        return losses.GaussianMixture(logits[..., 0], means, factors)
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )
 
 
 def _num_parameters(d: int) -> int:
     """Return the number of parameters of a component: a logit, a mean and a lower triangle with diagonal."""
     return 1 + d + d * (d + 1) // 2
+
+
+def _location_and_scale(rows: Float[Array, "b d"]) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, `[d]`; the scale of a constant column is 1."""
+    location = jnp.mean(rows, 0)
+    centered = rows - location[None]
+    largest = jnp.max(jnp.abs(centered), 0)  # squares of small numbers would be 0
+    largest = jnp.where(largest > 0, largest, 1.0)
+    std = largest * jnp.sqrt(jnp.mean((centered / largest[None]) ** 2, 0))
+    return location, jnp.where(std > 0, std, 1.0)
+
+
+def _standardized(units: dict[str, Any], name: str, rows: Array) -> Array:
+    if name not in units:
+        return rows
+    location, scale = units[name]
+    return (rows - location[None]) / scale[None]

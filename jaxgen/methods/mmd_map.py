@@ -15,9 +15,10 @@ from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_weights, is_floating
+from jaxgen.validation import check_weights, check_whole, is_floating
 
 __all__ = ["MMDMap", "MMDMapState", "all_params", "weight_matrices", "pooled_median"]
 
@@ -61,6 +62,9 @@ class MMDMap:
     It learns from two unpaired tables, `data.Zip((source, target))`. The discrepancy is that of the whole minibatch,
     over all devices. Its sensitivity depends on the bandwidth: with one far above the target's, a map to the target's
     center has nearly as low a discrepancy as the right map.
+
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
 
     Attributes:
         network: `[..., k + noise_dim] -> [..., d]`; None is a dense network of two hidden layers of 128.
@@ -113,6 +117,7 @@ class MMDMap:
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be positive (got {self.bandwidth}); None is the target's median.")
+        check_whole(0, noise_dim=self.noise_dim)
         check_weights(weight=self.weight, l1=self.l1, l2=self.l2)
         if not self.scales or min(self.scales) <= 0:
             raise ValueError(
@@ -235,4 +240,6 @@ class MMDMap:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )

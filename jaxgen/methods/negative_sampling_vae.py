@@ -17,9 +17,10 @@ from jaxgen.methods.negative_samples import NegativeSource
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
 from jaxgen.methods.posterior import Posterior, bounded, importance_weights, regret
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_range, check_weights, is_floating
+from jaxgen.validation import check_range, check_weights, check_whole, is_floating
 
 __all__ = ["VAEState", "NegativeSamplingVAE"]
 
@@ -107,10 +108,10 @@ class NegativeSamplingVAE:
                 f"rows of one shape (got {row_specs}); use data.Arrays(x), or data.Zip((images, others)) for two."
             )
         shape = row_specs[0].shape
-        if self.num_importance_samples < 1 or (self.latent_dim is not None and self.latent_dim < 1):
+        check_whole(1, num_importance_samples=self.num_importance_samples)
+        if self.latent_dim is not None and self.latent_dim < 1:
             raise ValueError(
-                f"`num_importance_samples` and `latent_dim` must be at least 1 (got {self.num_importance_samples} and "
-                f"{self.latent_dim}); latent_dim=None is the paper's."
+                f"`latent_dim` must be at least 1 (got {self.latent_dim}); latent_dim=None is the paper's."
             )
         adversarial = self.negatives.adversarial if self.negatives else 0.0
         check_weights(
@@ -372,8 +373,8 @@ class NegativeSamplingVAE:
 
     @property
     def _encoder_step(self) -> GradientStep:
-        return GradientStep(self.encoder_loss, self.optimizer(self.learning_rate), self.axis_name)
+        return GradientStep(self.encoder_loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name)
 
     @property
     def _decoder_step(self) -> GradientStep:
-        return GradientStep(self.decoder_loss, self.optimizer(self.learning_rate), self.axis_name)
+        return GradientStep(self.decoder_loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name)

@@ -12,6 +12,7 @@ from jaxgen.methods._modules import required
 from jaxgen.methods.classifier import default_classifier
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
+from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
 from jaxgen.validation import is_floating
@@ -105,4 +106,6 @@ class OutlierDiscriminator:
 
     @property
     def _descent(self) -> GradientStep:
-        return GradientStep(self.loss, self.optimizer(self.learning_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay
+        )

@@ -14,11 +14,11 @@ from jaxgen.methods._modules import required
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
-from jaxgen.optim.optimizers import torch_rmsprop
+from jaxgen.optim.optimizers import build_optimizer, torch_rmsprop
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_table
+from jaxgen.validation import check_table, check_weights, check_whole
 
 __all__ = ["RelativisticGAN", "all_layers", "last_layer"]
 
@@ -115,10 +115,9 @@ class RelativisticGAN:
                 number is out of range.
         """
         check_table(self, row_specs)
-        if self.latent_dim < 1 or self.unroll < 0:
-            raise ValueError(
-                f"`latent_dim` must be at least 1 and `unroll` at least 0 (got {self.latent_dim} and {self.unroll})."
-            )
+        check_whole(1, latent_dim=self.latent_dim)
+        check_whole(0, unroll=self.unroll)
+        check_weights(unroll_rate=self.unroll_rate)
         shape = row_specs[0].shape
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):
             raise ValueError(f"default networks exist for vectors (got rows of shape {shape}); set both networks.")
@@ -222,8 +221,12 @@ class RelativisticGAN:
 
     @property
     def _generator_step(self) -> GradientStep:
-        return GradientStep(self.generator_loss, self.optimizer(self.generator_rate), self.axis_name, self.ema_decay)
+        return GradientStep(
+            self.generator_loss, build_optimizer(self.optimizer, self.generator_rate), self.axis_name, self.ema_decay
+        )
 
     @property
     def _discriminator_step(self) -> GradientStep:
-        return GradientStep(self.discriminator_loss, self.optimizer(self.discriminator_rate), self.axis_name)
+        return GradientStep(
+            self.discriminator_loss, build_optimizer(self.optimizer, self.discriminator_rate), self.axis_name
+        )

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxgen.metrics._validation import checked_probabilities
+from jaxgen.validation import check_labels
 
 __all__ = ["expected_calibration_error"]
 
@@ -20,7 +21,8 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, b
         The mean over rows of `|confidence - accuracy|` of the row's bin, between 0 and 1.
 
     Raises:
-        ValueError: if there are no rows or no bins, the number of labels differs, or the rows are not probabilities.
+        ValueError: if there are no rows or no bins, the number of labels differs, the rows are not probabilities, or a
+            label is not a whole number from 0 to `classes - 1`.
 
     References:
         Guo, Pleiss, Sun and Weinberger, On calibration of modern neural networks (2017), equation 3.
@@ -36,6 +38,9 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, b
             f"`labels` must be [n] for probabilities [n, classes] (got {labels.shape} and {probabilities.shape}); "
             "give one label for each row."
         )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"`labels` must be integers (got dtype {labels.dtype}); number the classes from 0.")
+    check_labels(labels, probabilities.shape[1])
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     bin_of_row = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = np.bincount(bin_of_row, confidence - correct, bins)

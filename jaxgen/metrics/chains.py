@@ -1,22 +1,25 @@
 """Convergence diagnostics of Markov chains: R-hat, effective sample size, acceptance rates.
 
-All take draws `[chains, draws, ...]`, as `samplers.Chains.draw` returns them, and treat each number of a draw
-separately. Each chain is split into halves, so that a drift counts as a disagreement of chains. Draws are replaced by
-the normal scores of their ranks, so that heavy tails do no harm.
+All take draws `[chains, draws, ...]`, as `samplers.Chains.draw` returns them, or pytrees of such arrays (dicts, tuples,
+named tuples), and treat each number of a draw separately. Each chain is split into halves, so that a drift counts as a
+disagreement of chains. Draws are replaced by the normal scores of their ranks, so that heavy tails do no harm.
 """
 
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-__all__ = ["acceptance_rate", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
+from jaxgen.types import PyTree
 
-PerNumber = Float[np.ndarray, "..."]
+__all__ = ["acceptance_rate", "bulk_ess", "split_rhat", "tail_ess", "to_arviz"]
 
 _MIN_DRAWS = 4  # per chain: each half needs two draws for a variance
 
@@ -42,7 +45,7 @@ def acceptance_rate(probabilities: ArrayLike) -> Float[np.ndarray, " chains"]:
     return p.mean(1)
 
 
-def split_rhat(draws: ArrayLike) -> PerNumber:
+def split_rhat(draws: PyTree) -> PyTree:
     """Rank-normalized split R-hat: compares variances between and within chains.
 
     It is near 1 for converged chains; above 1.01 they have not converged. It is the larger of two values. The R-hat of
@@ -50,14 +53,14 @@ def split_rhat(draws: ArrayLike) -> PerNumber:
     difference of scale.
 
     Args:
-        draws: `[chains, draws, ...]`.
+        draws: `[chains, draws, ...]`, or a pytree of such arrays.
 
     Returns:
-        R-hat of each number, `[...]`. It is NaN for fewer than two chains or four draws, for a constant number, and if
-        a draw is not finite.
+        R-hat of each number, `[...]`, in the structure of the draws. It is NaN for fewer than two chains or four draws,
+        for a constant number, and if a draw is not finite.
 
     Raises:
-        ValueError: if `draws` has no axes of chains and draws.
+        ValueError: if `draws` has no axes of chains and draws, or is not numeric.
 
     References:
         Vehtari, Gelman, Simpson, Carpenter and Bürkner, Rank-normalization, folding, and localization: an improved
@@ -72,18 +75,18 @@ def split_rhat(draws: ArrayLike) -> PerNumber:
     return _per_number(statistic, draws, min_chains=2)
 
 
-def bulk_ess(draws: ArrayLike) -> PerNumber:
+def bulk_ess(draws: PyTree) -> PyTree:
     """Bulk effective sample size, for estimates of the center of the distribution such as its mean.
 
     Args:
-        draws: `[chains, draws, ...]`.
+        draws: `[chains, draws, ...]`, or a pytree of such arrays.
 
     Returns:
-        Effective sample size of each number, `[...]`. It is NaN for fewer than four draws and if a draw is not finite.
-        For a constant number it is the number of all draws.
+        Effective sample size of each number, `[...]`, in the structure of the draws. It is NaN for fewer than four
+        draws and if a draw is not finite. For a constant number it is the number of all draws.
 
     Raises:
-        ValueError: if `draws` has no axes of chains and draws.
+        ValueError: if `draws` has no axes of chains and draws, or is not numeric.
 
     References:
         Vehtari et al. (2021), section 4; for the truncation of the sum over lags, Geyer, Practical Markov chain Monte
@@ -92,17 +95,18 @@ def bulk_ess(draws: ArrayLike) -> PerNumber:
     return _per_number(lambda x: _ess(_scores(_halves(x))), draws)
 
 
-def tail_ess(draws: ArrayLike) -> PerNumber:
+def tail_ess(draws: PyTree) -> PyTree:
     """Tail effective sample size: the smaller of those for the 5 % and 95 % quantiles.
 
     Args:
-        draws: `[chains, draws, ...]`.
+        draws: `[chains, draws, ...]`, or a pytree of such arrays.
 
     Returns:
-        Effective sample size of each number, `[...]`; NaN and constants as in `bulk_ess`.
+        Effective sample size of each number, `[...]`, in the structure of the draws; NaN and constants as in
+        `bulk_ess`.
 
     Raises:
-        ValueError: if `draws` has no axes of chains and draws.
+        ValueError: if `draws` has no axes of chains and draws, or is not numeric.
 
     References:
         Vehtari et al. (2021), section 4.
@@ -116,20 +120,31 @@ def tail_ess(draws: ArrayLike) -> PerNumber:
     return _per_number(statistic, draws)
 
 
-def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
+def to_arviz(
+    draws: PyTree,
+    *,
+    coords: Mapping[str, Any] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    **reported: ArrayLike,
+) -> Any:
     """Convert chains to ArviZ.
 
     Args:
-        draws: `[chains, draws, ...]`, which become the variable `x` of the group `posterior`.
+        draws: an array `[chains, draws, ...]`, which becomes the variable `x` of the group `posterior`. Or a pytree of
+            such arrays: each leaf is a variable, named by its path, as `scale`, or `layer.kernel` if nested. The
+            elements of tuples are named `x0`, `x1`.
+        coords: labels of dimensions, by the names of the dimensions, as in ArviZ.
+        dims: names of the dimensions of each variable after chains and draws, by the names of the variables.
         **reported: further statistics `[chains, draws]`, such as `acceptance_rate=moves.acceptance`, which become the
-        group
-            `sample_stats`.
+            group `sample_stats`.
 
     Returns:
         The result of `arviz.from_dict`.
 
     Raises:
         ModuleNotFoundError: if ArviZ is not installed.
+        ValueError: if an array has no axes of chains and draws or is not numeric, the arrays differ in these axes, or
+            `dims` names an unknown variable.
     """
     try:
         import arviz
@@ -137,23 +152,62 @@ def to_arviz(draws: ArrayLike, **reported: ArrayLike) -> Any:
         raise ModuleNotFoundError(
             "to_arviz needs ArviZ, which is not installed; install it with python -m pip install 'jaxgen[arviz]'."
         ) from missing
-    statistics = {name: np.asarray(value) for name, value in reported.items()}
-    groups = {"posterior": {"x": np.asarray(draws)}, "sample_stats": statistics}
+    leaves = jax.tree_util.tree_flatten_with_path(draws, is_leaf=_is_array_like)[0]
+    variables = {_name(path): _numeric(leaf) for path, leaf in leaves}
+    shapes = {x.shape[:2] for x in variables.values()}
+    if len(variables) != len(leaves) or len(shapes) != 1:
+        raise ValueError(
+            f"`draws` must be arrays with equal numbers of chains and draws and different names (got "
+            f"{ {_name(path): np.shape(leaf) for path, leaf in leaves} }); rename or cut them."
+        )
+    if unknown := sorted(set(dims or {}) - set(variables)):
+        raise ValueError(f"`dims` must name variables of {sorted(variables)} (got {unknown}); correct the names.")
+    statistics = {name: _widened(value) for name, value in reported.items()}
+    groups = {"posterior": variables, "sample_stats": statistics}
+    labels = {"coords": coords, "dims": None if dims is None else {name: list(axes) for name, axes in dims.items()}}
     # ArviZ 1 takes all groups as one argument; the last version for Python 3.11 takes one keyword for each.
     by_name = "posterior" in inspect.signature(arviz.from_dict).parameters
-    return arviz.from_dict(**groups) if by_name else arviz.from_dict(groups)
+    return arviz.from_dict(**groups, **labels) if by_name else arviz.from_dict(groups, **labels)
 
 
-def _per_number(statistic: Callable[[np.ndarray], np.ndarray], draws: ArrayLike, min_chains: int = 1) -> PerNumber:
-    """Apply a statistic `[chains, draws, numbers] -> [numbers]`; NaN for too few chains or draws."""
-    x = np.asarray(draws, np.float64)
-    if x.ndim < 2 or x.size == 0:
+def _per_number(statistic: Callable[[np.ndarray], np.ndarray], draws: PyTree, min_chains: int = 1) -> PyTree:
+    """Apply a statistic `[chains, draws, numbers] -> [numbers]` to each leaf; NaN for too few chains or draws."""
+
+    def of_leaf(leaf: ArrayLike) -> np.ndarray:
+        x = _numeric(leaf).astype(np.float64)
+        enough = x.shape[0] >= min_chains and x.shape[1] >= _MIN_DRAWS
+        numbers = x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+        return (statistic(numbers) if enough else np.full(numbers.shape[2], np.nan)).reshape(x.shape[2:])
+
+    return jax.tree.map(of_leaf, draws, is_leaf=_is_array_like)
+
+
+def _is_array_like(node: Any) -> bool:
+    """Whether a node is an array written as nested lists of numbers; a list of arrays is a pytree."""
+    return isinstance(node, list) and all(isinstance(leaf, int | float) for leaf in jax.tree.leaves(node))
+
+
+def _numeric(leaf: ArrayLike) -> np.ndarray:
+    """Return one array of draws, with at least single precision if it is floating-point."""
+    x = _widened(leaf)
+    if x.ndim < 2 or x.size == 0 or x.dtype.kind not in "fiub":
         raise ValueError(
-            f"`draws` must be a non-empty array [chains, draws, ...] (got shape {x.shape}); for one chain give x[None]."
+            f"`draws` must be a non-empty array [chains, draws, ...] of numbers, or a pytree of such arrays (got "
+            f"{x.dtype} {x.shape}); for one chain give x[None]."
         )
-    enough = x.shape[0] >= min_chains and x.shape[1] >= _MIN_DRAWS
-    numbers = x.reshape(*x.shape[:2], -1)
-    return (statistic(numbers) if enough else np.full(numbers.shape[2], np.nan)).reshape(x.shape[2:])
+    return x
+
+
+def _widened(leaf: ArrayLike) -> np.ndarray:
+    """Return an array in a dtype that NumPy's functions know, as they do not know bfloat16."""
+    x = np.asarray(leaf)
+    return x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4 else x
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    """Name of a leaf: `scale`, `layer.kernel`, `x0` for the first element of a tuple, `x` for an array alone."""
+    entries = [str(getattr(key, "name", getattr(key, "key", f"x{getattr(key, 'idx', '')}"))) for key in path]
+    return ".".join(entries) or "x"
 
 
 def _halves(x: np.ndarray) -> np.ndarray:

@@ -47,7 +47,8 @@ def mode_coverage(labels: ArrayLike, classes: int = 10) -> Coverage:
             f"`labels` must be whole numbers from 0 to {classes - 1} of shape [n, stacks] (got {labels.dtype} "
             f"{labels.shape}); convert them, or set `classes`."
         )
-    modes = classes ** labels.shape[1]
-    sample_sizes = np.bincount(np.ravel_multi_index(tuple(labels.T), (classes,) * labels.shape[1]), minlength=modes)
-    shares = sample_sizes[sample_sizes > 0] / sample_sizes.sum()
-    return Coverage(int(np.sum(sample_sizes > 0)), float(np.sum(shares * np.log(shares * modes))))
+    # Only the modes found are counted: there are 10^10 combinations of ten stacks.
+    sample_sizes = np.unique(labels, axis=0, return_counts=True)[1]
+    shares = sample_sizes / len(labels)
+    log_modes = labels.shape[1] * np.log(classes)
+    return Coverage(len(shares), max(float(np.sum(shares * (np.log(shares) + log_modes))), 0.0))

@@ -1,8 +1,36 @@
 """Optimizers with the defaults of PyTorch, TensorFlow 1 and adversarial training."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import optax
 
-__all__ = ["adversarial_adam", "tensorflow_rmsprop", "torch_rmsprop"]
+__all__ = ["adversarial_adam", "build_optimizer", "tensorflow_rmsprop", "torch_rmsprop"]
+
+
+def build_optimizer(factory: Callable[..., optax.GradientTransformation], rate: Any) -> optax.GradientTransformation:
+    """Optimizer from its factory and learning rate, after checking both.
+
+    Args:
+        factory: function from a learning rate to an optax gradient transformation, such as `optax.adam`.
+        rate: a number of at least 0, or a schedule.
+
+    Returns:
+        An optax gradient transformation.
+
+    Raises:
+        TypeError: if the factory is not callable, for example because it is a gradient transformation already.
+        ValueError: if the learning rate is negative, infinite or NaN.
+    """
+    if not callable(factory):
+        raise TypeError(
+            f"`optimizer` must be a function of the learning rate (got {type(factory).__name__}); use for example "
+            "optimizer=optax.adam, learning_rate=1e-3."
+        )
+    if isinstance(rate, int | float) and not 0 <= rate < math.inf:
+        raise ValueError(f"the learning rate must be finite and at least 0 (got {rate}); try 1e-3.")
+    return factory(rate)
 
 
 def torch_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:

@@ -1,6 +1,7 @@
 """Learning-rate schedules as frozen dataclasses, so that a config can store them."""
 
 import dataclasses
+import math
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ import flax.linen as nn
 import optax
 
 from jaxgen.types import Array, Int
+from jaxgen.validation import check_positive
 
 __all__ = ["Cosine", "Exponential", "Schedule", "with_run_length"]
 
@@ -25,7 +27,7 @@ class Cosine:
         peak: maximum learning rate, reached after the warmup.
         steps: step at which the learning rate reaches zero, warmup included. None: the number of steps of the run,
             filled in by `train` and `Config.resolved`.
-        warmup: number of warmup steps. None: a twentieth of `steps`, filled in together with them.
+        warmup: number of warmup steps, fewer than `steps`. None: a twentieth of `steps`, filled in together with them.
     """
 
     peak: float
@@ -38,6 +40,12 @@ class Cosine:
             return self
         whole = steps if self.steps is None else self.steps
         return dataclasses.replace(self, steps=whole, warmup=whole // 20 if self.warmup is None else self.warmup)
+
+    def __post_init__(self) -> None:
+        check_positive(peak=self.peak, **({} if self.steps is None else {"steps": self.steps}))
+        warmup = 0 if self.warmup is None else self.warmup
+        if not 0 <= warmup < (math.inf if self.steps is None else self.steps):
+            raise ValueError(f"`warmup` must be between 0 and `steps` (got {self.warmup} and {self.steps}); try 0.")
 
     def __call__(self, count: Int[Array, ""]) -> Array:
         """Return the learning rate at step `count`.
@@ -72,6 +80,10 @@ class Exponential:
         if self.transition_steps is not None:
             return self
         return dataclasses.replace(self, transition_steps=max(-(-steps // 10), 1))
+
+    def __post_init__(self) -> None:
+        steps = {} if self.transition_steps is None else {"transition_steps": self.transition_steps}
+        check_positive(initial=self.initial, factor=self.factor, **steps)
 
     def __call__(self, count: Int[Array, ""]) -> Array:
         """Return the learning rate at step `count`.

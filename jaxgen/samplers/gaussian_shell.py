@@ -1,10 +1,12 @@
 """Samples on shells around a normal distribution: directions, radii, and whitening."""
 
 import math
+import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from scipy import stats
 
 from jaxgen.types import Array, Float, Key
@@ -48,9 +50,13 @@ def shell(key: Key[Array, ""], n: int, *, dimensions: int, radius: float | Float
         Samples `[n, d]`.
 
     Raises:
-        ValueError: if `radius` has neither shape `[]` nor `[n]`.
+        ValueError: if `radius` has neither shape `[]` nor `[n]`, or is negative, or `dimensions` is not a whole number
+            of at least 1.
     """
+    _check_dimensions(dimensions)
     radius = jnp.asarray(radius)
+    if not isinstance(radius, jax.core.Tracer) and not np.all(np.asarray(radius) >= 0):
+        raise ValueError(f"`radius` must not be negative or NaN (got {radius}); pass a radius of at least 0.")
     if radius.shape not in ((), (n,)):
         raise ValueError(
             f"`radius` must have shape () or ({n},) (got {radius.shape}); pass one radius, or one per sample."
@@ -70,13 +76,11 @@ def chi_radius(tail: float, *, dimensions: int) -> float:
         The quantile at `1 - tail` of the chi distribution with d degrees of freedom.
 
     Raises:
-        ValueError: if `tail` is not between 0 and 1, or `dimensions` is less than 1.
+        ValueError: if `tail` is not between 0 and 1, or `dimensions` is not a whole number of at least 1.
     """
-    if not 0 < tail < 1 or dimensions < 1:
-        raise ValueError(
-            f"`tail` must be between 0 and 1, and `dimensions` at least 1 (got {tail} and {dimensions}); use for "
-            "example tail=0.01."
-        )
+    _check_dimensions(dimensions)
+    if not 0 < tail < 1:
+        raise ValueError(f"`tail` must be between 0 and 1 (got {tail}); use for example tail=0.01.")
     return float(stats.chi.isf(tail, dimensions))
 
 
@@ -92,7 +96,11 @@ def chi_radii(key: Key[Array, ""], n: int, *, dimensions: int) -> Float[Array, "
 
     Returns:
         Radii `[n]`.
+
+    Raises:
+        ValueError: if `dimensions` is not a whole number of at least 1.
     """
+    _check_dimensions(dimensions)
     return jnp.linalg.norm(jax.random.normal(key, (n, dimensions)), axis=1)
 
 
@@ -113,7 +121,7 @@ def extreme_radii(key: Key[Array, ""], n: int, *, dimensions: int, draws: int | 
         Radii `[n]`, >= 0.
 
     Raises:
-        ValueError: if `draws` is less than 2 or infinite, or `dimensions` is less than 1.
+        ValueError: if `draws` is less than 2 or infinite, or `dimensions` is not a whole number of at least 1.
 
     References:
         Embrechts, Kluppelberg and Mikosch, Modelling extremal events (1997), example 3.3.28; Bungert, Master's thesis
@@ -144,17 +152,15 @@ def bungert_radii(key: Key[Array, ""], n: int, *, dimensions: int, factor: int |
         (2 a) and L = ((s - 1) m)^2.
 
     Raises:
-        ValueError: if `dimensions` is less than 1, or `factor` is infinite, or so small that it corresponds to fewer
-            than two draws.
+        ValueError: if `dimensions` is not a whole number of at least 1, or `factor` is infinite, or so small that it
+            corresponds to fewer than two draws.
 
     References:
         Bungert, Master's thesis (Heidelberg, 2021), section 3.1.1, and its code.
     """
-    if dimensions < 1 or not factor < math.inf:
-        raise ValueError(
-            f"`factor` must be finite and `dimensions` at least 1 (got {factor} and {dimensions}); use for example "
-            "factor=1.5."
-        )
+    _check_dimensions(dimensions)
+    if not factor < math.inf:
+        raise ValueError(f"`factor` must be finite (got {factor}); use for example factor=1.5.")
     mean = math.sqrt(dimensions)
     log_draws = ((factor - 1) * mean) ** 2
     if not (factor > 1 and log_draws >= math.log(2)):
@@ -180,12 +186,19 @@ def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
         The transform for the normal distribution with these moments.
 
     Raises:
-        ValueError: if there are fewer than two samples.
+        ValueError: if there are fewer than two samples, or `ridge` is negative or infinite.
     """
     x = jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
+    if not 0 <= ridge < math.inf:
+        raise ValueError(f"`ridge` must be finite and at least 0 (got {ridge}); the default is 1e-4.")
     if len(x) < 2:
         raise ValueError(f"whitening needs at least 2 samples for a covariance (got {len(x)}); pass more samples.")
     mean = jnp.mean(x, 0)
     covariance = (x - mean[None]).T @ (x - mean[None]) / (len(x) - 1)
     size = jnp.maximum(jnp.trace(covariance) / x.shape[1], jnp.finfo(x.dtype).tiny ** 0.5)
     return Whitening(mean, jnp.linalg.cholesky(covariance + ridge * size * jnp.eye(x.shape[1], dtype=x.dtype)))
+
+
+def _check_dimensions(dimensions: int) -> None:
+    if not isinstance(dimensions, numbers.Integral) or dimensions < 1:
+        raise ValueError(f"`dimensions` must be a whole number of at least 1 (got {dimensions!r}); try dimensions=2.")

@@ -15,12 +15,18 @@ def effective_sample_size(log_weights: Float[Array, "... n"]) -> Float[Array, ".
         log_weights: logarithms of the weights, up to a common constant, `[..., n]`.
 
     Returns:
-        Effective sample sizes between 1 and n, `[...]`.
+        Effective sample sizes between 1 and n, `[...]`, in single precision or better; NaN if a weight is infinite or
+        NaN, or all are zero.
 
     References:
         Kong, Liu and Wong, Sequential imputations and Bayesian missing data problems (1994).
     """
-    return jnp.exp(2 * jax.nn.logsumexp(log_weights, -1) - jax.nn.logsumexp(2 * log_weights, -1))
+    weights = jnp.asarray(log_weights)
+    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    top = jnp.max(weights, -1, keepdims=True)
+    # The largest weight becomes 1, as logarithms of sums near 1e7 have a precision of 1.
+    weights = jnp.exp(weights - jnp.where(jnp.isfinite(top), top, 0.0))
+    return jnp.sum(weights, -1) ** 2 / jnp.sum(weights**2, -1)
 
 
 def reject(key: Key[Array, ""], log_weights: Float[Array, " n"]) -> Array:
@@ -38,9 +44,13 @@ def reject(key: Key[Array, ""], log_weights: Float[Array, " n"]) -> Array:
         infinite or NaN, or all are zero, the mask is all False. The caller must exclude this, as compiled code cannot
         raise.
 
+    Raises:
+        ValueError: if `log_weights` is not `[n]` with n >= 1.
+
     References:
         Guttenberg, Generating the support with extreme value losses (2019), section III.
     """
+    _check_vector(log_weights)
     uniform = jax.random.uniform(key, log_weights.shape)  # in [0, 1), so strictly below the largest ratio, 1
     return uniform < jnp.exp(log_weights - jnp.max(log_weights))
 
@@ -59,13 +69,26 @@ def resample(key: Key[Array, ""], log_weights: Float[Array, " n"], count: int) -
 
     Returns:
         Indices of the drawn samples, `[count]`.
+
+    Raises:
+        ValueError: if `log_weights` is not `[n]` with n >= 1.
     """
+    _check_vector(log_weights)
     # Inversion of the cumulative weights takes O(count log n); `jax.random.categorical` would draw [count, n] numbers.
     # Integers, since a cumulative sum in single precision would lose every sixth of ten million equal weights.
-    shares = jnp.round(jax.nn.softmax(log_weights) * 2.0**31).astype(jnp.uint32)
+    weights = log_weights.astype(jnp.promote_types(log_weights.dtype, jnp.float32))  # 2^31 exceeds half precision
+    shares = jnp.round(jax.nn.softmax(weights) * 2.0**31).astype(jnp.uint32)
     cumulative = jnp.cumsum(shares, dtype=jnp.uint32)
     thresholds = _scale_to(jax.random.bits(key, (count,), jnp.uint32), cumulative[-1])
     return jnp.searchsorted(cumulative, thresholds, side="right").astype(jnp.int32)
+
+
+def _check_vector(log_weights: Array) -> None:
+    if log_weights.ndim != 1 or not len(log_weights):
+        raise ValueError(
+            f"`log_weights` must be [n] with n >= 1 (got shape {log_weights.shape}); vectorize over further axes with "
+            "jax.vmap."
+        )
 
 
 def _scale_to(bits: Array, total: Array) -> Array:

@@ -1,5 +1,6 @@
 """Validation of tables, fingerprints, and tables from files."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -25,6 +26,19 @@ BAD = {
     "complex": (np.ones((3, 1), complex), TypeError, "must hold numbers .got dtype complex128"),
     "lists": ([[1.0], [1.0, 2.0]], ValueError, "give arrays"),
     "unequal": ({"x": GOOD, "y": GOOD[:4]}, ValueError, r"table 0 must have the same number of rows \(got \[4, 6\]\)"),
+    "too large": (
+        np.array([[1e200, 1.0], [0.0, 2.0]]),
+        ValueError,
+        "must fit float32 .got .* value of 1e.200.; rescale",
+    ),
+    "too small": (np.array([[1.0, 1e-200], [2.0, 0.0]]), ValueError, "must fit float32 .got .* value of 1e-200.; resc"),
+    "whole": (np.array([[1], [2**40]]), ValueError, r"must fit int32 \(got 1 to 1099511627776\)"),
+    "generator": ((row for row in GOOD), TypeError, r"must hold arrays \(got generator\); put the batches"),
+    "list of lists": (
+        [[1.0, 2.0], [3.0, 4.0]],
+        ValueError,
+        r"got a list of Python numbers\); give .* np.asarray\(rows\)",
+    ),
     "small": (GOOD[:1], ValueError, r"`batch_size` must be at most 1, the rows of table 0 \(got 2\)"),
 }
 
@@ -35,6 +49,13 @@ def test_bad_tables_raise_one_line(name):
     with pytest.raises(kind, match=message) as caught:
         checked(data.Arrays(table).tables(), 2)
     assert "\n" not in str(caught.value)
+
+
+def test_the_range_of_single_precision_is_kept():
+    x = np.array([[3e38, 1e-37, 0.0], [-1.0, 1e-200, 0.0]])  # a small number among larger ones may round to 0
+    np.testing.assert_array_equal(checked((x,), 2)[0], x.astype(np.float32))
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(checked((1e200 * x[:, :1] / 3e38, x * 1e-100), 2)[1], x * 1e-100)
 
 
 def test_good_tables_come_out_in_default_precision():
@@ -73,6 +94,12 @@ def test_files_that_cannot_be_read(tmp_path):
     np.savez(tmp_path / "two.npz", x=GOOD, y=GOOD)
     (tmp_path / "words.csv").write_text("a,b\n1,2\n3,four\n")
     (tmp_path / "hole.csv").write_text("1.0,,3.0\n4,5,6\n")
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n\n3,4,5\n")
+    (tmp_path / "empty.csv").write_text("# nothing\n")
+    with pytest.raises(ValueError, match=r"got in line 4: 3 instead of 2 numbers\); fix"):
+        data.Table(str(tmp_path / "ragged.csv")).tables()
+    with pytest.raises(ValueError, match="got no lines"):
+        data.Table(str(tmp_path / "empty.csv")).tables()
     (tmp_path / "table.parquet").write_text("")
     whole = (tmp_path / "two.npz").read_bytes()
     for name, content in {
@@ -95,6 +122,74 @@ def test_files_that_cannot_be_read(tmp_path):
         data.Table(str(tmp_path / "hole.csv")).tables()
     with pytest.raises(ValueError, match=r"must end in .npz or .csv \(got .*table.parquet\)"):
         data.Table(str(tmp_path / "table.parquet")).tables()
+
+
+FILES = {
+    "names and index": (",a,b\n0,1.5,2.0\n1,3.0,4.5\n", None),
+    "numbers as names, and index": (",0,1\nx,1.5,2.0\ny,3.0,4.5\n", None),
+    "years as names, and index": (",1990,2020\n2020-01-01,1.5,2.0\n2020-01-02,3.0,4.5\n", None),
+    "index written twice": (",Unnamed: 0,a,b\n0,0,1.5,2.0\n1,1,3.0,4.5\n", None),
+    "two levels of index": (",,a,b\n0,x,1.5,2.0\n0,y,3.0,4.5\n", None),
+    "numbers and a word": ("0,target\n1.5,2.0\n3.0,4.5\n", None),
+    "comment": ("# made in March, 2024\n1.5,2.0\n# more\n3.0,4.5\n", None),
+    "comment and names": ("# made in March\n\na,b\n1.5,2.0\n3.0,4.5\n", None),
+    "quoted names": ('"width, in cm","b"\n1.5,2.0\n3.0,4.5\n', None),
+    "carriage returns": ("a,b\r\n1.5,2.0\r\n3.0,4.5\r\n", None),
+    "names by request": ("0,1\n1.5,2.0\n3.0,4.5\n", True),
+    "numbers by request": ("1.5,2\n3,4.5\n", False),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_csv_files_as_they_are_written(name, tmp_path):
+    text, header = FILES[name]
+    (tmp_path / "x.csv").write_text(text, newline="")
+    found = data.Table(str(tmp_path / "x.csv"), header=header).tables()[0]
+    np.testing.assert_array_equal(found, [[1.5, 2.0], [3.0, 4.5]])
+
+
+@pytest.mark.parametrize("first", ["0,1", "1,2", "1999,2004", "7,3", "5,name"])
+def test_a_first_line_that_may_be_either_is_an_error(first, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text(f"{first}\n1.5,2.0\n3.0,4.5\n")
+    with pytest.raises(
+        ValueError, match=rf"may hold names or numbers \(got '{first.replace(',', ', ')}'\).*header=True"
+    ):
+        data.Table(str(path)).tables()
+    assert data.Table(str(path), header=True).tables()[0].shape == (2, 2)
+    path.write_text("3,7\n2,8\n1,5\n")  # whole numbers that do not look like names
+    np.testing.assert_array_equal(data.Table(str(path)).tables()[0], [[3, 7], [2, 8], [1, 5]])
+
+
+def test_what_pandas_writes_is_read(tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    x = np.random.default_rng(0).normal(size=(5, 3))
+    plain, mixed = (
+        pandas.DataFrame(x),
+        pandas.DataFrame({"a": x[:, 0], 0: [1, 2, 3, 4, 5], "c": [True, False] * 2 + [True]}),
+    )
+    by_date = plain.set_index(pandas.date_range("2024", periods=5))
+    for frame in (plain, plain.rename(columns=lambda n: 2000 + 5 * n), plain.add_prefix("x"), mixed, by_date):
+        frame.to_csv(tmp_path / "x.csv")
+        expected = frame.to_numpy(np.float64)
+        np.testing.assert_array_equal(data.Table(str(tmp_path / "x.csv")).tables()[0], expected)
+        frame.to_csv(tmp_path / "x.csv", index=False)
+        np.testing.assert_array_equal(data.Table(str(tmp_path / "x.csv"), header=True).tables()[0], expected)
+        np.testing.assert_array_equal(checked(data.Arrays(frame).tables(), 2)[0], expected.astype(np.float32))
+    nullable = pandas.DataFrame({"a": pandas.array([1, 2], "Int64"), "b": [0.5, 1.5]})
+    frames = data.Arrays({"x": nullable, "label": pandas.Series([0, 1])}).tables()
+    np.testing.assert_array_equal(frames[0]["x"], [[1, 0.5], [2, 1.5]])
+    assert isinstance(frames[0]["label"], np.ndarray)
+    with pytest.raises(TypeError, match=r"must hold numbers .*'b': '(object|str)'.*drop, encode or impute"):
+        data.Arrays(pandas.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}))
+
+
+def test_frames_of_polars_are_taken_as_they_are():
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    frame = polars.DataFrame({"a": [1.5, 2.0], "b": [1, 2]})
+    np.testing.assert_array_equal(checked(data.Arrays(frame).tables(), 2)[0], [[1.5, 1], [2, 2]])
+    with pytest.raises(TypeError, match="must hold numbers"):
+        data.Arrays(polars.DataFrame({"a": [1.5, 2.0], "b": ["x", "y"]}))
 
 
 def test_a_file_trains_like_its_array(tmp_path):

@@ -185,3 +185,12 @@ def test_one_row_has_no_median(unchecked):
         losses.median_bandwidth(jnp.ones(3))
     with pytest.raises(ValueError, match="at least two rows"):
         losses.median_bandwidth(jnp.ones((1, 2)))
+
+
+@EVERY
+def test_a_bandwidth_that_is_not_positive_gives_nan(name):
+    x = jnp.linspace(0, 1, 12).reshape(6, 2)
+    estimate = jax.jit(lambda r: ESTIMATES[name](x, x + 1, bandwidth=r))
+    found = np.asarray(estimate(jnp.array([-1.0, 0.0, 0.5, jnp.nan, -0.0, 2.0])))
+    np.testing.assert_array_equal(np.isnan(found), [True, True, False, True, True, False])
+    assert np.isnan(ESTIMATES[name](x, x + 1, bandwidth=0.0))

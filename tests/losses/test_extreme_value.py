@@ -184,6 +184,45 @@ def test_nearest_keeps_its_precision_far_from_the_origin():
     np.testing.assert_allclose(chosen, squared.min(1), rtol=1e-4)
 
 
+@pytest.mark.parametrize("d", [1, 8, 9, 1000])
+def test_nearest_is_exact_for_every_target(d):
+    """Far targets, far candidates, two clusters, equal rows: each neighbor is that of a loop in double precision."""
+    generator = np.random.default_rng(d)
+    x, pool = (generator.normal(size=(n, d)).astype(np.float32) for n in (24, 60))
+    x[0], x[5] = 1e6, 1e6 * x[5]
+    x[6:9] += 1e4
+    pool[30:40] += 1e4
+    pool[7] *= 1e7
+    pool[20] = pool[19]
+    x[11] = pool[20]
+    expected = [((row.astype(float) - pool.astype(float)) ** 2).sum(-1).argmin() for row in x]
+    for chunk in (None, 20):
+        index, _ = jax.jit(losses.nearest, static_argnames="chunk")(jnp.asarray(x), jnp.asarray(pool), chunk=chunk)
+        np.testing.assert_array_equal(index, expected)
+
+
+@pytest.mark.parametrize("offset", [1e4, -1e8, 1e8])
+def test_logits_have_any_constant(offset):
+    logits = np.float32([0, -8, 16, 0, 8, -24])  # exact at 1e8, where floats are 8 apart
+    noise, x = jnp.arange(6.0)[:, None], jnp.array([[0.2], [4.9], [1.1]])
+    shifted = jnp.asarray(logits + np.float32(offset))
+    expected = np.log(np.exp(logits.astype(float)).sum()) - logits[[0, 5, 1]]
+    for chunk in (None, 2):
+        generate = lambda z: (z, shifted[z[:, 0].astype(int)])
+        found = losses.extreme_value_pool(generate, noise, x, chunk=chunk)
+        np.testing.assert_allclose(found.cross_entropy, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(losses.extreme_value(x, noise, shifted).cross_entropy, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, float("nan"), float("inf")])
+def test_the_power_must_be_positive(power):
+    x = jnp.zeros((2, 3))
+    with pytest.raises(ValueError, match="`power` must be positive"):
+        losses.extreme_value(x, x, jnp.zeros(2), power=power)
+    with pytest.raises(ValueError, match="`power` must be positive"):
+        losses.extreme_value_pool(lambda z: (z, z[:, 0]), x, x, power=power)
+
+
 @pytest.mark.optimized
 def test_memory_does_not_grow_with_the_pool():
     """Temporaries of the compiled gradient for pools of 2 and 32 chunks; only the noise may grow."""

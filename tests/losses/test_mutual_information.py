@@ -82,3 +82,8 @@ def test_many_devices_equal_one_device_with_all_scores():
     whole, slope = jax.value_and_grad(losses.jsd_mutual_information)(joint.reshape(-1), marginal.reshape(-1))
     np.testing.assert_allclose(values, [whole] * 4, rtol=1e-6)
     np.testing.assert_allclose(slopes.reshape(-1) / 4, slope, rtol=1e-5)  # gradients are per device, before their mean
+
+
+def test_scores_must_be_vectors(unchecked):
+    with pytest.raises(ValueError, match=r"`joint` must be \[n\] .*got shape \(3, 1\)"):
+        losses.jsd_mutual_information(jnp.zeros((3, 1)), jnp.zeros(3))

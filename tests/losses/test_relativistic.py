@@ -52,3 +52,15 @@ def test_many_devices_equal_one_device_with_all_scores():
     np.testing.assert_allclose(
         np.mean(share(real, fake)), losses.relativistic_average(real.reshape(-1), fake.reshape(-1)), rtol=1e-5
     )
+
+
+@pytest.mark.parametrize("offset", [1e4, -1e8, 1e8])
+def test_a_large_offset_changes_nothing(offset):
+    real, fake = np.float32([8, -24, 0]), np.float32([16, 0, -8, 8])  # exact at 1e8, where floats are 8 apart
+    found = losses.relativistic_average(jnp.asarray(real + np.float32(offset)), jnp.asarray(fake + np.float32(offset)))
+    np.testing.assert_allclose(found, by_hand(real.astype(float), fake.astype(float)), rtol=1e-5)
+
+
+def test_scores_must_be_vectors(unchecked):
+    with pytest.raises(ValueError, match=r"`fake` must be \[n\] .*got shape \(3, 1\)"):
+        losses.relativistic_average(jnp.zeros(3), jnp.zeros((3, 1)))

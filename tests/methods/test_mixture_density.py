@@ -128,3 +128,26 @@ def test_data_and_networks_that_do_not_fit_are_refused():
         methods.MixtureDensity(nets.MLP((60,))).resolve(ROW)
     with pytest.raises(ValueError, match="use a larger batch_size"):
         methods.MixtureDensity(components=9).init(jax.random.key(0), jnp.zeros((8, 2)))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_the_units_of_columns_do_not_matter(conditional):
+    """Log-densities plus the logarithm of the unit, and samples over the unit, are equal from 1e-6 to 1e6."""
+    generator = np.random.default_rng(0)
+    outcome, condition = generator.normal(size=(2, 200, 2))
+    method = methods.MixtureDensity(
+        nets.MLP((8, 12)) if conditional else None, components=2, learning_rate=1e-2, ema_decay=None
+    )
+    found = []
+    for unit in (np.array([1.0, 1.0]), np.array([2.0**-20, 2.0**-20]), np.array([2.0**20, 2.0**-20])):  # no rounding
+        x = np.float32(3 + outcome) * np.float32(unit)
+        rows = (np.float32(condition) * np.float32(unit[::-1]), x) if conditional else x
+        result = train(method, rows, steps=20, batch_size=100)
+        state, held_out = result.state_of(0), jax.tree.map(lambda leaf: jnp.asarray(leaf[:50]), rows)
+        density = result.config.method.log_prob(state, held_out) + np.log(unit).sum()
+        given = held_out[0] if conditional else jnp.zeros((1, 0))
+        samples = result.config.method.sample_given(jax.random.key(1), state, given, 5)
+        found.append((np.asarray(density), np.asarray(samples) / unit))
+    for others in found[1:]:
+        np.testing.assert_allclose(others[0], found[0][0], atol=1e-3)
+        np.testing.assert_allclose(others[1], found[0][1], rtol=1e-3, atol=1e-3)

@@ -31,3 +31,9 @@ def test_mismatched_shapes_and_bad_probabilities_raise():
             metrics.expected_calibration_error(wrong, labels[: len(wrong)])
     with pytest.raises(ValueError, match=r"`bins` must be at least 1 \(got 0\)"):
         metrics.expected_calibration_error(right, labels, bins=0)
+
+
+@pytest.mark.parametrize("labels", [["0", "1"], [0.0, 1.0], [0, 2], [-1, 0], [[0], [1]]])
+def test_labels_are_whole_numbers_of_classes(labels):
+    with pytest.raises(ValueError, match="labels"):
+        metrics.expected_calibration_error([[0.5, 0.5], [0.1, 0.9]], labels)

@@ -2,7 +2,10 @@
 
 import math
 import sys
+from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -140,6 +143,48 @@ def test_chains_are_converted_to_arviz():
     np.testing.assert_array_equal(converted["posterior"]["x"].values, x)
     np.testing.assert_array_equal(converted["sample_stats"]["acceptance_rate"].values, rate)
     np.testing.assert_allclose(arviz.summary(converted, round_to="none")["ess_bulk"], metrics.bulk_ess(x), rtol=1e-6)
+
+
+class Draws(NamedTuple):
+    loc: np.ndarray
+    scale: jax.Array
+
+
+def test_diagnostics_of_trees_have_their_structure():
+    x, y = RNG(0).standard_normal((3, 40, 2)), jnp.asarray(RNG(1).standard_normal((3, 40)), jnp.bfloat16)
+    for make in (Draws, lambda a, b: (a, b), lambda a, b: {"loc": a, "deep": {"scale": b}}, lambda a, b: [a, b]):
+        for measure in DIAGNOSTICS.values():
+            found = measure(make(x, y))
+            expected = make(measure(x), measure(np.asarray(y, np.float64)))
+            assert jax.tree.structure(found) == jax.tree.structure(expected)
+            jax.tree.map(np.testing.assert_array_equal, found, expected)
+    for wrong in ({"loc": np.zeros(3)}, {"loc": np.full((2, 5), None)}, np.array([["a", "b"]])):
+        with pytest.raises(ValueError, match=r"must be a non-empty array \[chains, draws, ...\] of numbers"):
+            metrics.split_rhat(wrong)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_each_leaf_is_a_variable_of_arviz():
+    arviz = pytest.importorskip("arviz", reason="ArviZ is not installed")
+    x, y = RNG(0).standard_normal((3, 40, 2)), jnp.asarray(RNG(1).standard_normal((3, 40)), jnp.bfloat16)
+    for draws, names in (
+        (Draws(x, y), ["loc", "scale"]),
+        ((x, y), ["x0", "x1"]),
+        ({"a": x, "b": {"c": (y,)}}, ["a", "b.c.x0"]),
+    ):
+        posterior = metrics.to_arviz(draws, acceptance_rate=y)["posterior"]
+        assert sorted(posterior.data_vars) == names
+        np.testing.assert_array_equal(posterior[names[0]].values, x)
+        np.testing.assert_array_equal(posterior[names[1]].values, np.asarray(y, np.float32))
+        assert posterior[names[1]].dtype == np.float32
+    labelled = metrics.to_arviz(Draws(x, y), coords={"axis": ["east", "north"]}, dims={"loc": ["axis"]})
+    assert labelled["posterior"]["loc"].dims == ("chain", "draw", "axis")
+    np.testing.assert_array_equal(labelled["posterior"]["loc"].sel(axis="north").values, x[..., 1])
+    assert list(arviz.summary(labelled).index) == ["loc[east]", "loc[north]", "scale"]
+    with pytest.raises(ValueError, match=r"`dims` must name variables of \['loc', 'scale'\] \(got \['width'\]\)"):
+        metrics.to_arviz(Draws(x, y), dims={"width": ["axis"]})
+    with pytest.raises(ValueError, match="equal numbers of chains and draws"):
+        metrics.to_arviz({"a": x, "b": x[:, :9]})
 
 
 def test_a_missing_arviz_raises_with_the_command_to_install_it(monkeypatch):

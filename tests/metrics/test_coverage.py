@@ -29,3 +29,11 @@ def test_a_single_mode_has_the_largest_divergence():
 def test_labels_that_are_not_classes_raise(labels):
     with pytest.raises(ValueError, match=r"must be whole numbers from 0 to 9 of shape \[n, stacks\]"):
         metrics.mode_coverage(labels)
+
+
+def test_ten_stacks_need_no_memory_for_all_modes():
+    labels = np.zeros((4, 10), int)
+    labels[2:, 9] = 1
+    found = metrics.mode_coverage(labels)
+    assert found.num_modes == 2
+    np.testing.assert_allclose(found.kl, 10 * np.log(10) - np.log(2))

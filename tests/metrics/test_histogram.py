@@ -95,3 +95,22 @@ def test_bad_weights_and_unequal_grids_raise():
     for measure in (metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support):
         with pytest.raises(ValueError, match=r"same shape \(got \(2,\) and \(3,\)"):
             inspect.unwrap(measure)(np.ones(2) / 2, np.ones(3) / 3)  # without the annotation checks of the tests
+
+
+@pytest.mark.parametrize("measure", [metrics.kl_divergence, metrics.fisher_distance, metrics.mass_off_support])
+def test_counts_are_not_shares(measure):
+    shares, counts = np.array([0.25, 0.75]), np.array([1.0, 3.0])
+    with pytest.raises(ValueError, match=r"`model` must hold shares .* \(got a sum of 4\)"):
+        measure(shares, counts)
+    with pytest.raises(ValueError, match="`test` must hold shares"):
+        measure(np.array([-0.25, 1.25]), shares)
+
+
+@pytest.mark.parametrize("wrong", [{"low": 1.0, "high": 1.0}, {"low": 2.0, "high": 1.0}, {"high": np.inf}, {"bins": 0}])
+def test_a_grid_has_cells(wrong):
+    with pytest.raises(ValueError, match=r"must be (below `high`|a whole number)"):
+        metrics.Grid(**wrong)
+    with pytest.raises(ValueError, match=r"at most 134217728 cells \(got 20 bins in 10 dimensions\)"):
+        metrics.Grid()(np.zeros((3, 10)))
+    with pytest.raises(ValueError, match=r"`weights` must be \[3\]"):
+        metrics.Grid()(np.zeros((3, 2)), np.ones((3, 1)))

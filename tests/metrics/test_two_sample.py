@@ -35,7 +35,7 @@ def plain_statistic(z, member, bandwidths):
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (4, 7), (7, 3)])
 def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
     x, y, bandwidths = GENERATOR.normal(size=(n, 2)), 1 + GENERATOR.normal(size=(m, 2)), [0.5, 2.0, 9.0]
-    found = metrics.permutation_test(x, y, bandwidths=bandwidths, num_permutations=19, seed=3)
+    found = metrics.permutation_test(x, y, bandwidths=bandwidths, num_permutations=19, seed=3, standardize=False)
     member = np.repeat([1, 0], [n, m])
     permuted = np.random.default_rng(3).permuted(np.tile(member, (19, 1)), axis=1)
     z = np.concatenate([x, y])
@@ -48,17 +48,17 @@ def test_statistics_and_p_value_equal_those_of_a_loop(n, m):
 
 def test_with_one_bandwidth_it_is_the_test_of_its_estimate():
     x, y = GENERATOR.normal(size=(2, 30, 3))
-    found = metrics.permutation_test(x, y, bandwidths=2.0, num_permutations=9)
+    found = metrics.permutation_test(x, y, bandwidths=2.0, num_permutations=9, standardize=False)
     z = np.concatenate([x, y])
     squared = np.sum((z[:, None] - z[None]) ** 2, -1)[~np.eye(60, dtype=bool)]
     estimate = float(losses.mmd2(jnp.float32(x), jnp.float32(y), bandwidth=2.0))
     np.testing.assert_allclose(found.statistic, estimate / np.sqrt(np.mean(np.exp(-squared))), atol=2e-6)
 
 
-def level(draw, *, permutations, draws=2_000, **named):
+def level(draw, *, num_permutations, draws=2_000, **named):
     """Count the rejections at 0.05 of two samples with the same distribution."""
     return sum(
-        metrics.permutation_test(*draw(), num_permutations=permutations, seed=seed, **named).p_value <= 0.05
+        metrics.permutation_test(*draw(), num_permutations=num_permutations, seed=seed, **named).p_value <= 0.05
         for seed in range(draws)
     )
 
@@ -77,6 +77,9 @@ def test_the_level_is_not_exceeded_with_ties_or_default_bandwidths():
     generator = np.random.default_rng(1)
     whole = lambda: (generator.integers(0, 2, (6, 1)), generator.integers(0, 2, (9, 1)))
     assert level(whole, num_permutations=39, bandwidths=[1.0]) <= HIGH
+    table = np.random.default_rng(2)  # a column of few values, a mostly constant one, and one with distant rows
+    mixed = lambda n: np.stack([table.integers(0, 3, n), table.random(n) < 0.2, table.standard_cauchy(n) ** 9], 1)
+    assert level(lambda: (mixed(6), mixed(9)), num_permutations=19, draws=1_000) <= stats.binom(1_000, 0.05).ppf(0.9995)
     normal = lambda: generator.normal(size=(2, 7, 2))
     assert level(normal, num_permutations=30, draws=500) <= stats.binom(500, 0.05).ppf(0.9995)  # by the pooled median
 
@@ -117,9 +120,40 @@ def test_default_bandwidths_are_positive_if_most_pairs_are_equal():
 def test_units_do_not_matter(scale):
     x, y = GENERATOR.normal(size=(2, 20, 2))
     test = functools.partial(metrics.permutation_test, num_permutations=19)
-    np.testing.assert_allclose(test(scale * x, scale * y).null, test(x, y).null, atol=1e-5)
+    for standardize in (True, False):
+        scaled = test(scale * x, scale * y, standardize=standardize)
+        np.testing.assert_allclose(scaled.null, test(x, y, standardize=standardize).null, atol=1e-5)
     variance = metrics.mmd2_variance(scale * x, scale * y, bandwidth=2 * scale**2)
     np.testing.assert_allclose(variance, metrics.mmd2_variance(x, y, bandwidth=2.0), rtol=1e-4)
+
+
+def test_neither_units_nor_a_distant_row_hide_a_difference():
+    generator = np.random.default_rng(7)
+    x, y = generator.normal(size=(2, 50, 2))
+    y[:, 0] += 3
+    in_other_units, with_distant_row = np.array([1, 1e6]), x.copy()
+    with_distant_row[0] = 1e12
+    assert metrics.permutation_test(x * in_other_units, y * in_other_units, num_permutations=199).p_value == 1 / 200
+    assert metrics.permutation_test(with_distant_row, y, num_permutations=199).p_value == 1 / 200
+    raw = metrics.permutation_test(x * in_other_units, y * in_other_units, num_permutations=199, standardize=False)
+    assert raw.p_value > 0.05
+
+
+def test_columns_are_compared_in_units_of_their_pooled_scale():
+    x, y = GENERATOR.normal(size=(2, 15, 3)) * [1, 1e-3, 1e150]
+    x[:, 2] = np.where(np.arange(15) < 3, x[:, 2], 0)  # its median absolute deviation and quartiles are 0
+    x, y = np.insert(x, 1, 7.0, 1), np.insert(np.where([1, 1, 0], y, 0), 1, 7.0, 1)  # a constant column
+    pooled = np.concatenate([x, y])
+    centered = pooled - np.median(pooled, 0)
+    scale = np.median(np.abs(centered), 0)
+    scale[[1, 3]] = 1, np.abs(centered[:, 3]).mean()
+    z = centered / scale
+    found = metrics.permutation_test(x, y, bandwidths=[1.0, 4.0], num_permutations=19, seed=1)
+    raw = metrics.permutation_test(
+        z[:15], z[15:], bandwidths=[1.0, 4.0], num_permutations=19, seed=1, standardize=False
+    )
+    np.testing.assert_allclose(found.null, raw.null, atol=2e-6)
+    assert found.p_value == raw.p_value
 
 
 def test_it_has_power_against_a_difference_of_scale():
@@ -181,7 +215,7 @@ def test_the_variance_equals_that_of_a_loop():
             r"`bandwidth` must be positive \(got -1.0\)",
         ),
         (
-            lambda: metrics.PermutationTestResult(0.0, 1.0, np.zeros(9)).quantile(1.0),
+            lambda: metrics.PermutationTestResult(0.0, 1.0, np.zeros(9)).critical_value(1.0),
             r"`level` must be between 0 and 1 \(got 1.0\)",
         ),
     ],

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxgen import methods
-from jaxgen.optim import Cosine, Exponential, GradientStep, torch_rmsprop
+from jaxgen.optim import Cosine, Exponential, GradientStep, build_optimizer, torch_rmsprop
 from jaxgen.optim.schedules import with_run_length
 
 
@@ -181,3 +181,31 @@ def test_counts_are_averaged_over_devices():
     metrics = step(rows)
     np.testing.assert_array_equal(metrics["positive"], [1, 1])  # two on one device, none on the other
     np.testing.assert_array_equal(metrics["any"], [0.5, 0.5])
+
+
+def test_an_optimizer_is_built_from_its_factory_and_a_rate(unchecked):
+    with pytest.raises(
+        TypeError, match=r"`optimizer` must be a function .*got GradientTransformation.*optimizer=optax.a"
+    ):
+        build_optimizer(optax.adam(1e-3), 1e-3)
+    for rate in (-1e-3, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="the learning rate must be finite and at least 0"):
+            build_optimizer(optax.sgd, rate)
+    params = jnp.array(1.0)
+    for rate in (0.5, Exponential(0.5, 0.1, 10)):
+        optimizer = build_optimizer(optax.sgd, rate)
+        np.testing.assert_allclose(optimizer.update(params, optimizer.init(params))[0], -0.5)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda: Cosine(-1.0, 5),
+        lambda: Cosine(1.0, 0),
+        lambda: Cosine(1.0, 5, warmup=5),
+        lambda: Exponential(1.0, -1.0, 5),
+    ],
+)
+def test_schedules_need_positive_numbers(schedule):
+    with pytest.raises(ValueError, match=r"must be (positive|between)"):
+        schedule()

@@ -102,7 +102,29 @@ def test_bad_arguments_raise():
         with pytest.raises(ValueError, match="at least two draws"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
     for dimensions, factor in ((0, 3.0), (2, np.inf)):
-        with pytest.raises(ValueError, match="must be finite and `dimensions` at least 1"):
+        with pytest.raises(ValueError, match=r"must be (finite|a whole number)"):
             samplers.bungert_radii(key, 3, dimensions=dimensions, factor=factor)
     with pytest.raises(ValueError, match="at least 2 samples"):
         samplers.whitening(jnp.ones((1, 2)))
+
+
+@pytest.mark.parametrize("dimensions", [0, -1, 1.5, np.nan])
+def test_dimensions_are_whole_numbers(unchecked, dimensions):
+    key = jax.random.key(0)
+    for call in (
+        lambda: samplers.shell(key, 3, dimensions=dimensions, radius=1.0),
+        lambda: samplers.chi_radius(0.1, dimensions=dimensions),
+        lambda: samplers.chi_radii(key, 3, dimensions=dimensions),
+        lambda: samplers.extreme_radii(key, 3, dimensions=dimensions, draws=10),
+        lambda: samplers.bungert_radii(key, 3, dimensions=dimensions, factor=3),
+    ):
+        with pytest.raises(ValueError, match=r"`dimensions` must be a whole number of at least 1"):
+            call()
+
+
+def test_radii_and_ridges_are_not_negative():
+    for radius in (-1.0, jnp.array([1.0, -1.0]), float("nan")):
+        with pytest.raises(ValueError, match="`radius` must not be negative"):
+            samplers.shell(jax.random.key(0), 2, dimensions=2, radius=radius)
+    with pytest.raises(ValueError, match="`ridge` must be finite and at least 0"):
+        samplers.whitening(jnp.ones((3, 2)), ridge=-1.0)

@@ -55,3 +55,33 @@ def test_none_of_many_samples_is_skipped():
     # Draws with replacement hit n (1 - exp(-count / n)) distinct samples; skipped samples would reduce the number.
     distinct, expected = len(np.unique(indices)), n * (1 - np.exp(-count / n))
     assert abs(distinct - expected) <= 5 * np.sqrt(count**2 / (2 * n))
+
+
+@pytest.mark.parametrize("offset", [-1e8, -1e4, 0.0, 1e4, 1e8])
+def test_a_common_constant_does_not_matter(offset):
+    log_weights = np.float32([0, -8, -16, -8, 0, -24]) + np.float32(offset)  # exact at 1e8, where floats are 8 apart
+    weights = np.exp(log_weights.astype(float) - offset)
+    ess = samplers.effective_sample_size(jnp.asarray(log_weights))
+    np.testing.assert_allclose(ess, weights.sum() ** 2 / np.sum(weights**2), rtol=1e-5)
+    assert samplers.effective_sample_size(jnp.full(100, -1e7)) == 100
+    key = jax.random.key(4)
+    for draw in (samplers.reject, lambda key, w: samplers.resample(key, w, 50)):
+        np.testing.assert_array_equal(draw(key, jnp.asarray(log_weights)), draw(key, jnp.asarray(log_weights - offset)))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32])
+def test_weights_of_half_precision_are_resampled_in_proportion(dtype):
+    n = 40_000
+    log_weights = jnp.log(jnp.asarray(WEIGHTS, dtype))
+    probability = np.asarray(jax.nn.softmax(log_weights.astype(jnp.float32)))
+    shares = np.bincount(samplers.resample(jax.random.key(1), log_weights, n), minlength=4) / n
+    assert np.all(np.abs(shares - probability) <= 4 * np.sqrt(probability * (1 - probability) / n))
+    assert samplers.effective_sample_size(jnp.zeros(300, dtype)) == 300  # 300^2 exceeds float16
+
+
+@pytest.mark.parametrize("shape", [(), (2, 3), (0,)])
+def test_weights_must_be_a_vector(shape, unchecked):
+    with pytest.raises(ValueError, match=r"`log_weights` must be \[n\]"):
+        samplers.resample(jax.random.key(0), jnp.zeros(shape), 5)
+    with pytest.raises(ValueError, match=r"`log_weights` must be \[n\]"):
+        samplers.reject(jax.random.key(0), jnp.zeros(shape))

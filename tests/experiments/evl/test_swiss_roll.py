@@ -18,7 +18,7 @@ from jaxgen.serialization.config_json import from_json
 
 RESULTS = pathlib.Path(swiss_roll.__file__).parent / "results"
 COMMITTED = json.loads((RESULTS / "evl_swiss_roll.json").read_text())
-SETTINGS = {"": swiss_roll_tuning.SHORT, "--quick": swiss_roll_settings.QUICK, "--full": swiss_roll_settings.FULL}
+SETTINGS = {"": swiss_roll_tuning.SHORT, "--quick": swiss_roll_tuning.QUICK, "--full": swiss_roll_settings.FULL}
 
 
 @pytest.fixture

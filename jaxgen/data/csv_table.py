@@ -1,0 +1,106 @@
+"""Tables of numbers from CSV files, as spreadsheets, NumPy and pandas write them."""
+
+import csv
+import itertools
+import pathlib
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+__all__ = ["read_csv"]
+
+_MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}  # cells of missing numbers, which are no names
+_BOOLEANS = {"True": 1.0, "False": 0.0}  # as pandas writes them
+_PREVIEW = 20  # lines that are compared with the first one
+_Line = tuple[int, list[str]]
+
+
+def read_csv(path: pathlib.Path, header: bool | None = None) -> np.ndarray:
+    """Read a CSV file of numbers.
+
+    Empty lines and lines that begin with `#` are skipped. First columns without a name, or named `Unnamed: 0`, are the
+    index that pandas writes, and are dropped. `True` and `False` are read as 1 and 0.
+
+    Args:
+        path: the file.
+        header: whether the first line holds names; None infers it.
+
+    Returns:
+        Numbers `[n, d]`.
+
+    Raises:
+        ValueError: if a cell is not a number, the lines have unequal lengths, or the first line may hold either names
+            or numbers and `header` is None.
+    """
+    preview = [row for _, row in itertools.islice(_lines(path), _PREVIEW)]
+    if not preview:
+        raise ValueError(f"{path} must hold numbers (got no lines); write it again.")
+    names = preview[0] if (_has_names(path, preview) if header is None else header) else []
+    index = sum(1 for _ in itertools.takewhile(lambda name: not name or name.startswith("Unnamed: "), names))
+    width = len(preview[0]) - index
+    lines = itertools.islice(_lines(path), bool(names), None)
+    cells = itertools.chain.from_iterable(_numbers(path, line, index, width) for line in lines)
+    return np.fromiter(cells, np.float64).reshape(-1, width)
+
+
+def _lines(path: pathlib.Path) -> Iterator[_Line]:
+    """Yield the number and the cells of each line that holds a row."""
+    count = 0
+
+    def physical() -> Iterator[str]:
+        nonlocal count
+        with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes a byte order mark
+            for line in file:
+                count += 1
+                if line.strip() and not line.startswith("#"):
+                    yield line
+
+    for row in csv.reader(physical()):
+        yield count, [cell.strip() for cell in row]
+
+
+def _numbers(path: pathlib.Path, line: _Line, index: int, width: int) -> list[float]:
+    number, row = line
+    try:
+        cells = [_BOOLEANS[cell] if cell in _BOOLEANS else float(cell) for cell in row[index:]]
+        if len(cells) != width:
+            raise ValueError(f"{len(cells)} instead of {width} numbers")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must hold only numbers and commas (got in line {number}: {error}); fix or remove that line."
+        ) from error
+    return cells
+
+
+def _has_names(path: pathlib.Path, preview: list[list[str]]) -> bool:
+    """Return whether the first line holds names; raise ValueError if it may hold either."""
+    first, others = preview[0], preview[1:]
+    indexed = first[0] == "" and len(first) > 1
+    rest = first[1:] if indexed else first
+    words = [cell for cell in rest if not _is_number(cell) and cell.lower() not in _MISSING and cell not in _BOOLEANS]
+    integers = [int(cell) for cell in rest if re.fullmatch(r"\d+", cell)]
+    numbers = sum(map(_is_number, rest))
+    only_integers = numbers == len(integers)
+    counted = integers in (list(range(len(integers))), list(range(1, len(integers) + 1)))
+    if words and (not numbers or (only_integers and counted)):
+        return True
+    if indexed and not words and only_integers and len(set(integers)) == len(rest):
+        return all(row[0] != "" for row in others)
+    years = len(integers) > 1 and integers == sorted(set(integers)) and 1800 <= integers[0] <= integers[-1] < 2200
+    above_decimals = bool(others) and all(re.search(r"[.eE]", cell) for row in others for cell in row)
+    ambiguous = bool(words) or (len(integers) == len(rest) == len(set(integers)))
+    if ambiguous and only_integers and (words or counted or years or above_decimals):
+        raise ValueError(
+            f"the first line of {path} may hold names or numbers (got {', '.join(first)[:60]!r}); set header=True or "
+            "header=False, as in data.Table(path, header=True)."
+        )
+    return False
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return cell.lower() not in _MISSING
