@@ -41,4 +41,6 @@ class MLP(nn.Module):
             )
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
-        return nn.Dense(self.widths[-1], kernel_init=self.last_kernel_init, bias_init=torch_uniform_bias(x.shape[-1]))(x)
+        return nn.Dense(self.widths[-1], kernel_init=self.last_kernel_init, bias_init=torch_uniform_bias(x.shape[-1]))(
+            x
+        )
