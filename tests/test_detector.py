@@ -146,10 +146,50 @@ def test_far_outliers_are_found_among_clusters():
     assert np.all(fitted.predict(outliers) == -1)
 
 
-def test_the_default_is_a_flow():
-    assert isinstance(detector(None)._config(np.zeros((9, 2), np.float32), 0).method, methods.Flow)
+@pytest.fixture(scope="module")
+def default():
+    return jaxgen.Detector(steps=2, random_state=0).fit(X)
+
+
+def test_the_default_is_a_blend_of_flows_and_neighbors(default):
+    fitted = default
+    config = fitted.result_.config
+    assert isinstance(config.method, methods.Flow)
+    assert (config.num_seeds, fitted.blend_.num_neighbors) == (4, 3)
+    scaled = jnp.asarray(fitted._scaled(NEW))
+    flows = np.mean([config.method.scores(fitted.result_.state_of(seed), scaled)["nll"] for seed in range(4)], 0)
+    near = np.sort(np.linalg.norm(np.float64(scaled)[:, None] - fitted.blend_.rows, axis=-1), 1)[:, :3].mean(1)
+    z = [(flows - fitted.blend_.score_scale[0]) / fitted.blend_.score_scale[1]]
+    z += [(near - fitted.blend_.distance_scale[0]) / fitted.blend_.distance_scale[1]]
+    model, distance = np.sign(z) * np.log(1 + np.abs(z))
+    np.testing.assert_allclose(-fitted.score_samples(NEW), model / 3 + 2 * distance / 3, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"default flow needs two columns that vary .*; give another method"):
         detector(None).fit(X[:, :1])
+
+
+def test_the_default_false_positive_rate_is_alpha_and_its_threshold_the_quantile(default, monkeypatch):
+    """The blend uses training rows alone, so the calibration scores are those of new rows."""
+    trained = default.result_  # saves compilation
+    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    generator = np.random.default_rng(3)
+    new = generator.normal(size=(4_000, 3))
+    rates, ratios = [], []
+    for rows in (50, 50, 50, 1_000):
+        fitted = jaxgen.Detector(steps=2, calibration_fraction=0.5, random_state=0)
+        fitted.fit(generator.normal(size=(rows, 3)))
+        rates.append(np.mean(fitted.predict(new) == -1))
+        ratios.append(fitted.offset_ / np.quantile(fitted.score_samples(new), 0.1))
+    assert abs(np.mean(rates[:3]) - 2 / 26) < 0.1  # of 25 calibration rows, p <= 0.1 is beyond the second largest
+    assert abs(rates[3] - 0.1) < 4 * np.sqrt(0.09 / 500)
+    assert 1 / 1.5 < ratios[3] < 1.5
+
+
+def test_saved_default_detectors_are_equal(default, tmp_path):
+    fitted = default
+    fitted.save(tmp_path / "detector")
+    loaded = jaxgen.Detector.load(tmp_path / "detector")
+    for other in (loaded, pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(other.score_samples(NEW), fitted.score_samples(NEW))
 
 
 @pytest.mark.parametrize(
