@@ -100,7 +100,30 @@ def test_units_and_constant_columns_change_nothing():
         np.testing.assert_array_equal(other.predict(NEW * factors), fitted.predict(NEW))
     wider = lambda x, last: np.concatenate([x, np.full((len(x), 1), last)], 1)
     other = detector().fit(wider(X, 1e9))
-    np.testing.assert_array_equal(other.score_samples(wider(NEW, 7.0)), fitted.score_samples(NEW))
+    np.testing.assert_array_equal(other.score_samples(wider(NEW, 1e9)), fitted.score_samples(NEW))
+
+
+@pytest.mark.parametrize("scaler", [None, StandardScaler()])
+def test_a_new_value_in_a_constant_column_has_the_least_p_value(scaler):
+    wider = lambda x, last: np.concatenate([x, np.full((len(x), 1), last)], 1)
+    fitted = detector(scaler=scaler).fit(wider(X, 0.1))
+    np.testing.assert_array_equal(fitted.p_values(wider(NEW, 0.1 + 1e-9)), 1 / 41)
+    np.testing.assert_array_equal(fitted.predict(wider(X[:5], 7.0)), -1)
+    assert np.mean(fitted.predict(wider(X, 0.1)) == 1) > 0.8
+
+
+@pytest.mark.filterwarnings("ignore:.*calibration rows differ in a column")
+def test_constant_columns_keep_the_false_positive_rate(monkeypatch):
+    """A column that is 1 in a few rows is constant in some training sets and not in others."""
+    generator = np.random.default_rng(4)
+    draw = lambda n: np.concatenate([generator.normal(size=(n, 2)), generator.random((n, 1)) < 0.01], 1)
+    trained = detector().fit(X).result_
+    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    fits = [detector(scaler=StandardScaler()).fit(draw(95)) for _ in range(300)]
+    assert 50 < sum(np.isfinite(fitted.constants_[2]) for fitted in fits) < 250
+    rates = [np.mean(fitted.predict(draw(500)) == -1) for fitted in fits]
+    assert np.mean(rates) < 0.1 + 4 * np.std(rates) / np.sqrt(300)
+    assert np.mean(rates) > 0.05
 
 
 def test_equal_random_states_give_equal_detectors():
