@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxgen import methods, nets
 from jaxgen.data.datasets import Arrays
+from jaxgen.explanation import Explanation, contributions
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.neighbors import NeighborBlend
 from jaxgen.optim import Cosine
@@ -42,6 +43,7 @@ MAX_STEPS_PER_CALL = 500
 MAX_REFERENCES = 10_000  # rows searched for nearest neighbors, which bounds time and memory
 DEFAULT = {"steps": 400, "num_seeds": 4, "neighbors": 3}  # for the default method
 OTHERS = {"steps": 2_000, "num_seeds": 1, "neighbors": 0}  # for the methods of users
+TYPICAL = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the values that replace others in an explanation
 LARGEST = float(np.finfo(np.float32).max)  # replaces scores that are NaN or infinite
 
 
@@ -80,6 +82,7 @@ class Detector(OutlierMixin, BaseEstimator):
         random_state: a whole number for reproducible results, a `RandomState`, or None.
         result_: the trained models of scaled rows, as returned by `train`, without the rows.
         constants_: value of each column that is constant in the training rows, NaN for the others, `[d]`.
+        typical_: quantiles of each column of the training rows, which replace values in `explain`, `[5, d]`.
         blend_: the scaled training rows among which neighbors are searched, and both scales; None without neighbors.
         scaler_: the fitted transformer.
         calibration_: the method's scores of the calibration set, `[n]`, higher meaning more out-of-distribution.
@@ -159,6 +162,7 @@ class Detector(OutlierMixin, BaseEstimator):
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
         self.scaler_ = (_standard() if self.scaler is None else clone(self.scaler)).fit(training)
         self.constants_ = np.where(np.ptp(training, axis=0) == 0, training[0], np.nan)
+        self.typical_ = np.quantile(training, TYPICAL, axis=0, method="nearest")
         rows = self._scaled(training)
         result = train(self._config(rows, int(generator.randint(2**31 - 1))), progress=False)
         without_rows = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
@@ -232,6 +236,30 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         return conformal_p_values(-self.score_samples(X), self.calibration_)
+
+    def explain(self, X: Any) -> Explanation:
+        """Compute how much each column contributes to the score of each row.
+
+        The contribution is the decrease of the score after replacing one value by the best of five quantiles of its
+        column, with the other columns unchanged. A new value in a constant column contributes the largest number, and
+        is replaced by the constant for the other columns. Each row is scored `1 + 5 d` times.
+
+        Args:
+            X: rows `[n, d]`.
+
+        Returns:
+            Contributions `[n, d]` with the names of the columns; it prints as a table, and `plot(row)` draws bars.
+
+        Raises:
+            ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
+            NotFittedError: if `fit` has not been called.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        names = getattr(self, "feature_names_in_", [f"column {number}" for number in range(X.shape[1])])
+        novel = self._novel_values(X)
+        values = contributions(self._scores, np.where(novel, self.constants_, X), self.typical_)
+        return Explanation(tuple(map(str, names)), np.where(novel, LARGEST, values))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted detector without pickle; `Detector.load` reads it.
@@ -349,8 +377,11 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def _is_novel(self, X: np.ndarray) -> np.ndarray:
         """Return whether a row differs in a column that is constant in the training rows, `[n]`."""
+        return np.any(self._novel_values(X), axis=1)
+
+    def _novel_values(self, X: np.ndarray) -> np.ndarray:
         # Calibration rows have no part in the constants, so that they are exchangeable with new rows.
-        return np.any(~np.isnan(self.constants_) & (self.constants_ != X), axis=1)
+        return ~np.isnan(self.constants_) & (self.constants_ != X)
 
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
         scores = np.empty(len(rows))

@@ -215,6 +215,44 @@ def test_saved_default_detectors_are_equal(default, tmp_path):
         np.testing.assert_array_equal(other.score_samples(NEW), fitted.score_samples(NEW))
 
 
+def test_explanations_name_the_planted_column():
+    """Correlated columns: the planted value is far from its conditional mean, and only one column is changed."""
+    generator = np.random.default_rng(5)
+    factors = generator.normal(size=(3, 20))
+    draw = lambda n: generator.normal(size=(n, 3)) @ factors + 0.5 * generator.normal(size=(n, 20))
+    fitted = jaxgen.Detector(random_state=0).fit(draw(500))
+    planted, column = draw(100), generator.integers(20, size=100)
+    planted[np.arange(100), column] += 6 * np.sqrt((factors**2).sum(0) + 0.25)[column]
+    explanation = fitted.explain(planted)
+    top = [f"column {number}" for number in column]
+    assert np.mean([a == b for a, b in zip(explanation.top(), top, strict=True)]) >= 0.95
+    assert explanation.values.shape == (100, 20)
+
+
+def test_contributions_of_a_sum_of_squares_are_known():
+    pandas = pytest.importorskip("pandas")
+    frame = lambda x: pandas.DataFrame(x, columns=["width", "mass", "charge"])
+    fitted = detector(score_name="square").fit(frame(X))
+    explanation = fitted.explain(frame(NEW))
+    scaler = fitted.scaler_[-1]
+    scaled, typical = ((x - scaler.mean_) / scaler.scale_ for x in (NEW, fitted.typical_))
+    np.testing.assert_allclose(explanation.values, scaled**2 - (typical**2).min(0), rtol=1e-3, atol=1e-4)
+    first = ["width", "mass", "charge"][np.argmax(explanation.values[0])]
+    assert repr(explanation).startswith(f"row 0: {first} ")
+    assert "... 30 more rows" in repr(explanation)
+    axes = explanation.plot(0)
+    assert axes.get_yticklabels()[-1].get_text() == first
+    assert len(axes.patches) == 3
+
+
+def test_new_values_in_constant_columns_contribute_most():
+    wider = lambda x, *last: np.concatenate([x, np.tile(last, (len(x), 1))], 1)
+    fitted = detector().fit(wider(X, 1.0, 2.0))
+    explanation = fitted.explain(wider(NEW, 1.5, 2.5))
+    assert np.all(explanation.values[:, 3:] > 1e30)
+    np.testing.assert_array_equal(explanation.values[:, :3], fitted.explain(wider(NEW, 1.0, 2.0)).values[:, :3])
+
+
 @pytest.mark.parametrize(
     "scaler",
     [None, StandardScaler(), RobustScaler(), QuantileTransformer(n_quantiles=50), PowerTransformer()],
