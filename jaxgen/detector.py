@@ -20,10 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxgen import methods
+from jaxgen import methods, nets
+from jaxgen.columns import UNSEEN, column_encoder, column_scaler, column_table, needs_encoding
 from jaxgen.data.datasets import Arrays
+from jaxgen.explanation import Explanation, contributions
 from jaxgen.metrics.conformal import conformal_p_values
-from jaxgen.parallel import Layout
+from jaxgen.neighbors import NeighborBlend
+from jaxgen.optim import Cosine
+from jaxgen.parallel import Layout, serial
 from jaxgen.serialization import sklearn_json
 from jaxgen.serialization.atomic import recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
@@ -37,6 +41,10 @@ __all__ = ["Detector"]
 
 PIECE = 1_024  # rows scored at a time, so that tables of all lengths need one program and the same memory
 MAX_STEPS_PER_CALL = 500
+MAX_REFERENCES = 10_000  # rows searched for nearest neighbors, which bounds time and memory
+DEFAULT = {"steps": 400, "num_seeds": 4, "neighbors": 3}  # for the default method
+OTHERS = {"steps": 2_000, "num_seeds": 1, "neighbors": 0}  # for the methods of users
+TYPICAL = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the values that replace others in an explanation
 LARGEST = float(np.finfo(np.float32).max)  # replaces scores that are NaN or infinite
 
 
@@ -48,18 +56,42 @@ class Detector(OutlierMixin, BaseEstimator):
     most the probability `alpha`, for every method and however well it was trained. It does not hold for rows that the
     detector was fitted on.
 
+    A row whose value in a column differs from all training rows, where these are equal, gets the highest score. The
+    calibration set is scored by the same rule, so the false-positive rate stays bounded.
+
+    Rows may be a pandas data frame with numbers, booleans, categories, text, dates and missing values. A category that
+    no training row has, or a missing value in a column without missing ones, then gets the highest score too.
+
+    The default blends four small flows with the distance to nearest neighbors. On 13 tables that chose no setting it is
+    first of ten detectors by mean rank in AUPRC, and second to the neighbors alone in AUROC (`systems/tabular.md`).
+
     Attributes:
-        method: a method with `scores`; None is `methods.Flow()`, a density of rows with two columns or more.
+        method: a method with `scores`. None is a small `methods.Flow`, a density of rows with two columns or more. Its
+            noise is 0.4 times Scott's bandwidth, and its learning rate falls.
         score_name: which of the method's scores to use; None is the first.
         steps: training steps, rounded up to a multiple of the steps per call: the fewest calls of at most 500 steps.
+            None is 400 for the default method, and 2,000 for others.
+        num_seeds: number of models trained side by side, whose scores are averaged. None is 4 for the default method,
+            and 1 for others.
+        neighbors: number of nearest training rows whose mean distance is blended with the model's score. Both are
+            standardized on training rows and compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the
+            weight. 0 is the model alone. None is 3 for the default method, and 0 for others. With neighbors, the
+            detector holds the scaled training rows, at most 10,000.
         batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
             multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
         alpha: bound on the false positive rate, between 0 and 1.
         scaler: an unfitted scikit-learn transformer, fitted to the training rows. None drops constant columns, and
-            scales the others to mean 0 and standard deviation 1.
+            scales the others to mean 0 and standard deviation 1. For a data frame with other columns than
+            numbers it also replaces missing values by the median, marks them, and encodes categories one-hot.
         random_state: a whole number for reproducible results, a `RandomState`, or None.
-        result_: the trained model of scaled rows, as returned by `train`, without the rows.
+        result_: the trained models of scaled rows, as returned by `train`, without the rows.
+        encoder_: a scikit-learn `ColumnTransformer` of a data frame to one number for each column, chosen by dtype.
+            None for plain numbers. `column_table` prints what was done with each column.
+        complete_: whether each column has no missing value in the training rows, `[d]`.
+        constants_: value of each column that is constant in the training rows, NaN for the others, `[d]`.
+        typical_: quantiles of each column of the training rows, which replace values in `explain`, `[5, d]`.
+        blend_: the scaled training rows among which neighbors are searched, and both scales; None without neighbors.
         scaler_: the fitted transformer.
         calibration_: the method's scores of the calibration set, `[n]`, higher meaning more out-of-distribution.
         offset_: the smallest `score_samples` of a row that is not an outlier.
@@ -71,7 +103,9 @@ class Detector(OutlierMixin, BaseEstimator):
 
     method: Method | None
     score_name: str | None
-    steps: int
+    steps: int | None
+    num_seeds: int | None
+    neighbors: int | None
     batch_size: int
     calibration_fraction: float
     alpha: float
@@ -84,7 +118,9 @@ class Detector(OutlierMixin, BaseEstimator):
         method: Method | None = None,
         *,
         score_name: str | None = None,
-        steps: int = 2_000,
+        steps: int | None = None,
+        num_seeds: int | None = None,
+        neighbors: int | None = None,
         batch_size: int = 256,
         calibration_fraction: float = 0.2,
         alpha: float = 0.1,
@@ -94,6 +130,8 @@ class Detector(OutlierMixin, BaseEstimator):
         self.method = method
         self.score_name = score_name
         self.steps = steps
+        self.num_seeds = num_seeds
+        self.neighbors = neighbors
         self.batch_size = batch_size
         self.calibration_fraction = calibration_fraction
         self.alpha = alpha
@@ -104,7 +142,7 @@ class Detector(OutlierMixin, BaseEstimator):
         """Split off the calibration set, fit the scaler, train the method, and score the calibration set.
 
         Args:
-            X: rows `[n, d]`, finite, with n >= 3.
+            X: rows `[n, d]` with n >= 3: finite numbers, or a data frame.
             y: unused.
 
         Returns:
@@ -119,24 +157,51 @@ class Detector(OutlierMixin, BaseEstimator):
         Warns:
             UserWarning: if the calibration set is so small that no row can be an outlier at this `alpha`.
         """
-        for name in ("steps", "batch_size"):
-            check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
+        for name, least in (("steps", 1), ("num_seeds", 1), ("neighbors", 0), ("batch_size", 1)):
+            if getattr(self, name) is not None or name == "batch_size":
+                check_scalar(getattr(self, name), name, numbers.Integral, min_val=least)
         for name in ("calibration_fraction", "alpha"):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+        self.encoder_ = column_encoder(X) if needs_encoding(X) else None
+        if self.encoder_ is None:
+            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+        else:
+            validate_data(self, X, skip_check_array=True)
+            if len(X) < 3:
+                raise ValueError(f"`X` must have at least 3 rows (got {len(X)}); give more rows.")
         generator = check_random_state(self.random_state)
         training, calibration = train_test_split(X, test_size=self.calibration_fraction, random_state=generator)
-        if not np.ptp(training, axis=0).any():
+        if self.encoder_ is not None:
+            training, calibration = self.encoder_.fit_transform(training), self.encoder_.transform(calibration)
+        missing = np.isnan(training)
+        self.complete_ = ~missing.any(0)
+        same = np.all(missing | (training == _first_values(training)), axis=0)
+        if same.all() and not missing.any():
             raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary.")
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
-        self.scaler_ = (_standard() if self.scaler is None else clone(self.scaler)).fit(training)
-        result = train(self._config(self._scaled(training), int(generator.randint(2**31 - 1))), progress=False)
+        self.scaler_ = self._new_scaler().fit(training)
+        self.constants_ = np.where(same, _first_values(training), np.nan)
+        filled = np.where(missing, _first_values(training), training)
+        self.typical_ = np.quantile(filled, TYPICAL, axis=0, method="nearest")
+        rows = self._scaled(training)
+        result = train(self._config(rows, int(generator.randint(2**31 - 1))), progress=False)
         without_rows = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
         self.result_ = dataclasses.replace(result, config=without_rows)
+        self.blend_: NeighborBlend | None = None
+        if neighbors := self._choice("neighbors"):
+            rows = rows[:MAX_REFERENCES]  # a random subset, since the rows are in random order
+            self.blend_ = NeighborBlend.fit(rows, self._scores_of_scaled(rows), num_neighbors=neighbors)
         self.calibration_ = self._scores(calibration)
         threshold = _threshold(self.calibration_, self.alpha)
-        if threshold == LARGEST:
-            bad = int(np.sum(self.calibration_ == LARGEST))
+        novel = self._is_novel(calibration)
+        bad = int(np.sum(self.calibration_[~novel] == LARGEST))
+        if threshold == LARGEST and not bad:
+            warnings.warn(
+                f"{int(novel.sum())} of {len(calibration)} calibration rows differ in a column that is constant in the "
+                f"training rows, so no row is an outlier at alpha={self.alpha}; give more rows, or drop the column.",
+                stacklevel=2,
+            )
+        elif threshold == LARGEST:
             raise ValueError(
                 f"scores of the calibration set must be finite (got {bad} of {len(calibration)} that are not), or no "
                 "row can be an outlier; use another scaler, score or method."
@@ -166,7 +231,7 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
-        return -self._scores(validate_data(self, X, dtype=np.float64, reset=False))
+        return -self._scores(self._numbers(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Compute `score_samples - offset_`, `[n]`, below 0 for outliers; errors as in `score_samples`."""
@@ -192,9 +257,46 @@ class Detector(OutlierMixin, BaseEstimator):
         """
         return conformal_p_values(-self.score_samples(X), self.calibration_)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted detector, without pickle and without the rows; `Detector.load` reads it.
+    def explain(self, X: Any) -> Explanation:
+        """Compute how much each column contributes to the score of each row.
 
+        The contribution is the decrease of the score after replacing one value by the best of five quantiles of its
+        column, with the other columns unchanged. A new value in a constant column contributes the largest number, and
+        is replaced by the constant for the other columns. Each row is scored `1 + 5 d` times.
+
+        Args:
+            X: rows `[n, d]`.
+
+        Returns:
+            Contributions `[n, d]` with the names of the columns; it prints as a table, and `plot(row)` draws bars.
+
+        Raises:
+            ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
+            NotFittedError: if `fit` has not been called.
+        """
+        check_is_fitted(self)
+        X = self._numbers(X)
+        names = getattr(self, "feature_names_in_", [f"column {number}" for number in range(X.shape[1])])
+        novel = self._novel_values(X)
+        values = contributions(self._scores, np.where(novel, self.typical_[len(TYPICAL) // 2], X), self.typical_)
+        return Explanation(tuple(map(str, names)), np.where(novel, LARGEST, values))
+
+    def column_table(self) -> str:
+        """Return a table of what was done with each column of a data frame.
+
+        Raises:
+            ValueError: if the rows of `fit` were plain numbers.
+            NotFittedError: if `fit` has not been called.
+        """
+        check_is_fitted(self)
+        if self.encoder_ is None:
+            raise ValueError("rows were plain numbers (got no other columns); print `scaler_` instead.")
+        return column_table(self.encoder_, self.feature_names_in_, self.constants_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted detector without pickle; `Detector.load` reads it.
+
+        The rows are not written, except those of `blend_` if the detector uses nearest neighbors.
         A detector that is already there is replaced only after the new one is complete.
 
         Args:
@@ -209,6 +311,7 @@ class Detector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         target = pathlib.Path(path).expanduser().absolute()
         state = {name: value for name, value in self.__getstate__().items() if name != "result_"}
+        state["blend_"] = None if self.blend_ is None else dict(vars(self.blend_))
         with replacing(target, mark="detector.json", kind="detector") as fresh:
             self.result_.save(fresh / "model")
             sklearn_json.write(fresh, "detector", state)
@@ -242,7 +345,8 @@ class Detector(OutlierMixin, BaseEstimator):
             method = from_json(state["method"], trusted=trusted)  # `__setstate__` would import every name
             if isinstance(method, dict):
                 raise ValueError("its method is a dict")
-            detector.__setstate__({**state, "method": method, "result_": result})
+            blend = None if state["blend_"] is None else NeighborBlend(**state["blend_"])
+            detector.__setstate__({**state, "method": method, "blend_": blend, "result_": result})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{target / 'detector'} cannot be read ({error}); save it again.") from error
         return detector
@@ -263,7 +367,8 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def _config(self, rows: np.ndarray, seed: int) -> Config:
         """Return the training config, after checking that the method has the score."""
-        method = methods.Flow() if self.method is None else self.method
+        steps = self._choice("steps")
+        method = _default_method(len(rows), rows.shape[1], steps) if self.method is None else self.method
         if self.method is None and rows.shape[1] == 1:
             raise ValueError(
                 "the default flow needs two columns that vary (got 1 feature(s)); give another method, such as "
@@ -276,14 +381,15 @@ class Detector(OutlierMixin, BaseEstimator):
         check_hashable(method)
         size = min(self.batch_size, len(rows))
         size = max(size - size % getattr(method, "n_critic", 1), 1)  # the batch is split over `n_critic` updates
-        calls = -(-self.steps // MAX_STEPS_PER_CALL)
-        steps_per_call = -(-self.steps // calls)
+        calls = -(-steps // MAX_STEPS_PER_CALL)
+        steps_per_call = -(-steps // calls)
         config = Config(
             method.resolve(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)),
             Arrays(rows),
             steps=steps_per_call * calls,
             batch_size=size,
             steps_per_call=steps_per_call,
+            num_seeds=self._choice("num_seeds"),
             seed=seed,
             layout=Layout(devices=1),
         )
@@ -291,26 +397,66 @@ class Detector(OutlierMixin, BaseEstimator):
             _check_name(self.score_name, config, rows[:size])
         return config
 
+    def _choice(self, name: str) -> int:
+        """Return a parameter, or if it is None, its value for the default method or for another one."""
+        value = getattr(self, name)
+        return (DEFAULT if self.method is None else OTHERS)[name] if value is None else int(value)
+
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         """Return scaled rows in single precision, clipped to its range."""
         return np.clip(np.asarray(self.scaler_.transform(X), np.float64), -LARGEST, LARGEST).astype(np.float32)
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         """Return finite scores, `[n]`, higher meaning more out-of-distribution."""
-        scores = np.empty(len(X))
-        for start in range(0, len(X), PIECE):
-            rows = self._scaled(X[start : start + PIECE])
-            padded = np.concatenate([rows, np.zeros((PIECE - len(rows), rows.shape[1]), np.float32)])
-            piece = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
-            scores[start : start + PIECE] = np.asarray(piece)[: len(rows)]
-        return np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
+        return np.where(self._is_novel(X), LARGEST, self._scores_of_scaled(self._scaled(X)))
+
+    def _is_novel(self, X: np.ndarray) -> np.ndarray:
+        """Return whether a row differs in a column that is constant in the training rows, `[n]`."""
+        return np.any(self._novel_values(X), axis=1)
+
+    def _novel_values(self, X: np.ndarray) -> np.ndarray:
+        # Calibration rows have no part in the constants, so that they are exchangeable with new rows.
+        missing = np.isnan(X)
+        novel = ~np.isnan(self.constants_) & (self.constants_ != X) & ~missing | missing & self.complete_
+        if self.encoder_ is not None:
+            category = np.array([name.startswith("category") for name, _, _ in self.encoder_.transformers])
+            novel |= category & (X == UNSEEN)
+        return novel
+
+    def _numbers(self, X: Any) -> np.ndarray:
+        """Return validated rows as numbers, `[n, d]`."""
+        if self.encoder_ is None:
+            return validate_data(self, X, dtype=np.float64, reset=False)
+        validate_data(self, X, skip_check_array=True, reset=False)
+        return np.asarray(self.encoder_.transform(X), np.float64)
+
+    def _new_scaler(self) -> Any:
+        if self.scaler is not None:
+            return clone(self.scaler)
+        return _standard() if self.encoder_ is None else column_scaler(self.encoder_)
+
+    def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
+        scores = np.empty(len(rows))
+        for start in range(0, len(rows), PIECE):
+            piece = rows[start : start + PIECE]
+            padded = np.concatenate([piece, np.zeros((PIECE - len(piece), rows.shape[1]), np.float32)])
+            whole = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
+            scores[start : start + PIECE] = np.asarray(whole)[: len(piece)]
+        scores = np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
+        if self.blend_ is None:
+            return scores
+        return np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
 
 
 @functools.partial(jax.jit, static_argnames=("method", "name"))
 def _score(states: State, x: Float[Array, "n d"], *, method: Any, name: str | None) -> Float[Array, " n"]:
-    """Compute one score by the model of seed 0; detectors of equal method and width share the program."""
-    scores = method.scores(jax.tree.map(lambda leaf: leaf[0], states), x)
-    return scores[next(iter(scores)) if name is None else name]
+    """Compute the mean of one score over seeds; detectors of equal method and width share the program."""
+
+    def one(state: State) -> Array:
+        scores = method.scores(state, x)
+        return scores[next(iter(scores)) if name is None else name]
+
+    return jnp.mean(serial(one, states), 0)
 
 
 def _check_name(name: str, config: Config, rows: np.ndarray) -> None:
@@ -327,6 +473,18 @@ def _threshold(calibration: np.ndarray, alpha: float) -> float:
     p_values = np.arange(1, len(calibration) + 1) / (len(calibration) + 1)  # with the rounding of conformal_p_values
     rank = int(np.searchsorted(p_values, alpha, side="right"))
     return float(np.sort(calibration)[-rank]) if rank else np.inf
+
+
+def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
+    """Return the default flow. Without noise, the density of a column of few values would grow without bound."""
+    network = nets.dense_flow(dimensions, depth=4, widths=(32,)) if dimensions > 1 else None
+    noise = round(0.4 * rows ** (-1 / (dimensions + 4)), 2)  # rounded, so that tables of similar size share programs
+    return methods.Flow(network, noise=noise, learning_rate=Cosine(3e-3, steps), ema_decay=0.98)
+
+
+def _first_values(x: np.ndarray) -> np.ndarray:
+    """Return the first value of each column that is not missing, `[d]`."""
+    return x[np.argmax(~np.isnan(x), axis=0), np.arange(x.shape[1])]
 
 
 def _standard() -> Any:

@@ -100,7 +100,30 @@ def test_units_and_constant_columns_change_nothing():
         np.testing.assert_array_equal(other.predict(NEW * factors), fitted.predict(NEW))
     wider = lambda x, last: np.concatenate([x, np.full((len(x), 1), last)], 1)
     other = detector().fit(wider(X, 1e9))
-    np.testing.assert_array_equal(other.score_samples(wider(NEW, 7.0)), fitted.score_samples(NEW))
+    np.testing.assert_array_equal(other.score_samples(wider(NEW, 1e9)), fitted.score_samples(NEW))
+
+
+@pytest.mark.parametrize("scaler", [None, StandardScaler()])
+def test_a_new_value_in_a_constant_column_has_the_least_p_value(scaler):
+    wider = lambda x, last: np.concatenate([x, np.full((len(x), 1), last)], 1)
+    fitted = detector(scaler=scaler).fit(wider(X, 0.1))
+    np.testing.assert_array_equal(fitted.p_values(wider(NEW, 0.1 + 1e-9)), 1 / 41)
+    np.testing.assert_array_equal(fitted.predict(wider(X[:5], 7.0)), -1)
+    assert np.mean(fitted.predict(wider(X, 0.1)) == 1) > 0.8
+
+
+@pytest.mark.filterwarnings("ignore:.*calibration rows differ in a column")
+def test_constant_columns_keep_the_false_positive_rate(monkeypatch):
+    """A column that is 1 in a few rows is constant in some training sets and not in others."""
+    generator = np.random.default_rng(4)
+    draw = lambda n: np.concatenate([generator.normal(size=(n, 2)), generator.random((n, 1)) < 0.01], 1)
+    trained = detector().fit(X).result_
+    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    fits = [detector(scaler=StandardScaler()).fit(draw(95)) for _ in range(300)]
+    assert 50 < sum(np.isfinite(fitted.constants_[2]) for fitted in fits) < 250
+    rates = [np.mean(fitted.predict(draw(500)) == -1) for fitted in fits]
+    assert np.mean(rates) < 0.1 + 4 * np.std(rates) / np.sqrt(300)
+    assert np.mean(rates) > 0.05
 
 
 def test_equal_random_states_give_equal_detectors():
@@ -146,10 +169,88 @@ def test_far_outliers_are_found_among_clusters():
     assert np.all(fitted.predict(outliers) == -1)
 
 
-def test_the_default_is_a_flow():
-    assert isinstance(detector(None)._config(np.zeros((9, 2), np.float32), 0).method, methods.Flow)
+@pytest.fixture(scope="module")
+def default():
+    return jaxgen.Detector(steps=2, random_state=0).fit(X)
+
+
+def test_the_default_is_a_blend_of_flows_and_neighbors(default):
+    fitted = default
+    config = fitted.result_.config
+    assert isinstance(config.method, methods.Flow)
+    assert (config.num_seeds, fitted.blend_.num_neighbors) == (4, 3)
+    scaled = jnp.asarray(fitted._scaled(NEW))
+    flows = np.mean([config.method.scores(fitted.result_.state_of(seed), scaled)["nll"] for seed in range(4)], 0)
+    near = np.sort(np.linalg.norm(np.float64(scaled)[:, None] - fitted.blend_.rows, axis=-1), 1)[:, :3].mean(1)
+    z = [(flows - fitted.blend_.score_scale[0]) / fitted.blend_.score_scale[1]]
+    z += [(near - fitted.blend_.distance_scale[0]) / fitted.blend_.distance_scale[1]]
+    model, distance = np.sign(z) * np.log(1 + np.abs(z))
+    np.testing.assert_allclose(-fitted.score_samples(NEW), model / 3 + 2 * distance / 3, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"default flow needs two columns that vary .*; give another method"):
         detector(None).fit(X[:, :1])
+
+
+def test_the_default_false_positive_rate_is_alpha_and_its_threshold_the_quantile(default, monkeypatch):
+    """The blend uses training rows alone, so the calibration scores are those of new rows."""
+    trained = default.result_  # saves compilation
+    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    generator = np.random.default_rng(3)
+    new = generator.normal(size=(4_000, 3))
+    rates, ratios = [], []
+    for rows in (50, 50, 50, 1_000):
+        fitted = jaxgen.Detector(steps=2, calibration_fraction=0.5, random_state=0)
+        fitted.fit(generator.normal(size=(rows, 3)))
+        rates.append(np.mean(fitted.predict(new) == -1))
+        ratios.append(fitted.offset_ / np.quantile(fitted.score_samples(new), 0.1))
+    assert abs(np.mean(rates[:3]) - 2 / 26) < 0.1  # of 25 calibration rows, p <= 0.1 is beyond the second largest
+    assert abs(rates[3] - 0.1) < 4 * np.sqrt(0.09 / 500)
+    assert 1 / 1.5 < ratios[3] < 1.5
+
+
+def test_saved_default_detectors_are_equal(default, tmp_path):
+    fitted = default
+    fitted.save(tmp_path / "detector")
+    loaded = jaxgen.Detector.load(tmp_path / "detector")
+    for other in (loaded, pickle.loads(pickle.dumps(fitted))):
+        np.testing.assert_array_equal(other.score_samples(NEW), fitted.score_samples(NEW))
+
+
+def test_explanations_name_the_planted_column():
+    """Correlated columns: the planted value is far from its conditional mean, and only one column is changed."""
+    generator = np.random.default_rng(5)
+    factors = generator.normal(size=(3, 20))
+    draw = lambda n: generator.normal(size=(n, 3)) @ factors + 0.5 * generator.normal(size=(n, 20))
+    fitted = jaxgen.Detector(random_state=0).fit(draw(500))
+    planted, column = draw(100), generator.integers(20, size=100)
+    planted[np.arange(100), column] += 6 * np.sqrt((factors**2).sum(0) + 0.25)[column]
+    explanation = fitted.explain(planted)
+    top = [f"column {number}" for number in column]
+    assert np.mean([a == b for a, b in zip(explanation.top(), top, strict=True)]) >= 0.95
+    assert explanation.values.shape == (100, 20)
+
+
+def test_contributions_of_a_sum_of_squares_are_known():
+    pandas = pytest.importorskip("pandas")
+    frame = lambda x: pandas.DataFrame(x, columns=["width", "mass", "charge"])
+    fitted = detector(score_name="square").fit(frame(X))
+    explanation = fitted.explain(frame(NEW))
+    scaler = fitted.scaler_[-1]
+    scaled, typical = ((x - scaler.mean_) / scaler.scale_ for x in (NEW, fitted.typical_))
+    np.testing.assert_allclose(explanation.values, scaled**2 - (typical**2).min(0), rtol=1e-3, atol=1e-4)
+    first = ["width", "mass", "charge"][np.argmax(explanation.values[0])]
+    assert repr(explanation).startswith(f"row 0: {first} ")
+    assert "... 30 more rows" in repr(explanation)
+    axes = explanation.plot(0)
+    assert axes.get_yticklabels()[-1].get_text() == first
+    assert len(axes.patches) == 3
+
+
+def test_new_values_in_constant_columns_contribute_most():
+    wider = lambda x, *last: np.concatenate([x, np.tile(last, (len(x), 1))], 1)
+    fitted = detector().fit(wider(X, 1.0, 2.0))
+    explanation = fitted.explain(wider(NEW, 1.5, 2.5))
+    assert np.all(explanation.values[:, 3:] > 1e30)
+    np.testing.assert_array_equal(explanation.values[:, :3], fitted.explain(wider(NEW, 1.0, 2.0)).values[:, :3])
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,10 @@ def _written(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
         return {"stored": f"arr_{len(arrays) - 1}"}
     if isinstance(value, np.ndarray):  # such as column names
         return {"objects": [_written(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]}
+    if isinstance(value, np.dtype):
+        return {"dtype": value.str}
+    if isinstance(value, slice):
+        return {"slice": [value.start, value.stop, value.step]}
     if type(value) in (tuple, list):
         items = [_written(item, f"{where}[{i}]", arrays) for i, item in enumerate(value)]
         return {type(value).__name__: items}
@@ -112,6 +116,10 @@ def _read(written: Any, arrays: dict[str, np.ndarray], trusted: Sequence[str]) -
             return np.array([_read(item, arrays, trusted) for item in content], object)
         case "tuple" | "list":
             return {"tuple": tuple, "list": list}[kind](_read(item, arrays, trusted) for item in content)
+        case "dtype":
+            return np.dtype(content)
+        case "slice":
+            return slice(*content)
         case "dict":
             return {key: _read(item, arrays, trusted) for key, item in content.items()}
         case "plain":

@@ -1,0 +1,59 @@
+"""Data frames of numbers, booleans, categories, dates and missing values in Detector."""
+
+import pickle
+
+import numpy as np
+import pytest
+from test_detector import detector
+
+import jaxgen
+
+pandas = pytest.importorskip("pandas")
+
+
+def frame(n, seed):
+    generator = np.random.default_rng(seed)
+    table = pandas.DataFrame(
+        {
+            "width": generator.normal(size=n),
+            "smoker": generator.random(n) < 0.5,
+            "city": pandas.Categorical(generator.choice(["Rome", "Oslo", "Bern"], n)),
+            "note": generator.choice(["a", "b"], n),
+            "day": pandas.Timestamp("2020-01-01") + pandas.to_timedelta(generator.integers(0, 365, n), unit="D"),
+            "mass": np.where(generator.random(n) < 0.2, np.nan, generator.normal(size=n)),
+            "unit": "kg",
+        }
+    )
+    table.loc[generator.random(n) < 0.1, "day"] = pandas.NaT
+    return table
+
+
+FITTED = detector().fit(frame(200, 0))
+NEW = frame(50, 1)
+
+
+def test_mixed_columns_are_scored_and_saved(tmp_path):
+    scaled = FITTED._scaled(FITTED._numbers(NEW))
+    assert np.isfinite(scaled).all()
+    assert scaled.shape[1] == 1 + 1 + 3 + 2 + 1 + 1 + 1 + 1  # with markers of the missing days and masses
+    assert np.mean(FITTED.predict(NEW) == 1) > 0.7
+    FITTED.save(tmp_path / "detector")
+    for other in (jaxgen.Detector.load(tmp_path / "detector"), pickle.loads(pickle.dumps(FITTED))):
+        np.testing.assert_array_equal(other.p_values(NEW), FITTED.p_values(NEW))
+
+
+@pytest.mark.parametrize(("column", "value"), [("city", "Paris"), ("note", "c"), ("unit", "g"), ("width", np.nan)])
+def test_an_unseen_value_has_the_least_p_value(column, value):
+    changed = NEW.astype({"city": object})
+    changed[column] = value
+    np.testing.assert_array_equal(FITTED.p_values(changed), 1 / 41)
+    assert FITTED.explain(changed).top() == [column] * 50
+
+
+def test_the_table_names_every_column():
+    lines = FITTED.column_table().splitlines()
+    assert [line.split(":")[0] for line in lines] == list(NEW.columns)
+    assert "one column for each of 3 values" in lines[2]
+    assert "constant" in lines[6]
+    with pytest.raises(ValueError, match="rows were plain numbers"):
+        detector().fit(np.random.default_rng(0).normal(size=(50, 3))).column_table()
