@@ -71,7 +71,7 @@ def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[
         jaxgen.train(made, callback=watch, progress=False)
         resident = resources.most_resident()
         found = {"seconds": times[1] - times[0]} | ({} if resident is None else {"resident": resident})
-    x = jax.ShapeDtypeStruct((made.batch_size, *images_models.SETS["mnist"].shape()), "float32")
+    x = jax.ShapeDtypeStruct((made.batch_size, *images_models.IMAGE_SETS["mnist"].shape()), "float32")
     state = jax.eval_shape(method.init, jax.random.key(0), x)
     return found | resources.compiled(jax.jit(method.step, donate_argnums=1), jax.random.key(0), state, x)[1]
 
