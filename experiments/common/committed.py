@@ -6,12 +6,12 @@ import pathlib
 
 from experiments.common import report
 
-__all__ = ["MARK", "concatenate_condition"]
+__all__ = ["MARK", "with_committed_rows"]
 
 MARK = "[committed]"
 
 
-def concatenate_condition(table: report.Table, file: pathlib.Path) -> report.Table:
+def with_committed_rows(table: report.Table, file: pathlib.Path) -> report.Table:
     """Return a table followed by the rows of a committed one, each marked as not measured by this run.
 
     Args:

@@ -1,4 +1,4 @@
-"""Expected measures of a setting: an interval from committed runs of several seeds, and whether a new run is inside."""
+"""Expected measures: prediction intervals from committed runs of several seeds, and whether a new run is inside."""
 
 import dataclasses
 import json
@@ -9,22 +9,24 @@ import numpy as np
 
 from experiments.common import report
 
-__all__ = ["Expectation"]
+__all__ = ["RESULTS", "Expectation", "read_rows", "verdicts"]
 
+RESULTS = pathlib.Path(__file__).parents[1] / "results"  # of the committed tables
 COVERAGE = 0.95  # probability that one further run falls inside
+FEWEST_SEEDS = 3  # for an interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
     """Measures of runs that differ in their seed, each with a 95% prediction interval for one further run.
 
-    The interval is Student's for one more draw from a normal distribution; on logarithms where all values are
-    positive, so that it stays positive.
+    The interval is Student's for one more sample from a normal distribution. It is taken on logarithms where all values
+    are positive, so that it stays positive.
 
     Attributes:
         columns: the measures.
         values: one number per seed, by the measure's name.
-        first: the first seed; the others follow it.
+        first_seed: the first seed; the others follow it.
         steps: training steps of each run.
         machine: where the runs were measured.
     """
@@ -37,7 +39,7 @@ class Expectation:
 
     @classmethod
     def read(cls, file: pathlib.Path, title: str, columns: Sequence[report.Column]) -> "Expectation":
-        """Read what a committed table measured in one of its rows.
+        """Read one row of a committed table.
 
         Args:
             file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
@@ -53,9 +55,9 @@ class Expectation:
         table = json.loads(file.read_text())
         rows = {row["title"]: row["values"] for row in table["rows"]}
         if title not in rows:
-            raise ValueError(f"{file} must hold a row `{title}`; got {', '.join(rows)}.")
+            raise ValueError(f"{file} must hold a row `{title}` (got {', '.join(rows)}); measure that row too.")
         values = {column.name: tuple(rows[title][column.name]) for column in columns}
-        if (count := min(map(len, values.values()))) < 3:
+        if (count := min(map(len, values.values()))) < FEWEST_SEEDS:
             raise ValueError(f"an interval needs three seeds or more (got {count} in {file}); run more seeds.")
         return cls(tuple(columns), values, table["first"], table["steps"], table["machine"]["device"])
 
@@ -65,35 +67,79 @@ class Expectation:
 
         values = np.asarray(self.values[measure], float)
         positive = bool((values > 0).all())
-        drawn = np.log(values) if positive else values
-        quantile = stats.t.ppf((1 + COVERAGE) / 2, len(drawn) - 1)
-        half = quantile * drawn.std(ddof=1) * np.sqrt(1 + 1 / len(drawn))
-        low, high = drawn.mean() - half, drawn.mean() + half
+        samples = np.log(values) if positive else values
+        quantile = stats.t.ppf((1 + COVERAGE) / 2, len(samples) - 1)
+        half = quantile * samples.std(ddof=1) * np.sqrt(1 + 1 / len(samples))
+        low, high = samples.mean() - half, samples.mean() + half
         return (float(np.exp(low)), float(np.exp(high))) if positive else (float(low), float(high))
 
     def __str__(self) -> str:
         """Return one line: every interval, its seeds, steps and machine."""
-        told = " and ".join(f"{column.title} {self._written(column)}" for column in self.columns)
+        intervals = " and ".join(f"{column.title} {self._formatted(column)}" for column in self.columns)
         count = min(map(len, self.values.values()))
         return (
-            f"expected after {self.steps:,} steps: {told} ({COVERAGE:.0%} prediction intervals from seeds "
+            f"expected after {self.steps:,} steps: {intervals} ({COVERAGE:.0%} prediction intervals from seeds "
             f"{self.first_seed} to {self.first_seed + count - 1} on {self.machine})"
         )
 
-    def verdict(self, found: Mapping[str, float]) -> list[str]:
+    def verdict(self, measures: Mapping[str, float]) -> list[str]:
         """Return one line for each measure, which says whether it is inside its interval.
 
         Args:
-            found: the measures of one run, by name; others are ignored.
+            measures: of one run, by name; others are ignored.
         """
         lines = []
         for column in self.columns:
             low, high = self.interval(column.name)
-            value = found[column.name]
+            value = measures[column.name]
             place = "inside" if low <= value <= high else "OUTSIDE"
-            lines.append(f"{column.title} {value:.{column.digits}f}: {place} the expected {self._written(column)}")
+            lines.append(f"{column.title} {value:.{column.digits}f}: {place} the expected {self._formatted(column)}")
         return lines
 
-    def _written(self, column: report.Column) -> str:
+    def _formatted(self, column: report.Column) -> str:
         low, high = self.interval(column.name)
         return f"{low:.{column.digits}f} to {high:.{column.digits}f}"
+
+
+def read_rows(file: pathlib.Path, columns: Sequence[report.Column]) -> dict[str, Expectation]:
+    """Read all rows of a committed table that have enough seeds.
+
+    Args:
+        file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
+        columns: the measures to expect. Those without enough values in a row, and times, are left out.
+
+    Returns:
+        Expectations by row title.
+    """
+    expected = {}
+    for row in json.loads(file.read_text())["rows"]:
+        measured = [c for c in columns if c.name != "seconds" and len(row["values"].get(c.name, ())) >= FEWEST_SEEDS]
+        if measured:
+            expected[row["title"]] = Expectation.read(file, row["title"], measured)
+    return expected
+
+
+def verdicts(table: report.Table, expected: Mapping[str, Expectation]) -> list[str]:
+    """Return lines that compare each seed of a table with the expectations.
+
+    Args:
+        table: what was measured, with `steps` and `first` among its details.
+        expected: expectations by row title; rows that are missing here or in the table are skipped.
+
+    Returns:
+        For each row the intervals, then a line for each measure of each seed, or why the intervals do not apply.
+    """
+    lines = []
+    for row in table.rows:
+        if row.title not in expected:
+            continue
+        expectation, steps = expected[row.title], table.details["steps"]
+        lines.append(f"{row.title}, {expectation}")
+        if steps != expectation.steps:
+            lines.append(f"This run had {steps:,} steps, so the intervals do not apply to it.")
+            continue
+        by_seed = zip(*(row.values[column.name] for column in expectation.columns), strict=True)
+        for seed, values in enumerate(by_seed, table.details["first"]):
+            measures = {column.name: value for column, value in zip(expectation.columns, values, strict=True)}
+            lines += [f"seed {seed}, {line}" for line in expectation.verdict(measures)]
+    return lines

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 import tyro
 
 import jaxgen
-from experiments.common import cache, report
+from experiments.common import cache, expectations, report
 from experiments.common.source import source_digest
 
 __all__ = ["Cell", "Experiment", "Results", "main"]
@@ -127,6 +127,19 @@ class Experiment:
     def figures(self, results: Results) -> None:
         """Draw the figures into `results_directory`; none by default."""
 
+    def printed(self, table: report.Table) -> report.Table:
+        """A table as it is printed, such as with the rows of a committed one; by default as it is written."""
+        return table
+
+    def expected(self, table: report.Table) -> Mapping[str, expectations.Expectation]:
+        """What committed runs of the same size measured, by row title.
+
+        By default, for a quick run, all rows of three seeds or more of `experiments/results/SYSTEM/TABLE/quick.json`,
+        if that file exists.
+        """
+        file = expectations.RESULTS / pathlib.PurePath(self.name).parent / table.name / "quick.json"
+        return expectations.read_rows(file, table.columns) if self.quick and file.is_file() else {}
+
     def training_directory(self, config: jaxgen.Config) -> pathlib.Path:
         """Directory of a training's checkpoints, shared by all cells that train the same, however they measure it."""
         return self.directory / "training" / _digest(jaxgen.to_json(config))
@@ -153,8 +166,11 @@ class Experiment:
                 results.setdefault(cell.row, []).append(experiment.measure(cell))
         tables = list(experiment.tables(results))
         for table in tables:
-            table.write(experiment.results_directory)
+            table.write(experiment.results_directory, printed=experiment.printed(table))
         experiment.figures(results)
+        for table in tables:
+            for line in expectations.verdicts(table, experiment.expected(table)):
+                print(line)
         return tables
 
 

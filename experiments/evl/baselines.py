@@ -1,6 +1,7 @@
-"""What the extreme value paper compares with, and the bounds that it leaves out, on any data of known law."""
+"""Baselines of the extreme value paper, and the bounds that it leaves out, on any data of known distribution."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -8,22 +9,12 @@ import numpy as np
 
 import jaxgen
 from experiments.common import training
+from experiments.common.experiment import Cell
 from experiments.evl import grid_metrics
 from jaxgen import methods, nets
 from jaxgen.optim import Cosine, Exponential, torch_rmsprop
-from jaxgen.serialization.config_json import to_json
 
-__all__ = [
-    "MODELS",
-    "Cell",
-    "configs",
-    "density_network",
-    "drawn",
-    "extreme_value",
-    "gan",
-    "mixture_density",
-    "trained",
-]
+__all__ = ["MODELS", "Model", "configs", "extreme_value", "gan", "mixture_density", "mixture_density_model"]
 
 
 def empirical(toy: Any) -> np.ndarray:
@@ -32,7 +23,7 @@ def empirical(toy: Any) -> np.ndarray:
 
 
 def mixture(toy: Any) -> np.ndarray:
-    """Draw from scikit-learn's mixture of ten Gaussians, fitted as the released code does."""
+    """Sample scikit-learn's mixture of ten Gaussians, fitted as the released code does."""
     from sklearn.mixture import GaussianMixture  # takes a quarter of a second to import
 
     (x,) = toy.tables()
@@ -40,13 +31,13 @@ def mixture(toy: Any) -> np.ndarray:
 
 
 def box(toy: Any) -> np.ndarray:
-    """Draw uniformly from the box around the training points: what no knowledge but the range achieves (chance)."""
+    """Sample uniformly from the box around the training points (chance)."""
     (x,) = toy.tables()
     return np.random.default_rng(toy.seed).uniform(x.min(0), x.max(0), (toy.test_n, x.shape[1]))
 
 
 def again(toy: Any) -> np.ndarray:
-    """Draw as many points as the test set holds from the truth itself: what a perfect model achieves (floor)."""
+    """Sample the distribution itself, as often as for the test set: the score of a perfect model (floor)."""
     return toy.points(toy.n + 2 * toy.test_n)[-toy.test_n :]
 
 
@@ -56,7 +47,7 @@ def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> ja
     Args:
         toy: the data.
         seed: of the training.
-        epochs: of 200 rows a step, in a fixed order.
+        epochs: of 200 points a step, in a fixed order.
         published: whether to unroll as the released code does, four times and through the last layer alone.
     """
     epoch = toy.n // 200
@@ -87,9 +78,9 @@ def extreme_value(
     epochs: int = 50,
     decays: int | None = None,
     widths: tuple[int, ...] = (256,) * 5,
-    looks: int | None = None,
+    evaluations: int | None = None,
 ) -> jaxgen.Config:
-    """Return the paper's protocol: 128 guesses of its own for each of 200 targets, RMSprop, rows in a fixed order.
+    """Return the paper's protocol: 128 guesses per target, 200 targets a step, RMSprop, points in a fixed order.
 
     Args:
         toy: the data.
@@ -97,7 +88,7 @@ def extreme_value(
         epochs: through the data.
         decays: how often the learning rate falls by 0.95 over the run; None is after every epoch, as in the paper.
         widths: of the hidden layers.
-        looks: most looks at the training; None is one after every epoch.
+        evaluations: most evaluations along the training; None is one after every epoch.
     """
     epoch = toy.n // 200
     steps = epoch * epochs
@@ -114,75 +105,68 @@ def extreme_value(
         toy,
         steps=steps,
         batch_size=200,
-        steps_per_call=training.segment(steps, looks) if looks else epoch,
+        steps_per_call=training.segment(steps, evaluations) if evaluations else epoch,
         seed=seed,
         shuffle=False,
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """How one cell of a table comes about.
+class Model:
+    """One model of a table: either `points` or `config` is set.
 
     Attributes:
-        measure: makes the measures, given an experiment (`runs`, where cells are kept; `epochs` and `density_steps`,
-            how long baselines train), the cell's name and the data.
-        config: makes what is trained, given an experiment and the data; None where nothing is.
+        title: of its row.
+        points: `points(toy) -> samples`, of a model that needs no training by steps.
+        config: `config(experiment, toy) -> config` of a model that is trained. Baselines read the experiment's `epochs`
+            and `density_steps`.
+        options: arguments of `grid_metrics.measured`.
     """
 
-    measure: Callable[[Any, str, Any], dict[str, Any]]
+    title: str
+    points: Callable[[Any], np.ndarray] | None = None
     config: Callable[[Any, Any], jaxgen.Config] | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, lengths: Any, name: str, toy: Any) -> dict[str, Any]:
-        """Make the cell, or remember it."""
-        return self.measure(lengths, name, toy)
-
-
-def drawn(draw: Callable[[Any], np.ndarray], **settings: Any) -> Cell:
-    """Return a cell that scores draws; settings are what they depend on beside the data."""
-    return Cell(lambda lengths, name, toy: grid_metrics.drawn(lengths.runs, name, toy, draw, **settings))
-
-
-def trained(config: Callable[[Any, Any], jaxgen.Config], **ways: Any) -> Cell:
-    """Return a cell that trains and scores what an experiment and its data configure."""
-    return Cell(
-        lambda lengths, name, toy: grid_metrics.trained(lengths.runs, name, config(lengths, toy), **ways), config
-    )
+    def cell(self, experiment: Any, row: str, toy: Any) -> Cell:
+        """Return the cell that measures the model on some data."""
+        if self.config is None:
+            points: Any = self.points
+            return Cell(row, toy.seed, functools.partial(grid_metrics.measured_points, toy, points))
+        config = self.config(experiment, toy)
+        return Cell(row, toy.seed, functools.partial(grid_metrics.measured, config, **self.options), config)
 
 
-def configs(models: Iterable[str], known: Mapping[str, tuple[str, Cell]], lengths: Any, toy: Any) -> dict[str, Any]:
-    """Describe what models are trained by on some data, as it stands beside a table.
+def configs(models: Iterable[str], known: Mapping[str, Model], experiment: Any, toy: Any) -> dict[str, Any]:
+    """Return the configs of models that are trained, in JSON's own types, for the details of a table.
 
     Args:
         models: their names.
-        known: title and cell of each.
-        lengths: the experiment.
+        known: models by name.
+        experiment: with the lengths of trainings.
         toy: the data.
-
-    Returns:
-        The description of each model's config; none of those that are not trained.
     """
-    made = {model: known[model][1].config for model in models}
-    return {model: to_json(config(lengths, toy)) for model, config in made.items() if config}
+    makers = {model: known[model].config for model in models}
+    return {model: jaxgen.to_json(make(experiment, toy)) for model, make in makers.items() if make}
 
 
-def density_network(components: int) -> tuple[str, Cell]:
-    """Return title and cell of a mixture density network."""
-    config = lambda lengths, toy: mixture_density(toy, toy.seed, components=components, steps=lengths.density_steps)
+def mixture_density_model(components: int) -> Model:
+    """Return the row of a mixture density network."""
+    config = lambda e, toy: mixture_density(toy, toy.seed, components=components, steps=e.density_steps)
     title = f"mixture density network, {components} Gaussians"
-    return title, trained(config, count=grid_metrics.count_draws)
+    return Model(title, config=config, options={"count": grid_metrics.count_samples})
 
 
-def _gan(published: bool) -> Cell:
-    config = lambda lengths, toy: gan(toy, toy.seed, epochs=lengths.epochs, published=published)
-    return trained(config, count=grid_metrics.count_draws)
+def _gan(title: str, published: bool) -> Model:
+    config = lambda e, toy: gan(toy, toy.seed, epochs=e.epochs, published=published)
+    return Model(title, config=config, options={"count": grid_metrics.count_samples})
 
 
-MODELS: dict[str, tuple[str, Cell]] = {
-    "floor": ("the truth itself (floor)", drawn(again)),
-    "chance": ("uniform in the data's box (chance)", drawn(box)),
-    "empirical": ("the training points", drawn(empirical)),
-    "gaussian_mixture": ("mixture of 10 Gaussians", drawn(mixture)),
-    "gan_published": ("unrolled GAN, as released", _gan(True)),
-    "gan": ("unrolled GAN, through all layers", _gan(False)),
+MODELS = {
+    "floor": Model("the truth itself (floor)", again),
+    "chance": Model("uniform in the data's box (chance)", box),
+    "empirical": Model("the training points", empirical),
+    "gaussian_mixture": Model("mixture of 10 Gaussians", mixture),
+    "gan_published": _gan("unrolled GAN, as released", True),
+    "gan": _gan("unrolled GAN, through all layers", False),
 }

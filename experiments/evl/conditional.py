@@ -1,50 +1,50 @@
-"""Inputs with many outcomes: section III of Guttenberg, Generating the support with extreme value losses (2019).
+"""Conditional outcomes: section III of Guttenberg, Generating the support with extreme value losses (2019).
 
     python -m experiments.evl.conditional             # five seeds on two CPU cores
     python -m experiments.evl.conditional --quick     # a minute
 
 The paper derives the loss for regression and shows no conditional experiment; here are two. A noisy ring: its second
-coordinate given the first. A double pendulum: where its end is after three seconds, given the angle from which it was
-let go, the start being slightly uncertain. Extreme value networks, mixture density networks and least squares learn
-20,000 pairs; at 25 inputs their draws are compared with the true conditional law on a grid of 20 cells a dimension.
+coordinate given the first. A double pendulum: its end after three seconds, given the angle at which it was released,
+the start being slightly uncertain. Extreme value networks, mixture density networks and least squares learn 20,000
+pairs. At 25 inputs their samples are compared with the true conditional distribution on a grid of 20 cells a dimension.
 """
 
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import cache, report, training
+from experiments.common import experiment, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.evl import grid_metrics
 from jaxgen import data, methods, metrics, nets
 from jaxgen.optim import Cosine
-from jaxgen.serialization.config_json import to_json
 
-TITLE = "The law of the outcome given the input: means over 25 inputs"
+TITLE = "The distribution of the outcome given the input: means over 25 inputs"
 COLUMNS = [
     *grid_metrics.DIVERGENCES,
     report.Column("mean", "error of the mean"),
     grid_metrics.SECONDS,
 ]
-DRAWS = 10_000  # for each input
-TRUTH = 12345  # seed of the true law's draws
+DRAWS = 10_000  # samples for each input
+SHOWN = 400  # of them in the figure
+TRUTH = 12345  # seed of the true distribution's samples
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A law to learn.
+    """A conditional distribution to learn.
 
     Attributes:
-        title: what stands in the table.
+        title: in the table.
         width: of an outcome.
-        make: the data of a seed.
+        make: `make(seed) -> data`.
         inputs: where it is tested, `[25, 1]`.
         grid: on which outcomes are counted.
     """
@@ -75,15 +75,15 @@ PROBLEMS = {
 
 
 def extreme(width: int, steps: int) -> methods.EVL:
-    """Return the extreme value network: 128 guesses for each target, weighed by place and input."""
-    generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), condition=1)
+    """Return the extreme value network: 128 guesses for each target, weighted by place and input."""
+    generator = nets.WeightedGenerator(nets.MLP((128,) * 3 + (width,)), nets.MLP((128, 128, 1)), condition_dim=1)
     return methods.EVL(
         generator, latent_dim=8, candidates=methods.PerTarget(128, chunk=10), learning_rate=Cosine(1e-3, steps)
     )
 
 
 def least_squares(width: int, steps: int) -> methods.EVL:
-    """Return the same generator with one guess for each target, whose least loss is the mean loss."""
+    """Return the same generator with one guess for each target, for which the least loss is the mean loss."""
     generator = nets.MLP((128,) * 3 + (width + 1,))
     rate = Cosine(2e-3, steps)
     return methods.EVL(
@@ -101,11 +101,11 @@ def mixture_density(width: int, steps: int) -> methods.MixtureDensity:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A line of the table.
+    """A row of the table.
 
     Attributes:
-        title: what stands there.
-        make: the method of an outcome's width and the steps; None where nothing is trained.
+        title: of the row.
+        make: `make(width, steps) -> method` for outcomes of a width; None where nothing is trained.
     """
 
     title: str
@@ -122,126 +122,135 @@ MODELS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which problems and models, how many seeds, how long."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Problems, models, number of seeds, and length of trainings."""
 
     problems: tuple[str, ...] = tuple(PROBLEMS)
-    """Laws to learn."""
+    """Conditional distributions to learn."""
     models: tuple[str, ...] = tuple(MODELS)
-    """Lines of each."""
+    """Rows of each."""
     num_seeds: int = 5
-    """Of data and training alike, from 1."""
+    """Seeds, of data and training alike."""
+    first_seed: int = 1
+    """The first of them."""
     steps: int = 3_000
-    """Of training."""
-    quick: bool = False
-    """A minute's worth: one seed, few steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/evl/conditional")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/evl/conditional")
-    """Where the table and the figure go."""
+    """Training steps."""
+
+    name = "evl/conditional"
+    choices = {"problems": PROBLEMS, "models": MODELS}
+
+    def reduced(self) -> "Experiment":
+        """One seed, few steps."""
+        return dataclasses.replace(self, num_seeds=1, steps=min(self.steps, 500))
+
+    def config(self, name: str, model: str, seed: int) -> jaxgen.Config | None:
+        """What is trained; None where nothing is."""
+        make, problem, steps = MODELS[model].make, PROBLEMS[name], self.steps
+        if make is None:
+            return None
+        method, every = make(problem.width, steps), training.segment(steps, 5)
+        return jaxgen.Config(method, problem.make(seed), steps=steps, steps_per_call=every, seed=seed)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every model on every problem."""
+        for seed in self.seeds:
+            for name in self.problems:
+                for model in self.models:
+                    config, row = self.config(name, model, seed), f"{name}-{model}"
+                    if config is None:
+                        yield Cell(row, seed, functools.partial(measured_control, name, model, seed))
+                    else:
+                        train = model != "untrained"
+                        yield Cell(row, seed, functools.partial(measured, config, name, train), config)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table, a row for each model on each problem."""
+        rows, configs = [], {}
+        for name in self.problems:
+            for model in self.models:
+                title = f"{PROBLEMS[name].title}: {MODELS[model].title}"
+                rows.append(report.Row.of(title, results[f"{name}-{model}"], COLUMNS))
+                if config := self.config(name, model, self.first_seed):
+                    configs[f"{name} {model}"] = jaxgen.to_json(config)
+        details = {"steps": self.steps, "configs": configs}
+        return [report.Table("conditional", TITLE, COLUMNS, rows, ["The paper has no such table."], details=details)]
+
+    def figures(self, results: Results) -> None:
+        """Samples of the ring over the input, and the pendulum's ends by input, of the first seed."""
+        points = {
+            name: {
+                MODELS[model].title: results[f"{name}-{model}"][0]["points"]
+                for model in self.models
+                if "points" in results[f"{name}-{model}"][0]
+            }
+            for name in self.problems
+        }
+        draw(self.results_directory / "conditional.png", points)
 
 
 @functools.cache
 def truth(name: str, seed: int) -> np.ndarray:
-    """Draw from the true law at every input, `[25, draws, d]`."""
+    """Sample the true distribution at every input, `[25, samples, d]`."""
     return PROBLEMS[name].make(0).outcomes(np.random.default_rng(seed), PROBLEMS[name].inputs, DRAWS)
 
 
-def measure(name: str, draw: Callable[[int], np.ndarray]) -> dict[str, Any]:
-    """Compare `draw(i)`, draws `[n, d]` at the i-th input, with the true law there."""
-    grid, found = PROBLEMS[name].grid, []
+def scores(name: str, sample: Callable[[int], np.ndarray]) -> dict[str, Any]:
+    """Compare `sample(i)`, samples `[n, d]` at the i-th input, with the true distribution there."""
+    grid, by_input = PROBLEMS[name].grid, []
     for number, outcomes in enumerate(truth(name, TRUTH)):
-        made = draw(number)
-        off = float(np.linalg.norm(made.mean(0) - outcomes.mean(0)))
-        found.append({**grid_metrics.score(grid(outcomes), grid(made)), "mean": off})
-    return {measured: float(np.mean([at[measured] for at in found])) for measured in found[0]}
+        samples = sample(number)
+        error = float(np.linalg.norm(samples.mean(0) - outcomes.mean(0)))
+        by_input.append({**grid_metrics.score(grid(outcomes), grid(samples)), "mean": error})
+    return {measure: float(np.mean([at[measure] for at in by_input])) for measure in by_input[0]}
 
 
-def configure(experiment: Experiment, name: str, model: str, seed: int) -> jaxgen.Config | None:
-    """Return what is trained; None where nothing is."""
-    make, problem, steps = MODELS[model].make, PROBLEMS[name], experiment.steps
-    if make is None:
-        return None
-    method = make(problem.width, steps)
-    return jaxgen.Config(method, problem.make(seed), steps=steps, steps_per_call=training.segment(steps, 5), seed=seed)
+def measured(config: jaxgen.Config, name: str, train: bool, directory: pathlib.Path) -> dict[str, Any]:
+    """Train a model on a problem, or take its initial values, and compare its samples with the truth."""
+    method, state, cell = training.networks(config, directory, train=train)
+    sample_given = jax.jit(method.sample_given, static_argnums=3)
+    inputs = PROBLEMS[name].inputs
+    at = jnp.asarray(inputs, jnp.float32)
+    sample = lambda i: np.asarray(sample_given(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
+    points = np.concatenate([sample(i)[:SHOWN] for i in range(len(at))])
+    shown = np.concatenate([np.repeat(inputs, SHOWN, 0), points], 1)
+    seconds = {name: value for name, value in cell.items() if name == "seconds"}
+    return {**scores(name, sample), **seconds, "points": np.round(shown, 3).tolist()}
 
 
-def cell(experiment: Experiment, name: str, model: str, seed: int) -> dict[str, Any]:
-    """Train and measure one model on one problem, or remember it."""
-    problem, config = PROBLEMS[name], configure(experiment, name, model, seed)
-    rows = problem.make(seed)
-    identity = {"model": model, "data": to_json(rows), "grid": to_json(problem.grid), "draws": DRAWS}
-    identity |= {"inputs": problem.inputs.tolist(), "truth": TRUTH}
-    identity |= {"config": to_json(config)} if config else {}
-    place = cache.place(experiment.cache_dir, f"{name}-{model}-{seed}", identity)
-
-    def compute() -> dict[str, Any]:
-        generator = np.random.default_rng(seed)
-        if config is None:
-            outcomes = rows.tables()[0][1]
-            any_input = lambda i: outcomes[generator.integers(len(outcomes), size=DRAWS)]
-            return measure(name, (lambda i: truth(name, seed)[i]) if model == "floor" else any_input)
-        if model == "untrained":
-            spent: dict[str, float] = {}
-            method, state = training.untrained(config)
-        else:
-            result, spent = training.timed(config, place)
-            method, state = result.config.method, result.state_of(0)
-        sample = jax.jit(method.sample_given, static_argnums=3)
-        at = jnp.asarray(problem.inputs, jnp.float32)
-        draw = lambda i: np.asarray(sample(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
-        points = np.concatenate([draw(i)[:400] for i in range(len(at))])
-        shown = np.concatenate([np.repeat(problem.inputs, 400, 0), points], 1)
-        return {**measure(name, draw), **spent, "points": np.round(shown, 3).tolist()}
-
-    return cache.remembered(place.with_suffix(".json"), identity, compute)
+def measured_control(name: str, control: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:
+    """Compare other samples of the truth (`floor`), or training outcomes of any input (`chance`), with the truth."""
+    if control == "floor":
+        return scores(name, lambda i: truth(name, seed)[i])
+    generator, outcomes = np.random.default_rng(seed), PROBLEMS[name].make(seed).tables()[0][1]
+    return scores(name, lambda i: outcomes[generator.integers(len(outcomes), size=DRAWS)])
 
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and measure every model, print the table, and write it with its figure."""
-    unknown = set(experiment.problems) - set(PROBLEMS) | set(experiment.models) - set(MODELS)
-    if unknown:
-        raise SystemExit(f"there is no {sorted(unknown)}; choose from {', '.join((*PROBLEMS, *MODELS))}.")
-    if experiment.quick:
-        place = experiment.cache_dir / "quick"
-        steps = min(experiment.steps, 500)
-        experiment = dataclasses.replace(experiment, num_seeds=1, steps=steps, cache_dir=place, output_dir=place)
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for seed in range(1, experiment.num_seeds + 1):
-        for name in experiment.problems:
-            for model in experiment.models:
-                print(f"{PROBLEMS[name].title}, {MODELS[model].title}, seed {seed}", flush=True)
-                found.setdefault((name, model), []).append(cell(experiment, name, model, seed))
-    rows = []
-    for (name, model), cells in found.items():
-        values = {c.name: [at[c.name] for at in cells if c.name in at] for c in COLUMNS}
-        rows.append(report.Row(f"{PROBLEMS[name].title}: {MODELS[model].title}", values))
-    table = report.Table("evl_conditional", TITLE, COLUMNS, rows, ["The paper has no such table."])
-    configs = {f"{name} {model}": configure(experiment, name, model, 1) for name, model in found}
-    trained = {title: to_json(config) for title, config in configs.items() if config}
-    table.write(experiment.output_dir, {"steps": experiment.steps, "configs": trained})
-    draw(experiment, experiment.output_dir / "evl_conditional.png", found)
-    return table
+def draw(path: pathlib.Path, points: dict[str, dict[str, Any]]) -> None:
+    """Draw the truth and the samples of every model: the ring over the input, the pendulum's ends by input.
 
-
-def draw(experiment: Experiment, path: pathlib.Path, found: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
-    """Draw the ring's draws over the input, and the pendulum's ends at one input."""
-    models = [model for model in experiment.models if "points" in found[experiment.problems[0], model][0]]
-    with report.figure(path, len(experiment.problems), len(models) + 1) as axes:
-        for row, name in zip(axes, experiment.problems, strict=True):
-            problem = PROBLEMS[name]
-            given = np.repeat(problem.inputs, 400, 0)
-            panels = [("the truth", np.concatenate([given, truth(name, TRUTH)[:, :400].reshape(len(given), -1)], 1))]
-            panels += [(MODELS[model].title, np.array(found[name, model][0]["points"])) for model in models]
-            for axis, (title, points) in zip(row, panels, strict=True):
-                if points.shape[1] == 2:
-                    axis.plot(points[:, 0], points[:, 1], ",", color="black")
+    Args:
+        path: a PNG file.
+        points: samples `[n, 1 + d]`, the input first, by problem and title of the model.
+    """
+    panels = 1 + max(map(len, points.values()))
+    lines = -(-panels // report.PANELS)
+    with report.figure(path, lines * len(points), -(-panels // lines)) as axes:
+        for axis in axes.flat:
+            axis.axis("off")
+        for row, (name, by_title) in zip(axes.reshape(len(points), -1), points.items(), strict=True):
+            inputs = np.repeat(PROBLEMS[name].inputs, SHOWN, 0)
+            exact = np.concatenate([inputs, truth(name, TRUTH)[:, :SHOWN].reshape(len(inputs), -1)], 1)
+            for axis, (title, samples) in zip(row, {"the truth": exact, **by_title}.items(), strict=False):
+                axis.axis("on")
+                x = np.array(samples)
+                if x.shape[1] == 2:
+                    axis.plot(x[:, 0], x[:, 1], ",", color="black")
                     axis.set(title=title, xlabel="input", ylabel="outcome", ylim=(-1.5, 1.5))
                 else:
-                    axis.scatter(points[:, 1], points[:, 2], s=0.3, c=points[:, 0], cmap="viridis")
+                    axis.scatter(x[:, 1], x[:, 2], s=0.3, c=x[:, 0], cmap="viridis")
                     axis.set(title=title, xlabel="$x$", ylabel="$y$", xlim=(-2.1, 2.1), ylim=(-2.1, 2.1))
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

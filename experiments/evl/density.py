@@ -1,108 +1,132 @@
-"""The density law of Guttenberg, Generating the support with extreme value losses (2019), section III, on a normal law.
+"""Density of guesses, section III of Guttenberg, Generating the support with extreme value losses (2019), for a normal.
 
     python -m experiments.evl.density                               # nine minutes of processor time
-    python -m experiments.evl.density --cells law shared valley --output-dir experiments/results       # the table there
-    python -m experiments.evl.density --quick                       # a minute of it
+    python -m experiments.evl.density --networks law shared valley --output-dir experiments/results/evl  # committed
+    python -m experiments.evl.density --quick                       # a minute
 
-Guesses trained on the least of their distances to the power r in d dimensions lie at a density that goes as
+Guesses trained on the least of their distances to the power r in d dimensions have a density that goes as
 p^(d / (d + r)). The paper expects a uniform density for r > 1 (exponent 0) and one that follows p for r < 1 (exponent
-1). Here the exponent is fitted to trained networks and to the exact optimum of finitely many guesses, and three ways
-to weigh the guesses are compared: a learned head, and the law itself with two estimates of the guesses' density. With
-128 guesses expect 0.59, 0.50 and 0.34 in one dimension for r = 1/2, 1 and 2, where the law has 2/3, 1/2 and 1/3, and
-with 512 guesses 0.78, 0.67 and 0.51 in two, where it has 4/5, 2/3 and 1/2.
+1). Here the exponent is fitted to trained networks and to the exact optimum of finitely many guesses. Three ways to
+weight the guesses are compared: a learned head, and the density law itself with two estimates of the guesses' density.
+With 128 guesses expect 0.59, 0.50 and 0.34 in one dimension for r = 1/2, 1 and 2, where the density law has 2/3, 1/2
+and 1/3. With 512 guesses expect 0.78, 0.67 and 0.51 in two dimensions, where it has 4/5, 2/3 and 1/2.
 
-The data are standard normal: log p varies by 2.3 within the fitted region, has no edge from which guesses draw back,
-and no valley, which mass crosses slowly in one dimension, where a guess moves only by pushing its neighbours;
-`--cells law shared valley` has two hills as well.
+The data are standard normal: log p varies by 2.3 within the fitted region. They have no edge from which guesses draw
+back. They have no valley, which mass crosses slowly in one dimension, where a guess moves only by pushing its
+neighbors; `--networks law shared valley` adds data with two hills.
 """
 
 import dataclasses
+import functools
 import itertools
-import pathlib
+from collections.abc import Iterator
+from typing import Any
 
-import numpy as np
-import tyro
-
-from experiments.common import report
+import jaxgen
+from experiments.common import experiment, report
+from experiments.common.experiment import Cell, Results
 from experiments.evl import density_cells, density_report
-from experiments.evl.density_cells import Cell
-from jaxgen.serialization.config_json import to_json
+from experiments.evl.density_cells import Network
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which networks, how many seeds, how long."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Networks, number of seeds, and length of trainings."""
 
     guesses: tuple[int, ...] = (8, 32, 128)
-    """How many guesses compete for a target."""
+    """Numbers of guesses that compete for a target."""
     planar: tuple[int, ...] = (512,)
-    """How many besides in two dimensions, where the law is slower to hold and its training less noisy."""
+    """Further numbers in two dimensions, where the exponent converges more slowly and training is less noisy."""
     shown: int = 128
-    """How many of them in the rows that compare weights, and in the figure's first six panels."""
-    cells: tuple[str, ...] = ("law", "shared")
+    """The number in the rows that compare weights, and in the figure's panels of densities."""
+    networks: tuple[str, ...] = ("law", "shared")
     """`law`: the exponents. `shared`: a head on the generator's trunk. `valley`: two hills in one dimension."""
     num_seeds: int = 5
-    """How many seeds, side by side."""
+    """Seeds, trained side by side."""
     steps: int = 5_000
     """Training steps."""
-    quick: bool = False
-    """A minute or two: two seeds, a tenth of the steps, 32 guesses."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/evl/density")
-    """Where cells are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/evl/density")
-    """Where the table and the figure go."""
 
+    name = "evl/density"
+    choices = {"networks": ("law", "shared", "valley")}
 
-def run(experiment: Experiment) -> report.Table:
-    """Train and measure every cell, print the table, and write it with its figure."""
-    if unknown := set(experiment.cells) - {"law", "shared", "valley"}:
-        raise SystemExit(f"there are no cells {sorted(unknown)}; choose from law, shared, valley.")
-    if experiment.quick:
-        quick = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment,
-            cells=("law",),
-            guesses=(32,),
-            planar=(),
-            shown=32,
-            num_seeds=2,
-            steps=min(experiment.steps, 500),
-            cache_dir=quick,
-            output_dir=quick,
-        )
-    elif experiment.shown not in experiment.guesses:
-        raise SystemExit(f"shown is {experiment.shown}, which is none of guesses; choose from {experiment.guesses}.")
-    kinds = list(itertools.product((1, 2), density_cells.POWERS))
-    counts = {1: experiment.guesses, 2: (*experiment.guesses, *experiment.planar)}
-    wanted: list[Cell] = []
-    if "law" in experiment.cells:
-        wanted += [Cell(d, r, k) for d, r in kinds for k in counts[d]]
-    if "shared" in experiment.cells:
-        wanted += [Cell(d, r, experiment.shown, shared=True) for d, r in kinds]
-    if "valley" in experiment.cells:
-        wanted += [Cell(1, r, experiment.shown, apart=4.0) for r in density_cells.POWERS]
-    found = {}
-    for cell in wanted:
-        print(f"{cell.title} ...", end=" ", flush=True)
-        found[cell] = density_cells.trained(experiment, cell)
-        exponents = [seed["exponent"] for seed in found[cell]["seeds"]]
-        print(f"exponent {np.mean(exponents):.3f}, law {cell.law:.3f}, {found[cell]['seconds']:.0f} s", flush=True)
-    resolved = [cell for cell in wanted if cell.guesses == density_cells.RESOLVED and not cell.shared]
-    exact = {cell: density_cells.exact(experiment.cache_dir, cell) for cell in resolved}
-    optima = {cell: exponent for cell, exponent in exact.items() if exponent is not None}
-    table = density_report.tabulate(experiment, found, optima)
-    configs = {
-        cell.name: to_json(density_cells.config(cell, experiment.steps, experiment.num_seeds)) for cell in wanted
-    }
-    all_params = {
-        cell.name: [{k: v for k, v in seed.items() if k != "shares"} for seed in kept["seeds"]]
-        for cell, kept in found.items()
-    }
-    table.write(experiment.output_dir, {"steps": experiment.steps, "configs": configs, "cells": all_params})
-    if "law" in experiment.cells:
-        density_report.draw(experiment.output_dir / "evl_density.png", experiment, found, optima)
-    return table
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        super().__post_init__()
+        if not self.quick and self.shown not in self.guesses:
+            sizes = ", ".join(map(str, self.guesses))
+            raise SystemExit(f"shown must be one of guesses (got {self.shown}); choose from {sizes}.")
+
+    def reduced(self) -> "Experiment":
+        """Two seeds, a tenth of the steps, 32 guesses."""
+        steps = min(self.steps, 500)
+        sizes: dict[str, Any] = {"guesses": (32,), "planar": (), "shown": 32}
+        return dataclasses.replace(self, networks=("law",), num_seeds=2, steps=steps, **sizes)
+
+    def trained(self) -> list[Network]:
+        """Networks of the table."""
+        kinds = list(itertools.product((1, 2), density_cells.POWERS))
+        counts = {1: self.guesses, 2: (*self.guesses, *self.planar)}
+        networks: list[Network] = []
+        if "law" in self.networks:
+            networks += [Network(d, r, k) for d, r in kinds for k in counts[d]]
+        if "shared" in self.networks:
+            networks += [Network(d, r, self.shown, shared=True) for d, r in kinds]
+        if "valley" in self.networks:
+            networks += [Network(1, r, self.shown, apart=4.0) for r in density_cells.POWERS]
+        return networks
+
+    def config(self, network: Network) -> jaxgen.Config:
+        """All seeds of a network."""
+        return density_cells.config(network, self.steps, self.num_seeds, self.first_seed)
+
+    def cells(self) -> Iterator[Cell]:
+        """Networks, exact optima, and controls; a cell has all seeds."""
+        first, seeds = self.first_seed, tuple(self.seeds)
+
+        def cell(network: Network, train: bool) -> Cell:
+            # The search for the nearest of 32 pools takes as long as the training: only where the table shows it.
+            search = network.guesses == self.shown and not network.shared
+            weights = tuple(way for way in density_cells.WEIGHTS if way != "nearest" or search)
+            config, row = self.config(network), network.name + "_untrained" * (not train)
+            return Cell(row, first, functools.partial(density_cells.measured, config, network, weights, train), config)
+
+        for network in self.trained():
+            yield cell(network, True)
+            if network.guesses == density_cells.RESOLVED and not network.shared:
+                yield Cell(f"optimum_{network.name}", first, functools.partial(density_cells.measured_optimum, network))
+            if self.has_floor(network):
+                floor = functools.partial(density_cells.measured_floor, network, seeds)
+                yield Cell(f"floor_{network.name}", first, floor)
+        for d in (1, 2):
+            yield cell(Network(d, 2.0, self.shown), False)
+            for row in ("floor", "chance"):
+                control = functools.partial(density_cells.measured_control, d, row, seeds)
+                yield Cell(f"{row}_d{d}", first, control)
+
+    def has_floor(self, network: Network) -> bool:
+        """Whether the table has exact samples of a network's density."""
+        return network.guesses == self.shown and not network.shared and not network.apart
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table: exponents, weights and controls."""
+        networks = self.trained()
+        details = {
+            "steps": self.steps,
+            "configs": {network.name: jaxgen.to_json(self.config(network)) for network in networks},
+            "cells": {
+                network.name: [
+                    {k: v for k, v in seed.items() if k != "shares"} for seed in results[network.name][0]["seeds"]
+                ]
+                for network in networks
+            },
+        }
+        return [dataclasses.replace(density_report.tabulate(self, results), details=details)]
+
+    def figures(self, results: Results) -> None:
+        """Densities, exponents and divergences."""
+        if "law" in self.networks:
+            density_report.draw(self.results_directory / "density.png", self, results)
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,8 +1,7 @@
-"""The cells of the density law's table: networks and exact draws, the exponents of their guesses, their divergences."""
+"""Measurements of the density law: networks and exact samples, exponents of their guesses, and divergences."""
 
 import dataclasses
 import pathlib
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,21 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments.common import cache, training
-from experiments.evl import density_data, grid_metrics
+from experiments.common import training
+from experiments.evl import grid_metrics
 from experiments.evl.density_data import Hills, empty, optimum, slope
 from jaxgen import methods, metrics, nets, samplers
 from jaxgen.optim import Cosine
-from jaxgen.serialization.config_json import to_json
 
-__all__ = ["DRAWS", "FINE", "POWERS", "WEIGHTS", "Cell", "config", "drawn", "exact", "floor", "measure", "trained"]
+__all__ = [
+    "DRAWS",
+    "FINE",
+    "POWERS",
+    "RESOLVED",
+    "WEIGHTS",
+    "Network",
+    "config",
+    "measured",
+    "measured_control",
+    "measured_floor",
+    "measured_optimum",
+]
 
 POWERS = (0.5, 1.0, 2.0)
 FINE = {1: metrics.Grid(100, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exponent is fitted
-COARSE = metrics.Grid(15, -3.0, 3.0)  # where divergences are taken, each cell of which 40,000 points should hit
+COARSE = metrics.Grid(15, -3.0, 3.0)  # where divergences are computed; 40,000 points should reach each cell
 LATTICE = {1: metrics.Grid(800, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exact optimum lies
-RESOLVED = 32  # guesses of which there is an exact optimum: more lie closer than three places of the lattice, and
-# fewer leave part of the fitted region empty
+# Guesses for which the exact optimum is computed. More lie closer than three places of the lattice, and fewer leave
+# part of the fitted region empty.
+RESOLVED = 32
 DRAWS, WEIGHED = 200_000, 40_000  # guesses counted for the exponent, and for the divergences
 WEIGHTS = {
     "bare": "guesses as they are",
@@ -36,7 +47,7 @@ WEIGHTS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Network:
     """One network of the table."""
 
     dimensions: int
@@ -47,97 +58,85 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Return the file's name."""
+        """Name in files and results."""
         kind = ("_shared" if self.shared else "") + (f"_apart{self.apart:g}" if self.apart else "")
         return f"d{self.dimensions}_r{self.power:g}_k{self.guesses}{kind}"
 
     @property
     def title(self) -> str:
-        """Return the row's title."""
+        """Title of its row."""
         kind = (", head on the trunk" if self.shared else "") + (", two hills" if self.apart else "")
         return f"d = {self.dimensions}, r = {self.power:g}, {self.guesses} guesses{kind}"
 
     @property
     def law(self) -> float:
-        """Return the exponent that the law expects."""
+        """Exponent that the density law expects."""
         return samplers.zador_exponent(self.dimensions, self.power)
 
 
-def config(cell: Cell, steps: int, seeds: int) -> jaxgen.Config:
-    """Return a cell's configuration.
+def config(network: Network, steps: int, num_seeds: int, seed: int = 0) -> jaxgen.Config:
+    """Return a network's configuration.
 
-    As many dimensions of noise as of data, and a smooth activation, so that the density can be had by change of
-    variables. A head of its own leaves the generator's gradient alone. What a step tells about the density is nearly
-    drowned in the noise of a guess's place between its neighbours, the more so the nearer they are and the smaller
-    the power: hence the large minibatches in one dimension, and a lower rate for smaller powers. With too low a rate
-    the density stays where its start was: guesses are dense long before they lie as densely as they should.
+    Noise and data have the same number of dimensions, and the activation is smooth, so that the density follows by
+    change of variables. A head of its own leaves the generator's gradient alone. The position of a guess between its
+    neighbors adds noise to the gradient that moves the density. This noise grows the nearer they are and the smaller
+    the power. So minibatches are large in one dimension, and the learning rate is lower for smaller powers. If it is
+    too low, the density stays at its initial value.
     """
-    d = cell.dimensions
+    d = network.dimensions
     widths = (32, 32)
     method = methods.EVL(
-        generator=nets.MLP((*widths, d + cell.shared), jnp.tanh),
-        weight_network=None if cell.shared else nets.MLP((*widths, 1), jnp.tanh),
+        generator=nets.MLP((*widths, d + network.shared), jnp.tanh),
+        weight_network=None if network.shared else nets.MLP((*widths, 1), jnp.tanh),
         latent_dim=d,
-        candidates=methods.SharedPool(cell.guesses),
-        power=cell.power,
-        learning_rate=Cosine(5e-3 * cell.power, steps),
+        candidates=methods.SharedPool(network.guesses),
+        power=network.power,
+        learning_rate=Cosine(5e-3 * network.power, steps),
     )
-    rows = Hills(dimensions=d, apart=cell.apart)
+    rows = Hills(dimensions=d, apart=network.apart)
     return jaxgen.Config(
-        method, rows, steps=steps, steps_per_call=steps, batch_size=1024 if d == 1 else 256, num_seeds=seeds
+        method,
+        rows,
+        steps=steps,
+        steps_per_call=steps,
+        batch_size=1024 if d == 1 else 256,
+        num_seeds=num_seeds,
+        seed=seed,
     )
-
-
-def exact(runs: pathlib.Path, cell: Cell) -> float | None:
-    """Return the exponent of the exact optimum, where a lattice of a few hundred places resolves it.
-
-    None if it leaves part of the fitted region empty.
-    """
-    grid = LATTICE[cell.dimensions]
-    masses = Hills(dimensions=cell.dimensions, apart=cell.apart).masses(grid)
-
-    def compute() -> dict[str, Any]:
-        axis = grid.low + (np.arange(grid.bins) + 0.5) * (grid.high - grid.low) / grid.bins
-        places = np.stack(np.meshgrid(*[axis] * cell.dimensions, indexing="ij"), -1).reshape(-1, cell.dimensions)
-        shares = optimum(masses, places, cell.guesses, cell.power)
-        return {"optimum": None if empty(shares, masses) else slope(shares, 10**12, masses)}
-
-    identity = {"optimum": dataclasses.asdict(cell), "grid": to_json(grid)}
-    identity |= {"ratio": density_data.RATIO, "tolerance": density_data.TOLERANCE}
-    return cache.remembered(runs / f"optimum_{cell.name}.json", identity, compute)["optimum"]
 
 
 def score(masses: np.ndarray, points: Any, log_weights: jax.Array) -> dict[str, float]:
-    """Return the divergences of weighted points from the truth, and the share of the effective sample size."""
+    """Return the divergences of weighted points from the truth, and the effective sample size as a share."""
     weights = np.exp(np.asarray(log_weights, float) - float(np.max(log_weights)))
     share = float(samplers.effective_sample_size(log_weights)) / len(points)
     return {**grid_metrics.score(masses, COARSE(points, weights)), "ess": share}
 
 
-def measure(cell: Cell, method: Any, states: Sequence[Any], ways: Sequence[str]) -> list[dict[str, Any]]:
-    """Measure each network: the exponent, the divergences under some ways to weigh, and the folds."""
-    rows = Hills(dimensions=cell.dimensions, apart=cell.apart)
-    fine, coarse = rows.masses(FINE[cell.dimensions]), rows.masses(COARSE)
+def measure(network: Network, method: Any, states: Sequence[Any], ways: Sequence[str]) -> list[dict[str, Any]]:
+    """Measure each seed: the exponent, the divergences under some ways to weight guesses, and the folds."""
+    rows = Hills(dimensions=network.dimensions, apart=network.apart)
+    fine, coarse = rows.masses(FINE[network.dimensions]), rows.masses(COARSE)
     weighted_samples, closed_form = (
-        jax.jit(make, static_argnums=2) for make in (method.weighted_samples, method.closed_form_weighted_samples)
+        jax.jit(function, static_argnums=2)
+        for function in (method.weighted_samples, method.closed_form_weighted_samples)
     )
     decode, log_density = jax.jit(method.decode), jax.jit(method.log_density)
     key = jax.random.key(1)
-    noise = jax.random.normal(key, (WEIGHED, method.latent_dim))  # of the guesses that are weighed
-    found = []
+    noise = jax.random.normal(key, (WEIGHED, method.latent_dim))  # of the guesses that are weighted
+    measures = []
     for state in states:
-        shares = FINE[cell.dimensions](weighted_samples(jax.random.key(0), state, DRAWS).samples)
+        shares = FINE[network.dimensions](weighted_samples(jax.random.key(0), state, DRAWS).samples)
         guesses, log_q = decode(state, noise), log_density(state, noise)
         weights = {
             "bare": lambda: jnp.zeros(WEIGHED),
             "head": lambda: guesses.log_weights,  # noqa: B023
             "nearest": lambda: closed_form(key, state, WEIGHED).log_weights,  # noqa: B023
-            "sheet": lambda: samplers.zador_log_weights(log_q, dimensions=cell.dimensions, power=cell.power),  # noqa: B023
+            "sheet": lambda: samplers.zador_log_weights(log_q, dimensions=network.dimensions, power=network.power),  # noqa: B023
         }
-        # The mean of 1 / q over the guesses in a region is its volume as often as sheets of the map lie over it.
+        # The mean of 1 / q over the guesses in a region is its volume times the number of sheets of the map over it.
         inside = np.all(np.abs(np.asarray(guesses.samples)) < 1, 1)
-        sheets = np.mean(np.where(inside, np.exp(-np.asarray(log_q, float)), 0)) / 2**cell.dimensions
-        found.append(
+        sheets = np.mean(np.where(inside, np.exp(-np.asarray(log_q, float)), 0)) / 2**network.dimensions
+        measures.append(
             {
                 "exponent": slope(shares, DRAWS, fine),
                 "sheets": float(sheets),
@@ -145,70 +144,65 @@ def measure(cell: Cell, method: Any, states: Sequence[Any], ways: Sequence[str])
                 **{name: score(coarse, guesses.samples, weights[name]()) for name in ways},
             }
         )
-    return found
+    return measures
 
 
-def trained(experiment: Any, cell: Cell, *, train: bool = True) -> dict[str, Any]:
-    """Train one cell's networks and measure each, remembered.
+def measured(
+    config: jaxgen.Config, network: Network, weights: Sequence[str], train: bool, directory: pathlib.Path
+) -> dict[str, Any]:
+    """Train all seeds of a network and measure each.
 
     Args:
-        experiment: its `runs`, `steps`, `seeds`, and `shown`, the number of guesses where all weights are compared.
-        cell: which networks.
-        train: whether to train them; else they are measured as they were drawn.
+        config: what is trained.
+        network: the network.
+        weights: ways to weight its guesses, among `WEIGHTS`.
+        train: whether to train it; else its initial values are measured.
+        directory: of checkpoints.
 
     Returns:
-        `seconds`, and the measures of each of the `seeds`.
+        The measures of each of the `seeds`, and the `seconds` of a training that was not resumed.
     """
-    made = config(cell, experiment.steps, experiment.num_seeds)
-    # The search for the nearest of 32 pools takes as long as the training: only where the table shows it.
-    ways = [way for way in WEIGHTS if way != "nearest" or (cell.guesses == experiment.shown and not cell.shared)]
-
-    def compute() -> dict[str, Any]:
-        begun = time.perf_counter()
-        if train:
-            result = jaxgen.train(made, progress=False)
-            method, states = result.config.method, [result.state_of(seed) for seed in range(made.num_seeds)]
-        else:
-            method, states = (
-                made.method,
-                [training.untrained(dataclasses.replace(made, seed=seed))[1] for seed in range(made.num_seeds)],
-            )
-        seconds = time.perf_counter() - begun
-        return {"seconds": seconds, "seeds": measure(cell, method, states, ways)}
-
-    identity = {
-        "config": to_json(made),
-        "train": train,
-        "ways": ways,
-        "draws": [DRAWS, WEIGHED],
-        "ratio": density_data.RATIO,
-    }
-    identity |= {"grids": [to_json(FINE[cell.dimensions]), to_json(COARSE)]}
-    name = cell.name if train else f"{cell.name}_untrained"
-    return cache.remembered(experiment.cache_dir / f"{name}.json", identity, compute)
+    seconds: dict[str, float] = {}
+    if train:
+        result, seconds = training.timed(config, directory)
+        method, states = result.config.method, [result.state_of(seed) for seed in range(config.num_seeds)]
+    else:
+        seeds = range(config.seed, config.seed + config.num_seeds)
+        method, states = config.method, [training.untrained(dataclasses.replace(config, seed=s))[1] for s in seeds]
+    return {**seconds, "seeds": measure(network, method, states, weights)}
 
 
-def floor(cell: Cell, seeds: int) -> list[dict[str, Any]]:
-    """Measure exact draws of p^(d / (d + r)), weighed by the law."""
-    d, rows = cell.dimensions, []
+def measured_optimum(network: Network, directory: pathlib.Path) -> dict[str, float | None]:
+    """Fit the exponent of the exact optimum on a lattice; None if it leaves part of the fitted region empty."""
+    grid, d = LATTICE[network.dimensions], network.dimensions
+    masses = Hills(dimensions=d, apart=network.apart).masses(grid)
+    axis = grid.low + (np.arange(grid.bins) + 0.5) * (grid.high - grid.low) / grid.bins
+    places = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), -1).reshape(-1, d)
+    shares = optimum(masses, places, network.guesses, network.power)
+    return {"optimum": None if empty(shares, masses) else slope(shares, 10**12, masses)}
+
+
+def measured_floor(network: Network, seeds: Sequence[int], directory: pathlib.Path) -> dict[str, Any]:
+    """Measure exact samples of p^(d / (d + r)), weighted by the density law."""
+    d, measures = network.dimensions, []
     fine, coarse = (Hills(dimensions=d).masses(grid) for grid in (FINE[d], COARSE))
-    for seed in range(seeds):
+    for seed in seeds:
         generator = np.random.default_rng(1000 + seed)
-        many = generator.standard_normal((DRAWS, d)) / np.sqrt(cell.law)
+        many = generator.standard_normal((DRAWS, d)) / np.sqrt(network.law)
         few = many[:WEIGHED]
-        log_q = -0.5 * cell.law * np.sum(few**2, 1)
-        weights = samplers.zador_log_weights(jnp.asarray(log_q), dimensions=d, power=cell.power)
-        rows.append({"exponent": slope(FINE[d](many), DRAWS, fine), **score(coarse, few, weights)})
-    return rows
+        log_q = -0.5 * network.law * np.sum(few**2, 1)
+        weights = samplers.zador_log_weights(jnp.asarray(log_q), dimensions=d, power=network.power)
+        measures.append({"exponent": slope(FINE[d](many), DRAWS, fine), **score(coarse, few, weights)})
+    return {"seeds": measures}
 
 
-def drawn(dimensions: int, seeds: int, *, truth: bool) -> list[dict[str, Any]]:
-    """Measure as many draws as guesses: of the truth (floor), or uniform over [-4, 4]^d (chance)."""
-    masses, rows = [Hills(dimensions=dimensions).masses(grid) for grid in (FINE[dimensions], COARSE)], []
-    for seed in range(seeds):
+def measured_control(dimensions: int, control: str, seeds: Sequence[int], directory: pathlib.Path) -> dict[str, Any]:
+    """Measure samples of the truth (`floor`), or uniform over [-4, 4]^d (`chance`); their number is that of guesses."""
+    masses, measures = [Hills(dimensions=dimensions).masses(grid) for grid in (FINE[dimensions], COARSE)], []
+    for seed in seeds:
         generator = np.random.default_rng(2000 + seed)
         shape = (DRAWS, dimensions)
-        points = generator.standard_normal(shape) if truth else generator.uniform(-4.0, 4.0, shape)
+        points = generator.standard_normal(shape) if control == "floor" else generator.uniform(-4.0, 4.0, shape)
         exponent = slope(FINE[dimensions](points), DRAWS, masses[0])
-        rows.append({"exponent": exponent, **score(masses[1], points[:WEIGHED], jnp.zeros(WEIGHED))})
-    return rows
+        measures.append({"exponent": exponent, **score(masses[1], points[:WEIGHED], jnp.zeros(WEIGHED))})
+    return {"seeds": measures}

@@ -1,4 +1,4 @@
-"""Normal data of exactly known masses, the exponent of a density on theirs, and the exact optimum of guesses."""
+"""Normal data with exact cell masses, the exponent of a density, and the exact optimum of guesses."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from jaxgen import data, metrics, samplers
 __all__ = ["Hills", "empty", "fitted", "log_density", "optimum", "slope"]
 
 RATIO = 10.0  # the fitted region: where p is at least a tenth of its maximum
-TOLERANCE, CORRECTIONS = 1e-4, 200  # of the exact optimum: of the gains, and how often q is corrected at most
+TOLERANCE, CORRECTIONS = 1e-4, 200  # of the exact optimum: of the gains, and the most corrections of q
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Hills(data.Toy):
 
     Attributes:
         dimensions: d.
-        apart: distance of the two centres; 0 makes them one standard normal.
+        apart: distance of the two centers; 0 makes them one standard normal.
     """
 
     n: int = 200_000
@@ -28,7 +28,7 @@ class Hills(data.Toy):
     apart: float = 0.0
 
     def points(self, count: int) -> np.ndarray:
-        """Draw points `[count, d]`."""
+        """Sample points `[count, d]`."""
         generator = np.random.default_rng(self.seed)
         side = np.where(generator.uniform(size=count) < 0.7, -0.5, 0.5)
         x = generator.standard_normal((count, self.dimensions))
@@ -36,31 +36,31 @@ class Hills(data.Toy):
         return x
 
     def masses(self, grid: metrics.Grid) -> np.ndarray:
-        """Return the exact mass of each cell of a grid `[bins ** d]`, those at its edge with all beyond."""
+        """Return the exact mass of each cell of a grid `[bins ** d]`, where cells at its edge include all beyond."""
         edges = np.linspace(grid.low, grid.high, grid.bins + 1)
         edges[[0, -1]] = -np.inf, np.inf
-        along = lambda centre: np.diff(stats.norm.cdf(edges - centre))
+        along = lambda center: np.diff(stats.norm.cdf(edges - center))
         first = 0.7 * along(-0.5 * self.apart) + 0.3 * along(0.5 * self.apart)
         return first if self.dimensions == 1 else np.outer(first, along(0.0)).ravel()
 
 
 def fitted(masses: np.ndarray) -> np.ndarray:
-    """Return in which cells the exponent is fitted, `[cells]`."""
+    """Return a mask `[cells]` of the cells in which the exponent is fitted."""
     return masses > masses.max() / RATIO
 
 
 def empty(shares: np.ndarray, masses: np.ndarray) -> bool:
-    """Tell whether a density leaves part of the fitted region all but empty, so that it has no exponent there."""
+    """Return whether a density leaves part of the fitted region nearly empty, so that no exponent can be fitted."""
     inside = shares[fitted(masses)]
     return bool(inside.min() < inside.max() / RATIO**2)
 
 
 def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
-    """Fit the exponent: the slope of log q on log p over the cells where p is large, weighed by their mass.
+    """Fit the exponent: the slope of log q on log p over the cells where p is large, weighted by their mass.
 
     Args:
         shares: of the guesses in each cell.
-        count: how many guesses there were.
+        count: number of guesses.
         masses: of the data in each cell, exactly.
 
     Returns:
@@ -69,30 +69,30 @@ def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
     inside = fitted(masses)
     log_p, weight = np.log(masses[inside]), masses[inside]
     log_q = log_density(shares[inside], count)
-    centred = log_p - np.average(log_p, weights=weight)
-    return float(np.sum(weight * centred * log_q) / np.sum(weight * centred**2))
+    centered = log_p - np.average(log_p, weights=weight)
+    return float(np.sum(weight * centered * log_q) / np.sum(weight * centered**2))
 
 
 def log_density(shares: np.ndarray, count: int) -> np.ndarray:
-    """Return log q up to a constant, with half a guess more in each cell, which matters only where nobody hit."""
+    """Return log q up to a constant, with half a guess added to each cell, which keeps empty cells finite."""
     return np.log(shares * count + 0.5)
 
 
 def optimum(
     masses: np.ndarray, places: np.ndarray, guesses: int, power: float, *, start: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the density of independent guesses that makes the mean least distance least, on a lattice.
+    """Return the density of independent guesses with the smallest expected distance to the nearest, on a lattice.
 
     The mean over targets x of E min |x - y|^r is a convex function of the density q. Its gradient at y is minus the
     gain of one more guess there, which is equal wherever q > 0 and nowhere larger; where it is too large, q is raised.
-    What two such corrections do to log q is extrapolated.
+    The change of log q over two such corrections is extrapolated.
 
     Args:
         masses: of the data at each place `[n]`.
         places: `[n, d]`, a cubic lattice.
-        guesses: how many there are.
+        guesses: number of guesses.
         power: r.
-        start: shares `[n]`, positive, to begin with; None is the data's own.
+        start: shares `[n]`, positive, initial values; None takes the data's own.
 
     Returns:
         Shares of the guesses at each place `[n]`.
@@ -115,15 +115,15 @@ def optimum(
     exponent = samplers.zador_exponent(places.shape[1], power)
 
     def gain(log_q: np.ndarray) -> np.ndarray:
-        """Of one more guess at each place, in units of the mean gain."""
+        """Gain of one more guess at each place, in units of the mean gain."""
         beyond = np.maximum(1 - np.cumsum(np.exp(log_q)[order], 1), 0)[:, :-1]  # mass farther than each neighbour
-        found = np.zeros_like(apart)
-        found[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
-        total = masses @ np.take_along_axis(found, rank, 1)
+        gains = np.zeros_like(apart)
+        gains[:, :-1] = np.cumsum((step * beyond ** (guesses - 1))[:, ::-1], 1)[:, ::-1]
+        total = masses @ np.take_along_axis(gains, rank, 1)
         return total / np.sum(np.exp(log_q) * total)
 
-    corrected = lambda log_q: _normalised(log_q + exponent * np.log(np.maximum(gain(log_q), 1e-300)))
-    log_q = _normalised(np.log(masses if start is None else start))  # not the law, which is to be found
+    corrected = lambda log_q: _normalized(log_q + exponent * np.log(np.maximum(gain(log_q), 1e-300)))
+    log_q = _normalized(np.log(masses if start is None else start))  # not the density law, which is to be tested
     for _ in range(CORRECTIONS):
         if np.max(gain(log_q)) < 1 + TOLERANCE:
             return np.exp(log_q)
@@ -132,11 +132,13 @@ def optimum(
         bend = corrected(once) - once - change
         weight = np.exp(once)
         reached = max(1.0, np.sqrt(np.sum(weight * change**2) / np.sum(weight * bend**2)))
-        log_q = corrected(_normalised(log_q + 2 * reached * change + reached**2 * bend))
-    raise RuntimeError(f"the optimum is not found after {CORRECTIONS} corrections; begin nearer, or on fewer places.")
+        log_q = corrected(_normalized(log_q + 2 * reached * change + reached**2 * bend))
+    raise RuntimeError(
+        f"the optimum must be found within {CORRECTIONS} corrections (it was not); pass a nearer `start`."
+    )
 
 
-def _normalised(log_q: np.ndarray) -> np.ndarray:
-    """Make shares sum to 1; none falls below e^-600, from which it could not come back."""
+def _normalized(log_q: np.ndarray) -> np.ndarray:
+    """Normalize shares to sum to 1, none below e^-600, from which corrections could not raise it again."""
     log_q = np.maximum(log_q - np.max(log_q), -600.0)
     return log_q - np.log(np.sum(np.exp(log_q)))

@@ -2,25 +2,26 @@ r"""Figures 1 and 2 of Guttenberg, Generating the support with extreme value los
 
     python -m experiments.evl.gaussians                  # ours and the bounds
     python -m experiments.evl.gaussians --models floor chance empirical untrained ours gaussian_mixture \
-        --output-dir experiments/results                        # the tables there
+        --output-dir experiments/results/evl             # the committed tables
     python -m experiments.evl.gaussians --quick          # a minute
 
-Mixtures of 1, 2, 4 and 10 Gaussians in 1 to 4 dimensions, 50,000 and 5,000 training points, the paper's seeds 1 to 5;
-KL divergence and Fisher distance on a grid of 20^d cells, geometric means over the seeds as in the paper, and plain
-means. The paper's numbers are those of its stored results. Cells are kept in `runs/` as they come.
+Mixtures of 1, 2, 4 and 10 Gaussians in 1 to 4 dimensions, 50,000 and 5,000 training points, and the paper's seeds 1 to
+5. KL divergence and Fisher distance are on a grid of 20^d cells; their means over the seeds are geometric, as in the
+paper, and plain. The paper's numbers are those of its stored results.
 """
 
 import dataclasses
 import itertools
 import pathlib
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import report
+from experiments.common import experiment, report
+from experiments.common.experiment import Cell, Results
 from experiments.evl import baselines, grid_metrics
+from experiments.evl.baselines import Model
 from jaxgen import data, methods, nets
 from jaxgen.optim import Cosine
 
@@ -73,7 +74,7 @@ MEASURES = grid_metrics.DIVERGENCES[:2]
 
 
 def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
-    """Return our one configuration for all cells, chosen on data seed 81379 as the paper's was."""
+    """Return our configuration, the same for all cells; data seed 81379 chose it, as it chose the paper's."""
     method = methods.EVL(
         generator=nets.WeightedGenerator(nets.MLP((128,) * 3 + (mixture.dimensions,)), nets.MLP((64, 64, 1))),
         candidates=methods.SharedPool(512),
@@ -82,155 +83,154 @@ def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
     return jaxgen.Config(method, mixture, steps=steps, batch_size=500, steps_per_call=steps, seed=mixture.seed)
 
 
-MODELS: dict[str, tuple[str, baselines.Cell]] = {
+MODELS = {
     **{name: baselines.MODELS[name] for name in ("floor", "chance", "empirical")},
-    "untrained": ("EVL, untrained", baselines.trained(lambda e, mixture: ours(mixture, e.steps), train=False)),
-    "ours": (
+    "untrained": Model("EVL, untrained", config=lambda e, mixture: ours(mixture, e.steps), options={"train": False}),
+    "ours": Model(
         "EVL, ours",
-        baselines.trained(
-            lambda e, mixture: ours(mixture, e.steps),
-            fit=grid_metrics.widened,
-            others={"bare": grid_metrics.bare},
-            residual=grid_metrics.RESIDUAL,
-        ),
+        config=lambda e, mixture: ours(mixture, e.steps),
+        options={"fit": grid_metrics.widened, "others": {"bare": grid_metrics.bare}},
     ),
     "gaussian_mixture": baselines.MODELS["gaussian_mixture"],
-    "mixture_density": baselines.density_network(10),
+    "mixture_density": baselines.mixture_density_model(10),
     **{name: baselines.MODELS[name] for name in ("gan_published", "gan")},
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which models and cells, how many seeds, how long."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Models, mixtures, number of seeds, and length of trainings."""
 
     models: tuple[str, ...] = ("floor", "chance", "empirical", "untrained", "ours")
     """Models; baselines take most of the time."""
     dimensions: tuple[int, ...] = (1, 2, 3, 4)
-    """Of the data."""
+    """Dimensions of the data."""
     gaussians: tuple[int, ...] = MIXTURES
-    """In each mixture."""
+    """Numbers of Gaussians in a mixture."""
     points: tuple[int, ...] = (50_000, 5_000)
-    """For training."""
-    seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
-    """Of data and training alike; the paper's are 1 to 5, and 81379 chose the configuration."""
+    """Numbers of training points, a table each."""
+    num_seeds: int = 5
+    """Seeds, of data and training alike."""
+    first_seed: int = 1
+    """The first of them; the paper's are 1 to 5, and 81379 chose the configuration."""
     steps: int = 5_000
     """Training steps of `ours`."""
     epochs: int = 50
     """Epochs of the adversarial networks."""
     density_steps: int = 4_000
     """Training steps of the mixture density network."""
-    quick: bool = False
-    """A minute's worth: two cells, one seed, few steps."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/evl/gaussians")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/evl/gaussians")
-    """Where the table and the figure go."""
 
+    name = "evl/gaussians"
+    choices = {
+        "models": MODELS,
+        "dimensions": PUBLISHED[50_000]["ours"],
+        "gaussians": MIXTURES,
+        "points": PUBLISHED,
+    }
 
-Found = dict[tuple[str, int, int, int], list[dict[str, Any]]]  # of (model, points, dimensions, Gaussians), by seed
-
-
-def run(experiment: Experiment) -> Found:
-    """Train and score every cell, print the tables, and write them with their figure."""
-    if unknown := set(experiment.models) - set(MODELS):
-        raise SystemExit(f"there are no models {sorted(unknown)}; choose from {', '.join(MODELS)}.")
-    if experiment.quick:
-        experiment = dataclasses.replace(
-            experiment,
+    def reduced(self) -> "Experiment":
+        """All models on two mixtures, one seed, few steps."""
+        return dataclasses.replace(
+            self,
             models=tuple(MODELS),
             dimensions=(1, 2),
             gaussians=(4,),
             points=(5_000,),
-            seeds=experiment.seeds[:1],
-            steps=min(experiment.steps, 500),
-            epochs=min(experiment.epochs, 10),
-            density_steps=min(experiment.density_steps, 500),
-            cache_dir=experiment.cache_dir / "quick",
-            output_dir=experiment.cache_dir / "quick",
+            num_seeds=1,
+            steps=min(self.steps, 500),
+            epochs=min(self.epochs, 10),
+            density_steps=min(self.density_steps, 500),
         )
-    for name, known in (("dimensions", PUBLISHED[50_000]["ours"]), ("gaussians", MIXTURES), ("points", PUBLISHED)):
-        if unknown := set(getattr(experiment, name)) - set(known):
-            raise SystemExit(f"the paper has no {name} {sorted(unknown)}; choose from {', '.join(map(str, known))}.")
-    found: Found = {}
-    grid = (experiment.seeds, experiment.models, experiment.points, experiment.dimensions, experiment.gaussians)
-    make = lambda seed, points, d, n: data.GaussianMixture(n=points, components=n, dimensions=d, seed=seed)
-    for seed, model, points, d, n in itertools.product(*grid):
-        mixture = make(seed, points, d, n)
-        name = f"{model}-{points}-{d}-{n}-{seed}"
-        print(name, flush=True)
-        found.setdefault((model, points, d, n), []).append(MODELS[model][1](experiment, name, mixture))
-    experiment.output_dir.mkdir(parents=True, exist_ok=True)
-    for points in experiment.points:
-        table = tabulate(experiment, found, points)
-        first = make(experiment.seeds[0], points, experiment.dimensions[0], experiment.gaussians[0])
-        configs = baselines.configs(experiment.models, MODELS, experiment, first)
-        table.write(experiment.output_dir, {"steps": experiment.steps, "configs": configs})
-    draw(experiment, experiment.output_dir / "evl_gaussians.png", found)
-    return found
+
+    def mixture(self, points: int, d: int, n: int, seed: int) -> data.GaussianMixture:
+        """The data of a cell."""
+        return data.GaussianMixture(n=points, components=n, dimensions=d, seed=seed)
+
+    def cells(self) -> Iterator[Cell]:
+        """Every model on every mixture."""
+        grid = (self.seeds, self.models, self.points, self.dimensions, self.gaussians)
+        for seed, model, points, d, n in itertools.product(*grid):
+            yield MODELS[model].cell(self, row_name(model, points, d, n), self.mixture(points, d, n, seed))
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """A table for each number of training points: a row for each model in each cell."""
+        return [self._table(results, points) for points in self.points]
+
+    def _table(self, results: Results, points: int) -> report.Table:
+        columns = [
+            *(dataclasses.replace(measure, written=geometric) for measure in MEASURES),
+            grid_metrics.DIVERGENCES[2],
+            grid_metrics.SECONDS,
+        ]
+        rows, better, cells = [], 0, 0
+        for d, n in itertools.product(self.dimensions, self.gaussians):
+            for model in self.models:
+                known = PUBLISHED[points].get(model)
+                published = dict(zip(("kl", "fisher"), known[d][MIXTURES.index(n)], strict=True)) if known else {}
+                by_seed, title = results[row_name(model, points, d, n)], f"d = {d}, N = {n}: {MODELS[model].title}"
+                row = report.Row.of(title, by_seed, columns, published)
+                rows.append(row)
+                if model == "ours":
+                    bare = {c.name: [seed[f"bare_{c.name}"] for seed in by_seed] for c in grid_metrics.DIVERGENCES}
+                    rows.append(report.Row(f"{title}, without the bandwidth", bare))
+                    means = {c.name: np.exp(np.log(row.values[c.name]).mean()) for c in MEASURES}
+                    better += all(means[name] < published[name] for name in means)
+                    cells += 1
+        remarks = [
+            "Geometric mean ± the paper's band; plain mean. The paper's numbers are geometric means.",
+            *([f"Ours is better than the paper's in KL and in Fisher in {better} of {cells} cells."] if cells else []),
+        ]
+        first = self.mixture(points, self.dimensions[0], self.gaussians[0], self.first_seed)
+        return report.Table(
+            f"gaussians_{points}",
+            f"Mixtures of N unit Gaussians in d dimensions, {points:,} training points",
+            columns,
+            rows,
+            [" ".join(remarks)],
+            details={"steps": self.steps, "configs": baselines.configs(self.models, MODELS, self, first)},
+        )
+
+    def figures(self, results: Results) -> None:
+        """Figures 1 and 2: both measures against the number of Gaussians, a column for each dimension."""
+        draw(self, self.results_directory / "gaussians.png", results)
+
+
+def row_name(model: str, points: int, d: int, n: int) -> str:
+    """Return the name of the cells of one model on one mixture."""
+    return f"{model}-{points}-{d}-{n}"
 
 
 def geometric(values: np.ndarray, digits: int) -> str:
-    """Write the geometric mean, with the paper's band: the deviation of the logarithms as a factor over sqrt(4)."""
+    """Write the geometric mean, with the paper's band: the std of the logarithms as a factor over sqrt(4)."""
     mean = float(np.exp(np.log(values).mean()))
     band = mean * float(np.log(values).std()) / 2
     return f"{mean:.{digits}g} ± {band:.1g}; {values.mean():.{digits}g}"
 
 
-def tabulate(experiment: Experiment, found: Found, points: int) -> report.Table:
-    """Return the table of one size of training set: a line for each model in each cell."""
-    columns = [
-        *(dataclasses.replace(measure, written=geometric) for measure in MEASURES),
-        grid_metrics.DIVERGENCES[2],
-        grid_metrics.SECONDS,
-    ]
-    rows, better, cells = [], 0, 0
-    for d, n in itertools.product(experiment.dimensions, experiment.gaussians):
-        for model in experiment.models:
-            known = PUBLISHED[points].get(model)
-            published = dict(zip(("kl", "fisher"), known[d][MIXTURES.index(n)], strict=True)) if known else {}
-            seeds = found[model, points, d, n]
-            values = {c.name: [seed[c.name] for seed in seeds if c.name in seed] for c in columns}
-            rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}", values, published))
-            if model == "ours":
-                bare = {c.name: [seed[f"bare_{c.name}"] for seed in seeds] for c in grid_metrics.DIVERGENCES}
-                rows.append(report.Row(f"d = {d}, N = {n}: {MODELS[model][0]}, without the bandwidth", bare))
-                means = {c.name: np.exp(np.log(values[c.name]).mean()) for c in MEASURES}
-                better += all(means[name] < published[name] for name in means)
-                cells += 1
-    remarks = [
-        "Geometric mean ± the paper's band; plain mean. The paper's numbers are geometric means.",
-        *([f"Ours is better than the paper's in KL and in Fisher in {better} of {cells} cells."] if cells else []),
-    ]
-    title = f"Mixtures of N unit Gaussians in d dimensions, {points:,} training points"
-    return report.Table(f"evl_gaussians_{points}", title, columns, rows, [" ".join(remarks)])
-
-
-def draw(experiment: Experiment, path: pathlib.Path, found: Found) -> None:
+def draw(settings: Experiment, path: pathlib.Path, results: Results) -> None:
     """Draw Figures 1 and 2: both measures against the number of Gaussians, a column for each dimension."""
-    kinds = [(points, measure) for points in experiment.points for measure in MEASURES]
-    shown = [model for model in experiment.models if model not in ("chance", "untrained")]
-    with report.figure(path, len(kinds), len(experiment.dimensions)) as axes:
+    kinds = [(points, measure) for points in settings.points for measure in MEASURES]
+    shown = [model for model in settings.models if model not in ("chance", "untrained")]
+    with report.figure(path, len(kinds), len(settings.dimensions)) as axes:
         for row, (points, measure) in zip(axes, kinds, strict=True):
-            for axis, d in zip(row, experiment.dimensions, strict=True):
+            for axis, d in zip(row, settings.dimensions, strict=True):
                 for position, model in enumerate(shown):
                     logs = [
-                        [np.log(seed[measure.name]) for seed in found[model, points, d, n]]
-                        for n in experiment.gaussians
+                        [np.log(seed[measure.name]) for seed in results[row_name(model, points, d, n)]]
+                        for n in settings.gaussians
                     ]
                     mean, band = np.mean(logs, 1), np.std(logs, 1) / 2
-                    line = axis.plot(experiment.gaussians, np.exp(mean), "o-", color=f"C{position}")
-                    line[0].set_label(MODELS[model][0])
+                    line = axis.plot(settings.gaussians, np.exp(mean), "o-", color=f"C{position}")
+                    line[0].set_label(MODELS[model].title)
                     low, high = np.exp(mean) * (1 - band), np.exp(mean) * (1 + band)
-                    axis.fill_between(experiment.gaussians, low, high, color=f"C{position}", alpha=0.2)
+                    axis.fill_between(settings.gaussians, low, high, color=f"C{position}", alpha=0.2)
                 published = [
-                    PUBLISHED[points]["ours"][d][MIXTURES.index(n)][MEASURES.index(measure)]
-                    for n in experiment.gaussians
+                    PUBLISHED[points]["ours"][d][MIXTURES.index(n)][MEASURES.index(measure)] for n in settings.gaussians
                 ]
-                axis.plot(experiment.gaussians, published, "k--", label="EVL, the paper")
+                axis.plot(settings.gaussians, published, "k--", label="EVL, the paper")
                 axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)
         axes[0, 0].legend(fontsize="x-small")
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,4 +1,4 @@
-"""Image sets for the extreme value networks: what is trained on them, and how near test images lie to its guesses."""
+"""Extreme value networks on image sets: configs, and distances of test images to the nearest guess."""
 
 import base64
 import dataclasses
@@ -17,7 +17,7 @@ from jaxgen.scan import keys
 __all__ = [
     "BATCH",
     "PAPER_WIDTHS",
-    "SETS",
+    "IMAGE_SETS",
     "SIDE",
     "SIZES",
     "TARGETS",
@@ -38,8 +38,8 @@ class Pictures:
     """Training and test images of one set.
 
     Attributes:
-        train: learned from.
-        test: compared with.
+        train: training images.
+        test: test images.
         digits: whether its classes are the digits.
     """
 
@@ -52,44 +52,50 @@ class Pictures:
         return self.train.tables()[0].shape[1:]
 
 
-SETS = {
+IMAGE_SETS = {
     "mnist": Pictures(data.Images("mnist"), data.Images("mnist", "test"), digits=True),
     "cifar10": Pictures(data.Images("cifar10"), data.Images("cifar10", "test")),
 }
 WIDTHS, PAPER_WIDTHS = (128, 128, 64, 32, 16), (512, 256, 128, 128, 64)
-SIZES = (1, 16, 64, 256, 1024, 4096, 16_384, 65_536)  # of guesses among which the nearest is looked for
-CHUNK = 512  # guesses made at a time
-TARGETS = 2000  # test images whose nearest guess is looked for
+SIZES = (1, 16, 64, 256, 1024, 4096, 16_384, 65_536)  # numbers of guesses among which the nearest is searched for
+CHUNK = 512  # guesses generated at a time
+TARGETS = 2000  # test images for which the nearest guess is searched for
 BATCH = 50  # images a step
 SIDE = 16  # of the map of the latent space
 
 
 def ours(name: str, seed: int, steps: int) -> jaxgen.Config:
-    """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled rows."""
+    """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled images."""
     method = _method(name, WIDTHS, learning_rate=Cosine(1e-3, steps), ema_decay=0.999)
     every = training.segment(steps)
-    return jaxgen.Config(method, SETS[name].train, steps=steps, batch_size=BATCH, steps_per_call=every, seed=seed)
+    return jaxgen.Config(method, IMAGE_SETS[name].train, steps=steps, batch_size=BATCH, steps_per_call=every, seed=seed)
 
 
 def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
-    """Return the paper's protocol: its widths, RMSprop, rows in a fixed order."""
-    epoch = len(SETS[name].train.labels()) // BATCH
+    """Return the paper's protocol: its widths, RMSprop, images in a fixed order."""
+    epoch = len(IMAGE_SETS[name].train.labels()) // BATCH
     rate = Exponential(1e-4, 0.95, transition_steps=epoch)
     method = _method(name, PAPER_WIDTHS, optimizer=torch_rmsprop, learning_rate=rate, ema_decay=None)
     return jaxgen.Config(
-        method, SETS[name].train, steps=epochs * epoch, batch_size=BATCH, steps_per_call=epoch, seed=seed, shuffle=False
+        method,
+        IMAGE_SETS[name].train,
+        steps=epochs * epoch,
+        batch_size=BATCH,
+        steps_per_call=epoch,
+        seed=seed,
+        shuffle=False,
     )
 
 
 def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:
-    """What both have in common; the chunk saves memory and the gradient of guesses that are nobody's nearest."""
+    """Return the method; generating guesses in chunks saves memory, and gradients of guesses that are not nearest."""
     head = nets.MLP((256,) * 4 + (1,), last_kernel_init=nets.orthogonal)
-    generator = nets.ConvGenerator(SETS[name].shape(), widths)
+    generator = nets.ConvGenerator(IMAGE_SETS[name].shape(), widths)
     return methods.EVL(generator, head, latent_dim=2, candidates=methods.SharedPool(512, chunk=512), **changes)
 
 
 def sizes(most: int) -> tuple[int, ...]:
-    """Return the sizes of pools up to the largest."""
+    """Return the sizes of pools, up to the largest one."""
     return tuple(size for size in SIZES if size <= most)
 
 
@@ -98,28 +104,28 @@ def distances(name: str, pool: np.ndarray, most: int) -> dict[str, float]:
 
     Both are means over the images.
     """
-    chosen = np.random.default_rng(0).permutation(len(SETS[name].test.labels()))[:TARGETS]
-    targets = jnp.asarray(image_classifier.pixels(SETS[name].test, chosen)).reshape(len(chosen), -1)
+    chosen = np.random.default_rng(0).permutation(len(IMAGE_SETS[name].test.labels()))[:TARGETS]
+    targets = jnp.asarray(image_classifier.pixels(IMAGE_SETS[name].test, chosen)).reshape(len(chosen), -1)
     search = jax.jit(lambda part: losses.nearest(targets, part)[1] / targets.shape[1])
-    best, found = np.full(len(targets), np.inf), {}
+    best, measures = np.full(len(targets), np.inf), {}
     for start, size in zip((0, *SIZES), sizes(most), strict=False):
         for at in range(start, min(size, len(pool)), 2048):
             part = jnp.asarray(pool[at : min(at + 2048, size)])
             best = np.minimum(best, np.asarray(search(part.reshape(len(part), -1))))
-        found[f"nearest_{size}"] = float(best.mean())
-    return {**found, "rmse": float(np.sqrt(best).mean())}
+        measures[f"nearest_{size}"] = float(best.mean())
+    return {**measures, "rmse": float(np.sqrt(best).mean())}
 
 
 def guesses(method: methods.EVL, state: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Make guesses, images `[count, ...]` and their log-weights `[count]`."""
+    """Generate guesses, images `[count, ...]`, and their log-weights `[count]`."""
     weighted_samples = jax.jit(lambda key: method.weighted_samples(key, state, CHUNK))
-    made = [jax.tree.map(np.asarray, weighted_samples(key)) for key in keys(jax.random.key(0), -(-count // CHUNK))]
-    samples, log_weights = (np.concatenate(column)[:count] for column in zip(*made, strict=True))
+    chunks = [jax.tree.map(np.asarray, weighted_samples(key)) for key in keys(jax.random.key(0), -(-count // CHUNK))]
+    samples, log_weights = (np.concatenate(column)[:count] for column in zip(*chunks, strict=True))
     return samples, log_weights
 
 
 def latent_map(method: methods.EVL, state: Any) -> dict[str, Any]:
-    """Make the guesses of a grid over [-2, 2]^2, as bytes, and how many times an equal share each is probable."""
+    """Decode a grid over [-2, 2]^2 into images, as bytes, and their probabilities in units of an equal share."""
     ticks = np.linspace(-2, 2, SIDE, dtype=np.float32)
     noise = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2))
     images, log_weights = jax.jit(method.decode)(state, noise)
@@ -133,10 +139,10 @@ def latent_map(method: methods.EVL, state: Any) -> dict[str, Any]:
 
 
 def mosaic(pixels: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Join images `[SIDE^2, h, w, c]` to one; grey ones are coloured from red, improbable, to blue, probable."""
+    """Join images `[SIDE^2, h, w, c]` to one; grey ones are colored from red, improbable, to blue, probable."""
     if pixels.shape[-1] == 1:
-        colours = zip((1.0, 0.2, 0.1), (1.0, 1.0, 1.0), (0.1, 0.45, 1.0), strict=True)
-        pixels = pixels * np.stack([np.interp(times.ravel(), (0, 1, 2), c) for c in colours], -1)[:, None, None]
+        colors = zip((1.0, 0.2, 0.1), (1.0, 1.0, 1.0), (0.1, 0.45, 1.0), strict=True)
+        pixels = pixels * np.stack([np.interp(times.ravel(), (0, 1, 2), c) for c in colors], -1)[:, None, None]
     height, width, channels = pixels.shape[1:]
     grid = pixels.reshape(SIDE, SIDE, height, width, channels).swapaxes(1, 2)
     return grid.reshape(SIDE * height, SIDE * width, channels)

@@ -1,31 +1,32 @@
 """Whether, and why, the extreme value paper's runs on 5,000 points beat its runs on 50,000 in four dimensions.
 
-    python -m experiments.evl.sample_size              # a small network; 70 minutes on a core beside others
+    python -m experiments.evl.sample_size              # a small network; 70 minutes on a shared core
     python -m experiments.evl.sample_size --paper --num-seeds 1     # the paper's network: two hours on one CPU core
     python -m experiments.evl.sample_size --quick      # a minute
 
 In the paper's stored results the networks trained on 5,000 points have the lower KL divergence wherever d >= 3. Both
 went through their data 50 times, so the larger set meant ten times the steps. Here the paper's protocol runs on both
-sets, and on the smaller one for as many steps as on the larger; along the way are measured the KL divergence, the
-share of the test points in cells that no guess reached, and how far from their mean guesses and test points lie.
+sets, and on the smaller one also for the number of steps of the larger. Measured along the way are the KL divergence,
+the share of the test points in cells without a guess, and the spread of guesses and test points about their mean.
 With the small network expect a KL of 1.2, 2.7 and 1.4: there the steps matter, and the number of points hardly. With
 the paper's the KL is least within the first tenth of the steps, where the small set's run ends, and doubles after it.
 """
 
 import dataclasses
+import functools
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
-import tyro
 
 import jaxgen
-from experiments.common import cache, report, training
+from experiments.common import experiment, report, training
+from experiments.common.experiment import Cell, Results
 from experiments.evl import baselines
 from experiments.evl.grid_metrics import DIVERGENCES, GRID, score, weigh
 from jaxgen import data
-from jaxgen.serialization.config_json import to_json
 
 KL, FISHER, _ = DIVERGENCES
 COLUMNS = [
@@ -39,101 +40,104 @@ COLUMNS = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """Which mixture, how many seeds, which network."""
+FEW, MANY = 5_000, 50_000  # training points
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment(experiment.Experiment):
+    """Mixture, number of seeds, and network."""
 
     dimensions: int = 4
-    """Of the data."""
+    """Dimensions of the data."""
     gaussians: int = 4
-    """In the mixture."""
-    seeds: tuple[int, ...] = (1, 2, 3)
-    """Of data and training alike."""
+    """Number of Gaussians in the mixture."""
+    num_seeds: int = 3
+    """Seeds, of data and training alike."""
+    first_seed: int = 1
+    """The first of them."""
     epochs: int = 50
-    """Through each set of points."""
+    """Epochs through each set of points."""
     paper: bool = False
     """The paper's five layers of 256 instead of three of 64."""
-    quick: bool = False
-    """A minute's worth: one seed, one epoch."""
-    cache_dir: pathlib.Path = pathlib.Path("runs/evl/sample_size")
-    """Where cells and checkpoints are kept."""
-    output_dir: pathlib.Path = pathlib.Path("runs/evl/sample_size")
-    """Where the table and the figure go."""
 
+    name = "evl/sample_size"
 
-def follow(experiment: Experiment, name: str, config: jaxgen.Config) -> list[dict[str, float]]:
-    """Train, and measure at up to twenty-five steps spread evenly over the logarithm of the step."""
-    identity = {"config": to_json(config), "grid": to_json(GRID)}
-    place = cache.place(experiment.cache_dir, f"{name}-{config.seed}", identity)
-    steps = {
-        int(at)
-        for at in np.geomspace(config.steps_per_call, config.steps, 25) // config.steps_per_call * config.steps_per_call
-    }
+    def reduced(self) -> "Experiment":
+        """One seed, one epoch."""
+        return dataclasses.replace(self, num_seeds=1, epochs=1)
 
-    def compute() -> dict[str, Any]:
-        points = config.data.test()  # type: ignore[attr-defined]
-        test = GRID(points)
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers."""
+        return (256,) * 5 if self.paper else (64,) * 3
 
-        def look(result: jaxgen.Result) -> dict[str, Any]:
-            method: Any = result.config.method
-            found = weigh(method, result.state_of(0))
-            plain = np.asarray(method.weighted_samples(jax.random.key(0), result.state_of(0), 20_000).samples)
-            radius = lambda x: float(np.sqrt(((x - x.mean(0)) ** 2).sum(1).mean()))
-            return {
-                **score(test, found.shares),
-                "missed": float(test[found.shares == 0].sum()),
-                "spread": radius(plain) / radius(points),
-                "distance": float(result.history["distance"][0, -config.steps_per_call :].mean()),
-            }
+    def plans(self) -> dict[str, tuple[int, int]]:
+        """Number of points and epochs of each run, by title."""
+        sizes = ((MANY, self.epochs), (FEW, self.epochs), (FEW, self.epochs * MANY // FEW))
+        return {f"{points:,} points, {epochs} epochs": (points, epochs) for points, epochs in sizes}
 
-        # The cell is its curve, so another grid means another run.
-        run = training.followed(config, steps, look, checkpoint_dir=place, kept=place.with_suffix(".curve"))
-        return {"curve": run.curve}
-
-    return cache.remembered(place.with_suffix(".json"), identity, compute)["curve"]
-
-
-def run(experiment: Experiment) -> report.Table:
-    """Follow every run, print the table of where they ended, and write it with its figure."""
-    if experiment.quick:
-        place = experiment.cache_dir / "quick"
-        experiment = dataclasses.replace(
-            experiment, seeds=experiment.seeds[:1], epochs=1, cache_dir=place, output_dir=place
+    def config(self, points: int, epochs: int, seed: int) -> jaxgen.Config:
+        """The paper's protocol on some points."""
+        mixture = data.GaussianMixture(n=points, components=self.gaussians, dimensions=self.dimensions, seed=seed)
+        return baselines.extreme_value(
+            mixture, seed, epochs=epochs, decays=self.epochs, widths=self.widths, evaluations=50
         )
-    widths = (256,) * 5 if experiment.paper else (64,) * 3
-    few, many = 5_000, 50_000
-    longer = experiment.epochs * many // few
-    plans = {
-        f"{many:,} points, {experiment.epochs} epochs": (many, experiment.epochs),
-        f"{few:,} points, {experiment.epochs} epochs": (few, experiment.epochs),
-        f"{few:,} points, {longer} epochs": (few, longer),
-    }
-    curves: dict[str, list[list[dict[str, float]]]] = {title: [] for title in plans}
-    configs: dict[str, Any] = {}  # with the first seed
-    for seed in experiment.seeds:
-        for title, (points, epochs) in plans.items():
-            print(f"{title}, seed {seed}", flush=True)
-            mixture = data.GaussianMixture(
-                n=points, components=experiment.gaussians, dimensions=experiment.dimensions, seed=seed
-            )
-            config = baselines.extreme_value(
-                mixture, seed, epochs=epochs, decays=experiment.epochs, widths=widths, looks=50
-            )
-            configs.setdefault(title, to_json(config))
-            curves[title].append(follow(experiment, f"{points}-{epochs}", config))
-    rows = []
-    for title, seeds in curves.items():
-        values = {c.name: [curve[-1][c.name] for curve in seeds if c.name in curve[-1]] for c in COLUMNS}
-        best = [min(curve, key=lambda at: at["kl"]) for curve in seeds]
-        values |= {"least": [at["kl"] for at in best], "at": [at["step"] for at in best]}
-        rows.append(report.Row(title, values))
-    told = f"{experiment.gaussians} Gaussians in {experiment.dimensions} dimensions, hidden layers {widths}"
-    remarks = ["Spread: root mean squared distance of the guesses from their mean, over that of the test points."]
-    name = "evl_contraction_paper" if experiment.paper else "evl_contraction"
-    table = report.Table(name, f"The paper's protocol: {told}", COLUMNS, rows, remarks)
-    table.write(experiment.output_dir, {"configs": configs, "curves": curves})
-    draw(experiment.output_dir / f"{name}.png", curves)
-    return table
+
+    def cells(self) -> Iterator[Cell]:
+        """Every run on every seed."""
+        for seed in self.seeds:
+            for title, (points, epochs) in self.plans().items():
+                config = self.config(points, epochs, seed)
+                yield Cell(title, seed, functools.partial(measured, config), config)
+
+    def tables(self, results: Results) -> list[report.Table]:
+        """One table of the last evaluations, a row for each run."""
+        curves = {title: [cell["curve"] for cell in results[title]] for title in self.plans()}
+        rows = []
+        for title, by_seed in curves.items():
+            best = [min(curve, key=lambda at: at["kl"]) for curve in by_seed]
+            cells = [
+                {**curve[-1], "least": at["kl"], "at": at["step"]} for curve, at in zip(by_seed, best, strict=True)
+            ]
+            rows.append(report.Row.of(title, cells, COLUMNS))
+        kind = f"{self.gaussians} Gaussians in {self.dimensions} dimensions, hidden layers {self.widths}"
+        remarks = ["Spread: root mean squared distance of the guesses from their mean, over that of the test points."]
+        configs = {title: jaxgen.to_json(self.config(*size, self.first_seed)) for title, size in self.plans().items()}
+        details = {"configs": configs, "curves": curves}
+        return [report.Table(self.stem, f"The paper's protocol: {kind}", COLUMNS, rows, remarks, details=details)]
+
+    @property
+    def stem(self) -> str:
+        """Name of the files of results."""
+        return "sample_size" + "_paper" * self.paper
+
+    def figures(self, results: Results) -> None:
+        """Each measure along training."""
+        curves = {title: [cell["curve"] for cell in results[title]] for title in self.plans()}
+        draw(self.results_directory / f"{self.stem}.png", curves)
+
+
+def measured(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
+    """Train, and evaluate at up to 25 steps spread evenly over the logarithm of the step."""
+    every = config.steps_per_call
+    steps = {int(at) for at in np.geomspace(every, config.steps, 25) // every * every}
+    points = config.data.test()  # type: ignore[attr-defined]
+    test = GRID(points)
+    radius = lambda x: float(np.sqrt(((x - x.mean(0)) ** 2).sum(1).mean()))
+
+    def evaluate(result: jaxgen.Result) -> dict[str, Any]:
+        method: Any = result.config.method
+        counted = weigh(method, result.state_of(0))
+        plain = np.asarray(method.weighted_samples(jax.random.key(0), result.state_of(0), 20_000).samples)
+        return {
+            **score(test, counted.shares),
+            "missed": float(test[counted.shares == 0].sum()),
+            "spread": radius(plain) / radius(points),
+            "distance": float(result.history["distance"][0, -every:].mean()),
+        }
+
+    # The curve is the measurement, so another grid means another run: the checkpoints depend on `evaluate`.
+    return {"curve": training.followed(config, steps, evaluate, checkpoint_dir=directory).curve}
 
 
 def draw(path: pathlib.Path, curves: dict[str, list[list[dict[str, float]]]]) -> None:
@@ -150,4 +154,4 @@ def draw(path: pathlib.Path, curves: dict[str, list[list[dict[str, float]]]]) ->
 
 
 if __name__ == "__main__":
-    run(tyro.cli(Experiment))
+    experiment.main(Experiment)

@@ -1,19 +1,17 @@
-"""Settings of our extreme value network on the swiss roll: of a first result, of a smoke test, of the full table."""
+"""Settings of our extreme value network on the swiss roll: short, quick, and of the full table."""
 
 import dataclasses
 import pathlib
 
 import jaxgen
 from experiments.common import training
-from experiments.common.expectations import Expectation
+from experiments.common.expectations import RESULTS, Expectation
 from experiments.evl import grid_metrics
 from jaxgen import data, methods, nets
 from jaxgen.optim import Cosine
 
-__all__ = ["BANDWIDTH", "EVALUATIONS", "FULL", "NAME", "OURS", "QUICK", "RESULTS", "SHORT", "Setting", "ours"]
+__all__ = ["BANDWIDTH", "EVALUATIONS", "FULL", "OURS", "QUICK", "SHORT", "Setting", "ours"]
 
-NAME = "evl_swiss_roll"
-RESULTS = pathlib.Path(__file__).parent / "results"
 OURS = "EVL, ours"
 EVALUATIONS = 5  # of `ours` along a short training, the last at its end
 BANDWIDTH = 0.05  # of the Gaussian for which each of our guesses stands; the roll's own noise is as wide
@@ -21,7 +19,7 @@ BANDWIDTH = 0.05  # of the Gaussian for which each of our guesses stands; the ro
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How finely and how long `ours` is trained.
+    """Size and length of the training of `ours`.
 
     Attributes:
         pool: guesses that a minibatch shares.
@@ -31,7 +29,7 @@ class Setting:
         learning_rate: at the start of half a cosine.
         steps: of the training.
         bandwidth: standard deviation of the Gaussian for which each guess stands.
-        folder: of the committed table with its numbers, below `experiments/results`.
+        committed: file of the committed table with its numbers, below `experiments/results/evl`.
     """
 
     pool: int
@@ -41,29 +39,29 @@ class Setting:
     learning_rate: float
     steps: int
     bandwidth: float
-    folder: str
+    committed: str
 
     @property
     def file(self) -> pathlib.Path:
         """The committed table of this setting."""
-        return RESULTS / self.folder / f"{NAME}.json"
+        return RESULTS / "evl" / self.committed
 
     def expected(self) -> Expectation:
-        """Return what the committed runs of this setting measured."""
+        """Return the measures of this setting's committed runs."""
         return Expectation.read(self.file, OURS, grid_metrics.DIVERGENCES[:2])
 
 
-FULL = Setting(2304, 64, (96,) * 3, 200, 3e-3, 30_000, BANDWIDTH, "")
-SHORT = Setting(2048, 40, (64,) * 3, 800, 3e-3, 14_000, 0.075, "short")
-QUICK = dataclasses.replace(SHORT, steps=4_000, folder="quick")
+FULL = Setting(2304, 64, (96,) * 3, 200, 3e-3, 30_000, BANDWIDTH, "swiss_roll.json")
+SHORT = Setting(2048, 40, (64,) * 3, 800, 3e-3, 14_000, 0.075, "swiss_roll/short.json")
+QUICK = dataclasses.replace(SHORT, steps=4_000, committed="swiss_roll/quick.json")
 
 
 def ours(roll: data.SwissRoll, setting: Setting, steps: int) -> jaxgen.Config:
     """Return our configuration: one pool of guesses per minibatch, each weighed by where it lies.
 
     `FULL` was chosen on data seed 3, `SHORT` on seeds 3 to 7. The weight is a small network of the place alone, which
-    separates guesses on the roll from guesses off it. So noise of many dimensions may spread a fringe about the edge,
-    which a finite pool does not reach.
+    separates guesses on the roll from guesses off it. With it, noise of many dimensions may spread guesses around
+    the edge, which a finite pool does not reach.
     """
     method = methods.EVL(
         generator=nets.WeightedGenerator(nets.MLP((*setting.widths, 3)), nets.MLP((64, 64, 1))),

@@ -72,7 +72,17 @@ def configurations(name, tmp_path):
     return list(kinds.values())
 
 
-IMAGES = ("negvae", "flows.images", "flows.archetypes", "chains", "cifar10", "meg.mnist", "stacked", "evl.images")
+IMAGES = (
+    "negvae",
+    "flows.images",
+    "flows.archetypes",
+    "chains",
+    "cifar10",
+    "meg.mnist",
+    "stacked",
+    "evl.images",
+    "evl.memory",
+)
 NEEDS_FILES = ("tabular.adbench",)  # a folder that the user names
 SLOW = [name for name in MODULES if any(part in name for part in IMAGES)]
 SKIPPED = [name for name in MODULES if any(part in name for part in NEEDS_FILES)]

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.common import report
-from experiments.common.expectations import Expectation
+from experiments.common.expectations import Expectation, read_rows, verdicts
 
 COLUMNS = (report.Column("kl", "KL, nats"), report.Column("gain", "gain, nats", 2))
 VALUES = {"kl": (0.02, 0.03, 0.04, 0.05), "gain": (-1.0, 0.0, 2.0, 3.0)}
@@ -60,11 +60,27 @@ def test_it_is_read_from_a_written_table(tmp_path, expectation, capsys):
     report.Table("t", "title", COLUMNS, [report.Row("ours", VALUES)]).write(tmp_path, {"steps": 4000, "first": 30})
     found = Expectation.read(tmp_path / "t.json", "ours", COLUMNS)
     assert found.values == VALUES
-    assert (found.first, found.steps) == (30, 4000)
+    assert (found.first_seed, found.steps) == (30, 4000)
     assert found.machine == json.loads((tmp_path / "t.json").read_text())["machine"]["device"]
-    with pytest.raises(ValueError, match="must hold a row `theirs`; got ours"):
+    with pytest.raises(ValueError, match=r"must hold a row `theirs` \(got ours\)"):
         Expectation.read(tmp_path / "t.json", "theirs", COLUMNS)
     few = report.Row("ours", {name: values[:2] for name, values in VALUES.items()})
     report.Table("t", "title", COLUMNS, [few]).write(tmp_path, {"steps": 4000, "first": 30})
     with pytest.raises(ValueError, match="three seeds"):
         Expectation.read(tmp_path / "t.json", "ours", COLUMNS)
+
+
+def test_rows_with_enough_seeds_are_compared(tmp_path):
+    values = {**VALUES, "seconds": (1.0, 2.0, 3.0, 4.0)}
+    few = {name: numbers[:2] for name, numbers in VALUES.items()}
+    columns = [*COLUMNS, report.Column("seconds", "seconds")]
+    details = {"steps": 4000, "first": 30}
+    table = report.Table("t", "title", columns, [report.Row("ours", values), report.Row("few", few)], details=details)
+    table.write(tmp_path)
+    expected = read_rows(tmp_path / "t.json", columns)
+    assert {title: expectation.values for title, expectation in expected.items()} == {"ours": VALUES}
+    lines = verdicts(table, expected)
+    assert lines[0] == f"ours, {expected['ours']}"
+    assert [line.split(",")[0] for line in lines[1:]] == [f"seed {seed}" for seed in (30, 31, 32, 33) for _ in COLUMNS]
+    assert all(": inside the expected" in line for line in lines[1:])
+    assert not verdicts(table, {})

@@ -6,11 +6,12 @@ import importlib
 import json
 import linecache
 import sys
+from typing import ClassVar
 
 import pytest
 import tiny
 
-from experiments.common import experiment, report
+from experiments.common import expectations, experiment, report
 from experiments.common.experiment import Cell
 from experiments.common.source import source_digest
 
@@ -33,6 +34,7 @@ class Experiment(experiment.Experiment):
     """Of the network."""
 
     name = "test/numbers"
+    details: ClassVar = {"also": 1}
     choices = {"rows": ("one", "two")}
 
     def cells(self):
@@ -44,7 +46,7 @@ class Experiment(experiment.Experiment):
 
     def tables(self, results):
         rows = [report.Row.of(row, cells, COLUMNS) for row, cells in results.items()]
-        return [report.Table("numbers", "Numbers", COLUMNS, rows, details={"also": 1})]
+        return [report.Table("numbers", "Numbers", COLUMNS, rows, details=self.details)]
 
 
 @pytest.fixture
@@ -118,6 +120,23 @@ def test_a_quick_run_has_a_place_of_its_own(made, tmp_path):
     dataclasses.replace(made, quick=True, output_dir=tmp_path / "results").run()
     assert (tmp_path / "quick" / "numbers.json").is_file()
     assert not (tmp_path / "results").exists()
+
+
+def test_a_quick_run_is_compared_with_a_committed_table(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(expectations, "RESULTS", tmp_path / "results")
+    quick = dataclasses.replace(made, quick=True)
+    quick.run()
+    assert "expected after" not in capsys.readouterr().out
+    details = {"steps": 20, "first": 5}
+    table = report.Table("quick", "", COLUMNS, [report.Row("one", {"x": [4.0, 5.0, 6.0]})], details=details)
+    table.write(tmp_path / "results" / "test" / "numbers")
+    monkeypatch.setattr(Experiment, "details", details)
+    quick.run()
+    printed = capsys.readouterr().out
+    assert "one, expected after 20 steps" in printed
+    assert "seed 5, x 5.000: inside the expected" in printed
+    made.run()
+    assert "expected after" not in capsys.readouterr().out
 
 
 def test_configs_are_listed_without_computing(made, capsys):

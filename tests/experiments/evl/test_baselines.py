@@ -1,4 +1,4 @@
-"""Baselines: the protocols are the paper's, and draws that need no training are what they are called."""
+"""Baselines: the protocols are the paper's, and models that need no training have the samples that they should."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def test_the_paper_s_protocol_is_what_papers_say():
         0.95,
         250,
     )
-    assert method.head is None  # the logit shares the trunk
-    assert (method.distance_weight, method.probability_weight, method.average) == (1, 1, None)
+    assert method.weight_network is None  # the logit shares the trunk
+    assert (method.distance_weight, method.probability_weight, method.ema_decay) == (1, 1, None)
 
 
 def test_a_longer_run_decays_as_often():
     toy = data.SwissRoll(n=2000, test_n=1)
-    config = baselines.extreme_value(toy, 1, epochs=30, decays=3, widths=(8,), looks=6)
+    config = baselines.extreme_value(toy, 1, epochs=30, decays=3, widths=(8,), evaluations=6)
     assert (config.steps, config.steps_per_call, config.method.learning_rate.transition_steps) == (300, 50, 100)
     assert config.method.generator.widths == (8, 4)
 
@@ -55,5 +55,5 @@ def test_draws_are_what_they_are_called():
     assert (box.min(0) >= x.min(0)).all()
     assert (box.max(0) <= x.max(0)).all()
     both = np.concatenate([x, toy.test()])
-    assert not (again[:, None, 0] == both[None, :, 0]).any()  # points that nobody has seen
+    assert not (again[:, None, 0] == both[None, :, 0]).any()  # new points
     np.testing.assert_allclose(mixture.mean(0), x.mean(0), atol=0.6)

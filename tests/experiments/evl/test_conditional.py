@@ -18,16 +18,18 @@ def test_every_model_is_measured_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setitem(conditional.PROBLEMS, "pendulum", changed)
     conditional.truth.cache_clear()
     experiment = conditional.Experiment(problems=("pendulum",), quick=True, steps=10, cache_dir=tmp_path)
-    table = conditional.run(experiment)
+    (table,) = experiment.run()
     conditional.truth.cache_clear()
     assert len(table.rows) == len(conditional.MODELS)
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
     fisher = {row.title.removeprefix("double pendulum: "): row.values["fisher"][0] for row in table.rows}
     assert fisher["the truth itself (floor)"] < fisher["outcomes of any input (chance)"] < fisher["EVL, untrained"]
-    assert len(json.loads((tmp_path / "quick" / "evl_conditional.json").read_text())["rows"]) == len(table.rows)
-    assert (tmp_path / "quick" / "evl_conditional.png").stat().st_size > 10_000
+    assert len(json.loads((tmp_path / "quick" / "conditional.json").read_text())["rows"]) == len(table.rows)
+    assert (tmp_path / "quick" / "conditional.png").stat().st_size > 10_000
 
 
-def test_unknown_names_are_told():
-    with pytest.raises(SystemExit, match="choose from ring, pendulum"):
-        conditional.run(conditional.Experiment(models=("vae",)))
+def test_unknown_names_are_an_error():
+    with pytest.raises(SystemExit, match="problems must be among ring, pendulum"):
+        conditional.Experiment(problems=("vae",))
+    with pytest.raises(SystemExit, match="models must be among floor, chance"):
+        conditional.Experiment(models=("vae",))

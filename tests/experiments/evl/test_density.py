@@ -1,12 +1,12 @@
 """The experiment end to end, with few steps and guesses; its estimators against known answers."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.common import cache
 from experiments.evl import density, density_cells, density_data
 from jaxgen import metrics
 
@@ -21,7 +21,7 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(density_cells, "RESOLVED", 8)
     monkeypatch.setattr(density_cells, "POWERS", (2.0,))
     experiment = density.Experiment(
-        cells=("law", "shared", "valley"),
+        networks=("law", "shared", "valley"),
         guesses=(8,),
         planar=(),
         shown=8,
@@ -30,17 +30,17 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
         cache_dir=tmp_path / "runs",
         output_dir=tmp_path,
     )
-    table = density.run(experiment)
+    (table,) = experiment.run()
     # Two of the law, two shared, a valley; weights: three and a floor, one, three; three controls in each dimension.
     assert len(table.rows) == (2 + 2 + 1) + (2 * 4 + 2 * 1 + 3) + 6
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
-    written = json.loads((tmp_path / "evl_density.json").read_text())
+    written = json.loads((tmp_path / "density.json").read_text())
     assert [row["title"] for row in written["rows"]] == [row.title for row in table.rows]
     assert len(written["cells"]["d1_r2_k8"]) == 1
-    assert (tmp_path / "evl_density.png").stat().st_size > 10_000
+    assert (tmp_path / "density.png").stat().st_size > 10_000
     assert "learned head" in capsys.readouterr().out
-    monkeypatch.setattr(density_cells, "measure", None)  # again: no network is trained or measured a second time
-    assert density.run(experiment).rows == table.rows
+    monkeypatch.setattr(cache, "write_whole", None)  # again: no network is trained or measured a second time
+    assert experiment.run()[0].rows == table.rows
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1 / 3, 0.8, 1.0])
@@ -85,11 +85,11 @@ def test_the_exact_optimum_follows_the_law(power):
 
 
 LATTICE = metrics.Grid(14, -3.5, 3.5)
-CENTRES = LATTICE.low + (np.arange(14) + 0.5) / 2
-PLANE = np.stack(np.meshgrid(CENTRES, CENTRES, indexing="ij"), -1).reshape(-1, 2)
+CENTERS = LATTICE.low + (np.arange(14) + 0.5) / 2
+PLANE = np.stack(np.meshgrid(CENTERS, CENTERS, indexing="ij"), -1).reshape(-1, 2)
 
 
-@pytest.mark.parametrize(("dimensions", "places"), [(1, CENTRES[:, None]), (2, PLANE)])
+@pytest.mark.parametrize(("dimensions", "places"), [(1, CENTERS[:, None]), (2, PLANE)])
 def test_the_exact_optimum_does_not_depend_on_where_it_is_looked_for(dimensions, places):
     masses = density_data.Hills(dimensions=dimensions).masses(LATTICE)
     inside = density_data.fitted(masses)
@@ -103,13 +103,13 @@ def test_the_exact_optimum_does_not_depend_on_where_it_is_looked_for(dimensions,
 
 def test_an_optimum_that_is_not_found_is_told(monkeypatch):
     monkeypatch.setattr(density_data, "CORRECTIONS", 1)
-    with pytest.raises(RuntimeError, match="not found after 1 corrections"):
-        density_data.optimum(density_data.Hills().masses(LATTICE), CENTRES[:, None], 16, 1.0)
+    with pytest.raises(RuntimeError, match="found within 1 corrections"):
+        density_data.optimum(density_data.Hills().masses(LATTICE), CENTERS[:, None], 16, 1.0)
 
 
 def test_few_guesses_leave_the_edge_of_the_region_empty():
     masses = density_data.Hills().masses(LATTICE)
-    assert density_data.empty(density_data.optimum(masses, CENTRES[:, None], 3, 1.0), masses)
+    assert density_data.empty(density_data.optimum(masses, CENTERS[:, None], 3, 1.0), masses)
     assert not density_data.empty(masses, masses)
 
 
@@ -123,8 +123,8 @@ def test_the_exact_optimum_is_better_than_its_rivals():
         assert found < 0.95 * mean_least(masses, places, rival, 6, 2.0, 400)
 
 
-def test_bad_choices_are_told():
-    with pytest.raises(SystemExit, match="choose from law, shared, valley"):
-        density.run(density.Experiment(cells=("gan",)))
-    with pytest.raises(SystemExit, match="none of guesses"):
-        density.run(dataclasses.replace(density.Experiment(), shown=5))
+def test_bad_choices_are_an_error():
+    with pytest.raises(SystemExit, match="networks must be among law, shared, valley"):
+        density.Experiment(networks=("gan",))
+    with pytest.raises(SystemExit, match="shown must be one of guesses"):
+        density.Experiment(shown=5)

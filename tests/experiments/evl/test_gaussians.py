@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from experiments.common import cache
 from experiments.evl import gaussians, grid_metrics
 from jaxgen import data
 from jaxgen.serialization.config_json import from_json
@@ -25,19 +26,19 @@ def test_models_are_measured_written_and_drawn(few, tmp_path, monkeypatch):
     original = gaussians.ours
     monkeypatch.setattr(gaussians, "ours", lambda *given: dataclasses.replace(original(*given), batch_size=40))
     models = ("floor", "chance", "empirical", "gaussian_mixture", "untrained", "ours", "gan_published")
-    settings = {"models": models, "dimensions": (2,), "gaussians": (4,), "points": (5_000,), "seeds": (1,)}
+    settings = {"models": models, "dimensions": (2,), "gaussians": (4,), "points": (5_000,), "num_seeds": 1}
     few_steps = {"steps": 10, "epochs": 2, "cache_dir": tmp_path, "output_dir": tmp_path}
     experiment = gaussians.Experiment(**settings, **few_steps)
-    found = gaussians.run(experiment)
-    assert [model for model, *_ in found] == list(models)
-    assert all(np.isfinite([cell["kl"], cell["fisher"]]).all() for cells in found.values() for cell in cells)
-    written = json.loads((tmp_path / "evl_gaussians_5000.json").read_text())
+    (table,) = experiment.run()
+    assert [cell.row.partition("-")[0] for cell in experiment.cells()] == list(models)
+    assert all(np.isfinite(row.values[name]).all() for row in table.rows for name in ("kl", "fisher"))
+    written = json.loads((tmp_path / "gaussians_5000.json").read_text())
     assert len(written["rows"]) == len(models) + 1  # ours without its bandwidth as well
     assert set(written["configs"]) == {"untrained", "ours", "gan_published"}
     assert from_json(written["configs"]["ours"]).method == original(data.GaussianMixture(n=1, dimensions=2), 10).method
-    assert (tmp_path / "evl_gaussians.png").stat().st_size > 10_000
-    monkeypatch.setattr(grid_metrics, "score", None)  # again: nothing is computed a second time
-    assert gaussians.run(experiment).keys() == found.keys()
+    assert (tmp_path / "gaussians.png").stat().st_size > 10_000
+    monkeypatch.setattr(cache, "write_whole", None)  # again: nothing is computed a second time
+    assert experiment.run()[0].rows == table.rows
 
 
 def test_geometric_means_as_the_paper_s():
@@ -56,9 +57,9 @@ def test_one_configuration_for_all_cells():
         assert all(len(row) == 4 for cells in models.values() for row in cells.values())
 
 
-def test_unknown_models_are_told():
-    with pytest.raises(SystemExit, match="choose from floor, chance"):
-        gaussians.run(gaussians.Experiment(models=("vae",)))
+def test_unknown_models_are_an_error():
+    with pytest.raises(SystemExit, match="models must be among floor, chance"):
+        gaussians.Experiment(models=("vae",))
     for sizes in ({"dimensions": (5,)}, {"gaussians": (3,)}, {"points": (10_000,)}):
-        with pytest.raises(SystemExit, match="the paper has no"):
-            gaussians.run(gaussians.Experiment(**sizes))
+        with pytest.raises(SystemExit, match="must be among"):
+            gaussians.Experiment(**sizes)

@@ -1,7 +1,6 @@
 """Ways to count draws, against loops over guesses whose weights are known."""
 
 import dataclasses
-import json
 from typing import Any, NamedTuple
 
 import jax
@@ -86,7 +85,7 @@ def test_bare_guesses_have_no_bandwidth():
 
 
 def test_draws_weigh_alike():
-    found = grid_metrics.count_draws(Known(), None)
+    found = grid_metrics.count_samples(Known(), None)
     shares = [np.mean([np.mean(places == place) for places, _ in blocks(Known())]) for place in PLACES]
     np.testing.assert_allclose(found.shares, shares, rtol=1e-6)
     assert found.share == 1
@@ -107,44 +106,30 @@ class Quarters:
         return np.repeat(PLACES, 5)[:, None]
 
 
-def test_a_cell_that_is_drawn_is_remembered_by_its_settings(tmp_path):
-    calls = []
-
-    def draw(toy):
-        calls.append(toy)
-        return np.repeat(PLACES, [1, 1, 1, 1 + len(calls)])[:, None]
-
-    make = lambda **settings: grid_metrics.drawn(tmp_path, "cell", Quarters(), draw, **settings)
-    first = make(width=1.0)
-    assert first["kl"] == pytest.approx(-sum(0.25 * np.log(4 * share) for share in (0.2, 0.2, 0.2, 0.4)))
-    assert sorted(map(tuple, first["points"])) == [(-1.5,), (-0.5,), (0.5,), (1.5,), (1.5,)]
-    assert first["seconds"] >= 0
-    assert make(width=1.0) == first
-    assert calls == [Quarters()]
-    assert make(width=2.0)["kl"] > first["kl"]
-    assert len(calls) == 2
+def test_samples_of_a_model_without_steps_are_scored(tmp_path):
+    measures = grid_metrics.measured_points(Quarters(), lambda toy: np.repeat(PLACES, [1, 1, 1, 2])[:, None], tmp_path)
+    assert measures["kl"] == pytest.approx(-sum(0.25 * np.log(4 * share) for share in (0.2, 0.2, 0.2, 0.4)))
+    assert sorted(map(tuple, measures["points"])) == [(-1.5,), (-0.5,), (0.5,), (1.5,), (1.5,)]
+    assert measures["seconds"] >= 0
 
 
 def test_another_grid_does_not_train_again(tmp_path, monkeypatch):
     rows = data.SwissRoll(n=100, test_n=200)
     config = dataclasses.replace(tiny.config(tiny.evl(), num_seeds=1, steps=8, steps_per_call=2), data=rows)
     monkeypatch.setattr(grid_metrics, "GRID", metrics.Grid(5))
-    first = grid_metrics.trained(tmp_path, "cell", config)
+    first = grid_metrics.measured(config, tmp_path / "training")
     assert [at["step"] for at in first["curve"]] == [2, 4, 6, 8]
     assert first["seconds"] > 0
     monkeypatch.setattr(grid_metrics, "GRID", metrics.Grid(6))
     steps = []
     train = jaxgen.train
-    watched = lambda *given, watch, **named: train(*given, callback=lambda at, result: steps.append(at), **named)
-    monkeypatch.setattr(jaxgen, "train", watched)
-    second = grid_metrics.trained(tmp_path, "cell", config)
+    recorded = lambda *given, callback, **named: train(*given, callback=lambda at, result: steps.append(at), **named)
+    monkeypatch.setattr(jaxgen, "train", recorded)
+    second = grid_metrics.measured(config, tmp_path / "training")
     assert steps == []
     assert second["kl"] != first["kl"]
     assert "seconds" not in second
     assert [at["step"] for at in second["curve"]] == [8]
-    assert len(list(tmp_path.glob("cell-*.json"))) == 2
-    kept = json.loads(next(tmp_path.glob("cell-*.json")).read_text())
-    assert kept["identity"]["ways"] == {"count": "weigh", "fit": "<lambda>"}
 
 
 def test_the_bandwidth_is_the_residual():
@@ -156,5 +141,5 @@ def test_the_bandwidth_is_the_residual():
 
 @pytest.mark.parametrize("way", [grid_metrics.weigh, grid_metrics.reject])
 def test_weights_that_are_not_finite_are_told(way):
-    with pytest.raises(FloatingPointError, match="look at the training"):
+    with pytest.raises(FloatingPointError, match="see whether training diverged"):
         way(Known(scale=float("nan")), None)

@@ -6,15 +6,15 @@ import json
 import numpy as np
 import pytest
 
-from experiments.common import image_classifier
-from experiments.evl import images_models, images_report
+from experiments.common import cache, image_classifier
+from experiments.evl import images, images_models, images_report
 from jaxgen import data
 
 
 @pytest.fixture
 def small(monkeypatch):
     pictures = images_models.Pictures(data.Digits(), data.Digits(), digits=True)
-    monkeypatch.setattr(images_models, "SETS", {"mnist": pictures})
+    monkeypatch.setattr(images_models, "IMAGE_SETS", {"mnist": pictures})
     monkeypatch.setattr(images_models, "WIDTHS", (8, 8, 4))
     monkeypatch.setattr(images_models, "TARGETS", 50)
     monkeypatch.setattr(images_report, "DRAWS", 200)
@@ -24,10 +24,11 @@ def small(monkeypatch):
 
 @pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
-    experiment = images_models.Experiment(
-        ("mnist",), steps=4, judge_steps=10, guesses=1024, cache_dir=tmp_path, output_dir=tmp_path
+    experiment = images.Experiment(
+        sets=("mnist",), steps=4, classifier_steps=10, guesses=1024, cache_dir=tmp_path, output_dir=tmp_path
     )
-    nearest, digits = images_models.run(experiment)
+    images.classifier.cache_clear()
+    nearest, digits = experiment.run()
     values = {row.title.split(": ")[1]: row.values for row in nearest.rows}
     for measured in values.values():
         assert np.isfinite([number for numbers in measured.values() for number in numbers]).all()
@@ -37,23 +38,22 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     targets = x[np.random.default_rng(0).permutation(len(x))[:50]]
     expected = np.mean((targets - x.mean(0)) ** 2)  # one guess, whatever n
     np.testing.assert_allclose(values["the mean training image (chance)"]["nearest_1024"], expected, rtol=1e-4)
-    assert digits is not None
     for row in digits.rows:
         assert np.isclose(sum(row.values[f"share_{digit}"][0] for digit in range(10)), 1)
     assert len(digits.rows) == 2 + 1 + 2 * 2  # labels and chance, training images, two networks weighted and not
-    assert (tmp_path / "evl_images_mnist.png").stat().st_size > 10_000
-    assert len(json.loads((tmp_path / "evl_images.json").read_text())["rows"]) == 4
-    monkeypatch.setattr(images_models, "distances", None)  # again: nothing is computed a second time
-    assert images_models.measure(experiment, "ours", "mnist", 0)["nearest_16"] == values["EVL, ours"]["nearest_16"][0]
+    assert (tmp_path / "images_mnist.png").stat().st_size > 10_000
+    assert len(json.loads((tmp_path / "images.json").read_text())["rows"]) == 4
+    monkeypatch.setattr(cache, "write_whole", None)  # again: nothing is computed a second time
+    assert [table.rows for table in experiment.run()] == [nearest.rows, digits.rows]
 
 
 def test_the_paper_s_protocol_is_what_papers_say(small):
     config = images_models.paper("mnist", 3)
     method, epoch = config.method, 1797 // 50
     assert (config.steps, config.batch_size, config.shuffle, config.seed) == (20 * epoch, 50, False, 3)
-    assert (method.candidates.num_candidates, method.latent_dim, method.average) == (512, 2, None)
+    assert (method.candidates.num_candidates, method.latent_dim, method.ema_decay) == (512, 2, None)
     assert method.generator.widths == (512, 256, 128, 128, 64)
-    assert method.head.widths == (256, 256, 256, 256, 1)
+    assert method.weight_network.widths == (256, 256, 256, 256, 1)
     assert (method.learning_rate.initial, method.learning_rate.factor, method.learning_rate.transition_steps) == (
         1e-4,
         0.95,
@@ -68,16 +68,16 @@ def test_frequencies_are_shares():
     np.testing.assert_allclose((found["variation"], found["confidence"]), (0.5, 0.99))
 
 
-def test_unknown_rows_are_told():
-    with pytest.raises(SystemExit, match="choose from mean, training"):
-        images_models.run(images_models.Experiment(cells=("gan",)))
-    with pytest.raises(SystemExit, match="choose from mnist, cifar10"):
-        images_models.run(images_models.Experiment(sets=("letters",)))
-    with pytest.raises(SystemExit, match="guesses is 1000"):
-        images_models.run(images_models.Experiment(guesses=1000))
+def test_unknown_rows_are_an_error():
+    with pytest.raises(SystemExit, match="rows must be among mean, training"):
+        images.Experiment(rows=("gan",))
+    with pytest.raises(SystemExit, match="sets must be among mnist, cifar10"):
+        images.Experiment(sets=("letters",))
+    with pytest.raises(SystemExit, match=r"guesses must be among 1, 16, .* \(got 1000\)"):
+        images.Experiment(guesses=1000)
 
 
-def test_the_map_is_coloured_by_probability():
+def test_the_map_is_colored_by_probability():
     times = np.ones((16, 16))
     times[0, 0], times[2, 1] = 0.1, 1.9
     picture = images_models.mosaic(np.ones((256, 2, 3, 1)), times)

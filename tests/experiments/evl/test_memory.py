@@ -12,7 +12,7 @@ from jaxgen.serialization.config_json import from_json
 
 @pytest.mark.slow
 def test_a_step_is_measured(monkeypatch):
-    monkeypatch.setattr(images_models, "SETS", {"mnist": images_models.Pictures(data.Digits(), data.Digits())})
+    monkeypatch.setattr(images_models, "IMAGE_SETS", {"mnist": images_models.Pictures(data.Digits(), data.Digits())})
     monkeypatch.setitem(memory.WIDTHS, "ours", (4, 4, 4))
     ours = images_models.ours
     monkeypatch.setattr(
@@ -26,10 +26,10 @@ def test_a_step_is_measured(monkeypatch):
 
 
 def test_what_is_trained_is_written(monkeypatch, tmp_path):
-    monkeypatch.setattr(images_models, "SETS", {"mnist": images_models.Pictures(data.Digits(), data.Digits())})
-    monkeypatch.setattr(memory, "cell", lambda *given: {"temporaries": 1.0})
-    memory.run(memory.Experiment(quick=True, cache_dir=tmp_path))
-    configs = json.loads((tmp_path / "quick" / "evl_memory.json").read_text())["configs"]
+    monkeypatch.setattr(images_models, "IMAGE_SETS", {"mnist": images_models.Pictures(data.Digits(), data.Digits())})
+    monkeypatch.setattr(memory, "measured_alone", lambda *arguments: {"temporaries": 1.0})
+    memory.Experiment(quick=True, cache_dir=tmp_path).run()
+    configs = json.loads((tmp_path / "quick" / "memory.json").read_text())["configs"]
     assert [from_json(configs[name]).method.generator.widths for name in ("ours", "paper")] == [
         images_models.WIDTHS,
         images_models.PAPER_WIDTHS,

@@ -1,4 +1,4 @@
-"""The contraction experiment end to end with few points, and that a run that was cut off keeps its end."""
+"""The experiment on sample sizes end to end with few points; an interrupted run keeps its end."""
 
 import dataclasses
 import json
@@ -23,18 +23,21 @@ def few(monkeypatch):
 @pytest.mark.slow
 def test_every_run_is_followed_to_its_end(few, tmp_path):
     experiment = sample_size.Experiment(quick=True, dimensions=2, cache_dir=tmp_path)
-    table = sample_size.run(experiment)
+    (table,) = experiment.run()
     assert [row.title for row in table.rows] == [
         "50,000 points, 1 epochs",
         "5,000 points, 1 epochs",
         "5,000 points, 10 epochs",
     ]
-    written = json.loads((tmp_path / "quick" / "evl_contraction.json").read_text())
+    written = json.loads((tmp_path / "quick" / "sample_size.json").read_text())
     assert [[curve[-1]["step"] for curve in seeds] for seeds in written["curves"].values()] == [[12], [1], [10]]
     assert [from_json(config).steps for config in written["configs"].values()] == [12, 1, 10]
-    assert (tmp_path / "quick" / "evl_contraction.png").stat().st_size > 10_000
-    # Cut off between the last checkpoint and the last look: the run is over, and its end is looked at again.
-    for kept in (tmp_path / "quick").glob("*.curve"):
+    assert (tmp_path / "quick" / "sample_size.png").stat().st_size > 10_000
+    # Interrupted between the last checkpoint and the last evaluation: training is over, and its end evaluated again.
+    curves, cells = list((tmp_path / "quick").rglob("*.curve")), list((tmp_path / "quick").glob("*-1-*.json"))
+    assert len(curves) == len(cells) == 3
+    for kept in curves:
         kept.write_text("".join(kept.read_text().splitlines(keepends=True)[:-1]))
-        kept.with_suffix(".json").unlink()
-    assert sample_size.run(experiment).rows == table.rows
+    for cell in cells:
+        cell.unlink()
+    assert experiment.run()[0].rows == table.rows

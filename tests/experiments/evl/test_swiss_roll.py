@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
 import re
 import subprocess
 import sys
@@ -10,15 +9,14 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.common import committed, swiss_roll_tuning
-from experiments.evl import baselines, grid_metrics, swiss_roll
-from experiments.evl.swiss_roll import Experiment, planned
+from experiments.common import cache, committed, expectations
+from experiments.evl import baselines, grid_metrics, swiss_roll, swiss_roll_tuning
+from experiments.evl.swiss_roll import Experiment
 from jaxgen import data
 from jaxgen.serialization.config_json import from_json
 
-RESULTS = pathlib.Path(swiss_roll.__file__).parent / "results"
-COMMITTED = json.loads((RESULTS / "evl_swiss_roll.json").read_text())
-SETTINGS = {"": swiss_roll_tuning.SHORT, "--quick": swiss_roll_tuning.QUICK, "--full": swiss_roll_settings.FULL}
+COMMITTED = json.loads((expectations.RESULTS / "evl" / "swiss_roll.json").read_text())
+SETTINGS = {"": swiss_roll_tuning.SHORT, "--quick": swiss_roll_tuning.QUICK, "--full": swiss_roll_tuning.FULL}
 
 
 @pytest.fixture
@@ -41,34 +39,31 @@ def small(few, monkeypatch):
 def test_every_row_is_measured_written_and_drawn(small, tmp_path, monkeypatch, capsys):
     others = {"mixture_density", "gan_published", "gan"}  # evaluated with the grid of Gaussians, and by themselves
     models = tuple(model for model in swiss_roll.MODELS if model not in others)
-    experiment = Experiment(models, full=True, paper_seeds=1, steps=20, cache_dir=tmp_path)
-    table = swiss_roll.run(experiment)
+    experiment = Experiment(models=models, full=True, paper_seeds=1, steps=20, cache_dir=tmp_path)
+    (table,) = experiment.run()
     titles = [row.title for row in table.rows]
     assert len(titles) == 11  # eight cells, two of them rejection sampled too, and ours without its bandwidth
     assert all(np.isfinite(values).all() for row in table.rows for values in row.values.values())
-    written = json.loads((tmp_path / "evl_swiss_roll.json").read_text())
+    written = json.loads((tmp_path / "swiss_roll.json").read_text())
     assert [row["title"] for row in written["rows"]] == titles
     untrained = {"floor", "chance", "empirical", "smoothed", "gaussian_mixture"}
     assert set(written["configs"]) == set(models) - untrained
     rebuilt = from_json(written["configs"]["ours"])
     assert rebuilt.method == swiss_roll.ours(data.SwissRoll(seed=30), swiss_roll_tuning.FULL, 20).method
-    assert (tmp_path / "evl_swiss_roll.png").stat().st_size > 10_000
+    assert (tmp_path / "swiss_roll.png").stat().st_size > 10_000
     printed = capsys.readouterr().out
     assert "EVL, ours" in printed
     assert committed.MARK not in printed
     # Again: nothing is computed a second time.
-    monkeypatch.setattr(grid_metrics, "score", None)
-    again = swiss_roll.run(experiment)
+    monkeypatch.setattr(cache, "write_whole", None)
+    (again,) = experiment.run()
     assert again.rows == table.rows
 
 
-def test_the_first_command_trains_ours_alone_and_prints_the_committed_rows(small, tmp_path, monkeypatch, capsys):
-    measured = []
-    for name, (title, cell) in swiss_roll.MODELS.items():
-        seen = lambda lengths, key, roll, name=name, cell=cell: measured.append(name) or cell(lengths, key, roll)
-        monkeypatch.setitem(swiss_roll.MODELS, name, (title, dataclasses.replace(cell, measure=seen)))
-    table = swiss_roll.run(Experiment(cache_dir=tmp_path))
-    assert measured == ["ours"]
+def test_the_first_command_trains_ours_alone_and_prints_the_committed_rows(small, tmp_path, capsys):
+    experiment = Experiment(cache_dir=tmp_path)
+    assert [cell.name for cell in experiment.cells()] == ["ours-30"]
+    (table,) = experiment.run()
     assert [row.title for row in table.rows] == ["EVL, ours"]
     assert table.rows[0].paper == {"kl": 0.204, "fisher": 0.411}
     printed = capsys.readouterr().out
@@ -86,35 +81,37 @@ def test_the_first_command_trains_ours_alone_and_prints_the_committed_rows(small
     assert "seeds 30 to 34" in printed
     assert all(f"{name} {value}" in printed for name, value in COMMITTED["machine"].items())
     # What is written is what was measured here.
-    written = json.loads((tmp_path / "evl_swiss_roll.json").read_text())
+    written = json.loads((tmp_path / "swiss_roll.json").read_text())
     assert [row["title"] for row in written["rows"]] == ["EVL, ours"]
-    assert committed.MARK not in (tmp_path / "evl_swiss_roll.md").read_text()
-    assert (tmp_path / "evl_swiss_roll.png").stat().st_size > 10_000
+    assert committed.MARK not in (tmp_path / "swiss_roll.md").read_text()
+    assert (tmp_path / "swiss_roll.png").stat().st_size > 10_000
 
 
 def test_without_an_argument_it_is_a_short_training_of_ours():
-    experiment = planned(Experiment())
-    assert experiment.models == ("ours",)
+    experiment = Experiment()
+    assert experiment.rows == ("ours",)
     assert experiment.setting == swiss_roll_tuning.SHORT
-    assert experiment.steps == swiss_roll_tuning.SHORT.steps
-    assert planned(Experiment(quick=True)).models == ("ours",)
+    assert experiment.length == swiss_roll_tuning.SHORT.steps
+    quick = Experiment(quick=True, num_seeds=5).reduced()
+    assert (quick.rows, quick.length, quick.num_seeds) == (("ours",), swiss_roll_tuning.QUICK.steps, 5)
 
 
 def test_full_runs_every_row_as_committed():
-    experiment = planned(Experiment(full=True))
-    assert experiment.models == tuple(swiss_roll.MODELS)
-    assert (experiment.steps, experiment.epochs, experiment.density_steps) == (30_000, 50, 4_000)
-    config = swiss_roll.MODELS["ours"][1].config(experiment, data.SwissRoll(seed=30))
+    experiment = Experiment(full=True)
+    assert experiment.rows == tuple(swiss_roll.MODELS)
+    assert (experiment.length, experiment.epochs, experiment.density_steps) == (30_000, 50, 4_000)
+    config = swiss_roll.MODELS["ours"].config(experiment, data.SwissRoll(seed=30))
     method = config.method
     assert (config.steps, config.batch_size, config.steps_per_call, config.seed) == (30_000, 200, 1_500, 30)
     assert (method.candidates.num_candidates, method.latent_dim, method.bandwidth) == (2304, 64, 0.05)
     assert method.generator.generator.widths == (96, 96, 96, 3)
-    assert planned(Experiment(("ours",), full=True)).models == ("ours",)
+    assert Experiment(models=("ours",), full=True).rows == ("ours",)
+    assert not list(dataclasses.replace(experiment, models=("paper",)).cells())  # without `paper_seeds`
 
 
 def test_full_and_quick_exclude_each_other():
     with pytest.raises(SystemExit, match="must not be combined"):
-        planned(Experiment(full=True, quick=True))
+        Experiment(full=True, quick=True)
 
 
 @pytest.mark.parametrize("flag", SETTINGS)
@@ -122,8 +119,8 @@ def test_expected_numbers_are_those_of_the_committed_runs(flag):
     setting = SETTINGS[flag]
     expected = setting.expected()
     assert expected.steps == setting.steps
-    assert expected.first == 30
-    content = json.loads((RESULTS / setting.folder / "evl_swiss_roll.json").read_text())
+    assert expected.first_seed == 30
+    content = json.loads(setting.file.read_text())
     (row,) = (row for row in content["rows"] if row["title"] == "EVL, ours")
     assert len(row["values"]["kl"]) == 5
     assert expected.values == {name: tuple(row["values"][name]) for name in ("kl", "fisher")}
@@ -134,11 +131,11 @@ def test_expected_numbers_are_those_of_the_committed_runs(flag):
 
 @pytest.mark.parametrize("flag", ["", "--quick"])
 def test_the_docstring_states_the_expected_numbers(flag):
-    told = " ".join(swiss_roll.__doc__.split())
+    text = " ".join(swiss_roll.__doc__.split())
     expected = SETTINGS[flag].expected()
     for measure in ("kl", "fisher"):
         low, high = expected.interval(measure)
-        assert f"{low:.3f} to {high:.3f}" in told
+        assert f"{low:.3f} to {high:.3f}" in text
 
 
 def test_a_first_result_is_near_the_training_points():
@@ -147,28 +144,33 @@ def test_a_first_result_is_near_the_training_points():
     assert max(values["fisher"]) <= 0.25
 
 
-def test_a_run_is_judged_by_both_measures():
-    experiment = planned(Experiment(quick=True))
+def test_a_run_is_compared_with_both_intervals():
+    experiment = Experiment(quick=True).reduced()
     middle = {m: float(np.mean(experiment.setting.expected().interval(m))) for m in ("kl", "fisher")}
-    both = swiss_roll.judged(experiment, [middle, {**middle, "fisher": 3.0}])
+
+    def verdicts(experiment, *cells):
+        (table,) = experiment.tables({"ours": list(cells)})
+        return expectations.verdicts(table, experiment.expected(table))
+
+    both = verdicts(experiment, middle, {**middle, "fisher": 3.0})
     assert both[0] == f"EVL, ours, {experiment.setting.expected()}"
     assert [line.split(",")[0] for line in both[1:]] == ["seed 30", "seed 30", "seed 31", "seed 31"]
     assert [": inside the expected" in line for line in both[1:]] == [True, True, True, False]
     assert ": OUTSIDE the expected" in both[4]
-    other = swiss_roll.judged(dataclasses.replace(experiment, steps=20), [middle])
+    other = verdicts(dataclasses.replace(experiment, steps=20), middle)
     assert "do not apply" in other[1]
     assert len(other) == 2
 
 
-def test_unknown_rows_are_told():
-    with pytest.raises(SystemExit, match="choose from floor, chance"):
-        swiss_roll.run(Experiment(models=("vae",)))
+def test_unknown_rows_are_an_error():
+    with pytest.raises(SystemExit, match="models must be among floor, chance"):
+        Experiment(models=("vae",))
 
 
 def test_its_command_line_explains_itself():
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "experiments.evl.swiss_roll", "--help"], capture_output=True, text=True, check=True
     )
-    assert re.search(r"--quick\b", told.stdout)
-    assert re.search(r"--full\b", told.stdout)
-    assert "Seeds" in told.stdout
+    assert re.search(r"--quick\b", completed.stdout)
+    assert re.search(r"--full\b", completed.stdout)
+    assert "Seeds" in completed.stdout
