@@ -119,6 +119,12 @@ def measure_classifier(steps: int, runs: pathlib.Path, directory: pathlib.Path) 
     return {"accuracy": classifier(steps, runs).accuracy}
 
 
+def covered(labels: np.ndarray) -> dict[str, float]:
+    """Number of modes found, and the KL divergence of the modes' shares from uniform."""
+    coverage = metrics.mode_coverage(labels)
+    return {"found": coverage.num_modes, "kl": coverage.kl}
+
+
 def measure_reference(
     row: str, stacks: int, seed: int, steps: int, runs: pathlib.Path, directory: pathlib.Path
 ) -> dict[str, float]:
@@ -133,7 +139,7 @@ def measure_reference(
         tuples = data.StackedMNIST(stacks, images=TRAIN).chosen()
         digits = TRAIN.labels() if row == "tuples" else predicted_digits(steps, runs)
         labels = digits[tuples[generator.integers(0, len(tuples), count)]]
-    return metrics.mode_coverage(labels)._asdict()
+    return covered(labels)
 
 
 def measure_model(
@@ -160,7 +166,7 @@ def measure_model(
         digits = np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3], 1)
         labels.append(classifier(steps, runs)(digits).argmax(1).reshape(-1, stacks))
     picture = image_models.as_bytes(first[0][..., :3])
-    return {**cell, **metrics.mode_coverage(np.concatenate(labels))._asdict(), "picture": picture}
+    return {**cell, **covered(np.concatenate(labels)), "picture": picture}
 
 
 @functools.cache
