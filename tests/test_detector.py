@@ -215,6 +215,7 @@ def test_saved_default_detectors_are_equal(default, tmp_path):
         np.testing.assert_array_equal(other.score_samples(NEW), fitted.score_samples(NEW))
 
 
+@pytest.mark.slow
 def test_explanations_name_the_planted_column():
     """Correlated columns: the planted value is far from its conditional mean, and only one column is changed."""
     generator = np.random.default_rng(5)

@@ -66,7 +66,8 @@ def test_a_seed_does_not_depend_on_the_others(name, layout):
     alone = train(configured(name, num_seeds=1, layout=layout))
     among = ran(name) if layout is BATCHED else train(configured(name, layout=layout))
     first = jax.tree.map(lambda leaf: leaf[:1], (among.state, among.history))
-    same = chex.assert_trees_all_equal if layout is SERIAL else CLOSE
+    near = functools.partial(CLOSE, atol=1e-5) if name == "archetypes" else CLOSE
+    same = chex.assert_trees_all_equal if layout is SERIAL else near
     # `explained` is computed as 1 minus a ratio, so near 0 only the ratio is accurate to rounding.
     left = lambda history: {name: 1 - value if name == "explained" else value for name, value in history.items()}
     # A coordinate of an archetype near 0 is a sum of large ones, so rounding is relative to the largest coordinate.

@@ -18,7 +18,7 @@ _DEFINING = (*_MODULES, "jax._src")  # JAX defines the functions of `jax.nn` the
 # Functions are called later, so those that read files, download data or train are left out.
 _FUNCTIONS = (
     *(f"jaxgen.{part}" for part in ("losses", "methods", "metrics", "nets", "numerics", "optim", "samplers")),
-    *("jaxgen.parallel", "jaxgen.scan", "flax.linen", "jax.nn", "jax.numpy", "jax._src", "optax"),
+    *("jaxgen.columns", "jaxgen.parallel", "jaxgen.scan", "flax.linen", "jax.nn", "jax.numpy", "jax._src", "optax"),
     *("sklearn.feature_selection", "sklearn.metrics", "sklearn.preprocessing"),
 )
 _READING = {"jax.numpy:load", "jax.numpy:fromfile"}

@@ -337,7 +337,7 @@ def test_bad_choices_are_refused():
         vae(latent_dim=3).resolve(row)
     with pytest.raises(ValueError, match=r"decoder must return rows of the data's shape \(3,\) \(got \(5,\)\)"):
         vae(decoder=nets.MLP((5,))).resolve(row)
-    with pytest.raises(ValueError, match="must be at least 1"):
+    with pytest.raises(ValueError, match="must be a whole number of at least 1"):
         vae(num_importance_samples=0).resolve(row)
     with pytest.raises(ValueError, match="default networks need images of shape"):
         methods.NegativeSamplingVAE().resolve(row)

@@ -63,7 +63,7 @@ def test_likely_rows_are_rejected():
     assert drawn.shape == (500, 2)
     assert jnp.linalg.norm(drawn, axis=1).min() >= 3
     with pytest.raises(ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws below the log-density"):
-        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, below=-1e6, max_batches=2)
+        methods.latent_outliers(jax.random.key(1), state, 50, flow=flow, radii=radii, max_log_prob=-1e6, max_batches=2)
     nowhere = lambda key, n, dimensions: jnp.full(n, jnp.inf)
     with pytest.raises(
         ValueError, match=r"needs 50 samples \(got 0 from 2 times 50 draws, .*overflows.*; use smaller radii"

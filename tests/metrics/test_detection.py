@@ -52,9 +52,9 @@ def test_perfect_reversed_and_constant_scores():
     low, high = np.arange(100.0), np.arange(100.0, 200.0)
     assert metrics.detection(low, high) == (1, 1, 0.5, 0)
     assert metrics.detection(high, low)[0] == 0
-    assert metrics.detection(high, low).fpr == 1
+    assert metrics.detection(high, low).fpr_at_95_tpr == 1
     assert metrics.detection(np.zeros(10), np.zeros(30)) == (0.5, 0.75, 0.75, 1)
-    assert metrics.detection(low, low).fpr == 0.95  # all points of the curve lie on the diagonal
+    assert metrics.detection(low, low).fpr_at_95_tpr == 0.95  # all points of the curve lie on the diagonal
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_the_interval_has_its_nominal_coverage():
 
 
 def test_an_interval_of_another_metric():
-    given, fpr = scores(), lambda *scores: metrics.detection(*scores).fpr
+    given, fpr = scores(), lambda *scores: metrics.detection(*scores).fpr_at_95_tpr
     found = metrics.bootstrap(*given, metric=fpr, num_resamples=50)
     assert found.low < fpr(*given) < found.high
     assert found == metrics.bootstrap(*given, metric=fpr, num_resamples=50)

@@ -110,7 +110,7 @@ def test_photo_and_dense_networks_have_pytorch_s_initialization():
     assert 0.99 < np.abs(kernel).max() * (16 * 8) ** 0.5 <= 1
     layer = nets.TransposedConv(8, 4, 2, (4, 4)).init(jax.random.key(0), jnp.zeros((1, 2, 2, 16)))["params"]
     assert 0.5 < np.abs(layer["bias"]).max() * (16 * 8) ** 0.5 <= 1
-    assert all(network.hidden is nets.torch_uniform for network in nets.dense_meg_networks(2)[:2])
+    assert all(network.hidden_kernel_init is nets.torch_uniform for network in nets.dense_meg_networks(2)[:2])
 
 
 def test_pair_net_concatenates_features_and_vector():

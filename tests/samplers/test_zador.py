@@ -45,7 +45,7 @@ def test_nearest_density_equals_its_formula():
         for j in range(4):
             distances[i, j] = min(math.dist(x[i], y) for y in pools[j])
     expected = [math.log(3 / 7 / sum(4 / 3 * math.pi * r**3 for r in row)) for row in distances]
-    found = samplers.nearest_log_density(jnp.asarray(distances), guesses=7, dimensions=3)
+    found = samplers.nearest_log_density(jnp.asarray(distances), pool_size=7, dimensions=3)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -55,7 +55,7 @@ def test_nearest_density_is_unbiased_for_a_uniform_density(dimensions):
     trials, pools, guesses = 4000, 20, 200
     points = np.random.default_rng(0).uniform(-2, 2, (trials, pools, guesses, dimensions))
     distances = np.sqrt((points**2).sum(-1)).min(-1)
-    found = samplers.nearest_log_density(jnp.asarray(distances), guesses=guesses, dimensions=dimensions)
+    found = samplers.nearest_log_density(jnp.asarray(distances), pool_size=guesses, dimensions=dimensions)
     density = np.exp(np.asarray(found, float)) * 4**dimensions
     # The mass within the nearest of n samples is beta distributed, not exponential: a relative bias of 1 / n.
     assert abs(density.mean() - 1) < 4 * math.sqrt(1 / (pools - 2) / trials) + 2 / guesses
@@ -86,7 +86,7 @@ def test_bad_arguments_raise():
         samplers.zador_log_weights(jnp.zeros(3), dimensions=1, power=-1.0)
     for pools, guesses, dimensions in ((1, 8, 1), (4, 0, 1), (4, 8, 0)):
         with pytest.raises(ValueError, match="at least two pools"):
-            samplers.nearest_log_density(jnp.ones((5, pools)), guesses=guesses, dimensions=dimensions)
+            samplers.nearest_log_density(jnp.ones((5, pools)), pool_size=guesses, dimensions=dimensions)
     with pytest.raises(ValueError, match=r"noise of 2 dimensions for samples of shape \(1,\)"):
         samplers.pushforward_log_density(lambda z: z[:1], jnp.zeros((4, 2)))
 

@@ -32,7 +32,7 @@ def test_files_of_a_run(saved):
 
 # Failed reads of TensorStore report to an event loop that Orbax has already closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.95])
+@pytest.mark.parametrize("share", [0.0, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.5, 0.95))])
 def test_a_truncated_checkpoint_raises_or_loads_unchanged(saved, tmp_path, share):
     """Each file in turn is truncated: loading raises one clear sentence, or returns the same state."""
     _, path, result = saved

@@ -75,6 +75,7 @@ def copy(saved, tmp_path):
     return shutil.copytree(saved[1], tmp_path / "copy")
 
 
+@pytest.mark.slow
 def test_flips_and_truncations_raise_or_have_no_effect(saved, copy, capfd):
     refused, _ = drill(copy, saved[2], 60, jaxgen.load)
     assert refused > 20

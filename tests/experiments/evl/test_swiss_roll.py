@@ -36,6 +36,7 @@ def small(few, monkeypatch):
     monkeypatch.setattr(baselines, "extreme_value", cut(baselines.extreme_value))
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_written_and_drawn(small, tmp_path, monkeypatch, capsys):
     others = {"mixture_density", "gan_published", "gan"}  # evaluated with the grid of Gaussians, and by themselves
     models = tuple(model for model in swiss_roll.MODELS if model not in others)

@@ -70,10 +70,10 @@ def test_an_extractor_that_cannot_be_found_is_an_error(small, tmp_path):
         find("nowhere:features")
     with pytest.raises(SystemExit, match=r"directory of a saved classifier \(got tiny:missing"):
         find("tiny:missing")
-    jaxgen.train(tiny.config(tiny.Mean(), steps=1, steps_per_call=1, num_seeds=1), progress=False).save(
+    jaxgen.train(tiny.config(tiny.evl(), steps=1, steps_per_call=1, num_seeds=1), progress=False).save(
         tmp_path / "mean"
     )
-    with pytest.raises(SystemExit, match=r"must be a saved Classifier \(got a Mean"):
+    with pytest.raises(SystemExit, match=r"must be a saved Classifier \(got a EVL"):
         find(str(tmp_path / "mean"))
 
 
