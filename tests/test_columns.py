@@ -38,7 +38,10 @@ def test_mixed_columns_are_scored_and_saved(tmp_path):
     assert scaled.shape[1] == 1 + 1 + 3 + 2 + 1 + 1 + 1 + 1  # with markers of the missing days and masses
     assert np.mean(FITTED.predict(NEW) == 1) > 0.7
     FITTED.save(tmp_path / "detector")
-    for other in (jaxgen.Detector.load(tmp_path / "detector"), pickle.loads(pickle.dumps(FITTED))):
+    for other in (
+        jaxgen.Detector.load(tmp_path / "detector", trusted=("test_detector",)),
+        pickle.loads(pickle.dumps(FITTED)),
+    ):
         np.testing.assert_array_equal(other.p_values(NEW), FITTED.p_values(NEW))
 
 
