@@ -23,7 +23,9 @@ __all__ = ["Programs", "seed_mapping", "batch_rows", "finite", "programs", "root
 MAX_CACHED_PROGRAMS = 8  # entries of the cache of compiled program pairs
 JOINED = 2**18  # leaves with at most this number of elements are concatenated before they are checked
 # The start program runs once and takes longer to compile than to run, so XLA does not optimize it.
-UNOPTIMIZED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+UNOPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):  # XLA of jax 0.12 has no such option, and refuses it
+    UNOPTIMIZED["xla_cpu_use_fusion_emitters"] = False
 
 
 class Programs(NamedTuple):
