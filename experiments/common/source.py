@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
+import re
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -69,16 +70,23 @@ def _source(value: Any, parts: dict[str, str]) -> str:
     if "<" in name:  # lambdas and inner functions share names: their source and their closure's values tell them apart
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
         values = [_described(item, parts) for item in cells if not isinstance(item, types.FunctionType)]
-        name += hashlib.sha256(f"{inspect.getsource(value)}{values}".encode()).hexdigest()[:8]
+        name += hashlib.sha256(f"{_text(value)}{values}".encode()).hexdigest()[:8]
     if name in parts:
         return name
     parts[name] = ""  # set before recursing, since functions may call each other
-    with_constants = [inspect.getsource(value)]
+    with_constants = [_text(value)]
     for function in _functions(value):
         for code in _codes(function.__code__):
             with_constants += [f"{other} = {_described(item, parts)}" for other, item in _referred(code, function)]
     parts[name] = "\n".join(with_constants)
     return name
+
+
+def _text(value: Any) -> str:
+    """Source of a function or class; of a class without decorators, which Python 3.13 loses under import hooks."""
+    text = inspect.getsource(value)
+    start = re.search(r"^\s*class ", text, re.MULTILINE) if isinstance(value, type) else None
+    return text[start.start() :] if start else text
 
 
 def _functions(value: Any) -> Iterator[types.FunctionType]:
@@ -91,7 +99,8 @@ def _functions(value: Any) -> Iterator[types.FunctionType]:
             for member in vars(base).values():
                 plain = getattr(member, "__func__", getattr(member, "fget", getattr(member, "func", member)))
                 plain = inspect.unwrap(plain)
-                if isinstance(plain, types.FunctionType) and plain.__module__.startswith(PACKAGES):
+                written = isinstance(plain, types.FunctionType) and not plain.__code__.co_filename.startswith("<")
+                if written and plain.__module__.startswith(PACKAGES):  # not generated, as by `dataclass`
                     yield plain
 
 

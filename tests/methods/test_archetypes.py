@@ -130,7 +130,7 @@ def test_equal_rows_are_fitted_exactly():
 
 
 def test_four_devices_give_the_same_result_as_one():
-    config = tiny.config(methods.Archetypes(2, steps=500), batch_size=60, num_seeds=1)
+    config = tiny.config(methods.Archetypes(2, steps=2_000), batch_size=60, num_seeds=1)
     one, four = (
         jaxgen.train(
             dataclasses.replace(config, data=data.Arrays(np.asarray(ROWS)), layout=Layout(devices=devices)),
