@@ -57,11 +57,16 @@ def black_images(monkeypatch):
     monkeypatch.setattr(olivetti.Olivetti, "tables", lambda self: (np.zeros((400, 64, 64, 3), np.float32),))
 
 
+# The part `adversary` trains a model to sample its negatives.
+FIELDS = {"experiments.negvae.ablations": {"parts": ("reconstructed", "dimension", "shift", "color")}}
+
+
 def configurations(name, tmp_path):
     """One config of each kind, at full size, at the paper's, and of a quick run."""
     Experiment = importlib.import_module(name).Experiment
     fields = {field.name for field in dataclasses.fields(Experiment)}
-    sizes = [Experiment(num_seeds=1, cache_dir=tmp_path), Experiment(quick=True, cache_dir=tmp_path).reduced()]
+    changes = {"cache_dir": tmp_path, **FIELDS.get(name, {})}
+    sizes = [Experiment(num_seeds=1, **changes), Experiment(quick=True, **changes).reduced()]
     if "paper" in fields:
         sizes.append(dataclasses.replace(sizes[0], paper=True))
     kinds = {}
