@@ -200,6 +200,14 @@ class Layout:
         """
         return len(self.local()) * jax.process_count()
 
+    def platform(self) -> str:
+        """Platform that programs are compiled for, such as `cpu`, `gpu` or `tpu`.
+
+        Raises:
+            ValueError: under the conditions of `local`.
+        """
+        return self.local()[0].platform
+
     def map_seeds(self, program: Program, *arguments: PyTree) -> PyTree:
         """Run a program for every seed, the leading axis of each argument and result."""
         return (self.seeds or batched)(program, *arguments)

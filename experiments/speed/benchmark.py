@@ -87,9 +87,9 @@ class Experiment(experiment.Experiment):
 
     def cells(self) -> Iterator[Cell]:
         """One cell for each comparison, with the configuration of its first case."""
-        if jax.default_backend() != "cpu":
+        if jax.devices()[0].platform != "cpu":
             raise SystemExit(
-                f"the backend must be the CPU, where the other libraries run (got {jax.default_backend()}); set "
+                f"the backend must be the CPU, where the other libraries run (got {jax.devices()[0].platform}); set "
                 "JAX_PLATFORMS=cpu."
             )
         for name in (name for name in self.comparisons if name != FIRST_STEP):

@@ -81,7 +81,7 @@ def pool(quick: bool) -> list[Case]:
         return forward(rows, [*images, *logits]) + backward(rows, images) + backward(rows, logits)
 
     full = image_products(latent_dim, widths, shape[2])
-    images = image_products(latent_dim, widths, shape[2], taps=4) if jax.default_backend() == "cpu" else full
+    images = image_products(latent_dim, widths, shape[2], taps=4) if jax.devices()[0].platform == "cpu" else full
     normalizer = 2 * forward(guesses, logits) + backward(guesses, logits)
     searched = forward(guesses, images) + differentiated(batch, images) + normalizer
     title = f"{batch} images, {guesses} shared guesses"

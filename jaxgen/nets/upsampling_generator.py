@@ -91,8 +91,13 @@ def convolve_upsampled(
             f"{rhs.shape[:2]}, strides {tuple(window_strides)}, padding {padding}, dilations {dilations}); upsample "
             "with jnp.repeat and use `convolve` for other convolutions."
         )
-    if jax.default_backend() != "cpu":
+
+    def plain(lhs: Array, rhs: Array) -> Array:
         return convolve(jnp.repeat(jnp.repeat(lhs, 2, axis=1), 2, axis=2), rhs, window_strides, padding, **how)
-    # An upsampled image is the dilated image plus its copies shifted by one row, one column, and both.
-    shifted = jnp.stack([jnp.pad(rhs, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1)])
-    return convolve(lhs, shifted.sum(0), window_strides, ((2, 2), (2, 2)), **{**how, "lhs_dilation": (2, 2)})
+
+    def fast(lhs: Array, rhs: Array) -> Array:
+        # An upsampled image is the dilated image plus its copies shifted by one row, one column, and both.
+        shifted = jnp.stack([jnp.pad(rhs, ((i, 1 - i), (j, 1 - j), (0, 0), (0, 0))) for i in (0, 1) for j in (0, 1)])
+        return convolve(lhs, shifted.sum(0), window_strides, ((2, 2), (2, 2)), **{**how, "lhs_dilation": (2, 2)})
+
+    return jax.lax.platform_dependent(lhs, rhs, cpu=fast, default=plain)

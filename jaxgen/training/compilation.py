@@ -74,7 +74,7 @@ def seed_mapping(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTr
     """
     if config.num_seeds == 1:
         return parallel.serial
-    if jax.default_backend() != "cpu":
+    if config.layout.platform() != "cpu":
         return parallel.batched
     leaves, structure = jax.tree.flatten(rows)
     return parallel.serial if _kept(_convolves, config, structure, *leaves) else parallel.batched
@@ -151,7 +151,7 @@ def _programs(method: Method, layout: Layout, words: str, batch_size: int, gener
     # makes the initial bits of a seed independent of the number of seeds.
     start = jax.jit(
         lambda tables, roots, rows: parallel.serial(lambda *one: init(tables, *one), roots, rows),
-        compiler_options=UNOPTIMIZED if jax.default_backend() == "cpu" else None,
+        compiler_options=UNOPTIMIZED if layout.platform() == "cpu" else None,
     )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
 

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import flax.linen as nn
 import jax
@@ -166,12 +167,42 @@ def test_flax_accepts_it_and_convolves_detects_it(groups):
     assert parallel.has_convolution(traced)
 
 
-def test_other_backends_and_layouts_use_lax(monkeypatch):
+def lowered(f, *arguments, platform):
+    return jax.jit(f).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
+
+
+def convolutions(text):
+    """Return the operands, settings and shapes of the convolutions of a lowered program."""
+    lines = [line.split("convolution")[1] for line in text.splitlines() if "stablehlo.convolution" in line]
+    return sorted(re.sub("%[0-9a-z_#]+", "%", line) for line in lines)
+
+
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_accelerators_get_the_plain_convolution(platform):
+    x, w, how = pair(("SAME", (2, 2), (3, 3), ((1, 1), (1, 1))), np.float32)
+    ours, plain = (
+        functools.partial(measures, how(f), twice=False) for f in (nets.convolve, jax.lax.conv_general_dilated)
+    )
+    texts = {at: lowered(ours, x, w, platform=at) for at in (platform, "cpu")}
+    expected = convolutions(lowered(plain, x, w, platform=platform))
+    assert len(expected) == 4  # the value twice, and two gradients
+    assert convolutions(texts[platform]) == expected
+    assert convolutions(texts["cpu"]) != expected
+    assert ["optimization_barrier" in text for text in texts.values()] == [False, True]
+
+
+def test_the_default_device_does_not_matter(monkeypatch):
     x, w, how = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
-    assert "custom_vjp" in str(jax.make_jaxpr(how(nets.convolve))(x, w))
-    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
-    assert "custom_vjp" not in str(jax.make_jaxpr(how(nets.convolve))(x, w))
-    assert nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW")).shape[1] == 4
+    before = lowered(how(nets.convolve), x, w, platform="tpu")
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert convolutions(lowered(how(nets.convolve), x, w, platform="tpu")) == convolutions(before)
+
+
+def test_other_layouts_use_lax():
+    x, w, _ = pair(("SAME", (1, 1), (3, 3), ((1, 1), (1, 1))), np.float32)
+    other = lambda x, w: nets.convolve(x.swapaxes(1, 3), w, (1, 1), "SAME", dimension_numbers=("NCHW", "HWIO", "NCHW"))
+    assert "custom_vjp" not in str(jax.make_jaxpr(other)(x, w))
+    assert other(x, w).shape[1] == 4
 
 
 def test_halving_and_dense_layers():

@@ -37,7 +37,8 @@ def convolve(
     NHWC and HWIO. Inside a loop it does not rearrange other layouts, such as those of the standard gradients, which
     makes them 3 to 50 times slower. So the gradients here are convolutions in the fast layouts.
 
-    On other backends, for feature groups and for other layouts, this is `jax.lax.conv_general_dilated` itself. On a CPU
+    The platform is chosen where the program is lowered, so a program lowered for an accelerator has the plain
+    convolution. For feature groups and for other layouts, this is `jax.lax.conv_general_dilated` itself. Otherwise
     there is no forward-mode derivative; reverse over reverse is exact.
 
     Args:
@@ -55,29 +56,29 @@ def convolve(
         The convolved images `[n, output height, output width, features]`.
     """
     ordered = lambda order: lax.conv_dimension_numbers(lhs.shape, rhs.shape, order)
+    strides, spread, dilation = (tuple(pair or _ONES) for pair in (window_strides, lhs_dilation, rhs_dilation))
+    plain = functools.partial(
+        lax.conv_general_dilated,
+        window_strides=window_strides,
+        padding=padding,
+        lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation,
+        dimension_numbers=dimension_numbers,
+        feature_group_count=feature_group_count,
+        precision=precision,
+    )
     if (
-        jax.default_backend() != "cpu"
-        or lhs.ndim != 4
+        lhs.ndim != 4
         or ordered(dimension_numbers) != ordered(_LAYOUT)
         or feature_group_count != 1
-        or (isinstance(padding, str) and tuple(lhs_dilation or _ONES) != _ONES)  # JAX raises the error
+        or (isinstance(padding, str) and spread != _ONES)  # JAX raises the error
     ):
-        return lax.conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            lhs_dilation,
-            rhs_dilation,
-            dimension_numbers,
-            feature_group_count=feature_group_count,
-            precision=precision,
-        )
-    strides, spread, dilation = (tuple(pair or _ONES) for pair in (window_strides, lhs_dilation, rhs_dilation))
+        return plain(lhs, rhs)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], extents(rhs.shape[:2], dilation), strides, padding)
     pads = tuple((int(before), int(after)) for before, after in padding)
-    return _convolve(lhs, rhs, strides, pads, spread, dilation, precision)
+    fast = lambda x, kernel: _convolve(x, kernel, strides, pads, spread, dilation, precision)
+    return lax.platform_dependent(lhs, rhs, cpu=fast, default=plain)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5, 6))
