@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxgen.accelerators.preflight import preflight
     from jaxgen.detector import Detector
     from jaxgen.parallel import Layout
     from jaxgen.serialization.config_json import to_json
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-__all__ = ["Config", "Detector", "Layout", "Result", "check", "load", "to_json", "train", "untrained"]
+__all__ = ["Config", "Detector", "Layout", "Result", "check", "load", "preflight", "to_json", "train", "untrained"]
 
 # Imported on first use, so that `import jaxgen.losses` does not load Flax, Optax and Orbax.
 _LAZY_ATTRIBUTES = {
@@ -24,6 +25,7 @@ _LAZY_ATTRIBUTES = {
     "Result": "training.result",
     "check": "training.check",
     "load": "training.result",
+    "preflight": "accelerators.preflight",
     "to_json": "serialization.config_json",
     "train": "training.loop",
     "untrained": "training.loop",

@@ -16,6 +16,7 @@ LAYERS = [
     ["optim", "nets", "data", "serialization"],
     ["methods"],
     ["training"],
+    ["accelerators"],
     ["detector"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

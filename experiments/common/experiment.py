@@ -73,6 +73,8 @@ class Experiment:
     """A run of about a minute, which checks that everything works; its numbers mean little."""
     configs: bool = False
     """Print the config of every cell as JSON, and train nothing."""
+    preflight: str | None = None
+    """Compile each row for devices such as v5e:8 or h100:4, print memory and bounds on the time, and train nothing."""
     cache_dir: pathlib.Path | None = None
     """Directory of cells and checkpoints, from which an interrupted run resumes; by default runs/SYSTEM/NAME."""
     output_dir: pathlib.Path | None = None
@@ -159,6 +161,9 @@ class Experiment:
             json.dump(configs, sys.stdout, indent=1)
             print()
             return []
+        if experiment.preflight is not None:
+            experiment.print_preflight(experiment.preflight)
+            return []
         results: Results = {}
         for stage in (experiment.cells, lambda: experiment.followup_cells(results)):
             for cell in stage():
@@ -172,6 +177,15 @@ class Experiment:
             for line in expectations.verdicts(table, experiment.expected(table)):
                 print(line)
         return tables
+
+    def print_preflight(self, target: str) -> None:
+        """Print what each row's first training needs on a target; the other seeds need the same."""
+        first: dict[str, jaxgen.Config] = {}
+        for cell in self.cells():
+            if cell.config is not None:
+                first.setdefault(cell.row, cell.config)
+        for row, config in first.items():
+            print(f"== {row}\n{jaxgen.preflight(config, target)}\n", flush=True)
 
 
 def _digest(value: Any) -> str:

@@ -58,7 +58,7 @@ def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
 def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     """Return shape and dtype of one row of each table, as a training step receives it."""
 
-    def spec(leaf: np.ndarray) -> jax.ShapeDtypeStruct:
+    def spec(leaf: np.ndarray | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         rows = jax.eval_shape(to_float, jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype))
         return jax.ShapeDtypeStruct(leaf.shape[1:], rows.dtype)
 

@@ -1,0 +1,105 @@
+"""Compile a training run for accelerators that are not there."""
+
+import builtins
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import jax
+import numpy as np
+
+from jaxgen.accelerators.report import Report
+from jaxgen.accelerators.targets import Target
+from jaxgen.data.validation import checked
+from jaxgen.parallel import Layout
+from jaxgen.serialization.pickled import to_bytes
+from jaxgen.training.config import Config
+
+__all__ = ["preflight"]
+
+EXTRAS = {"tpu": ("libtpu", "preflight-tpu"), "cuda": ("jax_plugins.xla_cuda13", "preflight-cuda")}
+
+
+def preflight(config: Config, target: str) -> Report:
+    """Compile a training run for a TPU slice or GPUs that are not there, and report what it needs.
+
+    The program of `config.steps_per_call` steps is compiled in another process by the compiler of the target. No
+    accelerator, driver or network is needed. It answers before a machine is rented whether the run fits, and how long
+    it takes at the least. Networks defined in a notebook or script must stand in a module that can be imported.
+
+    Args:
+        config: the training run; its data are read for their shapes, and `config.layout.devices` is ignored.
+        target: chip and number of devices, or the shape of a slice: `v5e:1`, `v5e:2x4`, `v4:2x2x1`, `v6e:8`, `h100:8`,
+            `h200:2x8` for two machines, `cpu`, or `cpu:4` for four simulated devices.
+
+    Returns:
+        The report; `print` shows it as a table.
+
+    Raises:
+        ValueError: if there is no such target, or if batch size, devices and method do not fit together.
+        ImportError: if the target's compiler is not installed.
+        RuntimeError: if the compiler fails for another reason.
+    """
+    from jaxgen.accelerators.compiler import Shapes
+
+    aim = Target(target)
+    _require_compiler(aim.chip.platform)
+    tables = checked(config.data.tables(), config.batch_size)
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tables)
+    layout = Layout(seeds=config.layout.seeds)
+    request = dataclasses.replace(config, data=Shapes(shapes), layout=layout)
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        (directory / "request").write_bytes(to_bytes((request, target)))
+        command = [sys.executable, "-m", "jaxgen.accelerators.compiler", str(directory)]
+        done = subprocess.run(command, env=_environment(aim), capture_output=True, text=True, check=False)
+        answer = directory / "report.json"
+        if not answer.exists():
+            raise RuntimeError(
+                f"the compiler for {target} ended without a report (exit status {done.returncode}); its last words "
+                f"were: {done.stderr[-500:]}"
+            )
+        report = json.loads(answer.read_text())
+    if "error" in report:
+        kind = getattr(builtins, report["error"], RuntimeError)
+        raise (kind if issubclass(kind, Exception) else RuntimeError)(report["message"])
+    return Report.from_json(report)
+
+
+def _require_compiler(platform: str) -> None:
+    if platform not in EXTRAS:
+        return
+    module, extra = EXTRAS[platform]
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise ImportError(
+            f"compiling for {platform} needs the compiler in `{module}` (got none); install it by "
+            f"pip install 'jaxgen[{extra}]'."
+        )
+
+
+def _environment(target: Target) -> dict[str, str]:
+    """Return the environment of the child: JAX on the CPU, quiet libtpu, and the module paths of this process."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")}
+    flags = {}
+    if target.chip.platform == "cpu":
+        flags["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={target.devices}"
+    return {
+        **kept,
+        **flags,
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": "v5litepod-4",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        "JAX_ENABLE_X64": str(jax.config.read("jax_enable_x64")),
+        "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }

@@ -1,0 +1,143 @@
+"""Preflight: what it reports agrees with XLA and with arithmetic, and its errors say what to do."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+import jaxgen
+from jaxgen import data, methods, nets
+from jaxgen.accelerators import Report, preflight
+from jaxgen.accelerators.compiler import Shapes, compiled_report, devices_of
+from jaxgen.accelerators.targets import CHIPS, Target
+
+WIDTH, BATCH, STEPS = 32, 64, 4
+METHOD = methods.EVL(nets.MLP((WIDTH, 4)), optimizer=methods.EVL().optimizer)
+
+
+def config(**changes):
+    x = np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32)
+    defaults = {
+        "method": METHOD,
+        "data": data.Arrays(x),
+        "steps": 2 * STEPS,
+        "batch_size": BATCH,
+        "steps_per_call": STEPS,
+    }
+    return jaxgen.Config(**{**defaults, **changes})
+
+
+def shapes(config):
+    struct = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return dataclasses.replace(config, data=Shapes(jax.tree.map(struct, config.data.tables())))
+
+
+@pytest.fixture(scope="module")
+def report():
+    return compiled_report(shapes(config()), Target("cpu"), devices_of(Target("cpu")))
+
+
+def test_bytes_are_those_of_the_run(report):
+    state = jaxgen.untrained(config()).state
+    size = lambda tree: sum(
+        np.asarray(jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf).nbytes
+        for leaf in jax.tree.leaves(tree)
+    )
+    assert report.state_bytes == size(state)
+    assert report.data_bytes == 100 * 3 * 4
+    rows = STEPS * BATCH * 4
+    least = report.state_bytes + report.data_bytes + rows
+    assert least <= report.argument_bytes <= least + 64  # the key, the retry and the first step
+    assert report.output_bytes >= report.state_bytes
+    assert report.needed_bytes >= report.argument_bytes + report.output_bytes + report.temporary_bytes
+    assert report.bytes_moved == 2 * report.state_bytes + BATCH * 3 * 4
+
+
+def test_a_cpu_has_no_bounds(report):
+    assert (report.fits, report.memory, report.step_seconds, report.run_seconds) == (None, None, None, None)
+    assert report.collectives == {}
+    assert "not known for this device" in str(report)
+
+
+def test_bounds_follow_from_the_peaks(monkeypatch, report):
+    cpu = dataclasses.replace(CHIPS["cpu"], memory=2**30, flops=1e9, bandwidth=1e6, interconnect=1e6)
+    monkeypatch.setitem(CHIPS, "cpu", cpu)
+    bounded = compiled_report(shapes(config()), Target("cpu"), devices_of(Target("cpu")))
+    assert bounded.fits is True
+    assert bounded.remedies == ()
+    assert bounded.flops == report.flops
+    assert bounded.compute_seconds == report.flops / 1e9
+    assert bounded.memory_seconds == report.bytes_moved / 1e6
+    assert bounded.interconnect_seconds == 0
+    assert bounded.step_seconds == max(bounded.compute_seconds, bounded.memory_seconds)
+    assert bounded.run_seconds == 2 * STEPS * bounded.step_seconds
+
+
+def test_what_does_not_fit_says_what_would(monkeypatch):
+    monkeypatch.setitem(
+        CHIPS, "cpu", dataclasses.replace(CHIPS["cpu"], memory=2**16, flops=1e9, bandwidth=1e6, interconnect=1.0)
+    )
+    small = compiled_report(shapes(config(num_seeds=3)), Target("cpu"), devices_of(Target("cpu")))
+    assert small.fits is False
+    assert any("num_seeds=1" in text for text in small.remedies)
+    assert "DOES NOT FIT" in str(small)
+    assert all(f"to fit: {text}" in str(small) for text in small.remedies)
+
+
+def test_json_round_trip(report):
+    description = json.loads(json.dumps(report.to_json()))
+    assert Report.from_json(description) == report
+
+
+def test_operations_grow_with_batch_and_seeds(report):
+    devices = devices_of(Target("cpu"))
+    twice = compiled_report(shapes(config(num_seeds=2)), Target("cpu"), devices)
+    assert twice.flops == pytest.approx(2 * report.flops, rel=0.01)
+    assert twice.state_bytes == 2 * report.state_bytes
+
+
+def test_wrong_targets_and_missing_compilers(monkeypatch):
+    with pytest.raises(ValueError, match="must be one of"):
+        preflight(config(), "v9:1")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for target, extra in [("v5e:1", "preflight-tpu"), ("h100:1", "preflight-cuda")]:
+        with pytest.raises(ImportError, match=rf"pip install 'jaxgen\[{extra}\]'"):
+            preflight(config(), target)
+
+
+@pytest.mark.slow
+def test_the_child_compiles_for_simulated_devices_and_reports_errors():
+    report = preflight(config(), "cpu:4")
+    assert report.devices == 4
+    assert report.collectives["psum"] >= 1
+    assert report.bytes_sent > 0
+    with pytest.raises(ValueError, match="multiple of the number of devices"):
+        preflight(config(batch_size=BATCH + 1), "cpu:4")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("target", "module"), [("v5e:2x2", "libtpu"), ("v5e:1", "libtpu"), ("h100:4", "jax_plugins.xla_cuda13")]
+)
+def test_accelerators(target, module):
+    if importlib.util.find_spec(module.partition(".")[0]) is None or importlib.util.find_spec(module) is None:
+        pytest.skip(f"needs {module}")
+    environment = dict(os.environ)
+    report = preflight(config(), target)
+    assert os.environ == environment
+    assert report.fits is True
+    assert 0 < report.step_seconds < 1e-3
+    assert report.argument_bytes >= report.state_bytes + report.data_bytes
+    assert report.devices == Target(target).devices
+
+
+@pytest.mark.slow
+def test_it_is_reached_from_the_package():
+    code = "import jaxgen, jaxgen.accelerators; assert callable(jaxgen.preflight)"
+    subprocess.run([sys.executable, "-c", code], check=True)
