@@ -59,8 +59,8 @@ class NegativeSamplingVAE:
     networks. Scores use the running statistics for both, so a difference that lies in batch statistics alone may be
     lost.
 
-    Rows are used as given, and the means of all observation models lie in [0, 1]. Scale columns of a table to that range
-    first, for example by `sklearn.preprocessing.MinMaxScaler`.
+    Rows are used as given, and the means of all observation models lie in [0, 1]. Scale columns of a table to that
+    range first, for example by `sklearn.preprocessing.MinMaxScaler`.
 
     Attributes:
         encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances. None is the paper's for images of 28 x 28 and
