@@ -172,7 +172,7 @@ def to_arviz(
     statistics = {name: _widened(value) for name, value in reported.items()}
     if wrong := {name: value.shape for name, value in statistics.items() if value.shape[:2] != shape}:
         raise ValueError(
-            f"statistics must be [chains, draws, ...] as the draws (got {wrong} for {shape} chains and draws); cut them."
+            f"statistics must be [chains, draws, ...] as the draws (got {wrong}, and {shape} chains and draws)."
         )
     groups = {"posterior": variables, "sample_stats": statistics}
     labels = {"coords": coords, "dims": None if dims is None else {name: list(axes) for name, axes in dims.items()}}
