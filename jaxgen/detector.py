@@ -25,6 +25,7 @@ from jaxgen import methods, nets
 from jaxgen.columns import UNSEEN, column_encoder, column_scaler, column_table, needs_encoding
 from jaxgen.data.datasets import Arrays
 from jaxgen.explanation import Explanation, contributions
+from jaxgen.forking import check_not_forked
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.neighbors import NeighborBlend
 from jaxgen.optim import Cosine
@@ -230,8 +231,10 @@ class Detector(OutlierMixin, BaseEstimator):
         Raises:
             ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
             NotFittedError: if `fit` has not been called.
+            RuntimeError: if this process was forked from one that has used JAX.
         """
         check_is_fitted(self)
+        check_not_forked("Detector.score_samples")
         return -self._scores(self._numbers(X))
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -276,6 +279,7 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
+        check_not_forked("Detector.explain")
         X = self._numbers(X)
         names = getattr(self, "feature_names_in_", [f"column {number}" for number in range(X.shape[1])])
         novel = self._novel_values(X)

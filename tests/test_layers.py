@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     ["types"],
-    ["scan", "parallel", "validation", "neighbors", "explanation", "columns"],
+    ["scan", "parallel", "forking", "validation", "neighbors", "explanation", "columns"],
     ["numerics"],
     ["losses", "samplers", "metrics"],
     ["optim", "nets", "data", "serialization"],

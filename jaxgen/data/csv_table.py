@@ -30,12 +30,28 @@ def read_csv(path: pathlib.Path, header: bool | None = None) -> np.ndarray:
         Numbers `[n, d]`.
 
     Raises:
-        ValueError: if a cell is not a number, the lines have unequal lengths, or the first line may hold either names
-            or numbers and `header` is None.
+        ValueError: if a cell is not a number, the lines have unequal lengths, the first line may hold either names or
+            numbers and `header` is None, or the file is not in UTF-8 with commas between cells.
     """
+    try:
+        return _read(path, header)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be a text file in UTF-8 (got: {error}); write it again, or read it with "
+            "pandas.read_csv(path, encoding=...) and pass data.Arrays(frame)."
+        ) from error
+
+
+def _read(path: pathlib.Path, header: bool | None) -> np.ndarray:
     preview = [row for _, row in itertools.islice(_lines(path), _PREVIEW)]
     if not preview:
         raise ValueError(f"{path} must hold numbers (got no lines); write it again.")
+    for separator in (";", "\t"):
+        if any(separator in cell for row in preview for cell in row):
+            raise ValueError(
+                f"cells of {path} must be separated by commas (got {separator!r} in the first lines); write it again, "
+                f"or read it with pandas.read_csv(path, sep={separator!r}) and pass data.Arrays(frame)."
+            )
     names = preview[0] if (_has_names(path, preview) if header is None else header) else []
     index = sum(1 for _ in itertools.takewhile(lambda name: not name or name.startswith("Unnamed: "), names))
     width = len(preview[0]) - index

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxgen.data.csv_table import read_csv
+from jaxgen.data.parquet_table import read_parquet
 from jaxgen.data.validation import check_dataset
 from jaxgen.types import PyTree
 
@@ -30,10 +31,10 @@ class Arrays:
     """In-memory arrays, one table each.
 
     Attributes:
-        arrays: arrays `[n, ...]`, or pytrees of arrays with the same n. DataFrames and Series of pandas and polars are
-            converted to arrays, without the index of pandas. Byte arrays are treated as pixels: `uint8` of
-            two or more axes is scaled to [0, 1], `int8` of three or more axes to [-1, 1]. Columns `[n]`, such as
-            labels, are left unchanged. Use another dtype for counts.
+        arrays: arrays `[n, ...]`, or pytrees of arrays with the same n. DataFrames of pandas and polars become arrays
+            of floats, without the index of pandas, and a Series an array `[n]` of its dtype. Byte arrays are treated as
+            pixels: `uint8` of two or more axes is scaled to [0, 1], `int8` of three or more axes to [-1, 1]. Columns
+            `[n]`, such as labels, are left unchanged. Use another dtype for counts.
     """
 
     arrays: tuple[PyTree, ...]
@@ -72,8 +73,9 @@ class Table:
     """Table of numbers from a file.
 
     Attributes:
-        path: an `.npz` file, or a `.csv` file of numbers as NumPy, spreadsheets and pandas write them. Comments with
-            `#` are skipped; first columns without a name are the index of pandas, and are dropped.
+        path: an `.npz` file, a `.csv` file of numbers as NumPy, spreadsheets and pandas write them, or a `.parquet`
+            file, which needs the extra `parquet`. In a `.csv` file, comments with `#` are skipped, and first columns
+            without a name are dropped, as they are the index of pandas.
         name: name of the array in an `.npz` file; optional if the file holds one array.
         header: whether the first line of a `.csv` file holds names; None infers it, and raises if it may hold either.
     """
@@ -90,19 +92,25 @@ class Table:
 
         Raises:
             FileNotFoundError: if the file does not exist.
-            ValueError: if the file is damaged, has another type, or does not hold numbers, or its first line may hold
-                either names or numbers.
+            ModuleNotFoundError: if it is a Parquet file and pyarrow is not installed.
+            ValueError: if the file is damaged, has another type, or does not hold numbers, its first line may hold
+                either names or numbers, or `name` or `header` is given for a file of another type.
         """
         path = pathlib.Path(self.path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"there is no file at {path}; give the path of an .npz or .csv file.")
-        if path.suffix == ".npz":
+            raise FileNotFoundError(f"there is no file at {path}; give the path of an .npz, .csv or .parquet file.")
+        for field, value, suffix in (("name", self.name, ".npz"), ("header", self.header, ".csv")):
+            if value is not None and path.suffix.lower() != suffix:
+                raise ValueError(f"`{field}` is for {suffix} files (got {value!r} and {path}); leave it out.")
+        if path.suffix.lower() == ".npz":
             return (self._read_npz(path),)
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             return (read_csv(path, self.header),)
+        if path.suffix.lower() in (".parquet", ".pq"):
+            return (read_parquet(path),)
         raise ValueError(
-            f"`path` must end in .npz or .csv (got {path}); convert the file, or read it and pass the arrays or the "
-            "DataFrame as data.Arrays(x)."
+            f"`path` must end in .npz, .csv or .parquet (got {path}); convert the file, or read it and pass the arrays "
+            "or the DataFrame as data.Arrays(x)."
         )
 
     def _read_npz(self, path: pathlib.Path) -> np.ndarray:
@@ -121,16 +129,25 @@ class Table:
 
 def _from_frame(leaf: Any) -> Any:
     """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others."""
+    if hasattr(leaf, "collect") and hasattr(leaf, "lazy"):
+        raise TypeError(f"tables must hold arrays or DataFrames (got {type(leaf).__name__}); call collect() first.")
     if not hasattr(leaf, "to_numpy"):
         return leaf
-    array = leaf.to_numpy()
-    if array.dtype == object and hasattr(leaf, "columns"):  # a column of text, or of numbers with missing ones
-        try:
-            return np.stack([np.asarray(leaf[name].to_numpy(), np.float64) for name in leaf.columns], 1)
-        except (TypeError, ValueError) as error:
-            kinds = {str(name): str(leaf[name].dtype) for name in leaf.columns}
-            raise TypeError(
-                f"all columns of a DataFrame must hold numbers without missing ones (got {kinds}); drop, encode or "
-                "impute the others."
-            ) from error
-    return array
+    if not hasattr(leaf, "columns"):
+        return leaf.to_numpy()
+    # By position: pandas allows equal names.
+    columns = leaf.get_columns() if hasattr(leaf, "get_columns") else [leaf.iloc[:, i] for i in range(leaf.shape[1])]
+    arrays = [column.to_numpy() for column in columns]
+    try:
+        if any(array.ndim != 1 or array.dtype.kind not in "fiubO" for array in arrays):
+            raise TypeError("a column is not numeric")
+        # As floats: columns of bytes are no pixels.
+        return np.stack([array if array.dtype.kind == "f" else array.astype(np.float64) for array in arrays], 1)
+    except (TypeError, ValueError) as error:
+        if not arrays:
+            return np.empty(leaf.shape)
+        kinds = {str(name): str(column.dtype) for name, column in zip(leaf.columns, columns, strict=True)}
+        raise TypeError(
+            f"all columns of a DataFrame must hold numbers without missing ones (got {kinds}); drop, encode or "
+            "impute the others."
+        ) from error

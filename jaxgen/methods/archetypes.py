@@ -32,6 +32,9 @@ class Archetypes:
     With smaller minibatches, an archetype is a mixture of the minibatch's rows and of the previous archetypes, so it
     stays in the convex hull of the data. Each step fits its own minibatch alone, without memory of earlier ones.
 
+    Another origin, or another unit that all columns share, moves and scales the archetypes alike. The columns are
+    weighted by their squared scales, so columns in different units should be standardized first.
+
     Attributes:
         count: number of archetypes, k.
         solver: least squares on the simplex, `simplex.frank_wolfe` or `simplex.projected_gradient`. For an accurate
@@ -85,13 +88,14 @@ class Archetypes:
                 "larger batch_size."
             )
         x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        z = _units(x)[0]
         keys = jax.random.split(key, self.count)
-        chosen = [x[jax.random.randint(keys[0], (), 0, len(x))]]
+        chosen = [jax.random.randint(keys[0], (), 0, len(x))]
         distances = jnp.full(len(x), jnp.inf)
         for key in keys[1:]:
-            distances = jnp.minimum(distances, squared_distances(x, chosen[-1][None])[:, 0])
-            chosen.append(x[jax.random.categorical(key, jnp.log(distances))])
-        return ArchetypesState(jnp.stack(chosen))
+            distances = jnp.minimum(distances, squared_distances(z, z[chosen[-1]][None])[:, 0])
+            chosen.append(jax.random.categorical(key, jnp.log(distances)))
+        return ArchetypesState(x[jnp.stack(chosen)])
 
     def step(
         self, key: Key[Array, ""], state: ArchetypesState, x: Float[Array, "b d"]
@@ -111,13 +115,15 @@ class Archetypes:
             The new state, and metrics of the previous archetypes: `loss`, the mean over rows of the squared distance to
             their convex hull, and `explained`, the explained share of the variance.
         """
-        weights = self.weights(state, x)  # [b, k]
-        residual = x - product(weights, state.archetypes)
-        squares = jnp.sum(residual**2, -1)
+        rows = parallel.gather(x, self.axis_name)
+        rows, center, scale = _units(rows)
+        x, archetypes = (x - center) / scale, (state.archetypes - center) / scale
+        weights = self.solver(x, archetypes, steps=self.steps)  # [b, k]
+        residual = x - product(weights, archetypes)
         # These sums over all devices are sufficient for the update, so the weights need not be gathered.
         moments, products = parallel.total((product(weights.T, weights), product(weights.T, residual)), self.axis_name)
-        rows, all_squares = parallel.gather((x, squares), self.axis_name)
-        candidates = jnp.concatenate([state.archetypes, rows])
+        all_squares = parallel.gather(jnp.sum(residual**2, -1), self.axis_name)
+        candidates = jnp.concatenate([archetypes, rows])
         worst = rows[jnp.argmax(all_squares)]
         threshold = len(rows) * jnp.finfo(residual.dtype).eps
 
@@ -130,11 +136,11 @@ class Archetypes:
             change = mixture - archetypes[j]
             return archetypes.at[j].set(mixture), products - moments[:, j, None] * change[None]
 
-        archetypes, _ = jax.lax.fori_loop(0, self.count, update, (state.archetypes, products))
+        archetypes, _ = jax.lax.fori_loop(0, self.count, update, (archetypes, products))
         loss = jnp.mean(all_squares)
         variance = jnp.mean(jnp.sum((rows - jnp.mean(rows, 0, keepdims=True)) ** 2, -1))
         explained = 1 - loss / jnp.where(variance > 0, variance, 1)
-        return ArchetypesState(archetypes), {"loss": loss, "explained": explained}
+        return ArchetypesState(center + scale * archetypes), {"loss": loss * scale**2, "explained": explained}
 
     def weights(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the weights of the mixture of archetypes nearest to each row.
@@ -146,7 +152,8 @@ class Archetypes:
         Returns:
             Weights `[n, k]`, not negative; each row sums to 1.
         """
-        return self.solver(x, state.archetypes, steps=self.steps)
+        archetypes, center, scale = _units(state.archetypes)
+        return self.solver((x - center) / scale, archetypes, steps=self.steps)
 
     def reconstruct(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Return the nearest point of the archetypes' convex hull, `[n, d]`; arguments as in `weights`."""
@@ -169,3 +176,14 @@ class Archetypes:
     def scores(self, state: ArchetypesState, x: Float[Array, "n d"]) -> dict[str, Array]:
         """Return `residual`, the squared distance to the archetypes' hull, `[n]`; arguments as in `weights`."""
         return {"residual": jnp.sum((x - self.reconstruct(state, x)) ** 2, -1)}
+
+
+def _units(rows: Float[Array, "n d"]) -> tuple[Float[Array, "n d"], Float[Array, "1 d"], Float[Array, ""]]:
+    """Return rows about their mean in units of their largest number, the mean `[1, d]` and the unit `[]`.
+
+    The squares of tiny numbers would be 0. The unit is a power of two, by which a division is exact.
+    """
+    center = rows[:1] + jnp.mean(rows - rows[:1], 0, keepdims=True)
+    largest = jnp.max(jnp.abs(rows - center))
+    scale = jnp.ldexp(jnp.ones_like(largest), jnp.frexp(jnp.where(largest > 0, largest, 1.0))[1])
+    return (rows - center) / scale, center, scale

@@ -29,6 +29,9 @@ class Classifier:
     With `uniformity_weight` it has a second table, of outliers, on which its probabilities are trained to be uniform:
     `data.Zip((data.Arrays((x, labels)), outliers))`.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         network: `x [..., *row] -> logits [..., classes]`. None is two convolutions and a dense layer for images, and
             two dense layers of 256 for vectors.

@@ -56,6 +56,9 @@ class DeepArchetypes:
     weights A. Another linear map and a softmax over rows give each archetype's weights B. So rows of A sum to 1 over
     archetypes, and rows of B over rows. A third linear map takes A V to latent vectors, which the flow decodes.
 
+    The flow does not depend on the units of columns, but the mean squared error of the reconstruction does. Scale
+    columns to a standard deviation near 1 first, for example by `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         count: number of archetypes, k; the simplex has k - 1 dimensions.
         flow: a flow without classes; its network, levels and noise are used, but none of its training settings.

@@ -236,11 +236,11 @@ class EnergyGAN(abc.ABC):
 
     def decode(self, state: EnergyGANState, z: Float[Array, "... k"]) -> Float[Array, "..."]:
         """Return the generator's output for noise `[..., k]`: rows `[..., *row]`, independent of each other."""
-        return self._decode(state.generator.params, state.generator.model_state, z)
+        return self._decode(self._generator_step.params(state.generator), state.generator.model_state, z)
 
     def energy(self, state: EnergyGANState, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
         """Return the energy `[n]` of rows `[n, ...]`: low on data, and defined up to a constant."""
-        return self._energy(state.critic.params, x)
+        return self._energy(self._critic_step.params(state.critic), x)
 
     def scores(self, state: EnergyGANState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.

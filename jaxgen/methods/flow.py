@@ -31,6 +31,9 @@ class Flow:
     Its table is rows `[n, ...]`. With `classes` it is a pair of rows and labels, such as `data.Labelled`. The flow then
     has one distribution per class, and the density of a row is the mean over classes.
 
+    The default networks begin with `nets.ActNorm`, so training does not depend on the units of columns. `noise` is in
+    the data's units.
+
     Attributes:
         network: invertible, `x [..., *row] -> z [..., d]`, such as those of `nets.dense_flow` and `nets.image_flow`.
             None is one of these two.

@@ -203,4 +203,5 @@ class MEG(EnergyGAN):
 
     def _unbatched(self, state: EnergyGANState) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
         """Return energy and generator as functions of a single row."""
-        return lambda x: self._energy(state.critic.params, x), lambda z: self.decode(state, z)
+        critic = self._critic_step.params(state.critic)
+        return lambda x: self._energy(critic, x), lambda z: self.decode(state, z)

@@ -12,6 +12,7 @@ import optax
 from jaxgen import losses
 from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
 from jaxgen.nets import MLP, output_shape
+from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
@@ -101,9 +102,9 @@ class MixtureDensity:
             )
         d, units = outcome.shape[1], {}
         if self.standardize:
-            units["outcome"] = _location_and_scale(outcome)
+            units["outcome"] = location_and_scale(outcome)
             if self.network is not None:
-                units["condition"] = _location_and_scale(condition)
+                units["condition"] = location_and_scale(condition)
         condition, outcome = _standardized(units, "condition", condition), _standardized(units, "outcome", outcome)
         std = jnp.std(outcome, 0) + self.min_scale
         means = outcome[: self.components]
@@ -232,16 +233,6 @@ class MixtureDensity:
 def _num_parameters(d: int) -> int:
     """Return the number of parameters of a component: a logit, a mean and a lower triangle with diagonal."""
     return 1 + d + d * (d + 1) // 2
-
-
-def _location_and_scale(rows: Float[Array, "b d"]) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column, `[d]`; the scale of a constant column is 1."""
-    location = jnp.mean(rows, 0)
-    centered = rows - location[None]
-    largest = jnp.max(jnp.abs(centered), 0)  # squares of small numbers would be 0
-    largest = jnp.where(largest > 0, largest, 1.0)
-    std = largest * jnp.sqrt(jnp.mean((centered / largest[None]) ** 2, 0))
-    return location, jnp.where(std > 0, std, 1.0)
 
 
 def _standardized(units: dict[str, Any], name: str, rows: Array) -> Array:

@@ -59,6 +59,9 @@ class NegativeSamplingVAE:
     networks. Scores use the running statistics for both, so a difference that lies in batch statistics alone may be
     lost.
 
+    Rows are used as given, and the means of all observation models lie in [0, 1]. Scale columns of a table to that
+    range first, for example by `sklearn.preprocessing.MinMaxScaler`.
+
     Attributes:
         encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances. None is the paper's for images of 28 x 28 and
             32 x 32; the latter has spectral normalization if negatives are adversarial, else an affine map per feature.
@@ -280,12 +283,12 @@ class NegativeSamplingVAE:
 
     def decode(self, state: VAEState, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the mean images `[n, ...]` of latent vectors `[n, k]`."""
-        output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
-        return self.observation_model.mean(output)
+        params = self._decoder_step.params(state.decoder)
+        return self.observation_model.mean(self._decode(params, state.decoder.model_state, z, train=False)[0])
 
     def encode(self, state: VAEState, x: Float[Array, "n ..."]) -> Posterior:
         """Return the posteriors of latent vectors given rows `[n, ...]`."""
-        return self._posterior(state.encoder.params, state.encoder.model_state, x, train=False)[0]
+        return self._posterior(self._encoder_step.params(state.encoder), state.encoder.model_state, x, train=False)[0]
 
     def scores(self, state: VAEState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.
@@ -349,10 +352,11 @@ class NegativeSamplingVAE:
         """Return observed rows, their likelihood as a function of latents, posteriors, and noise for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
         x = jax.vmap(lambda row: self.observation_model.preprocess(key_rows, row[None])[0])(x)  # the same noise for all
+        params = self._decoder_step.params(state.decoder)
 
         def likelihood(z: Array) -> Array:
-            output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
-            return self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
+            output, _ = self._decode(params, state.decoder.model_state, z, train=False)
+            return self.observation_model.log_likelihood(params["noise"], x, output)
 
         noise = jax.random.normal(key_latent, (self.num_importance_samples, required(self, self.latent_dim)))
         return x, likelihood, self.encode(state, x), noise

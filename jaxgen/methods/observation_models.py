@@ -72,6 +72,9 @@ class Bernoulli:
 class Gaussian:
     """Independent Gaussian pixels with one standard deviation; means are sigmoids of the decoder's output.
 
+    Means lie in [0, 1], so scale rows to that range, for example by `sklearn.preprocessing.MinMaxScaler`. Rows outside
+    it have a density, but cannot be reconstructed.
+
     Attributes:
         log_scale: logarithm of the standard deviation. The papers' 0 is as wide as the pixels' whole range.
         learn_scale: whether the standard deviation is a parameter, with `log_scale` as initial value.

@@ -26,6 +26,9 @@ class OutlierDiscriminator:
 
     Its quality depends on the distribution of the outliers: those of `methods.latent_outliers`, or real ones.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         network: `x [..., *row] -> logit [..., 1]`, positive for outliers. None is the default of `methods.Classifier`.
         optimizer: takes the learning rate.

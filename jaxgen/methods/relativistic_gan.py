@@ -72,6 +72,9 @@ class RelativisticGAN:
     A step takes one gradient step with the discriminator, then one with the generator. The extreme value paper's code
     is `unroll=4, unrolled=last_layer`: the last of its five updates is unused, and five of six layers are left out.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         generator: `z [..., k] -> [..., d]`; None is a dense network of five hidden layers of 32.
         discriminator: `x [..., d] -> [..., 1]`; None is a dense network of five hidden layers of 32.

@@ -53,6 +53,9 @@ class WGANGP(EnergyGAN):
 
     All other attributes, and how a step uses a minibatch, are those of `EnergyGAN`.
 
+    Columns are used as given. Scale them to a standard deviation near 1 first, for example by
+    `sklearn.preprocessing.StandardScaler`.
+
     Attributes:
         penalty: weight of the regularizer.
         regularizer: takes the energy and rows `[n, ...]`, and returns the penalty of each, `[n]`.

@@ -139,12 +139,12 @@ def to_arviz(
             group `sample_stats`.
 
     Returns:
-        The result of `arviz.from_dict`.
+        The result of `arviz.from_dict`: `InferenceData` in ArviZ 0.23, an `xarray.DataTree` from ArviZ 1 on.
 
     Raises:
         ModuleNotFoundError: if ArviZ is not installed.
         ValueError: if an array has no axes of chains and draws or is not numeric, the arrays differ in these axes, or
-            `dims` names an unknown variable.
+            `dims` names an unknown variable or another number of axes.
     """
     try:
         import arviz
@@ -162,7 +162,18 @@ def to_arviz(
         )
     if unknown := sorted(set(dims or {}) - set(variables)):
         raise ValueError(f"`dims` must name variables of {sorted(variables)} (got {unknown}); correct the names.")
+    for name, axes in (dims or {}).items():
+        if isinstance(axes, str) or len(axes) != variables[name].ndim - 2:
+            raise ValueError(
+                f"`dims` must give {name!r} a list of {variables[name].ndim - 2} names, for the axes after chains and "
+                f"draws (got {axes!r}); correct the list."
+            )
+    (shape,) = shapes
     statistics = {name: _widened(value) for name, value in reported.items()}
+    if wrong := {name: value.shape for name, value in statistics.items() if value.shape[:2] != shape}:
+        raise ValueError(
+            f"statistics must be [chains, draws, ...] as the draws (got {wrong}, and {shape} chains and draws)."
+        )
     groups = {"posterior": variables, "sample_stats": statistics}
     labels = {"coords": coords, "dims": None if dims is None else {name: list(axes) for name, axes in dims.items()}}
     # ArviZ 1 takes all groups as one argument; the last version for Python 3.11 takes one keyword for each.

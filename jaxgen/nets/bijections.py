@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.types import Array, Float
 
 __all__ = ["ActNorm", "ComposedBijection", "Flatten", "Bijection", "Permutation", "SpaceToDepth", "Split"]
@@ -34,7 +36,9 @@ class Bijection(Protocol):
 class ActNorm(nn.Module):
     """Activation normalization: a learned scale and shift for every feature.
 
-    The initial values give each feature of the first minibatch mean 0 and standard deviation 1.
+    The initial values give each feature of the first minibatch mean 0 and standard deviation 1. The scale is learned as
+    its logarithm and the shift in units of the output, so training does not depend on the units of the features. A
+    feature that is constant in the first minibatch keeps its units.
 
     Attributes:
         axes: number of axes of one sample, 1 for vectors and 3 for images; the last axis is the features.
@@ -47,20 +51,23 @@ class ActNorm(nn.Module):
 
     def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the normalized samples and log |det J|, a scalar `[]`."""
-        log_scale, center = self._learned(x)
-        return (x - _behind(center, x)) * _behind(jnp.exp(log_scale), x), self._over_row(log_scale, x)
+        location, log_scale, shift = self._learned(x)
+        z = (x - _behind(location, x)) * _behind(jnp.exp(log_scale), x) + _behind(shift, x)
+        return z, self._over_row(log_scale, x)
 
     def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples before normalization and log |det J| of the inverse map, a scalar `[]`."""
-        log_scale, center = self._learned(z)
-        return z * _behind(jnp.exp(-log_scale), z) + _behind(center, z), -self._over_row(log_scale, z)
+        location, log_scale, shift = self._learned(z)
+        x = (z - _behind(shift, z)) * _behind(jnp.exp(-log_scale), z) + _behind(location, z)
+        return x, -self._over_row(log_scale, z)
 
     @nn.compact
-    def _learned(self, x: Array) -> tuple[Array, Array]:
+    def _learned(self, x: Array) -> tuple[Array, Array, Array]:
         rows = x.reshape(-1, x.shape[-1])
-        # The lower bound on the standard deviation keeps the scale finite for a constant feature.
-        log_scale = self.param("log_scale", lambda key: -jnp.log(jnp.maximum(jnp.std(rows, 0), 1e-3)))
-        return log_scale, self.param("center", lambda key: jnp.mean(rows, 0))
+        # The location is in units of the data, in which a step of an optimizer may be far too large: it stays fixed.
+        location = jax.lax.stop_gradient(self.param("location", lambda key: location_and_scale(rows)[0]))
+        log_scale = self.param("log_scale", lambda key: -jnp.log(location_and_scale(rows)[1]))
+        return location, log_scale, self.param("shift", lambda key: jnp.zeros(rows.shape[1:], rows.dtype))
 
     def _over_row(self, log_scale: Array, x: Array) -> Array:
         return jnp.sum(log_scale) * math.prod(x.shape[-self.axes : -1])

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import parallel
+from jaxgen.optim.optax_update import evaluation_params, init_optimizer, mean_gradient, update_params
 from jaxgen.scan import chunked, iterate
 from jaxgen.types import Array, Key, Metrics, Params, PyTree
 
@@ -38,12 +39,15 @@ class GradientStep:
 
     Attributes:
         loss: `loss(key, params, model_state, *data) -> (value, (metrics, model_state))`.
-        optimizer: any optax gradient transformation.
+        optimizer: any optax gradient transformation. It gets optax's extra arguments `value`, `grad` and `value_fn`:
+            those of this step's loss, over all devices. With `optax.MultiSteps`, the parameters change after every k
+            steps, by the mean gradient of k batches.
         axis_name: name of the mapped axis over devices, or None on a single device.
         ema_decay: largest decay of an exponential moving average of the parameters, in (0, 1); None keeps no average.
             The average warms up: after `t` steps its decay is `min(ema_decay, t / (t + 10))`. So the first average is
             the first step's parameters, its weights always sum to one, and it spans the last tenth of the steps done
-            until `1 / (1 - ema_decay)` steps are less than that.
+            until `1 / (1 - ema_decay)` steps are less than that. With `optax.lookahead` and schedule-free optimizers it
+            is an average of their evaluation parameters.
         microbatch: number of samples differentiated at a time; it must divide a device's share of the batch. Gradients
             are averaged over the microbatches, each with its own key, so the loss must be a mean over samples. Only
             one microbatch's activations are in memory, and small ones fit the processor's cache. None: the whole batch.
@@ -62,7 +66,9 @@ class GradientStep:
     def init(self, params: Params, model_state: PyTree = None) -> TrainState:
         """Return the initial training state for parameters and the network's other collections."""
         average = () if self.ema_decay is None else optax.EmaState(jnp.zeros([], jnp.int32), _zeros(params))
-        return TrainState(params, self.optimizer.init(params), {} if model_state is None else model_state, average)
+        return TrainState(
+            params, init_optimizer(self.optimizer, params), {} if model_state is None else model_state, average
+        )
 
     def step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
         """Take one optimizer step.
@@ -80,32 +86,56 @@ class GradientStep:
         else:
             model_state, found = self._chunk_by_chunk(key, state, *data)
         gradient, metrics, model_state = parallel.mean((found.gradient, found.metrics, model_state), self.axis_name)
-        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        average = state.ema if self.ema_decay is None else _averaged(state.ema, params, self.ema_decay)
+        extra = {"value": found.value, "grad": gradient, "value_fn": self._value_fn(key, state.model_state, *data)}
+        params, opt_state = update_params(self.optimizer, gradient, state.opt_state, state.params, **extra)
+        evaluated = evaluation_params(opt_state, params)
+        average = state.ema if self.ema_decay is None else _averaged(state.ema, evaluated, self.ema_decay)
         return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
 
     def params(self, state: TrainState) -> Params:
-        """Return the parameter average, or the latest parameters if there is no average yet."""
+        """Return the parameters to evaluate the model at.
+
+        They are the parameter average if there is one, else those that the optimizer evaluates at: the slow ones of
+        `optax.lookahead`, the average of schedule-free optimizers, and the latest parameters otherwise.
+        """
+        evaluated = evaluation_params(state.opt_state, state.params)
         if self.ema_decay is None:
-            return state.params
+            return evaluated
         choose = lambda mean, last: jnp.where(state.ema.count > 0, mean.astype(last.dtype), last)
-        return jax.tree.map(choose, state.ema.ema, state.params)
+        return jax.tree.map(choose, state.ema.ema, evaluated)
 
     def _found(
         self, key: Key[Array, ""], model_state: PyTree, params: Params, *data: PyTree
     ) -> tuple[PyTree, "_Found"]:
         """Return the new model state, and loss, metrics and gradient of one batch."""
+        objective = self._objective(key, model_state, *data)
+        (value, (metrics, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        # Cast counts and booleans to floats, so that they can be averaged over microbatches and devices.
+        metrics = {name: jnp.asarray(m, jnp.result_type(m, jnp.float32)) for name, m in metrics.items()}
+        return model_state, _Found(value, metrics, gradient)
 
+    def _objective(
+        self, key: Key[Array, ""], model_state: PyTree, *data: PyTree
+    ) -> Callable[[Params], tuple[Array, tuple[Metrics, PyTree]]]:
         def objective(params: Params) -> tuple[Array, tuple[Metrics, PyTree]]:
             value, extra = self.loss(key, params, model_state, *data)
             # Averaging the loss here and the gradients in `step` is correct under both pmap and shard_map.
             return parallel.mean(value, self.axis_name), extra
 
-        (value, (metrics, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
-        # Cast counts and booleans to floats, so that they can be averaged over microbatches and devices.
-        metrics = {name: jnp.asarray(m, jnp.result_type(m, jnp.float32)) for name, m in metrics.items()}
-        return model_state, _Found(value, metrics, gradient)
+        return objective
+
+    def _value_fn(self, key: Key[Array, ""], model_state: PyTree, *data: PyTree) -> Callable[[Params], Array]:
+        """Return this step's loss as a function of the parameters, whose gradient is that of all devices."""
+
+        def value(params: Params) -> Array:
+            params = mean_gradient(self.axis_name, params)
+            if self.microbatch is None:
+                return self._objective(key, model_state, *data)(params)[0]
+            of_chunk = lambda key, carry, *chunk: (carry, self._objective(key, model_state, *chunk)(params)[0])
+            chunks = jax.tree.map(lambda rows: chunked(rows, self.microbatch), data)
+            return jnp.mean(iterate(of_chunk, key, (), *chunks)[1])
+
+        return value
 
     def _chunk_by_chunk(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[PyTree, "_Found"]:
         """Return the same as `_found`, averaged over microbatches; each one updates the model state."""

@@ -13,14 +13,16 @@ def build_optimizer(factory: Callable[..., optax.GradientTransformation], rate: 
     """Optimizer from its factory and learning rate, after checking both.
 
     Args:
-        factory: function from a learning rate to an optax gradient transformation, such as `optax.adam`.
+        factory: function from a learning rate to an optax gradient transformation, such as `optax.adam`, or to
+            `optax.MultiSteps`.
         rate: a number of at least 0, or a schedule.
 
     Returns:
         An optax gradient transformation.
 
     Raises:
-        TypeError: if the factory is not callable, for example because it is a gradient transformation already.
+        TypeError: if the factory is not callable, for example because it is a gradient transformation already, or
+            returns anything else.
         ValueError: if the learning rate is negative, infinite or NaN.
     """
     if not callable(factory):
@@ -30,7 +32,15 @@ def build_optimizer(factory: Callable[..., optax.GradientTransformation], rate: 
         )
     if isinstance(rate, int | float) and not 0 <= rate < math.inf:
         raise ValueError(f"the learning rate must be finite and at least 0 (got {rate}); try 1e-3.")
-    return factory(rate)
+    optimizer = factory(rate)
+    if isinstance(optimizer, optax.MultiSteps):
+        return optimizer.gradient_transformation()
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"`optimizer` must return an optax gradient transformation (got {type(optimizer).__name__}); use for "
+            "example optimizer=optax.adam."
+        )
+    return optimizer
 
 
 def torch_rmsprop(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:

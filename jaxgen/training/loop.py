@@ -14,6 +14,7 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import checked, fingerprint, row_specs
+from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.compilation import batch_rows, programs, root_keys, seed_mapping
@@ -60,8 +61,10 @@ def train(
         PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails, such as on a full disk.
         BlockingIOError: if another process trains in `checkpoint_dir`.
         FileNotFoundError: if a dataset is missing.
+        RuntimeError: if this process was forked from one that has used JAX.
         SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
     """
+    check_not_forked("train")
     config, tables, rows = _prepared(config)
     devices = config.layout.total()
     digest, signed = None if checkpoint_dir is None else fingerprint(tables), is_scaled_to_tanh(tables)
@@ -112,7 +115,9 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
         ValueError: if data, batch size, devices and method do not fit together.
         TypeError: if the data are not numeric, or not of the kind that the method trains on.
         FileNotFoundError: if a dataset is missing.
+        RuntimeError: if this process was forked from one that has used JAX.
     """
+    check_not_forked("untrained")
     config, tables, rows = _prepared(config)
     state = _initial(config, tables)
     return Result(config, state, {}, rows, num_devices=config.layout.total(), signed_bytes=is_scaled_to_tanh(tables))

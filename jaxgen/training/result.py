@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
+from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import recover, replacing
@@ -89,7 +90,9 @@ class Result(Generic[MethodT]):
         Raises:
             TypeError: if the method cannot be sampled.
             ValueError: if `batch_size` is below 1.
+            RuntimeError: if this process was forked from one that has used JAX.
         """
+        check_not_forked("Result.sample")
         draw = lambda key, n: self._sample(keys(key, self.config.num_seeds), self.state, n)
         return draw(key, n) if batch_size is None else sample_in_pieces(draw, key, n, batch_size)
 
@@ -112,7 +115,9 @@ class Result(Generic[MethodT]):
         Raises:
             TypeError: if the method has no scores.
             ValueError: if rows and training images are bytes of different signedness, or `batch_size` is below 1.
+            RuntimeError: if this process was forked from one that has used JAX.
         """
+        check_not_forked("Result.scores")
         if None not in (self.signed_bytes, signed := is_scaled_to_tanh(x)) and signed != self.signed_bytes:
             trained, got = ("int8", "uint8") if self.signed_bytes else ("uint8", "int8")
             remedy = (
@@ -205,7 +210,9 @@ def load(
     Raises:
         FileNotFoundError: if there is no result at the path.
         ValueError: if a byte has changed since it was saved, a name is not trusted, or it belongs to another config.
+        RuntimeError: if this process was forked from one that has used JAX.
     """
+    check_not_forked("load")
     recover(pathlib.Path(path).expanduser().absolute())
     with Checkpoints(path, read_only=True) as checkpoints:
         stored = checkpoints.description()

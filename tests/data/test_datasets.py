@@ -1,5 +1,7 @@
 """Validation of tables, fingerprints, and tables from files."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_files_that_cannot_be_read(tmp_path):
         data.Table(str(tmp_path / "ragged.csv")).tables()
     with pytest.raises(ValueError, match="got no lines"):
         data.Table(str(tmp_path / "empty.csv")).tables()
-    (tmp_path / "table.parquet").write_text("")
+    (tmp_path / "table.xlsx").write_text("")
     whole = (tmp_path / "two.npz").read_bytes()
     for name, content in {
         "cut": whole[:-40],
@@ -120,8 +122,21 @@ def test_files_that_cannot_be_read(tmp_path):
         data.Table(str(tmp_path / "words.csv")).tables()
     with pytest.raises(ValueError, match="must hold only numbers and commas"):  # not a header line
         data.Table(str(tmp_path / "hole.csv")).tables()
-    with pytest.raises(ValueError, match=r"must end in .npz or .csv \(got .*table.parquet\)"):
-        data.Table(str(tmp_path / "table.parquet")).tables()
+    with pytest.raises(ValueError, match=r"must end in .npz, .csv or .parquet \(got .*table.xlsx\)"):
+        data.Table(str(tmp_path / "table.xlsx")).tables()
+    with pytest.raises(ValueError, match=r"`header` is for .csv files"):
+        data.Table(str(tmp_path / "two.npz"), header=True).tables()
+    with pytest.raises(ValueError, match=r"`name` is for .npz files"):
+        data.Table(str(tmp_path / "words.csv"), "x").tables()
+    (tmp_path / "latin.csv").write_bytes("größe,b\n1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="must be a text file in UTF-8"):
+        data.Table(str(tmp_path / "latin.csv")).tables()
+    for separator in (";", "\t"):
+        (tmp_path / "other.csv").write_text(f"a{separator}b\n1,5{separator}2,5\n")
+        with pytest.raises(
+            ValueError, match=rf"must be separated by commas \(got {separator!r}".replace("\\t", "\\\\t")
+        ):
+            data.Table(str(tmp_path / "other.csv")).tables()
 
 
 FILES = {
@@ -184,12 +199,53 @@ def test_what_pandas_writes_is_read(tmp_path):
         data.Arrays(pandas.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}))
 
 
+def test_columns_of_frames_are_taken_by_position_and_bytes_are_no_pixels():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    equal_names = pandas.DataFrame([[1, 200], [2, 3]], columns=["a", "a"])
+    for dtype in (object, np.uint8, np.int64):
+        (found,) = checked(data.Arrays(equal_names.astype(dtype)).tables(), 2)
+        np.testing.assert_array_equal(found, [[1, 200], [2, 3]])
+        assert found.dtype == np.float32
+    for wrong in (["x", "y"], pandas.to_datetime(["2020", "2021"]), pandas.to_timedelta([1, 2])):
+        with pytest.raises(TypeError, match=r"must hold numbers without missing ones .*drop, encode or impute"):
+            data.Arrays(pandas.DataFrame({"a": [1.0, 2.0], "b": wrong}).set_axis(["a", "a"], axis=1))
+    with pytest.raises(ValueError, match="table 0 is empty"):
+        checked(data.Arrays(pandas.DataFrame()).tables(), 1)
+
+
+def test_parquet_files_are_read_without_the_index(tmp_path):
+    pandas, _ = pytest.importorskip("pandas"), pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    path = tmp_path / "x.parquet"
+    frame = pandas.DataFrame({"a": [1.5, 2], "b": np.array([1, 200], np.uint8), "c": [True, False]})
+    for index in (frame.index, ["u", "v"], pandas.date_range("2020", periods=2)):
+        frame.set_axis(index).to_parquet(path)
+        (found,) = data.Table(str(path)).tables()
+        np.testing.assert_array_equal(found, [[1.5, 1, 1], [2, 200, 0]])
+        assert found.dtype == np.float64
+    for column in (["x", "y"], [1, None], pandas.to_datetime(["2020", "2021"])):
+        frame.assign(d=column).to_parquet(path)
+        with pytest.raises(ValueError, match=r"must hold numbers without missing ones .*'d': '.*, [01] missing'"):
+            data.Table(str(path)).tables()
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match="must be a complete Parquet file"):
+        data.Table(str(path)).tables()
+
+
+def test_a_missing_pyarrow_raises_with_the_command_to_install_it(tmp_path, monkeypatch):
+    (tmp_path / "x.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jaxgen\[parquet\]'"):
+        data.Table(str(tmp_path / "x.parquet")).tables()
+
+
 def test_frames_of_polars_are_taken_as_they_are():
     polars = pytest.importorskip("polars", reason="polars is not installed")
     frame = polars.DataFrame({"a": [1.5, 2.0], "b": [1, 2]})
     np.testing.assert_array_equal(checked(data.Arrays(frame).tables(), 2)[0], [[1.5, 1], [2, 2]])
     with pytest.raises(TypeError, match="must hold numbers"):
         data.Arrays(polars.DataFrame({"a": [1.5, 2.0], "b": ["x", "y"]}))
+    with pytest.raises(TypeError, match=r"call collect\(\) first"):
+        data.Arrays(frame.lazy())
 
 
 def test_a_file_trains_like_its_array(tmp_path):

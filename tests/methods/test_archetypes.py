@@ -178,3 +178,22 @@ def test_the_residual_is_that_of_another_library(name, k):
     theirs = min(fit(seed).rss_ for seed in range(5)) / len(x)
     ours = min(sweeps(methods.Archetypes(k), x, 60, jax.random.key(seed))[1]["loss"][-1] for seed in range(5))
     assert ours < 1.01 * theirs
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(2.0**-80, 0.0), (2.0**60, 0.0), (1.0, 2.0**13)])
+def test_archetypes_move_with_the_origin_and_the_unit_of_the_columns(scale, offset):
+    """In ten columns, too, where distances are formed by a matrix product."""
+    generator = np.random.default_rng(0)
+    corners = generator.normal(size=(3, 10))
+    x = generator.dirichlet([0.4] * 3, 60) @ corners
+    method = methods.Archetypes(steps=50)
+
+    def fitted(scale, offset):
+        rows = jnp.float32(scale * x + offset)
+        state = method.init(KEY, rows)
+        for _ in range(5):
+            state, metrics = jax.jit(method.step)(KEY, state, rows)
+        return (np.float64(state.archetypes) - offset) / scale, metrics["explained"], method.weights(state, rows)
+
+    for found, expected in zip(fitted(scale, offset), fitted(1.0, 0.0), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0 if offset == 0 else 0.02)

@@ -57,6 +57,20 @@ def test_densities_add_up_to_one():
         assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=0.01)
 
 
+def test_the_units_of_columns_do_not_matter():
+    """Log-densities plus the logarithm of the unit, and samples over the unit, are equal from 1e-6 to 1e6."""
+    x = 3 + np.random.default_rng(0).normal(size=(200, 2))
+    found = []
+    for unit in ([1.0, 1.0], [2.0**-20, 2.0**-20], [2.0**20, 2.0**-20], [2.0**-100, 2.0**80]):  # without rounding
+        rows = np.float32(x) * np.float32(unit)
+        result = trained(methods.Flow(NETWORK, learning_rate=1e-2), rows, steps=30)
+        density = result.config.method.log_prob(result.state_of(0), jnp.asarray(rows[:50])) + np.log(unit).sum()
+        found.append((np.asarray(density), np.asarray(result.sample(jax.random.key(1), 50)[0]) / unit))
+    for others in found[1:]:
+        np.testing.assert_allclose(others[0], found[0][0], atol=1e-3)
+        np.testing.assert_allclose(others[1], found[0][1], rtol=1e-3, atol=1e-3)
+
+
 def test_each_class_has_its_own_distribution():
     result = two_classes()
     method, state = result.config.method, result.state_of(0)

@@ -183,8 +183,14 @@ def test_each_leaf_is_a_variable_of_arviz():
     assert list(arviz.summary(labelled).index) == ["loc[east]", "loc[north]", "scale"]
     with pytest.raises(ValueError, match=r"`dims` must name variables of \['loc', 'scale'\] \(got \['width'\]\)"):
         metrics.to_arviz(Draws(x, y), dims={"width": ["axis"]})
+    for axes in ("axis", ["axis", "other"], []):
+        with pytest.raises(ValueError, match="`dims` must give 'loc' a list of 1 names"):
+            metrics.to_arviz(Draws(x, y), dims={"loc": axes})
     with pytest.raises(ValueError, match="equal numbers of chains and draws"):
         metrics.to_arviz({"a": x, "b": x[:, :9]})
+    for rate in (y[:, :9], y[0], np.float32(0.5)):
+        with pytest.raises(ValueError, match=r"statistics must be \[chains, draws, ...\] as the draws"):
+            metrics.to_arviz(x, acceptance_rate=rate)
 
 
 def test_a_missing_arviz_raises_with_the_command_to_install_it(monkeypatch):
