@@ -20,6 +20,7 @@ __all__ = [
     "PyTree",
     "State",
     "Step",
+    "ValidatedMethod",
 ]
 
 # Pytrees of arrays, whose structure depends on the method. `Any`, so that their fields can be accessed.
@@ -49,7 +50,8 @@ class Method(Protocol):
 
     A method is a frozen dataclass whose fields are its hyperparameters and networks. `train` sets `axis_name` and calls
     `resolve`, `init` and `step`. If a method has `check(*tables)`, `train` calls it first; it raises if the data are
-    unsuitable. Other functions, such as `sample` and `scores`, are ordinary methods.
+    unsuitable. With `Config.validation` it must have `validation_loss`; see `ValidatedMethod`. Other functions, such as
+    `sample` and `scores`, are ordinary methods.
     """
 
     @property
@@ -90,5 +92,25 @@ class Method(Protocol):
 
         Returns:
             The new state, of the same structure, and a dict of scalar metrics; both are equal on all devices.
+        """
+        ...
+
+
+@runtime_checkable
+class ValidatedMethod(Method, Protocol):
+    """A training method that can be evaluated on validation rows, as `Config.validation` needs."""
+
+    def validation_loss(self, *arguments: Any, **named: Any) -> Float[Array, ""]:
+        """Loss on validation rows, lower is better: `validation_loss(key, state, *rows)`.
+
+        It is called outside of an axis over devices, for one seed, and all its calls in a run get the same key. So the
+        noise of a loss is the same in all of them.
+
+        Args:
+            *arguments: random key, state, and all validation rows of each table, leaves `[n, ...]`.
+            **named: none.
+
+        Returns:
+            One number, which depends on the parameters that a result would use, such as their moving average.
         """
         ...

@@ -240,3 +240,36 @@ class Faulty:
         broken = (jnp.abs(draw - self.draw) < 1e-6) | (jnp.abs(state.place - self.place) < 1e-6)
         place = jnp.where(broken & self.state, jnp.nan, state.place)
         return Walk(place, state.steps + 1), {"draw": jnp.where(broken & (not self.state), jnp.nan, draw)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scripted:
+    """Counts its steps, and has the validation losses that it is given.
+
+    Attributes:
+        places: the random number that the state of each seed begins with, by which a seed is recognized.
+        losses: validation loss of each seed after 1, 2, ... steps.
+        broken: the step of each seed whose metric is NaN; 0 for none.
+    """
+
+    places: tuple[float, ...] = ()
+    losses: tuple[tuple[float, ...], ...] = ()
+    broken: tuple[int, ...] = ()
+    axis_name: str | None = None
+
+    def resolve(self, *row_specs: Any) -> "Scripted":
+        return self
+
+    def init(self, key: Any, x: Any) -> Walk:
+        return Walk(jax.random.uniform(key), jnp.zeros((), jnp.int32))
+
+    def step(self, key: Any, state: Walk, x: Any) -> Any:
+        steps = state.steps + 1
+        broken = self._entry(state, jnp.asarray(self.broken)) == steps if self.broken else False
+        return Walk(state.place, steps), {"loss": jnp.where(broken, jnp.nan, steps * 1.0), "sum": jnp.sum(x)}
+
+    def validation_loss(self, key: Any, state: Walk, x: Any) -> Any:
+        return self._entry(state, jnp.asarray(self.losses))[state.steps - 1]
+
+    def _entry(self, state: Walk, table: Any) -> Any:
+        return table[jnp.argmin(jnp.abs(jnp.asarray(self.places) - state.place))]

@@ -34,12 +34,13 @@ def check_dataset(where: str, dataset: Any) -> None:
         )
 
 
-def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
+def checked(tables: Any, batch_size: int, *, name: str = "table") -> tuple[PyTree, ...]:
     """Validate tables and convert them to arrays of JAX's default precision.
 
     Args:
         tables: return value of `Dataset.tables`.
         batch_size: number of rows of a minibatch.
+        name: of a table, for error messages.
 
     Returns:
         The tables, with NumPy arrays as leaves.
@@ -52,7 +53,7 @@ def checked(tables: Any, batch_size: int) -> tuple[PyTree, ...]:
         raise TypeError(
             f"`tables` must return a tuple of one or more tables (got {type(tables).__name__}); use (x,) for one table."
         )
-    return tuple(_checked_table(f"table {number}", table, batch_size) for number, table in enumerate(tables))
+    return tuple(_checked_table(f"{name} {number}", table, batch_size) for number, table in enumerate(tables))
 
 
 def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:

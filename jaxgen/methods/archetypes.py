@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.numerics import simplex
 from jaxgen.numerics.kernels import product, squared_distances
 from jaxgen.numerics.simplex import Solver, frank_wolfe
@@ -141,6 +142,10 @@ class Archetypes:
         variance = jnp.mean(jnp.sum((rows - jnp.mean(rows, 0, keepdims=True)) ** 2, -1))
         explained = 1 - loss / jnp.where(variance > 0, variance, 1)
         return ArchetypesState(center + scale * archetypes), {"loss": loss * scale**2, "explained": explained}
+
+    def validation_loss(self, key: Key[Array, ""], state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, ""]:
+        """Return the mean squared distance of validation rows `[n, d]` to the archetypes' hull; the key is unused."""
+        return mean_over_rows(lambda _, x: self.scores(state, x)["residual"], key, x)
 
     def weights(self, state: ArchetypesState, x: Float[Array, "n d"]) -> Float[Array, "n k"]:
         """Return the weights of the mixture of archetypes nearest to each row.

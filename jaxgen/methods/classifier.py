@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets import MLP, ConvNet, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
@@ -137,6 +138,23 @@ class Classifier:
             metrics["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
             value += self.uniformity_weight * metrics["away"]
         return value, (metrics, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: Pair, *outliers: Array) -> Float[Array, ""]:
+        """Return the loss of validation rows in nats, by the averaged weights if there are any.
+
+        It is the mean cross-entropy, plus the weighted mean divergence from uniformity on outliers.
+
+        Args:
+            key: unused.
+            state: of one seed.
+            rows: rows `[n, ...]` and their labels `[n]`.
+            *outliers: rows `[m, ...]`, where there are any.
+        """
+        log_p = lambda x: self.log_probabilities(state, x)
+        cross_entropy = lambda _, rows: -jnp.take_along_axis(log_p(rows[0]), rows[1][:, None], 1)[:, 0]
+        away = lambda _, x: -jnp.mean(log_p(x), -1) - jnp.log(self.classes)
+        value = mean_over_rows(cross_entropy, key, rows)
+        return value + sum(self.uniformity_weight * mean_over_rows(away, key, x) for x in outliers)
 
     def log_probabilities(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
         """Return the log-probability of each class.

@@ -12,6 +12,7 @@ import optax
 from jaxgen import parallel
 from jaxgen.losses import flow_nll
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
 from jaxgen.numerics import simplex
@@ -143,6 +144,27 @@ class DeepArchetypes:
         error = jnp.mean((decoded - x) ** 2)
         value = self.likelihood * nll + self.archetype * distance + self.reconstruction * error
         return value, ({"nll": nll, "archetypes": distance, "reconstruction": error}, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, ""]:
+        """Return the weighted sum of the likelihood and reconstruction terms of validation rows.
+
+        The archetype term is left out, since it depends on which rows share a minibatch.
+
+        Args:
+            key: of the uniform noise on rows with levels.
+            state: of one seed.
+            x: rows `[n, ...]`.
+        """
+        params, flow = self._descent.params(state), dataclasses.replace(self.flow, noise=0.0)
+
+        def loss(key: Key[Array, ""], x: Array) -> Array:
+            x = flow.dequantize(key, x)
+            z, log_det = flow.forward(params["flow"], x)
+            decoded = flow.backward(params["flow"], self._maps.apply(params["maps"], z)[2])
+            error = jnp.mean((decoded - x) ** 2, tuple(range(1, x.ndim)))
+            return self.likelihood * flow_nll(z, log_det) / z.shape[-1] + self.reconstruction * error
+
+        return mean_over_rows(loss, key, x)
 
     def weights(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n k"]:
         """Return the weights `[n, k]` over archetypes of rows `[n, ...]`; each row sums to 1."""

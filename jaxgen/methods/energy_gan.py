@@ -12,6 +12,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.methods._modules import apply_network, required
+from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
@@ -233,6 +234,22 @@ class EnergyGAN(abc.ABC):
             Samples `[n, ...]`.
         """
         return self.decode(state, self._noise(key, n))
+
+    def validation_loss(self, key: Key[Array, ""], state: EnergyGANState, x: Float[Array, "n ..."]) -> Float[Array, ""]:
+        """Return the sliced Wasserstein distance between samples of the generator and validation rows.
+
+        An energy has an unknown constant, and the losses of adversaries do not fall with the quality. So this measures
+        the generator, and the energy only through it.
+
+        Args:
+            key: of the samples and the directions.
+            state: of one seed.
+            x: rows `[n, ...]`, compared with n samples.
+
+        Returns:
+            The distance in units of the rows, `[]`.
+        """
+        return sliced_wasserstein(key, lambda key, n: self.sample(key, state, n), x)
 
     def decode(self, state: EnergyGANState, z: Float[Array, "... k"]) -> Float[Array, "..."]:
         """Return the generator's output for noise `[..., k]`: rows `[..., *row]`, independent of each other."""

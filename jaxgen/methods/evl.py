@@ -13,6 +13,7 @@ import optax
 from jaxgen import losses, samplers
 from jaxgen.methods._conditioning import check_condition, concatenate_condition, split_condition, split_condition_specs
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
 from jaxgen.nets.shapes import check_scalar_output
@@ -171,18 +172,26 @@ class EVL:
         Returns:
             The loss; the metrics `distance`, per dimension, and `cross_entropy`, in nats; and the model state.
         """
-
-        def generate(noise: Array) -> tuple[Array, Array]:
-            samples, logits = self._generate(params, noise)
-            return samples.reshape(len(samples), -1), logits
-
-        draw = lambda count: jax.random.normal(key, (count, self.latent_dim))
-        condition, x = split_condition(rows)
-        targets = x.reshape(len(x), -1)
-        parts = self.candidates(generate, draw, condition, targets, self.power)
-        distance, cross_entropy = jnp.mean(parts.distance) / targets.shape[1], jnp.mean(parts.cross_entropy)
+        parts, dimensions = self._parts(key, params, rows)
+        distance, cross_entropy = jnp.mean(parts.distance) / dimensions, jnp.mean(parts.cross_entropy)
         value = self.distance_weight * distance + self.probability_weight * cross_entropy
         return value, ({"distance": distance, "cross_entropy": cross_entropy}, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> Float[Array, ""]:
+        """Return the loss of validation rows, by the averaged weights if there are any.
+
+        Args:
+            key: of the guesses; each 256 rows have their own.
+            state: of one seed.
+            rows: targets `[n, ...]`, or a pair of conditions `[n, k]` and targets.
+        """
+        params = self._descent.params(state)
+
+        def loss(key: Key[Array, ""], rows: PyTree) -> Array:
+            parts, dimensions = self._parts(key, params, rows)
+            return self.distance_weight * parts.distance / dimensions + self.probability_weight * parts.cross_entropy
+
+        return mean_over_rows(loss, key, rows)
 
     def weighted_samples(self, key: Key[Array, ""], state: TrainState, n: int) -> WeightedSamples:
         """Generate guesses and their log-weights, which together represent the distribution of the data.
@@ -355,6 +364,18 @@ class EVL:
         return GradientStep(
             self.loss, build_optimizer(self.optimizer, self.learning_rate), self.axis_name, self.ema_decay, chunk
         )
+
+    def _parts(self, key: Key[Array, ""], params: Params, rows: PyTree) -> tuple[losses.ExtremeValue, int]:
+        """Return both parts of the loss of each row, and the dimensions of a row."""
+
+        def generate(noise: Array) -> tuple[Array, Array]:
+            samples, logits = self._generate(params, noise)
+            return samples.reshape(len(samples), -1), logits
+
+        draw = lambda count: jax.random.normal(key, (count, self.latent_dim))
+        condition, x = split_condition(rows)
+        targets = x.reshape(len(x), -1)
+        return self.candidates(generate, draw, condition, targets, self.power), targets.shape[1]
 
     def _generate(self, params: Params, noise: Array) -> tuple[Array, Array]:
         """Map noise `[n, k]` to samples `[n, ...]` and logits `[n]`."""

@@ -14,6 +14,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets.shapes import outputs
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
@@ -154,6 +155,24 @@ class Flow:
         if self.levels is not None:
             found["bpd"] = self._bits(value)
         return value, (found, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> Float[Array, ""]:
+        """Return the mean negative log-likelihood of validation rows in nats, by the averaged weights if there are any.
+
+        Rows on levels get uniform noise as in training, but no row gets the normal noise of `noise`.
+
+        Args:
+            key: of the uniform noise.
+            state: of one seed.
+            rows: rows `[n, ...]`, with their labels `[n]` if there are classes.
+        """
+        params, noiseless = self._descent.params(state), dataclasses.replace(self, noise=0.0)
+
+        def nll(key: Key[Array, ""], rows: PyTree) -> Array:
+            x, labels = self._parted(rows)
+            return losses.flow_nll(*self.forward(params, noiseless.dequantize(key, x), self._condition(labels)))
+
+        return mean_over_rows(nll, key, rows)
 
     def forward(
         self, params: Params, x: Float[Array, "n ..."], condition: Float[Array, "n c"] | None = None

@@ -11,6 +11,7 @@ import optax
 
 from jaxgen import losses
 from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -140,6 +141,10 @@ class MixtureDensity:
         condition, outcome = split_condition(rows)
         mixture = self._mixture(params, model_state, condition, outcome.shape[1])
         return -jnp.mean(losses.mixture_log_density(outcome, mixture)), ({}, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> Float[Array, ""]:
+        """Return the mean negative log-likelihood of validation rows in nats; the key is unused, rows as in `loss`."""
+        return -mean_over_rows(lambda _, rows: self.log_prob(state, rows), key, rows)
 
     def mixture(self, state: TrainState, condition: Float[Array, "b k"]) -> losses.GaussianMixture:
         """Return the mixture for each condition.

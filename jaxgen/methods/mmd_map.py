@@ -215,6 +215,24 @@ class MMDMap:
         )
         return self.weight * discrepancy + penalty, ({"mmd2": discrepancy, "bandwidth": bandwidth}, model_state)
 
+    def validation_loss(
+        self, key: Key[Array, ""], state: MMDMapState, source: Float[Array, "n k"], target: Float[Array, "m d"]
+    ) -> Float[Array, ""]:
+        """Return the discrepancy between mapped and target validation rows, by the averaged weights if there are any.
+
+        Penalties and dropout are left out. The bandwidth is that of training. If it changes during training, it is the
+        median of the squared distances among the target's rows here, so that several steps can be compared.
+
+        Args:
+            key: of the noise.
+            state: of one seed.
+            source: rows `[n, k]`, n >= 2.
+            target: rows `[m, d]`, m >= 2.
+        """
+        bandwidth = losses.median_bandwidth(target) if callable(self.bandwidth) else state.bandwidth
+        mapped = self.transport(key, state, source)
+        return jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidth * jnp.asarray(self.scales)))
+
     def transport(self, key: Key[Array, ""], state: MMDMapState, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """Map rows of the source to the target distribution.
 

@@ -13,6 +13,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
 from jaxgen.methods._modules import apply_network, required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.negative_samples import NegativeSource
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
 from jaxgen.methods.posterior import Posterior, bounded, importance_weights, regret
@@ -267,6 +268,31 @@ class NegativeSamplingVAE:
         samples = self.observation_model.mean(self._decode(*decoder, drawn.prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, model_state)
+
+    def validation_loss(
+        self, key: Key[Array, ""], state: VAEState, x: Float[Array, "n ..."], *others: Array
+    ) -> Float[Array, ""]:
+        """Return the mean negative evidence lower bound of validation rows, in nats per row.
+
+        Batch normalization uses the running statistics. Negatives do not enter.
+
+        Args:
+            key: of the observation model's noise, and of one latent vector per row.
+            state: of one seed.
+            x: rows `[n, ...]`.
+            *others: unused.
+        """
+
+        def negative_bound(key: Key[Array, ""], x: Array) -> Array:
+            key_rows, key_latent = jax.random.split(key)
+            x = self.observation_model.preprocess(key_rows, x)
+            posterior = self.encode(state, x)
+            z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape))
+            output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
+            likelihood = self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
+            return losses.gaussian_kl(*posterior) - likelihood
+
+        return mean_over_rows(negative_bound, key, x)
 
     def sample(self, key: Key[Array, ""], state: VAEState, n: int) -> Float[Array, "n ..."]:
         """Draw latent vectors from the prior and return their mean images.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.classifier import default_classifier
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -94,6 +95,22 @@ class OutlierDiscriminator:
         value = 0.5 * (jnp.mean(jax.nn.softplus(inlier_logits)) + jnp.mean(jax.nn.softplus(-outlier_logits)))
         accuracy = 0.5 * (jnp.mean(inlier_logits < 0) + jnp.mean(outlier_logits > 0))
         return value, ({"accuracy": accuracy}, model_state)
+
+    def validation_loss(
+        self, key: Key[Array, ""], state: TrainState, inliers: Array, outliers: Array
+    ) -> Float[Array, ""]:
+        """Return the cross-entropy of validation rows in nats, by the averaged weights if there are any.
+
+        Args:
+            key: unused.
+            state: of one seed.
+            inliers: rows `[n, ...]`.
+            outliers: rows `[m, ...]`; inliers and outliers have equal weight.
+        """
+        loss = lambda sign, x: mean_over_rows(
+            lambda _, x: jax.nn.softplus(sign * self.scores(state, x)["logit"]), key, x
+        )
+        return 0.5 * (loss(1.0, inliers) + loss(-1.0, outliers))
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.

@@ -11,6 +11,7 @@ import optax
 
 from jaxgen import losses, parallel
 from jaxgen.methods._modules import required
+from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -203,6 +204,13 @@ class RelativisticGAN:
         if self.unroll:
             discriminator, _ = iterate(virtual_step, key_unroll, discriminator, length=self.unroll)
         return -loss(discriminator, key_loss), ({}, model_state)
+
+    def validation_loss(self, key: Key[Array, ""], state: GANState, x: Float[Array, "n ..."]) -> Float[Array, ""]:
+        """Return the sliced Wasserstein distance between n samples and validation rows `[n, ...]`.
+
+        The losses of the two networks do not fall with the quality of samples.
+        """
+        return sliced_wasserstein(key, lambda key, n: self.sample(key, state, n), x)
 
     def sample(self, key: Key[Array, ""], state: GANState, n: int) -> Float[Array, "n ..."]:
         """Draw samples from the generator.

@@ -170,7 +170,7 @@ def _log_likelihood(result: Result[Any], rows: np.ndarray) -> np.ndarray | None:
 def _remedy(result: Result[Any]) -> str:
     """Return what to change if the model is rejected."""
     config = result.config
-    if result.steps < config.steps:
+    if result.steps < config.steps and not result.stopped_early.all():
         return f"finish the run, which has done {result.steps} of {config.steps} steps"
     loss = result.history.get("loss")
     part = result.steps // 10

@@ -17,13 +17,14 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.serialization.atomic import explain_full_disk
 from jaxgen.serialization.config_json import unnamed_fields
+from jaxgen.training.early_stopping import VALIDATION_LOSS
 from jaxgen.training.quiet_reads import quiet_reads
 from jaxgen.training.stored_state import check_digests, check_specs, from_arrays, leaf_digests, stored_shapes, to_arrays
 from jaxgen.types import State
 
 __all__ = ["Checkpoints", "History"]
 
-History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each
+History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each; `validation_loss` is [seeds, evaluations]
 
 
 class Checkpoints:
@@ -101,6 +102,11 @@ class Checkpoints:
                 raise ValueError(
                     f"{self.path} holds the checkpoint of another run: its {part} differs{difference}; {remedy}"
                 )
+        if stored.get("state") != description.get("state"):
+            raise ValueError(
+                f"{self.path} must hold the checkpoints of a run to be continued (it holds the best states that "
+                "`Result.save` wrote); give the `checkpoint_dir` of the run, or choose another directory."
+            )
         if (self.latest() or 0) > steps:
             raise ValueError(
                 f"`steps` must be at least the number of steps in the checkpoint {self.path} (got {steps} and "
@@ -285,7 +291,8 @@ class Checkpoints:
         if any(part.keys() != parts[0].keys() for part in parts):
             raise ValueError(f"the history in {self.path} has segments of other runs; delete {self.path}.")
         history = {name: np.concatenate([part[name] for part in parts], 1) for name in parts[0]} if parts else {}
-        if any(metric.shape[1] != step for metric in history.values()) or (step and not history):
+        lengths = {metric.shape[1] for name, metric in history.items() if name != VALIDATION_LOSS}
+        if lengths != {step} and (step or history):
             raise ValueError(f"the history in {self.path} ends before step {step}; delete {self.path} to start again.")
         return history
 

@@ -12,9 +12,11 @@ import numpy as np
 
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
+from jaxgen.data.split import num_validation_rows, split_rows
 from jaxgen.parallel import Layout
 from jaxgen.scan import iterate
 from jaxgen.serialization.config_json import to_json, unnamed_fields
+from jaxgen.training import early_stopping
 from jaxgen.training.config import Config
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
@@ -29,7 +31,7 @@ if jax.__version_info__ < (0, 11):  # XLA of jax 0.12 has no such option, and re
 
 
 class Programs(NamedTuple):
-    """The two programs of a training run, compiled on their first call.
+    """The programs of a training run, compiled on their first call.
 
     Attributes:
         start: `start(tables, roots, rows) -> states`: initial states, leaves `[seeds, ...]`.
@@ -38,10 +40,12 @@ class Programs(NamedTuple):
             Metrics are `[seeds, steps_per_call]`, and
             `good` `[seeds]` tells whether all numbers of a seed were finite. The given states stay valid, so that the
             caller can go back to them.
+        evaluate: what `early_stopping.evaluation` returned; only for methods with `validation_loss`.
     """
 
     start: Callable[..., State]
     segment: Callable[..., tuple[State, Metrics, Array]]
+    evaluate: Callable[..., tuple[early_stopping.SelectedState, Array]]
 
 
 def programs(config: Config) -> Programs:
@@ -92,6 +96,8 @@ def batch_rows(
 ) -> tuple[np.ndarray, ...]:
     """Return the row numbers of consecutive minibatches of each table, equal on all devices and processes.
 
+    Validation rows are left out.
+
     Args:
         config: what is trained.
         roots: the key data of each seed, `[seeds, words]`.
@@ -102,12 +108,20 @@ def batch_rows(
     Returns:
         For each table `[seeds, length, batch_size]`.
     """
-    sizes = [jax.tree.leaves(table)[0].shape[0] for table in tables]
-    of_table = lambda number, size: [
-        plan([*map(int, root), number], size, config.batch_size, start, length, shuffle=config.shuffle)
-        for root in roots
-    ]
-    return tuple(np.stack(of_table(number, size)) for number, size in enumerate(sizes))
+
+    def of_table(number: int, table: PyTree) -> np.ndarray:
+        n = jax.tree.leaves(table)[0].shape[0]
+        rows = None
+        if isinstance(config.validation, int | float):
+            count = num_validation_rows(config.validation, n)
+            rows, n = split_rows(config.seed, number, n, count).training, n - count
+        plans = [
+            plan([*map(int, root), number], n, config.batch_size, start, length, shuffle=config.shuffle)
+            for root in roots
+        ]
+        return np.stack(plans) if rows is None else rows[np.stack(plans)]
+
+    return tuple(of_table(number, table) for number, table in enumerate(tables))
 
 
 def _kept(make: Any, config: Config, *others: Any) -> Any:
@@ -170,7 +184,7 @@ def _programs(method: Method, layout: Layout, words: str, batch_size: int, gener
         run = lambda state, root, retry, rows: one(tables, first, state, root, retry, rows)
         return layout.map_seeds(run, states, roots, retries, rows)
 
-    return Programs(start, layout.spread(segment))
+    return Programs(start, layout.spread(segment), early_stopping.evaluation(method, layout))
 
 
 def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""]]:

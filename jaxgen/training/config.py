@@ -30,6 +30,12 @@ class Config(Generic[MethodT]):
         seed: the root seed, from 0 to 2**32 - 1, from which the keys of all models are derived.
         shuffle: whether each epoch takes the rows in a new random order.
         layout: how seeds are mapped and which devices are used.
+        validation: rows on which the method's `validation_loss` is evaluated after every `steps_per_call` steps; the
+            state with the least loss is returned. A share of each table's rows between 0 and 1, or a whole number of
+            rows of each table; they are drawn at random by `seed`, and not trained on. Or another dataset with the same
+            kind of tables. None returns the last state.
+        patience: number of evaluations without a new least `validation_loss` after which a seed stops. The run ends
+            when all seeds have stopped. None never stops early.
     """
 
     method: MethodT
@@ -41,6 +47,9 @@ class Config(Generic[MethodT]):
     seed: int = 0
     shuffle: bool = True
     layout: Layout = dataclasses.field(default_factory=Layout)
+    # Left out of the JSON if None, so that descriptions of runs without validation stay as they were.
+    validation: float | int | Dataset | None = dataclasses.field(default=None, metadata={"omit_default": True})
+    patience: int | None = dataclasses.field(default=None, metadata={"omit_default": True})
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "steps_per_call", "num_seeds"):
@@ -66,6 +75,7 @@ class Config(Generic[MethodT]):
             raise TypeError(
                 f"`method` must be a training method (got {self.method!r}); give one, such as methods.EVL()."
             )
+        self._check_validation()
 
     def resolved(self) -> "Config[MethodT]":
         """Return the config with networks, schedules without a length and the layout filled in, as `train` does.
@@ -75,9 +85,37 @@ class Config(Generic[MethodT]):
 
         Raises:
             ValueError: if data, batch size, devices and method do not fit together.
-            TypeError: if the data are not numeric, or not of the kind that the method trains on.
+            TypeError: if the data are not numeric, or not of the kind that the method trains on, or the method has no
+                `validation_loss` and there are validation rows.
             FileNotFoundError: if a dataset is missing.
         """
-        from jaxgen.training.loop import resolved  # imports this module
+        from jaxgen.training.preparation import resolved  # imports this module
 
         return resolved(self, row_specs(checked(self.data.tables(), self.batch_size)))
+
+    def _check_validation(self) -> None:
+        """Check `validation` and `patience`, and store NumPy numbers as Python's."""
+        validation, patience = self.validation, self.patience
+        if isinstance(validation, numbers.Real):
+            whole = isinstance(validation, numbers.Integral)
+            if isinstance(validation, bool) or not (validation >= 1 if whole else 0 < validation < 1):
+                raise ValueError(
+                    "`validation` must be a share between 0 and 1, a whole number of rows of at least 1, or a dataset "
+                    f"(got {validation!r}); try validation=0.1."
+                )
+            object.__setattr__(self, "validation", int(validation) if whole else float(validation))
+        elif validation is not None:
+            check_dataset("validation", validation)
+        if patience is None:
+            return
+        if isinstance(patience, bool) or not isinstance(patience, numbers.Integral) or patience < 1:
+            raise ValueError(
+                f"`patience` must be a whole number of evaluations of at least 1, or None (got {patience!r}); try "
+                "patience=10."
+            )
+        if validation is None:
+            raise ValueError(
+                f"`patience` needs rows to evaluate (got patience={patience} and validation=None); set validation=0.1, "
+                "or patience=None."
+            )
+        object.__setattr__(self, "patience", int(patience))

@@ -1,30 +1,31 @@
 """Training loop: all seeds together, minibatches split over devices, many steps per compiled call."""
 
 import contextlib
-import dataclasses
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
-from jaxgen.data.validation import checked, fingerprint, row_specs
+from jaxgen.data.validation import fingerprint
 from jaxgen.forking import check_not_forked
-from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.compilation import batch_rows, programs, root_keys, seed_mapping
+from jaxgen.training.compilation import Programs, batch_rows, programs, root_keys
 from jaxgen.training.config import Config, MethodT
+from jaxgen.training.early_stopping import SelectedState, Validation, best_steps
+from jaxgen.training.history import HistoryBuffer
+from jaxgen.training.preparation import Prepared, prepared
 from jaxgen.training.progress import Progress
-from jaxgen.training.result import Result, description, state_template, warn_of_unnamed
+from jaxgen.training.result import Result, checkpoint_template, description, warn_of_unnamed
 from jaxgen.training.stored_state import copied
 from jaxgen.types import PyTree, State
 
-__all__ = ["run_segment", "resolved", "train", "untrained"]
+__all__ = ["run_segment", "train", "untrained"]
 
 RETRIES = 3  # how often a segment with a non-finite number is repeated with other noise
 
@@ -44,6 +45,9 @@ def train(
     versions it ends with the same bytes as an uninterrupted run. A finished run can be continued with a larger `steps`
     if every field of its config can be imported by name. SIGTERM saves the current segment and exits.
 
+    With `config.validation`, the result holds the state of each seed at its least validation loss, and the run may end
+    before `config.steps` if there is a `config.patience`.
+
     Args:
         config: method, data, number of steps and seeds.
         checkpoint_dir: directory for a checkpoint after every `config.steps_per_call` steps, and to resume from.
@@ -54,10 +58,12 @@ def train(
         The trained models.
 
     Raises:
-        FloatingPointError: if a number is not finite, and again not in each of three retries.
-        ValueError: if data, batch size, devices and method do not fit together, or if the checkpoint belongs to another
-            config or has more steps.
-        TypeError: if the data are not numeric, or not of the kind that the method trains on.
+        FloatingPointError: if a number is not finite, and again not in each of three retries, or if no validation loss
+            of a seed is finite.
+        ValueError: if data, batch size, devices, validation rows and method do not fit together, or if the checkpoint
+            belongs to another config or has more steps.
+        TypeError: if the data are not numeric, or not of the kind that the method trains on, or if the method has no
+            `validation_loss` and there are validation rows.
         PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails, such as on a full disk.
         BlockingIOError: if another process trains in `checkpoint_dir`.
         FileNotFoundError: if a dataset is missing.
@@ -65,9 +71,10 @@ def train(
         SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
     """
     check_not_forked("train")
-    config, tables, rows = _prepared(config)
-    devices = config.layout.total()
-    digest, signed = None if checkpoint_dir is None else fingerprint(tables), is_scaled_to_tanh(tables)
+    run = prepared(config)
+    config, tables, rows, _ = run
+    devices, signed = config.layout.total(), is_scaled_to_tanh(tables)
+    digest = None if checkpoint_dir is None else fingerprint(run.all_tables)
     start, state = 0, None
     compiled, roots = programs(config), root_keys(config)
     history: History = {}
@@ -80,26 +87,42 @@ def train(
             warn_of_unnamed(written, "so a checkpoint cannot detect a change of it")
             checkpoints.write_description(written)
             if start := checkpoints.latest() or 0:
-                state, history = checkpoints.restore(start, state_template(config, rows))
+                state, history = checkpoints.restore(start, checkpoint_template(config, rows))
         placed = config.layout.place(tables)
-        state = config.layout.place(_initial(config, tables) if state is None else state)
-        history = {name: _extended(metric, config.steps) for name, metric in history.items()}
+        validation = _validation(run, compiled, roots, placed)
+        if state is None:
+            state = _initial(config, tables)
+            state = state if validation is None else SelectedState(state, state)
+        state = config.layout.place(state)
+        record = HistoryBuffer(
+            history, num_seeds=config.num_seeds, done=start, steps=config.steps, steps_per_call=config.steps_per_call
+        )
         bar = stack.enter_context(Progress(config.steps, shown=progress, done=start))
         terminated = stack.enter_context(_termination(checkpoints is not None))
-        for done in range(start, config.steps, config.steps_per_call):
-            state, news = run_segment(config, compiled.segment, state, roots, placed, done)
-            reached = done + config.steps_per_call
-            for name, metric in news.items():
-                history.setdefault(name, _extended(metric[:, :0], config.steps))[:, done:reached] = metric
+        while record.done < config.steps:
+            stopped = None if validation is None else validation.is_stopped(record.losses)
+            if stopped is not None and stopped.all():
+                bar.stopped_early(best_steps(record.losses, config.steps_per_call))
+                break
+            before = state if validation is None else state.last
+            after, news = run_segment(config, compiled.segment, before, roots, placed, record.done, stopped)
+            if validation is None:
+                state = after
+            else:
+                state, news = validation(state, after, news, record.losses)
+            record.append(news)
+            if validation is not None:
+                validation.check(record.losses, ended=record.done == config.steps)
             bar.advance(news)
             if checkpoints:
-                checkpoints.save(reached, state, news)
+                checkpoints.save(record.done, state, news)
             if callback:
-                so_far = {name: metric[:, :reached].copy() for name, metric in history.items()}
-                callback(reached, Result(config, copied(state), so_far, rows, digest, devices, signed))
+                so_far = copied(state if validation is None else state.best)
+                callback(record.done, Result(config, so_far, record.so_far(), rows, digest, devices, signed))
             if checkpoints and parallel.any_process(terminated.is_set()):
                 raise SystemExit(128 + signal.SIGTERM)  # leaving the stack waits for the last save
-    return Result(config, parallel.first(state), history, rows, digest, devices, signed)
+    chosen = parallel.first(state if validation is None else state.best)
+    return Result(config, chosen, record.whole(), rows, digest, devices, signed)
 
 
 def untrained(config: Config[MethodT]) -> Result[MethodT]:
@@ -118,7 +141,7 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
         RuntimeError: if this process was forked from one that has used JAX.
     """
     check_not_forked("untrained")
-    config, tables, rows = _prepared(config)
+    config, tables, rows, _ = prepared(config)
     state = _initial(config, tables)
     return Result(config, state, {}, rows, num_devices=config.layout.total(), signed_bytes=is_scaled_to_tanh(tables))
 
@@ -130,36 +153,14 @@ def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
     return programs(config).start(tables, roots, rows)
 
 
-def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[MethodT]:
-    """Fill in the networks, schedules and the layout that the config leaves open; see `Config.resolved`.
-
-    Args:
-        config: the config as the user wrote it.
-        rows: the shape and dtype of one row of each table.
-
-    Returns:
-        The config with a resolved method and a layout that states how seeds are mapped.
-
-    Raises:
-        ValueError: if the batch does not divide over the devices, or the method does not fit the rows.
-    """
-    devices = config.layout.total()
-    if config.batch_size % devices:
-        fit = max(config.batch_size // devices, 1) * devices
-        raise ValueError(
-            f"`batch_size` must be a multiple of the number of devices (got {config.batch_size} and {devices}); "
-            f"try batch_size={fit}, or fewer devices with layout=Layout(devices=...)."
-        )
-    method = with_run_length(config.method, config.steps).resolve(*rows)
-    config = dataclasses.replace(config, method=cast(MethodT, method))
-    if config.layout.seeds is None:
-        layout = dataclasses.replace(config.layout, seeds=seed_mapping(config, rows))
-        config = dataclasses.replace(config, layout=layout)
-    return config
-
-
 def run_segment(
-    config: Config, segment: Callable[..., Any], state: State, roots: np.ndarray, tables: tuple[PyTree, ...], done: int
+    config: Config,
+    segment: Callable[..., Any],
+    state: State,
+    roots: np.ndarray,
+    tables: tuple[PyTree, ...],
+    done: int,
+    stopped: np.ndarray | None = None,
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed with a non-finite number repeats it alone, with other noise.
 
@@ -170,6 +171,7 @@ def run_segment(
         roots: the data of each seed's key, `[seeds, words]`.
         tables: the training data, placed on the devices.
         done: number of steps done before.
+        stopped: seeds `[seeds]` whose new state and metrics are not used, so that they need not be finite.
 
     Returns:
         The state after `config.steps_per_call` more steps, and the metrics of these steps,
@@ -183,7 +185,8 @@ def run_segment(
     state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), rows, tables, start)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
-    for seed in np.flatnonzero(~np.asarray(good)):
+    unused = np.zeros(config.num_seeds, bool) if stopped is None else stopped
+    for seed in np.flatnonzero(~np.asarray(good) & ~unused):
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
@@ -201,14 +204,12 @@ def run_segment(
     return state, news
 
 
-def _prepared(config: Config[MethodT]) -> tuple[Config[MethodT], tuple[PyTree, ...], tuple[PyTree, ...]]:
-    """Return the resolved config, its checked tables, and the shape and dtype of one row of each table."""
-    tables = checked(config.data.tables(), config.batch_size)
-    rows = row_specs(tables)
-    config = resolved(config, rows)
-    if hasattr(config.method, "check"):
-        config.method.check(*tables)
-    return config, tables, rows
+def _validation(run: Prepared, compiled: Programs, roots: np.ndarray, placed: tuple[PyTree, ...]) -> Validation | None:
+    if run.validation is None:
+        return None
+    config, (tables, rows) = run.config, run.validation
+    tables = placed if tables is run.tables else config.layout.place(tables)
+    return Validation(compiled.evaluate, roots, tables, rows, config.patience, config.steps_per_call)
 
 
 def _diverged(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
@@ -220,13 +221,6 @@ def _diverged(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:
         f"all numbers must be finite ({name} of seed {seed} is {value} at step {done + step}, also after {RETRIES} "
         "retries); lower the learning rate, or rescale the data."
     )
-
-
-def _extended(metric: np.ndarray, steps: int) -> np.ndarray:
-    """Return a metric `[seeds, steps so far]` with zeros appended up to `[seeds, steps]`."""
-    whole = np.zeros((metric.shape[0], steps), metric.dtype)
-    whole[:, : metric.shape[1]] = metric
-    return whole
 
 
 @contextlib.contextmanager

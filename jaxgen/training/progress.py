@@ -7,18 +7,22 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgen.training.checkpoint import History
+from jaxgen.training.early_stopping import VALIDATION_LOSS
 
 __all__ = ["Progress"]
 
 
 class Progress:
-    """Progress bar with the steps done, steps per second, and the latest loss (mean over seeds).
+    """Progress bar with the steps done, steps per second, and the latest losses of training and validation.
+
+    Losses are means over the seeds that have not stopped.
 
     With several processes, only the first one shows a bar.
     """
 
     def __init__(self, steps: int, *, shown: bool, done: int = 0) -> None:
         hidden = not shown or jax.process_index() > 0
+        self._text = ""
         self._bar = tqdm(total=steps, initial=done, unit=" steps", smoothing=0.5, disable=hidden, dynamic_ncols=True)
 
     def advance(self, history: History) -> None:
@@ -27,11 +31,23 @@ class Progress:
         Args:
             history: the metrics of the segment, `[seeds, steps]`.
         """
-        name = "loss" if "loss" in history else next(iter(history))
-        last = history[name][:, -1]
-        spread = f" ± {np.std(last):.2g}" if len(last) > 1 else ""
-        self._bar.set_postfix_str(f"{name} {np.mean(last):.4g}{spread}", refresh=False)
+        others = [name for name in history if name != VALIDATION_LOSS]
+        name = "loss" if "loss" in history else others[0]
+        self._text = _summary(name, history[name][:, -1])
+        if VALIDATION_LOSS in history:
+            self._text += f", {_summary(VALIDATION_LOSS, history[VALIDATION_LOSS][:, -1])}"
+        self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.update(history[name].shape[1])
+
+    def stopped_early(self, best_steps: np.ndarray) -> None:
+        """Show that all seeds have stopped.
+
+        Args:
+            best_steps: the step with the least validation loss of each seed, `[seeds]`.
+        """
+        best = " to ".join(str(step) for step in sorted({int(best_steps.min()), int(best_steps.max())}))
+        text = f"{self._text}, stopped early, best at step {best}"
+        self._bar.set_postfix_str(text.removeprefix(", "))
 
     def __enter__(self) -> "Progress":
         return self
@@ -40,3 +56,10 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
+
+
+def _summary(name: str, values: np.ndarray) -> str:
+    """Return the name, mean and standard deviation of the values that are finite, of seeds that have not stopped."""
+    running = values[np.isfinite(values)]
+    spread = f" ± {np.std(running):.2g}" if len(running) > 1 else ""
+    return f"{name} {np.mean(running):.4g}{spread}" if len(running) else f"{name} nan"

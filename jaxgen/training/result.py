@@ -24,9 +24,12 @@ from jaxgen.training import summary
 from jaxgen.training.batching import sample_in_pieces, score_in_pieces
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.config import Config, MethodT
+from jaxgen.training.early_stopping import VALIDATION_LOSS, SelectedState, best_steps, is_stopped
 from jaxgen.types import Array, Key, PyTree, State
 
-__all__ = ["Result", "description", "load", "state_template", "warn_of_unnamed"]
+__all__ = ["Result", "checkpoint_template", "description", "load", "state_template", "warn_of_unnamed"]
+
+BEST = "best"  # marks in its description a saved result, which lacks the last state that a checkpoint has
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -35,8 +38,11 @@ class Result(Generic[MethodT]):
 
     Attributes:
         config: the config of the run, with every network and width filled in.
-        state: the method's state; the first axis of every leaf is the seed.
-        history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was repeated.
+        state: the method's state; the first axis of every leaf is the seed. With `config.validation`, the state of each
+            seed at its `best_step`.
+        history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was repeated. With
+            `config.validation`, `validation_loss` is `[seeds, evaluations]`, one after every `config.steps_per_call`
+            steps. After a seed has stopped, its metrics are NaN.
         row_specs: shape and dtype of one row of each table.
         data_sha256: SHA-256 of the training data, or None if it was not computed.
         num_devices: number of devices it was trained on, over all processes; this machine may have fewer.
@@ -55,8 +61,20 @@ class Result(Generic[MethodT]):
 
     @property
     def steps(self) -> int:
-        """Number of steps done: 0 before training, and fewer than `config.steps` if the run is not finished."""
-        return next(iter(self.history.values())).shape[1] if self.history else 0
+        """Number of steps done: 0 before training, below `config.steps` if it is unfinished or stopped early."""
+        return max((metric.shape[1] for metric in self.history.values()), default=0)
+
+    @property
+    def best_step(self) -> np.ndarray | None:
+        """Number of steps after which each seed had its least validation loss, `[seeds]`; None without validation."""
+        losses = self.history.get(VALIDATION_LOSS)
+        return None if losses is None else best_steps(losses, self.config.steps_per_call)
+
+    @property
+    def stopped_early(self) -> np.ndarray:
+        """Whether each seed has stopped by `config.patience`, `[seeds]`."""
+        losses = self.history.get(VALIDATION_LOSS, np.zeros((self.config.num_seeds, 0), np.float32))
+        return is_stopped(losses, self.config.patience)
 
     def state_of(self, seed: int) -> State:
         """Return the state of one seed, for the method's own functions.
@@ -145,6 +163,8 @@ class Result(Generic[MethodT]):
         target = pathlib.Path(path).expanduser().absolute()
         with replacing(target, mark="description.json", kind="result") as fresh:
             written = description(self.config, self.row_specs, self.data_sha256, self.num_devices, self.signed_bytes)
+            if self.config.validation is not None:
+                written["state"] = BEST
             warn_of_unnamed(written, "so `load` needs the config as an argument; keep it")
             with Checkpoints(fresh) as checkpoints:
                 checkpoints.write_description(written)
@@ -223,17 +243,20 @@ def load(
         try:
             rows = tuple(from_json(row, trusted=trusted) for row in stored["rows"])
             others = stored["tables"], stored["devices"], stored["signed"]
+            templates = state_template if stored.get("state") == BEST else checkpoint_template
             if config is None:
                 config = _checked_config(from_json(stored["config"], trusted=trusted))
-                template = state_template(config, rows)
+                template = templates(config, rows)
         except Exception as error:  # also whatever a network of a wrong config raises
             raise ValueError(f"{checkpoints.path} cannot be loaded: {str(error) or type(error).__name__}") from error
         if template is None:
             method = with_run_length(config.method, config.steps).resolve(*rows)
             config = dataclasses.replace(config, method=method)
             checkpoints.compare({**stored, "config": to_json(config)})
-            template = state_template(config, rows)
+            template = templates(config, rows)
         state, history = checkpoints.restore(step, template)
+    if isinstance(template, SelectedState):
+        state = state.best
     return Result(config, jax.tree.map(jnp.asarray, state), history, rows, *others)
 
 
@@ -263,6 +286,12 @@ def state_template(config: Config, rows: tuple[PyTree, ...]) -> State:
     rows_of = lambda spec: jax.ShapeDtypeStruct((config.batch_size, *spec.shape), spec.dtype)
     one = jax.eval_shape(config.method.init, jax.random.key(0), *jax.tree.map(rows_of, rows))
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((config.num_seeds, *leaf.shape), leaf.dtype), one)
+
+
+def checkpoint_template(config: Config, rows: tuple[PyTree, ...]) -> State:
+    """Return shapes and dtypes of a checkpoint: of the state, or with validation of the last and the best state."""
+    template = state_template(config, rows)
+    return template if config.validation is None else SelectedState(template, template)
 
 
 def _checked_config(config: Any) -> Config[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import random
@@ -32,7 +33,8 @@ if {processes} > 1:
     jax.distributed.initialize(coordinator_address="127.0.0.1:{port}", num_processes={processes}, process_id={process})
 import jaxgen, tiny
 from jaxgen.parallel import Layout
-config = tiny.config(tiny.evl(), steps={steps}, steps_per_call=5, batch_size=8, layout=Layout(devices={devices}))
+config = tiny.config(tiny.evl(), steps={steps}, steps_per_call=5, batch_size=8, layout=Layout(devices={devices}),
+                     **{changes})
 print("begun", flush=True)
 result = jaxgen.train(config, checkpoint_dir=sys.argv[1], progress=False,
                       callback=lambda step, result: print("at", step, flush=True))
@@ -43,8 +45,19 @@ if len(sys.argv) > 2:
 """
 
 
-def launch(directory, *more, steps=400, devices=1, processes=1, process=0, port=0):
-    code = PROGRAM.format(here=str(HERE), steps=steps, devices=devices, processes=processes, process=process, port=port)
+VALIDATED = {"validation": 0.5, "patience": 5, "num_seeds": 3}  # two seeds stop early, after 185 and 365 steps
+
+
+def launch(directory, *more, steps=400, devices=1, processes=1, process=0, port=0, changes=None):
+    code = PROGRAM.format(
+        here=str(HERE),
+        steps=steps,
+        devices=devices,
+        processes=processes,
+        process=process,
+        port=port,
+        changes=changes or {},
+    )
     environment = os.environ | ({"JAX_NUM_CPU_DEVICES": "2"} if processes > 1 else {})
     return subprocess.Popen(
         [sys.executable, "-c", code, str(directory), *map(str, more)],
@@ -72,12 +85,23 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, uninterrupted):
+@pytest.mark.parametrize("changes", [{}, VALIDATED], ids=["plain", "validated"])
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, changes, request):
     """Repeated SIGKILL after random delays, also during saves; the run must always resume."""
+    if changes:
+        code, lines, err = outcome(launch(tmp_path / "whole", changes=changes))
+        assert code == 0, err
+        uninterrupted = digest(lines)
+        whole = jaxgen.load(tmp_path / "whole", trusted=("tiny",))
+        assert whole.stopped_early.sum() == 2
+        assert (whole.best_step < whole.steps).any()
+    else:
+        uninterrupted = request.getfixturevalue("uninterrupted")
+    run = functools.partial(launch, tmp_path / "run", changes=changes)
     moments = random.Random(0)
     resumed_from, killed = [], 0
     for _ in range(40):
-        process = launch(tmp_path)
+        process = run()
         assert process.stdout.readline() == "begun\n"
         first = process.stdout.readline()  # compiled, and the first save has started
         with contextlib.suppress(IndexError):
@@ -89,7 +113,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(tmp_path, unint
             killed += 1
             if killed < 3:
                 continue
-        code, lines, err = (code, lines, err) if code == 0 else outcome(launch(tmp_path))
+        code, lines, err = (code, lines, err) if code == 0 else outcome(run())
         assert code == 0, err
         assert digest(lines) == uninterrupted
         break

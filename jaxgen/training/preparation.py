@@ -1,0 +1,126 @@
+"""Preparation of a run: resolved config, checked tables, and validation rows."""
+
+import dataclasses
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+
+from jaxgen.data.batches import is_scaled_to_tanh
+from jaxgen.data.split import num_validation_rows, split_rows
+from jaxgen.data.validation import checked, row_specs
+from jaxgen.optim.schedules import with_run_length
+from jaxgen.training.compilation import seed_mapping
+from jaxgen.training.config import Config, MethodT
+from jaxgen.types import Int, PyTree
+
+__all__ = ["Prepared", "ValidationRows", "prepared", "resolved"]
+
+
+class ValidationRows(NamedTuple):
+    """Tables of a validation dataset and None, or training tables and the numbers of their validation rows."""
+
+    tables: tuple[PyTree, ...]
+    rows: tuple[Int[np.ndarray, " m"] | None, ...]
+
+
+class Prepared(NamedTuple):
+    """What `prepared` returns."""
+
+    config: Any  # resolved
+    tables: tuple[PyTree, ...]
+    row_specs: tuple[PyTree, ...]
+    validation: ValidationRows | None
+
+    @property
+    def all_tables(self) -> tuple[PyTree, ...]:
+        """Training tables, followed by those of a validation dataset if there is one."""
+        if self.validation is None or self.validation.tables is self.tables:
+            return self.tables
+        return (*self.tables, *self.validation.tables)
+
+
+def prepared(config: Config[MethodT]) -> Prepared:
+    """Resolve a config and check its tables.
+
+    Args:
+        config: the config as the user wrote it.
+
+    Returns:
+        The resolved config, its tables, the shape and dtype of one row of each, and the validation rows.
+
+    Raises:
+        ValueError: if data, batch size, devices, validation rows and method do not fit together.
+        TypeError: if the data are not numeric, or not of the kind that the method trains on, or the method cannot be
+            evaluated on validation rows.
+        FileNotFoundError: if a dataset is missing.
+    """
+    tables = checked(config.data.tables(), config.batch_size)
+    rows = row_specs(tables)
+    config = resolved(config, rows)
+    validation = _validation_rows(config, tables, rows)
+    if hasattr(config.method, "check"):
+        config.method.check(*tables)
+        if validation is not None and validation.tables is not tables:
+            config.method.check(*validation.tables)
+    return Prepared(config, tables, rows, validation)
+
+
+def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[MethodT]:
+    """Fill in the networks, schedules and the layout that the config leaves open; see `Config.resolved`.
+
+    Args:
+        config: the config as the user wrote it.
+        rows: the shape and dtype of one row of each table.
+
+    Returns:
+        The config with a resolved method and a layout that states how seeds are mapped.
+
+    Raises:
+        ValueError: if the batch does not divide over the devices, or the method does not fit the rows.
+        TypeError: if there are validation rows, and the method has no `validation_loss`.
+    """
+    devices = config.layout.total()
+    if config.batch_size % devices:
+        fit = max(config.batch_size // devices, 1) * devices
+        raise ValueError(
+            f"`batch_size` must be a multiple of the number of devices (got {config.batch_size} and {devices}); "
+            f"try batch_size={fit}, or fewer devices with layout=Layout(devices=...)."
+        )
+    if config.validation is not None and not hasattr(config.method, "validation_loss"):
+        raise TypeError(
+            f"`validation` needs a method with `validation_loss` ({type(config.method).__name__} has none); write "
+            "validation_loss(self, key, state, *rows), which returns one number to minimize, or set validation=None."
+        )
+    method = with_run_length(config.method, config.steps).resolve(*rows)
+    config = dataclasses.replace(config, method=cast(MethodT, method))
+    if config.layout.seeds is None:
+        layout = dataclasses.replace(config.layout, seeds=seed_mapping(config, rows))
+        config = dataclasses.replace(config, layout=layout)
+    return config
+
+
+def _validation_rows(config: Config, tables: tuple[PyTree, ...], rows: tuple[PyTree, ...]) -> ValidationRows | None:
+    validation = config.validation
+    if validation is None:
+        return None
+    if not isinstance(validation, int | float):
+        others = checked(validation.tables(), 1, name="validation table")
+        if row_specs(others) != rows or is_scaled_to_tanh(others) != is_scaled_to_tanh(tables):
+            raise ValueError(
+                f"validation tables must have rows as the training tables, {rows} (got {row_specs(others)}); prepare "
+                "both in the same way."
+            )
+        return ValidationRows(others, (None,) * len(others))
+    numbers = []
+    for table, leaf in enumerate(jax.tree.leaves(part)[0] for part in tables):
+        n = len(leaf)
+        count = num_validation_rows(validation, n)
+        if n - count < config.batch_size:
+            raise ValueError(
+                f"`validation` must leave at least batch_size={config.batch_size} of the {n} rows of table {table} for "
+                f"training (got validation={validation}, which leaves {max(n - count, 0)}); hold fewer rows out, or "
+                "use a smaller batch_size."
+            )
+        numbers.append(split_rows(config.seed, table, n, count).validation)
+    return ValidationRows(tables, tuple(numbers))
