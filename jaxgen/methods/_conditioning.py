@@ -5,10 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen.types import Array, PyTree
+from jaxgen.types import Array, Float, PyTree
 from jaxgen.validation import is_floating
 
-__all__ = ["check_condition", "concatenate_condition", "split_condition", "split_condition_specs"]
+__all__ = [
+    "check_condition",
+    "concatenate_condition",
+    "location_and_scale",
+    "split_condition",
+    "split_condition_specs",
+    "standardized",
+]
 
 
 def concatenate_condition(noise: Array, condition: Array) -> Array:
@@ -71,3 +78,21 @@ def split_condition_specs(method: str, row_specs: tuple[PyTree, ...]) -> tuple[i
             f"{row_specs}); use data.Arrays(y) or data.Arrays((x, y))."
         )
     return pair[0].shape[0], pair[1].shape
+
+
+def location_and_scale(rows: Float[Array, "b d"]) -> tuple[Array, Array]:
+    """Mean and standard deviation of each column, `[d]`; the scale of a constant column is 1."""
+    location = jnp.mean(rows, 0)
+    centered = rows - location[None]
+    largest = jnp.max(jnp.abs(centered), 0)  # squares of small numbers would be 0
+    largest = jnp.where(largest > 0, largest, 1.0)
+    std = largest * jnp.sqrt(jnp.mean((centered / largest[None]) ** 2, 0))
+    return location, jnp.where(std > 0, std, 1.0)
+
+
+def standardized(units: dict[str, Any], name: str, rows: Array) -> Array:
+    """Standardize rows by an entry of `units`, a location and a scale; without the entry they stay as they are."""
+    if name not in units:
+        return rows
+    location, scale = units[name]
+    return (rows - location[None]) / scale[None]

@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses
-from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
+from jaxgen.methods._conditioning import (
+    check_condition,
+    location_and_scale,
+    split_condition,
+    split_condition_specs,
+    standardized,
+)
 from jaxgen.nets import MLP, output_shape
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
@@ -101,10 +107,10 @@ class MixtureDensity:
             )
         d, units = outcome.shape[1], {}
         if self.standardize:
-            units["outcome"] = _location_and_scale(outcome)
+            units["outcome"] = location_and_scale(outcome)
             if self.network is not None:
-                units["condition"] = _location_and_scale(condition)
-        condition, outcome = _standardized(units, "condition", condition), _standardized(units, "outcome", outcome)
+                units["condition"] = location_and_scale(condition)
+        condition, outcome = standardized(units, "condition", condition), standardized(units, "outcome", outcome)
         std = jnp.std(outcome, 0) + self.min_scale
         means = outcome[: self.components]
         equal = jnp.all(means[:, None] == means[None], -1)
@@ -208,7 +214,7 @@ class MixtureDensity:
         return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), normal)
 
     def _mixture(self, params: Params, units: dict[str, Any], condition: Array, d: int) -> losses.GaussianMixture:
-        condition = _standardized(units, "condition", condition)
+        condition = standardized(units, "condition", condition)
         raw = jnp.broadcast_to(params["shared"], (condition.shape[0], params["shared"].size))
         if self.network is not None:
             raw = raw + self.network.apply(params["network"], condition)
@@ -232,20 +238,3 @@ class MixtureDensity:
 def _num_parameters(d: int) -> int:
     """Return the number of parameters of a component: a logit, a mean and a lower triangle with diagonal."""
     return 1 + d + d * (d + 1) // 2
-
-
-def _location_and_scale(rows: Float[Array, "b d"]) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column, `[d]`; the scale of a constant column is 1."""
-    location = jnp.mean(rows, 0)
-    centered = rows - location[None]
-    largest = jnp.max(jnp.abs(centered), 0)  # squares of small numbers would be 0
-    largest = jnp.where(largest > 0, largest, 1.0)
-    std = largest * jnp.sqrt(jnp.mean((centered / largest[None]) ** 2, 0))
-    return location, jnp.where(std > 0, std, 1.0)
-
-
-def _standardized(units: dict[str, Any], name: str, rows: Array) -> Array:
-    if name not in units:
-        return rows
-    location, scale = units[name]
-    return (rows - location[None]) / scale[None]
