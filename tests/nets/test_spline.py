@@ -111,3 +111,19 @@ def test_flow_of_splines_stays_near_where_it_starts():
     z = jnp.asarray(np.random.default_rng(1).normal(size=(1_000, 4)) * 4, jnp.float32)
     plain, _ = nets.ActNorm().apply({"params": params["params"]["layers_0"]}, flow.apply(wild, z, method="inverse")[0])
     assert (np.sort(np.abs(plain), 1) <= np.maximum(np.sort(np.abs(z), 1), 3.0) * (1 + 1e-5)).all()
+
+
+@pytest.mark.slow
+def test_spline_is_that_of_flowjax():
+    bijections, equinox = pytest.importorskip("flowjax.bijections"), pytest.importorskip("equinox")
+    raw = parameters(40)
+    with jax.enable_x64(True):
+        x = jnp.linspace(-1.3 * BOUND, 1.3 * BOUND, 40)
+        y, log_slope = rational_quadratic_spline(x, jnp.asarray(raw), bound=BOUND)
+        back, log_slope_back = rational_quadratic_spline_inverse(y, jnp.asarray(raw), bound=BOUND)
+        for row, *found in zip(raw, x, y, log_slope, back, log_slope_back, strict=True):
+            spline = bijections.RationalQuadraticSpline(knots=BINS - 1, interval=BOUND)
+            corners = lambda spline: (spline.x_pos, spline.y_pos, spline.derivatives)
+            spline = equinox.tree_at(corners, spline, tuple(map(jnp.asarray, knots(row))))
+            expected = *spline.transform_and_log_det(found[0]), *spline.inverse_and_log_det(found[1])
+            np.testing.assert_allclose(found[1:], expected, atol=1e-10)
