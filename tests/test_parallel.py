@@ -71,7 +71,7 @@ def test_convolutions_are_found_at_any_depth():
 def test_the_layout_of_seeds_depends_on_the_network():
     import tiny
 
-    from jaxgen.training.loop import resolved
+    from jaxgen.training.preparation import resolved
 
     rows = (jax.ShapeDtypeStruct((3,), jnp.float32),)
     one = tiny.config(tiny.METHODS["evl pool"], num_seeds=1)

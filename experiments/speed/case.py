@@ -12,7 +12,7 @@ import numpy as np
 import jaxgen
 from experiments.common import resources
 from jaxgen.data.validation import row_specs
-from jaxgen.training import loop
+from jaxgen.training import loop, preparation
 from jaxgen.training.compilation import batch_rows, programs, root_keys
 
 __all__ = [
@@ -77,7 +77,7 @@ def resolved_method(config: jaxgen.Config) -> Any:
 def trained(config: jaxgen.Config) -> Ready:
     """Compile one call of `train`: `config.steps_per_call` steps in one program, with the data on the device."""
     tables = config.data.tables()
-    config = loop.resolved(config, row_specs(tables))
+    config = preparation.resolved(config, row_specs(tables))
     compiled, roots = programs(config), root_keys(config)
     rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
     started = compiled.start(tables, roots, tuple(batches[:, 0] for batches in rows))

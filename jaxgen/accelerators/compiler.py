@@ -22,7 +22,7 @@ from jaxgen.parallel import AXIS, Layout, sharded
 from jaxgen.serialization.pickled import from_bytes
 from jaxgen.training.compilation import batch_rows, programs, root_keys
 from jaxgen.training.config import Config
-from jaxgen.training.loop import resolved
+from jaxgen.training.preparation import resolved
 from jaxgen.training.result import state_template
 from jaxgen.types import PyTree
 

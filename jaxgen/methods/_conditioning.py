@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jaxgen.types import Array, PyTree
 from jaxgen.validation import is_floating
 
-__all__ = ["check_condition", "concatenate_condition", "split_condition", "split_condition_specs"]
+__all__ = [
+    "check_condition",
+    "concatenate_condition",
+    "split_condition",
+    "split_condition_specs",
+    "standardized",
+]
 
 
 def concatenate_condition(noise: Array, condition: Array) -> Array:
@@ -71,3 +77,11 @@ def split_condition_specs(method: str, row_specs: tuple[PyTree, ...]) -> tuple[i
             f"{row_specs}); use data.Arrays(y) or data.Arrays((x, y))."
         )
     return pair[0].shape[0], pair[1].shape
+
+
+def standardized(units: dict[str, Any], name: str, rows: Array) -> Array:
+    """Standardize rows by an entry of `units`, a location and a scale; without the entry they stay as they are."""
+    if name not in units:
+        return rows
+    location, scale = units[name]
+    return (rows - location[None]) / scale[None]

@@ -20,7 +20,7 @@ from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_weights
+from jaxgen.validation import check_table, check_weights
 
 __all__ = ["DeepArchetypes"]
 
@@ -100,6 +100,7 @@ class DeepArchetypes:
                 f"`count` must be at least 2, `concentration` positive and the flow's `classes` 0 (got {self.count}, "
                 f"{self.concentration} and {self.flow.classes})."
             )
+        check_table(self, row_specs)
         check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
         return dataclasses.replace(self, flow=self.flow.resolve(*row_specs))
 

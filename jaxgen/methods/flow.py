@@ -13,9 +13,11 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
+from jaxgen.methods._conditioning import check_condition, standardized
 from jaxgen.methods._modules import required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets.shapes import outputs
+from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
@@ -30,7 +32,8 @@ class Flow:
     """Normalizing flow: an invertible map of data to a standard normal distribution, with exact density.
 
     Its table is rows `[n, ...]`. With `classes` it is a pair of rows and labels, such as `data.Labelled`. The flow then
-    has one distribution per class, and the density of a row is the mean over classes.
+    has one distribution per class, and the density of a row is the mean over classes. From pairs of a condition `[k]`
+    and a row, it learns a distribution of rows for each condition. Conditions are standardized by the first minibatch.
 
     The default networks begin with `nets.ActNorm`, so training does not depend on the units of columns. `noise` is in
     the data's units.
@@ -46,6 +49,7 @@ class Flow:
         optimizer: takes the learning rate.
         learning_rate: a number, or a schedule such as `optim.Cosine`.
         ema_decay: decay of an exponential moving average of the weights, which is used after training; None for none.
+        condition_dim: k, width of a condition, 0 where there is none; set by `resolve`.
         axis_name: the axis over devices, set by `train`.
 
     References:
@@ -61,25 +65,20 @@ class Flow:
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
     ema_decay: float | None = None
+    condition_dim: int = 0
     axis_name: str | None = None
 
     def resolve(self, *row_specs: PyTree[jax.ShapeDtypeStruct]) -> "Flow":
-        """Return the method with its network and `dimensions` filled in.
+        """Return the method with its network, `dimensions` and `condition_dim` filled in.
 
         Raises:
-            TypeError: if the data are not one table of floating-point rows, with labels if there are classes.
+            TypeError: if the data are not one table of floating-point rows, with labels if there are classes, or of
+                pairs of a condition and such a row.
             ValueError: if there is no default network for such rows, or a number is out of range. Also if the network
                 has running statistics, or its output is not a vector of a row's size.
         """
         check_whole(0, classes=self.classes)
-        paired = isinstance(row_specs[0], tuple | list) and len(row_specs[0]) == 2
-        row, label = row_specs[0] if paired else (row_specs[0], None)
-        if len(row_specs) != 1 or not paired == is_label(label) == (self.classes > 0) or not is_floating(row):
-            wanted = f"pairs of rows and labels below {self.classes}" if self.classes else "rows"
-            raise TypeError(
-                f"Flow with classes={self.classes} learns one table of floating-point {wanted} (got {row_specs}); use "
-                "data.Arrays(x), or data.Labelled and its number of classes."
-            )
+        row, condition_dim = self._row_and_condition_dim(row_specs)
         if (self.levels is not None and self.levels < 2) or not 0 <= self.noise < math.inf:
             raise ValueError(
                 f"`levels` must be None or at least 2, and `noise` finite and at least 0 (got {self.levels} and "
@@ -93,14 +92,15 @@ class Flow:
                 )
             network = nets.dense_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
-        condition = [jax.ShapeDtypeStruct((2, self.classes), row.dtype)] if self.classes else []
+        width = self.classes or condition_dim
+        condition = [jax.ShapeDtypeStruct((2, width), row.dtype)] if width else []
         made = outputs(network, spec, *condition)[0].shape
         if made != (2, row.size) or self.dimensions not in (None, row.size):
             raise ValueError(
                 f"the network must return vectors of {row.size} values, and `dimensions` be None or {row.size} (got "
                 f"shape {made[1:]} and {self.dimensions})."
             )
-        return dataclasses.replace(self, network=network, dimensions=row.size)
+        return dataclasses.replace(self, network=network, dimensions=row.size, condition_dim=condition_dim)
 
     def check(self, table: Any) -> None:
         """Check that rows are in [0, 1] if the flow has levels, and labels below `classes`.
@@ -112,7 +112,7 @@ class Flow:
             ValueError: if they are not, or the table is empty.
         """
         x, labels = table if self.classes else (table, None)
-        x = np.asarray(x)
+        x = np.asarray(x[1] if isinstance(x, tuple | list) else x)
         if not len(x):
             raise ValueError("the table must have at least one row (got none).")
         if self.levels is not None:
@@ -123,11 +123,10 @@ class Flow:
     def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
         """Return a network with fresh parameters, some of which may be initialized from the first minibatch."""
         key_network, key_noise = jax.random.split(key)
-        x, labels = self._parted(rows)
-        condition = self._condition(labels)
-        return self._descent.init(
-            required(self, self.network).init(key_network, self.dequantize(key_noise, x), condition)
-        )
+        units = {"condition": location_and_scale(rows[0])} if self.condition_dim else {}
+        x, condition = self._parted(units, rows)
+        params = required(self, self.network).init(key_network, self.dequantize(key_noise, x), condition)
+        return self._descent.init(params, units)
 
     def step(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> tuple[TrainState, Metrics]:
         """Take one gradient step on the negative log-likelihood of a minibatch."""
@@ -141,15 +140,15 @@ class Flow:
         Args:
             key: of the noise on the rows.
             params: of the network.
-            model_state: returned unchanged.
-            rows: rows `[b, ...]`, with their labels `[b]` if there are classes.
+            model_state: location and scale of conditions, returned unchanged.
+            rows: rows `[b, ...]`, with their labels `[b]` if there are classes; or conditions `[b, k]` and rows.
 
         Returns:
             The loss in nats, metrics, and the model state. The metric `norm` is the mean squared norm of latent vectors
             per dimension, near 1 for a trained network. `bpd`, in bits per dimension, is there if rows have levels.
         """
-        x, labels = self._parted(rows)
-        z, log_det = self.forward(params, self.dequantize(key, x), self._condition(labels))
+        x, condition = self._parted(model_state, rows)
+        z, log_det = self.forward(params, self.dequantize(key, x), condition)
         value = jnp.mean(losses.flow_nll(z, log_det))
         found = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
@@ -169,8 +168,8 @@ class Flow:
         params, noiseless = self._descent.params(state), dataclasses.replace(self, noise=0.0)
 
         def nll(key: Key[Array, ""], rows: PyTree) -> Array:
-            x, labels = self._parted(rows)
-            return losses.flow_nll(*self.forward(params, noiseless.dequantize(key, x), self._condition(labels)))
+            x, condition = self._parted(state.model_state, rows)
+            return losses.flow_nll(*self.forward(params, noiseless.dequantize(key, x), condition))
 
         return mean_over_rows(nll, key, rows)
 
@@ -184,7 +183,7 @@ class Flow:
         Args:
             params: of the network.
             x: continuous rows `[n, ...]`.
-            condition: one-hot classes `[n, c]`; None without classes.
+            condition: one-hot classes, or standardized conditions, `[n, c]`; None where there are neither.
 
         Returns:
             Latent vectors `[n, d]` and log-determinants `[n]`.
@@ -229,14 +228,12 @@ class Flow:
             return x
         return jnp.clip(jnp.round(x * (self.levels - 1)), 0, self.levels - 1) / (self.levels - 1)
 
-    def log_prob(
-        self, state: TrainState, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
-    ) -> Float[Array, " n"]:
-        """Return the log-density of rows.
+    def log_prob(self, state: TrainState, x: PyTree, labels: Int[Array, " n"] | None = None) -> Float[Array, " n"]:
+        """Return the log-density of rows, conditional for pairs.
 
         Args:
             state: of one seed.
-            x: rows `[n, ...]`.
+            x: rows `[n, ...]`, or a pair of conditions `[n, k]` and rows if the flow was trained with conditions.
             labels: class of each row `[n]`; None is the mean density over classes, all with equal probability.
 
         Returns:
@@ -244,35 +241,54 @@ class Flow:
 
         Raises:
             TypeError: if the dtype is not floating-point.
-            ValueError: if there are labels but no classes.
+            ValueError: if there are labels but no classes, or conditions of the wrong width.
         """
-        params, x = self._descent.params(state), self.to_continuous(x)
+        params = self._descent.params(state)
         if not self.classes or labels is not None:
-            return -losses.flow_nll(*self.forward(params, x, self._condition(labels)))
-        condition = lambda label: self._condition(jnp.full(len(x), label))
-        each = lambda label: -losses.flow_nll(*self.forward(params, x, condition(label)))
+            x, condition = self._parted(state.model_state, self._with_labels(x, labels))
+            return -losses.flow_nll(*self.forward(params, self.to_continuous(x), condition))
+        x = self.to_continuous(x)
+        condition_of = lambda label: self._one_hot(jnp.full(len(x), label))
+        each = lambda label: -losses.flow_nll(*self.forward(params, x, condition_of(label)))
         return jax.nn.logsumexp(jax.lax.map(each, jnp.arange(self.classes)), 0) - jnp.log(self.classes)
 
-    def encode(
-        self, state: TrainState, x: Float[Array, "n ..."], labels: Int[Array, " n"] | None = None
-    ) -> Float[Array, "n d"]:
-        """Return the latent vectors `[n, d]` of rows `[n, ...]`, with labels `[n]` if there are classes.
+    def encode(self, state: TrainState, x: PyTree, labels: Int[Array, " n"] | None = None) -> Float[Array, "n d"]:
+        """Return the latent vectors `[n, d]` of rows `[n, ...]`, or of pairs of conditions `[n, k]` and rows.
+
+        With classes, labels `[n]` are needed.
 
         Raises:
             TypeError: if the dtype is not floating-point.
-            ValueError: if there are labels but no classes, or classes but no labels.
+            ValueError: if there are labels but no classes, classes but no labels, or conditions of the wrong width.
         """
-        return self.forward(self._descent.params(state), self.to_continuous(x), self._condition(labels))[0]
+        x, condition = self._parted(state.model_state, self._with_labels(x, labels))
+        return self.forward(self._descent.params(state), self.to_continuous(x), condition)[0]
 
     def decode(
-        self, state: TrainState, z: Float[Array, "n d"], labels: Int[Array, " n"] | None = None
+        self,
+        state: TrainState,
+        z: Float[Array, "n d"],
+        labels: Int[Array, " n"] | None = None,
+        *,
+        condition: Float[Array, "n k"] | None = None,
     ) -> Float[Array, "n ..."]:
         """Return the rows `[n, ...]` of latent vectors `[n, d]`, with labels `[n]` if there are classes.
 
+        Args:
+            state: of one seed.
+            z: latent vectors `[n, d]`.
+            labels: class of each vector `[n]`; None without classes.
+            condition: condition of each vector `[n, k]`; None if the flow was trained without.
+
+        Returns:
+            Rows `[n, ...]`.
+
         Raises:
-            ValueError: if there are labels but no classes, or classes but no labels.
+            ValueError: if there are labels but no classes, classes but no labels, or conditions of the wrong width.
         """
-        return self.from_continuous(self.backward(self._descent.params(state), z, self._condition(labels)))
+        rows = z if condition is None else (condition, z)
+        z, condition = self._parted(state.model_state, self._with_labels(rows, labels))
+        return self.from_continuous(self.backward(self._descent.params(state), z, condition))
 
     def sample(self, key: Key[Array, ""], state: TrainState, n: int) -> Float[Array, "n ..."]:
         """Draw samples; with classes, all have equal probability.
@@ -284,13 +300,38 @@ class Flow:
 
         Returns:
             Samples `[n, ...]`, on their levels if the flow has any.
+
+        Raises:
+            ValueError: if the flow was trained with conditions.
         """
         key_label, key_latent = jax.random.split(key)
         labels = jax.random.randint(key_label, (n,), 0, self.classes) if self.classes else None
         x = self.decode(state, jax.random.normal(key_latent, (n, required(self, self.dimensions))), labels)
         return self.round_to_levels(x)
 
-    def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
+    def sample_given(
+        self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
+    ) -> Float[Array, "b n ..."]:
+        """Draw samples for each condition.
+
+        Args:
+            key: of the draws.
+            state: of one seed.
+            condition: conditions `[b, k]`.
+            n: number of samples for each.
+
+        Returns:
+            Samples `[b, n, ...]`, on their levels if the flow has any.
+
+        Raises:
+            ValueError: if the conditions have another width than in training, or the flow has none.
+        """
+        self._check_condition(condition)
+        z = jax.random.normal(key, (len(condition) * n, required(self, self.dimensions)))
+        x = self.decode(state, z, condition=jnp.repeat(condition, n, 0) if self.condition_dim else None)
+        return self.round_to_levels(x).reshape(len(condition), n, *x.shape[1:])
+
+    def scores(self, state: TrainState, x: PyTree) -> dict[str, Array]:
         """Return out-of-distribution scores of rows; higher is more out of distribution.
 
         Args:
@@ -324,17 +365,48 @@ class Flow:
         noise = jax.random.uniform(key, x.shape, x.dtype) - 0.5
         return self._bits(-self.log_prob(state, x + noise / (self.levels - 1)))
 
-    def _parted(self, rows: PyTree) -> tuple[Array, Array | None]:
-        return rows if self.classes else (rows, None)
+    def _row_and_condition_dim(self, row_specs: tuple[PyTree, ...]) -> tuple[jax.ShapeDtypeStruct, int]:
+        """Return the spec of a row, and the width of a condition."""
+        table: Any = row_specs[0] if len(row_specs) == 1 else None
+        paired = isinstance(table, tuple | list) and len(table) == 2
+        if self.classes:
+            if paired and is_floating(table[0]) and is_label(table[1]):
+                return table[0], 0
+            wanted = f"pairs of rows and labels below {self.classes}"
+        else:
+            condition, row = table if paired else (None, table)
+            if is_floating(row) and (condition is None or (is_floating(condition) and len(condition.shape) == 1)):
+                return row, 0 if condition is None else condition.shape[0]
+            wanted = "rows, or pairs of a condition vector and a row"
+        raise TypeError(
+            f"Flow with classes={self.classes} learns one table of floating-point {wanted} (got {row_specs}); use "
+            "data.Arrays(x) or data.Arrays((condition, x)), or data.Labelled and its number of classes."
+        )
 
-    def _condition(self, labels: Array | None) -> Array | None:
+    def _with_labels(self, rows: PyTree, labels: Array | None) -> PyTree:
         if (labels is None) != (self.classes == 0):
             raise ValueError(
                 f"labels are needed if and only if the flow has classes (got {labels} for classes={self.classes})."
             )
-        if labels is not None and not isinstance(labels, jax.core.Tracer) and labels.size:
+        return rows if labels is None else (rows, labels)
+
+    def _parted(self, units: PyTree, rows: PyTree) -> tuple[Array, Array | None]:
+        """Return rows without their labels or conditions, and what the network is conditional on."""
+        if self.classes:
+            x, labels = rows
+            return x, self._one_hot(labels)
+        condition, x = rows if isinstance(rows, tuple | list) else (jnp.zeros((len(rows), 0)), rows)
+        self._check_condition(condition)
+        return x, standardized(units, "condition", condition) if self.condition_dim else None
+
+    def _check_condition(self, condition: Array) -> None:
+        fits = condition.shape[1] == self.condition_dim
+        check_condition(condition, fits, unconditional="sample", conditional="sample_given")
+
+    def _one_hot(self, labels: Array) -> Array:
+        if not isinstance(labels, jax.core.Tracer) and labels.size:
             check_labels(np.asarray(labels), self.classes)  # a label out of range would become a vector of zeros
-        return None if labels is None else jax.nn.one_hot(labels, self.classes)
+        return jax.nn.one_hot(labels, self.classes)
 
     def _bits(self, nll: Array) -> Array:
         """Return bits per dimension of rows on levels: those of the density plus those of a level's width."""

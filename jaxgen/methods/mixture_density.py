@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses
-from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs
+from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs, standardized
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.column_scale import location_and_scale
@@ -106,7 +106,7 @@ class MixtureDensity:
             units["outcome"] = location_and_scale(outcome)
             if self.network is not None:
                 units["condition"] = location_and_scale(condition)
-        condition, outcome = _standardized(units, "condition", condition), _standardized(units, "outcome", outcome)
+        condition, outcome = standardized(units, "condition", condition), standardized(units, "outcome", outcome)
         std = jnp.std(outcome, 0) + self.min_scale
         means = outcome[: self.components]
         equal = jnp.all(means[:, None] == means[None], -1)
@@ -214,7 +214,7 @@ class MixtureDensity:
         return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), normal)
 
     def _mixture(self, params: Params, units: dict[str, Any], condition: Array, d: int) -> losses.GaussianMixture:
-        condition = _standardized(units, "condition", condition)
+        condition = standardized(units, "condition", condition)
         raw = jnp.broadcast_to(params["shared"], (condition.shape[0], params["shared"].size))
         if self.network is not None:
             raw = raw + self.network.apply(params["network"], condition)
@@ -238,10 +238,3 @@ class MixtureDensity:
 def _num_parameters(d: int) -> int:
     """Return the number of parameters of a component: a logit, a mean and a lower triangle with diagonal."""
     return 1 + d + d * (d + 1) // 2
-
-
-def _standardized(units: dict[str, Any], name: str, rows: Array) -> Array:
-    if name not in units:
-        return rows
-    location, scale = units[name]
-    return (rows - location[None]) / scale[None]

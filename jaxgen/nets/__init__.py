@@ -8,7 +8,7 @@ from jaxgen.nets.coupling import AdditiveCoupling, AffineCoupling, CouplingStack
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.dcgan import BatchNorm, TransposedConv, TransposedGenerator
 from jaxgen.nets.discriminators import ConvTrunk, PairNet
-from jaxgen.nets.flows import dense_flow, image_flow
+from jaxgen.nets.flows import dense_flow, image_flow, spline_flow
 from jaxgen.nets.initializers import (
     glorot,
     he_normal,
@@ -22,6 +22,7 @@ from jaxgen.nets.initializers import (
 from jaxgen.nets.meg_networks import MEGNetworks, dense_meg_networks, digit_meg_networks, photo_meg_networks
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.shapes import output_shape
+from jaxgen.nets.spline import SplineCoupling
 from jaxgen.nets.upsampling_generator import ConvGenerator, convolve_upsampled
 from jaxgen.nets.vae_networks import Affine, Autoencoder, ConvDecoder, ConvEncoder, UpsamplingDecoder, autoencoder
 from jaxgen.nets.weighted_generator import WeightedGenerator
@@ -51,6 +52,7 @@ __all__ = [
     "PairNet",
     "Permutation",
     "SpaceToDepth",
+    "SplineCoupling",
     "Split",
     "TransposedConv",
     "TransposedGenerator",
@@ -70,6 +72,7 @@ __all__ = [
     "orthogonal",
     "output_shape",
     "photo_meg_networks",
+    "spline_flow",
     "torch_uniform",
     "torch_uniform_transposed",
 ]

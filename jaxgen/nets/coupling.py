@@ -48,7 +48,7 @@ class AdditiveCoupling(nn.Module):
 
     @nn.compact
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.conditioner, self.flip, 1, x, condition, move)
+        return transform_half(self.conditioner, self.flip, 1, x, condition, move)
 
 
 class AffineCoupling(nn.Module):
@@ -98,7 +98,7 @@ class AffineCoupling(nn.Module):
 
     @nn.compact
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
-        return _moved(self.conditioner, self.flip, 2, x, condition, move)
+        return transform_half(self.conditioner, self.flip, 2, x, condition, move)
 
     def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
         raw, shift = jnp.split(made, 2, -1)
@@ -171,7 +171,7 @@ _reordered.defvjp(
 )
 
 
-def _moved(
+def transform_half(
     conditioner: DenseConditioner | ConvConditioner,
     flip: bool,
     numbers: int,

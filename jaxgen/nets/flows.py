@@ -1,12 +1,13 @@
-"""Standard normalizing flows of affine couplings, for vectors and for images."""
+"""Standard normalizing flows of affine or spline couplings, for vectors and for images."""
 
 import flax.linen as nn
 
 from jaxgen.nets.bijections import ActNorm, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.nets.coupling import AffineCoupling, CouplingStack
+from jaxgen.nets.spline import SplineCoupling
 
-__all__ = ["dense_flow", "image_flow"]
+__all__ = ["dense_flow", "image_flow", "spline_flow"]
 
 
 def dense_flow(
@@ -28,11 +29,38 @@ def dense_flow(
     Raises:
         ValueError: if `dimensions` is below 2 or `depth` is below 1.
     """
-    if dimensions < 2 or depth < 1:
-        raise ValueError(
-            f"`dimensions` must be at least 2 and `depth` at least 1 (got {dimensions} and {depth}); increase them."
-        )
-    return ComposedBijection((ActNorm(), CouplingStack(AffineCoupling(DenseConditioner(widths), clamp=clamp), depth)))
+    return _stacked(AffineCoupling(DenseConditioner(widths), clamp=clamp), dimensions, depth)
+
+
+def spline_flow(
+    dimensions: int,
+    *,
+    depth: int = 8,
+    widths: tuple[int, ...] = (128, 128),
+    bins: int = 8,
+    bound: float = 5.0,
+) -> ComposedBijection:
+    """Normalizing flow for vectors: activation normalization, then spline couplings of alternating halves.
+
+    From three dimensions on, a fixed permutation of the features follows each pair of couplings but the last.
+
+    Args:
+        dimensions: d, number of features of a sample.
+        depth: number of couplings.
+        widths: hidden widths of the conditioner networks.
+        bins: number of bins of each spline.
+        bound: end of the interval that each spline transforms, in standard deviations of the first minibatch.
+
+    Returns:
+        A bijection `[..., d] -> [..., d]`.
+
+    Raises:
+        ValueError: if `dimensions` is below 2, `depth` or `bins` is below 1, or `bound` is not positive.
+
+    References:
+        Durkan, Bekasov, Murray and Papamakarios, Neural spline flows (2019), section 3.
+    """
+    return _stacked(SplineCoupling(DenseConditioner(widths), bins=bins, bound=bound), dimensions, depth)
 
 
 def image_flow(
@@ -87,3 +115,11 @@ def image_flow(
     return ComposedBijection(
         (SpaceToDepth(), *convolutional(0), Split(onward, (height // 2, width // 2, 4 * channels)))
     )
+
+
+def _stacked(coupling: nn.Module, dimensions: int, depth: int) -> ComposedBijection:
+    if dimensions < 2 or depth < 1:
+        raise ValueError(
+            f"`dimensions` must be at least 2 and `depth` at least 1 (got {dimensions} and {depth}); increase them."
+        )
+    return ComposedBijection((ActNorm(), CouplingStack(coupling, depth)))

@@ -18,6 +18,8 @@ LAYERS = {
     "affine": (nets.AffineCoupling(SUBNET), VECTOR),
     "affine, flipped": (nets.AffineCoupling(SUBNET, flip=True, clamp=0.5), VECTOR),
     "affine, images": (nets.AffineCoupling(PICTURE, flip=True), IMAGE),
+    "spline": (nets.SplineCoupling(SUBNET, bins=4, bound=2.0), VECTOR),
+    "spline, images": (nets.SplineCoupling(PICTURE, flip=True, bins=3), IMAGE),
     "actnorm": (nets.ActNorm(), VECTOR),
     "actnorm, images": (nets.ActNorm(axes=3), IMAGE),
     "permutation": (nets.Permutation(3), VECTOR),
@@ -29,12 +31,13 @@ LAYERS = {
     ),
     "dense flow": (nets.dense_flow(5, depth=4, widths=(7,)), VECTOR),
     "flow in the plane": (nets.dense_flow(2, depth=3, widths=(7,)), (2,)),
+    "spline flow": (nets.spline_flow(5, depth=2, widths=(7,), bins=4, bound=2.0), VECTOR),
     "image flow": (nets.image_flow((8, 8, 1), depth=1, features=(3, 4), widths=(5,)), (8, 8, 1)),
 }
-CONDITIONAL = ("affine", "affine, images", "dense flow", "additive, images")
+CONDITIONAL = ("affine", "affine, images", "dense flow", "additive, images", "spline, images", "spline flow")
 EVERY = pytest.mark.parametrize("name", LAYERS)
-# The image flow compiles slowly, and its parts are tested on their own.
-PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name != "image flow"])
+# These compile slowly; the parts of the flow, and splines of vectors, are tested on their own.
+PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name not in ("image flow", "spline, images")])
 
 
 @functools.cache
@@ -138,6 +141,10 @@ def test_space_to_depth_stacks_neighbors():
 def test_bad_shapes_raise():
     with pytest.raises(ValueError, match="2 or more"):
         nets.AffineCoupling(SUBNET).init(jax.random.key(0), jnp.ones((3, 1)))
+    with pytest.raises(ValueError, match=r"`bins` must be a whole number of at least 1"):
+        nets.spline_flow(2, bins=0)
+    with pytest.raises(ValueError, match=r"`bound` must be"):
+        nets.spline_flow(2, bound=-1.0)
     with pytest.raises(ValueError, match=r"must be even \(got 5 x 4\)"):
         nets.SpaceToDepth().apply({}, jnp.ones((5, 4, 1)))
     with pytest.raises(ValueError, match=r"multiples of 4 \(got 30 x 28\)"):
