@@ -28,6 +28,7 @@ __all__ = [
     "first",
     "fold",
     "gather",
+    "gather_constant",
     "index",
     "mean",
     "pmapped",
@@ -89,6 +90,22 @@ def gather(tree: PyTree, axis_name: str | None) -> PyTree:
     if axis_name is None:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis_name, tiled=True), tree)
+
+
+def gather_constant(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Concatenate the rows of all devices, without a gradient; for `jax.shard_map` the result is not varying.
+
+    Args:
+        tree: the share of one device, leaves `[rows, ...]`.
+        axis_name: axis over devices; None returns the tree without a gradient.
+
+    Returns:
+        Leaves `[devices * rows, ...]`, in the order of the devices, equal on all of them.
+    """
+    tree = jax.lax.stop_gradient(tree)
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis_name, tiled=True, to="invarying"), tree)
 
 
 def fold(key: Key[Array, ""], axis_name: str | None) -> Key[Array, ""]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxgen.sharding import replicated
 from jaxgen.types import Array, Int, Key, PyTree, State, Step
 
 __all__ = ["chunked", "iterate", "keys"]
@@ -41,7 +42,7 @@ def chunked(rows: Array, size: int | None) -> Array:
             f"the chunk size must divide the number of rows (got chunk size {size} and {rows.shape[0]} rows); "
             f"choose a divisor of {rows.shape[0]}."
         )
-    return rows.reshape(-1, length, *rows.shape[1:])
+    return replicated(rows).reshape(-1, length, *rows.shape[1:])
 
 
 def iterate(

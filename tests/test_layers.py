@@ -10,6 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 LAYERS = [
     ["types"],
+    ["sharding"],
     ["scan", "parallel", "forking", "validation", "neighbors", "explanation", "columns"],
     ["numerics"],
     ["losses", "samplers", "metrics"],

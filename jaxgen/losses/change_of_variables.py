@@ -4,6 +4,7 @@ import math
 
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["flow_nll"]
@@ -31,4 +32,5 @@ def flow_nll(z: Float[Array, "... d"], log_det: Float[Array, "..."]) -> Float[Ar
             f"`log_det` must have the shape of `z` without its last axis (got z {z.shape} and log_det "
             f"{log_det.shape}); pass one log-determinant per latent vector."
         )
+    z, log_det = promoted(z, log_det)
     return 0.5 * jnp.sum(z**2, -1) + 0.5 * z.shape[-1] * math.log(2 * math.pi) - log_det

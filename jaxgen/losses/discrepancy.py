@@ -1,5 +1,6 @@
 """Maximum mean discrepancy (MMD) between two samples, under a Gaussian kernel."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -8,6 +9,8 @@ import jax.numpy as jnp
 from jaxgen import parallel
 from jaxgen.numerics.kernels import DEFAULT_CHUNK, gaussian, gaussian_sum, sample_sizes
 from jaxgen.numerics.pairwise_median import median_squared_distance
+from jaxgen.numerics.precision import promoted
+from jaxgen.sharding import automatic
 from jaxgen.types import Array, Float
 
 __all__ = ["median_bandwidth", "mmd2", "mmd2_biased", "mmd2_linear"]
@@ -111,7 +114,7 @@ def mmd2_linear(
         raise ValueError(
             f"mmd2_linear needs as many rows in `x` as in `y` (got {len(x)} and {len(y)}); drop rows, or use mmd2."
         )
-    x, y = _at_least_float32(x, y)
+    x, y = promoted(x, y)
     even = len(x) // 2 * 2
     (a, b), (c, d) = ((rows[0:even:2], rows[1:even:2]) for rows in (x, y))
 
@@ -120,7 +123,7 @@ def mmd2_linear(
         terms = kernel(a, b) + kernel(c, d) - kernel(a, d) - kernel(b, c)
         return parallel.mean(jnp.mean(terms), axis_name)
 
-    return _per_bandwidth(estimate, bandwidth, x)
+    return _per_bandwidth(estimate, jnp.asarray(bandwidth, x.dtype))
 
 
 def median_bandwidth(
@@ -151,10 +154,12 @@ def median_bandwidth(
         Gretton et al., A kernel two-sample test (2012), section 8; DaRocha (2024), section 2.
     """
     sample_sizes(x, x if y is None else y, least=0)
-    z = x if y is None else jnp.concatenate([x, y])
-    if len(z) * parallel.count(axis_name) < 2:
-        raise ValueError(f"median_bandwidth needs at least two rows in total (got {len(z)}); pass more rows.")
-    return median_squared_distance(z, chunk=chunk, axis_name=axis_name)
+    parts = promoted(x) if y is None else promoted(x, y)
+    rows = sum(map(len, parts))
+    if rows * parallel.count(axis_name) < 2:
+        raise ValueError(f"median_bandwidth needs at least two rows in total (got {rows}); pass more rows.")
+    median = functools.partial(median_squared_distance, chunk=chunk, axis_name=axis_name)
+    return automatic(lambda *parts: median(jnp.concatenate(parts)), *parts)
 
 
 def _quadratic(
@@ -167,31 +172,28 @@ def _quadratic(
 ) -> Array:
     """Estimate from all pairs; `mean_kernel(sum over distinct rows, n)` is the mean kernel within one sample."""
     n, m = sample_sizes(x, y, least=1, devices=parallel.count(axis_name))
-    x, y = _at_least_float32(x, y)
-    # Centered, because a common offset would cost precision in the squared distances.
-    center = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
-    x, y = x - center, y - center
-    first = lambda rows: jnp.asarray(parallel.index(axis_name) * len(rows))
 
     def kernel_sum(rows: Array, columns: Array, r: Array, first: Array | None) -> Array:
         share = gaussian_sum(chunk, rows, parallel.gather(columns, axis_name), r, first)
         # The sum over devices, written as a mean, since gradients of a loss are averaged over devices.
         return parallel.mean(share, axis_name) * parallel.count(axis_name)
 
-    def estimate(r: Array) -> Array:
-        within = mean_kernel(kernel_sum(x, x, r, first(x)), n) + mean_kernel(kernel_sum(y, y, r, first(y)), m)
-        return within - 2 * kernel_sum(x, y, r, None) / (n * float(m))
+    def estimates(x: Array, y: Array, bandwidth: Array) -> Array:
+        # Centered, because a common offset would cost precision in the squared distances.
+        center = jax.lax.stop_gradient(parallel.mean(jnp.mean(y, 0, keepdims=True), axis_name))
+        x, y = x - center, y - center
+        first = lambda rows: jnp.asarray(parallel.index(axis_name) * len(rows))
 
-    return _per_bandwidth(estimate, bandwidth, x)
+        def estimate(r: Array) -> Array:
+            within = mean_kernel(kernel_sum(x, x, r, first(x)), n) + mean_kernel(kernel_sum(y, y, r, first(y)), m)
+            return within - 2 * kernel_sum(x, y, r, None) / (n * float(m))
+
+        return _per_bandwidth(estimate, bandwidth)
+
+    x, y = promoted(x, y)
+    return automatic(estimates, x, y, jnp.asarray(bandwidth, x.dtype))
 
 
-def _at_least_float32(x: Array, y: Array) -> tuple[Array, Array]:
-    """Promote both to single precision or better, since sums over pairs are large."""
-    dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
-    return x.astype(dtype), y.astype(dtype)
-
-
-def _per_bandwidth(estimate: Callable[[Array], Array], bandwidth: Array | float, x: Array) -> Array:
-    bandwidth = jnp.asarray(bandwidth, x.dtype)
+def _per_bandwidth(estimate: Callable[[Array], Array], bandwidth: Array) -> Array:
     bandwidth = jnp.where(bandwidth > 0, bandwidth, jnp.nan)  # else 0 would mean "no difference"
     return jax.vmap(estimate)(bandwidth.reshape(-1)).reshape(bandwidth.shape)

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["gaussian_kl", "negative_prior_kl"]
@@ -31,7 +32,8 @@ def gaussian_kl(
     References:
         Kingma and Welling, Auto-encoding variational Bayes (2013), appendix B.
     """
-    priors = jnp.asarray(prior_mean), jnp.asarray(prior_log_variance)
+    mean, log_variance = promoted(mean, log_variance)
+    priors = jnp.asarray(prior_mean, mean.dtype), jnp.asarray(prior_log_variance, mean.dtype)
     fits = lambda prior: prior.shape in ((), mean.shape[-1:], mean.shape)
     if log_variance.shape != mean.shape or not all(map(fits, priors)):
         raise ValueError(

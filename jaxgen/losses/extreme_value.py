@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.numerics.nearest_neighbor import first_minimum, is_nearer, nearest_index
+from jaxgen.numerics.precision import promoted
 from jaxgen.scan import chunked
+from jaxgen.sharding import automatic, replicated, varying
 from jaxgen.types import Array, Float, Int
 from jaxgen.validation import check_positive
 
@@ -67,11 +69,13 @@ def extreme_value(
             f"`samples` must hold one set for each target (got sets {samples.shape[:-2]} for targets {x.shape[:-1]}); "
             "pass [..., n, d], or a single pool [n, d]."
         )
+    x, samples, log_weights = promoted(x, samples, log_weights)
     log_probability = jax.nn.log_softmax(log_weights)
     if shared:
         rows = x.reshape(-1, x.shape[-1])
         index, _ = nearest(rows, samples)
-        chosen, cross_entropy = samples[index].reshape(x.shape), -log_probability[index].reshape(x.shape[:-1])
+        chosen = _rows(samples, index).reshape(x.shape)
+        cross_entropy = -_rows(log_probability, index).reshape(x.shape[:-1])
     else:
         index = first_minimum(jnp.sum((x[..., None, :] - samples) ** 2, -1))[..., None]
         chosen = jnp.take_along_axis(samples, index[..., None], -2)[..., 0, :]
@@ -111,28 +115,32 @@ def extreme_value_pool(
     """
     check_positive(power=power)
     chunks = chunked(noise, chunk)
+    samples_spec, _ = jax.eval_shape(generate, chunks[0])
+    (x,) = promoted(x.astype(jnp.result_type(x, samples_spec.dtype)))
 
     def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         first, part = at
-        return _keep_nearer(x, best, first, jax.lax.stop_gradient(generate(part)[0])), None
+        samples = replicated(jax.lax.stop_gradient(generate(part)[0]))
+        return automatic(_keep_nearer, x, best, first, samples, rows=x), None
 
     def logit_sum(part: Array) -> tuple[Array, Array]:
-        logits = generate(part)[1]
+        (logits,) = promoted(generate(part)[1])
         top = jax.lax.stop_gradient(jnp.max(logits))
         top = jnp.where(jnp.isfinite(top), top, 0.0)
         return top, jnp.log(jnp.sum(jnp.exp(logits - top)))
 
     firsts = jnp.arange(chunks.shape[0], dtype=jnp.int32) * chunks.shape[1]
-    (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, chunks))
+    (index, _), _ = jax.lax.scan(search, varying(_initial_best(x), samples_spec), (firsts, chunks))
     # The largest logit is kept apart: logits have any constant, and their sum with it would round.
     tops, sums = jax.lax.map(jax.checkpoint(logit_sum), chunks)
     top = jnp.max(tops)
-    winners, logits = generate(noise[index])
+    winners, logits = generate(_rows(noise, index))
     if winners.shape != x.shape or logits.shape != x.shape[:1]:
         raise ValueError(
             f"`generate` must return samples {x.shape} and logits {x.shape[:1]} for {x.shape[0]} rows of noise "
             f"(got {winners.shape} and {logits.shape}); return one sample and one logit per row."
         )
+    x, winners, logits, top, tops, sums = promoted(x, winners, logits, top, tops, sums)
     normalizer = jax.nn.logsumexp(tops - top + sums)
     return ExtremeValue(_distance(x, winners, power), normalizer - (logits - top))
 
@@ -160,25 +168,35 @@ def nearest(
         raise ValueError(
             f"`x` and `pool` must have the same width (got {x.shape[-1]} and {pool.shape[-1]}); make them equal."
         )
-    parts = chunked(pool, chunk)
+    x, pool = promoted(x, pool)
 
-    def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-        return _keep_nearer(x, best, *at), None
+    def nearest_rows(x: Array, pool: Array) -> tuple[Array, Array]:
+        parts = chunked(pool, chunk)
 
-    firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
-    (index, _), _ = jax.lax.scan(search, _initial_best(x), (firsts, parts))
-    return index, jnp.sum((x - pool[index]) ** 2, -1)
+        def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+            return _keep_nearer(x, best, *at), None
+
+        firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
+        (index, _), _ = jax.lax.scan(search, varying(_initial_best(x), pool), (firsts, parts))
+        return index, jnp.sum((x - pool[index]) ** 2, -1)
+
+    return automatic(nearest_rows, x, pool, rows=x)
 
 
 def _initial_best(x: Array) -> tuple[Array, Array]:
     """Index 0 `[b]` and an infinitely distant candidate `[b, d]` for each target: the start of the search."""
-    return jnp.zeros(x.shape[0], jnp.int32), jnp.full(x.shape, jnp.inf, jnp.promote_types(x.dtype, jnp.float32))
+    return jnp.zeros_like(x[:, 0], jnp.int32), jnp.full_like(x, jnp.inf)
+
+
+def _rows(table: Array, index: Array) -> Array:
+    """Rows of a table by their indices, sharded as these are."""
+    return automatic(lambda table, index: table[index], table, index, rows=index)
 
 
 def _keep_nearer(x: Array, best: tuple[Array, Array], first: Array, part: Array) -> tuple[Array, Array]:
     """Keep the nearer of the best so far and the nearest row of a part of the pool that begins at index `first`."""
     index, candidate = best
-    x, part = jax.lax.stop_gradient((x.astype(candidate.dtype), part.astype(candidate.dtype)))
+    x, part = jax.lax.stop_gradient((x, part.astype(x.dtype)))
     at = nearest_index(x, part)
     closer = is_nearer(x, part[at], candidate)  # NaN is kept, so that it shows up in the loss
     return jnp.where(closer, first + at, index), jnp.where(closer[:, None], part[at], candidate)

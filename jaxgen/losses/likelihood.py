@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 from jaxgen.validation import check_floating
 
@@ -33,7 +34,7 @@ def bernoulli_log_likelihood(x: Float[Array, "n ..."], logits: Float[Array, "...
         TypeError: if `x` is not floating-point.
         ValueError: if the shapes differ.
     """
-    _check("bernoulli_log_likelihood", x, logits)
+    x, logits = _checked("bernoulli_log_likelihood", x, logits)
     return _sum_per_sample(x * jax.nn.log_sigmoid(logits) + (1 - x) * jax.nn.log_sigmoid(-logits))
 
 
@@ -54,8 +55,9 @@ def gaussian_log_likelihood(
         TypeError: if `x` is not floating-point.
         ValueError: if the shapes differ.
     """
-    _check("gaussian_log_likelihood", x, mean)
-    standardized = (x - mean) * jnp.exp(-jnp.asarray(log_scale))
+    x, mean = _checked("gaussian_log_likelihood", x, mean)
+    log_scale = jnp.asarray(log_scale, x.dtype)
+    standardized = (x - mean) * jnp.exp(-log_scale)
     return _sum_per_sample(-0.5 * standardized**2 - log_scale - 0.5 * math.log(2 * math.pi))
 
 
@@ -84,11 +86,11 @@ def discretized_gaussian_log_likelihood(
         TypeError: if `x` is not floating-point.
         ValueError: if the shapes differ, or `levels` is less than 2.
     """
-    _check("discretized_gaussian_log_likelihood", x, mean)
+    x, mean = _checked("discretized_gaussian_log_likelihood", x, mean)
     if levels < 2:
         raise ValueError(f"`levels` must be at least 2 (got {levels}); 8-bit images have 256.")
     half = 0.5 / (levels - 1)
-    inverse = jnp.exp(-jnp.asarray(log_scale))
+    inverse = jnp.exp(-jnp.asarray(log_scale, x.dtype))
     center, width = (x - mean) * inverse, 2 * half * inverse
     lowest, highest = x < half, x > 1 - half
     # By symmetry the smaller tail can be used, which keeps the relative precision.
@@ -120,6 +122,7 @@ def bits_per_dimension(nats: Float[Array, "..."], dimensions: int) -> Float[Arra
     Returns:
         Bits per dimension, `[...]`.
     """
+    (nats,) = promoted(nats)
     return nats / (dimensions * math.log(2))
 
 
@@ -127,10 +130,12 @@ def _sum_per_sample(terms: Array) -> Array:
     return jnp.sum(terms, tuple(range(1, terms.ndim)))
 
 
-def _check(name: str, x: Array, parameters: Array) -> None:
+def _checked(name: str, x: Array, parameters: Array) -> tuple[Array, ...]:
+    """Samples and parameters in a common dtype."""
     check_floating(name, x)
     if x.shape != parameters.shape:
         raise ValueError(
             f"{name} needs samples and distribution parameters of the same shape (got {x.shape} and "
             f"{parameters.shape}); pass one parameter for each value."
         )
+    return promoted(x, parameters)

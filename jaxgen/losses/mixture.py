@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["GaussianMixture", "mixture_log_density"]
@@ -41,7 +42,7 @@ def mixture_log_density(x: Float[Array, "... d"], mixture: GaussianMixture) -> F
         Bishop, Mixture density networks (1994), equation 22; Guttenberg, Generating the support with extreme value
         losses (2019), equation 3, which lacks a factor of 2 under the root and in the exponent.
     """
-    logits, means, factors = mixture
+    x, logits, means, factors = promoted(x, *mixture)
     d = x.shape[-1]
     if means.shape != (*logits.shape, d) or factors.shape != (*logits.shape, d, d):
         raise ValueError(

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 from jaxgen.validation import check_vectors
 
@@ -38,6 +39,7 @@ def jsd_mutual_information(
         representations by mutual information estimation and maximization (2018), equation 4.
     """
     check_vectors(joint=joint, marginal=marginal)
+    joint, marginal = promoted(joint, marginal)
     # Both parts are means over equally large shares, so averaging over devices suffices: no scores need gathering.
     estimate = jnp.mean(jax.nn.log_sigmoid(joint)) - jnp.mean(jax.nn.softplus(marginal))
     return parallel.mean(estimate, axis_name)

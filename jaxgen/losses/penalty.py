@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["Field", "gradient_penalty", "pixel_gradient_penalty", "pixel_score_penalty", "score_penalty"]
@@ -103,7 +104,7 @@ def pixel_gradient_penalty(critic: Field, x: Float[Array, "n ... channels"]) -> 
 
 def _gradients(field: Field, x: Array) -> Array:
     """Gradient of each sample's value with respect to that sample, `[n, ...]`."""
-    values, pull = jax.vjp(field, x)
+    values, pull = jax.vjp(field, *promoted(x))
     if values.shape != x.shape[:1]:
         raise ValueError(
             f"the penalized function must return one value per sample (got shape {values.shape} for a batch "

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import parallel
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 from jaxgen.validation import check_vectors
 
@@ -34,6 +35,7 @@ def relativistic_average(
         Jolicoeur-Martineau, The relativistic discriminator (2018), section 4.2.
     """
     check_vectors(real=real, fake=fake)
+    real, fake = promoted(real, fake)
     mean = lambda scores: parallel.mean(jnp.mean(scores), axis_name)
     # Only differences count. Without their common constant, the means round less.
     shift = jax.lax.stop_gradient(mean(real))

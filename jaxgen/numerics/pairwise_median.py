@@ -14,6 +14,8 @@ from jaxgen.numerics.kernels import (
     self_pair_mask,
     squared_distances,
 )
+from jaxgen.numerics.precision import promoted
+from jaxgen.sharding import varying
 from jaxgen.types import Array, Float
 
 __all__ = ["median_squared_distance"]
@@ -39,10 +41,10 @@ def median_squared_distance(
         The median `[]`; the mean of the two middle values if the number of pairs is even. NaN if a coordinate is not
         finite.
     """
-    z = jax.lax.stop_gradient(z).astype(jnp.promote_types(z.dtype, jnp.float32))
+    (z,) = promoted(jax.lax.stop_gradient(z))
     if z.shape[1] > MAX_DIRECT_DIMENSIONS:  # here distances use matrix products, in which an offset costs precision
         z = z - parallel.mean(jnp.mean(z, 0, keepdims=True), axis_name)
-    all_rows = parallel.gather(z, axis_name)
+    all_rows = parallel.gather_constant(z, axis_name)
     n = all_rows.shape[0]
     share = z.shape[0]
     first = parallel.index(axis_name) * share
@@ -54,12 +56,14 @@ def median_squared_distance(
 
         def within(start: Array, rows: Array) -> Array:
             squared = squared_distances(rows, all_rows)
-            counted = jnp.where((squared <= t) & ~self_pair_mask(start + first, *squared.shape), 1.0, 0.0)
-            return jnp.sum(counted, 1)
+            counted = (squared <= t) & ~self_pair_mask(start + first, *squared.shape)
+            return jnp.sum(counted.astype(z.dtype), 1)
 
         per_row = 2 * map_row_chunks(within, z, chunk=chunk) - (n - 1)
         # The integer sum is exact but may overflow; the floating-point sum is inexact but shows whether it did.
-        exact, rounded = parallel.total((jnp.sum(per_row.astype(jnp.int32)), jnp.sum(per_row)), axis_name)
+        exact, rounded = parallel.total(
+            (jnp.sum(per_row.astype(jnp.int32), dtype=jnp.int32), jnp.sum(per_row)), axis_name
+        )
         return jnp.where(jnp.abs(rounded) < 2**30, exact.astype(z.dtype), rounded)
 
     # The mean squared distance is twice the variance; for a large set the median of a subset is a closer guess.
@@ -75,7 +79,7 @@ def median_squared_distance(
         below = jnp.max(jnp.where((squared <= at) & others, squared, 0.0), 1)
         return below, jnp.min(jnp.where((squared > at) & others, squared, jnp.inf), 1)
 
-    below, above = (parallel.gather(part, axis_name) for part in map_row_chunks(neighbors, z, chunk=chunk))
+    below, above = (parallel.gather_constant(part, axis_name) for part in map_row_chunks(neighbors, z, chunk=chunk))
     below, above = jnp.max(below), jnp.min(above)
     # If the count jumps past the goal, all middle pairs have this distance.
     median = jnp.where(value > goal, at, below if pairs % 2 else (below + above) / 2)
@@ -110,7 +114,7 @@ def _root(excess: Callable[[Array], Array], goal: float, guess: Array) -> tuple[
     bracket = jax.lax.while_loop(
         lambda state: (state.value != goal) & (state.high - state.low > 1),
         narrow,
-        _Bracket(*ends, zero, zero, zero, zero, jnp.int32(0)),
+        varying(_Bracket(*ends, zero, zero, zero, zero, jnp.int32(0)), guess),
     )
     return value_of(bracket.high), bracket.value
 
