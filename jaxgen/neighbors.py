@@ -27,7 +27,9 @@ def neighbor_distances(
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
 
     k = min(num_neighbors, len(rows) - (x is None))
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(x)
+    # Of equal dtypes, scikit-learn searches in blocks of 256 rows; of others, it holds 1 GiB of distances.
+    points = None if x is None else np.asarray(x, np.float64)
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(points)
     return np.mean(distances, 1)
 
 

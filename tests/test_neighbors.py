@@ -1,5 +1,7 @@
 """Distances to nearest neighbors against a plain loop, and the blend's scales."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,13 @@ def test_repeated_rows_have_finite_scores():
     blend = NeighborBlend.fit(np.zeros((9, 2)), np.zeros(9), num_neighbors=3)
     np.testing.assert_allclose(blend(np.zeros((1, 2)), np.zeros(1)), 0)
     assert np.isfinite(blend(np.ones((1, 2)), np.ones(1))).all()
+
+
+def test_the_search_holds_no_distances_of_all_pairs():
+    """All pairs would be 128 MB, in single precision 64 MB."""
+    rows, points = (GENERATOR.normal(size=(4_000, 20)).astype(np.float32) for _ in range(2))
+    tracemalloc.start()
+    neighbor_distances(rows, points, num_neighbors=3)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10e6
