@@ -64,21 +64,22 @@ class Detector(OutlierMixin, BaseEstimator):
     Rows may be a pandas data frame with numbers, booleans, categories, text, dates and missing values. A category that
     no training row has, or a missing value in a column without missing ones, then gets the highest score too.
 
-    The default blends four small flows with the distance to nearest neighbors. On 13 tables that chose no setting it is
-    first of ten detectors by mean rank in AUPRC, and second to the neighbors alone in AUROC (`systems/tabular.md`).
+    The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
+    with detectors of scikit-learn and PyOD.
 
     Attributes:
         method: a method with `scores`. None is a small `methods.Flow`, a density of rows with two columns or more. Its
-            noise is 0.4 times Scott's bandwidth, and its learning rate falls.
+            noise is 0.4 times Scott's bandwidth, at least `6 / sqrt(n)` for n rows, and its learning rate falls.
         score_name: which of the method's scores to use; None is the first.
         steps: training steps, rounded up to a multiple of the steps per call: the fewest calls of at most 500 steps.
             None is 400 for the default method, and 2,000 for others.
         num_seeds: number of models trained side by side, whose scores are averaged. None is 4 for the default method,
             and 1 for others.
-        neighbors: number of nearest training rows whose mean distance is blended with the model's score. Both are
-            standardized on training rows and compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the
-            weight. 0 is the model alone. None is 3 for the default method, and 0 for others. With neighbors, the
-            detector holds the scaled training rows, at most 10,000.
+        neighbors: number of nearest training rows whose mean distance is blended with the model's score. The distance
+            is the larger of two, before and after decorrelating the columns. All are standardized on training rows and
+            compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the weight. 0 is the model alone. None
+            is 3 for the default method, and 0 for others. With neighbors, the detector holds the scaled training rows:
+            all of them, or a random 10,000.
         batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
             multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
@@ -483,7 +484,9 @@ def _threshold(calibration: np.ndarray, alpha: float) -> float:
 def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
     """Return the default flow. Without noise, the density of a column of few values would grow without bound."""
     network = nets.dense_flow(dimensions, depth=4, widths=(32,)) if dimensions > 1 else None
-    noise = round(0.4 * rows ** (-1 / (dimensions + 4)), 2)  # rounded, so that tables of similar size share programs
+    # Scott's bandwidth falls too slowly with the number of rows for small tables, on which the flow then overfits.
+    noise = max(0.4 * rows ** (-1 / (dimensions + 4)), 6 / rows**0.5)
+    noise = round(noise, 2)  # tables of similar size share programs
     return methods.Flow(network, noise=noise, learning_rate=Cosine(3e-3, steps), ema_decay=0.98)
 
 

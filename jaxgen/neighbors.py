@@ -9,6 +9,7 @@ from jaxgen.types import Float
 __all__ = ["NeighborBlend", "neighbor_distances"]
 
 NEIGHBOR_WEIGHT = 2 / 3  # of the neighbors in the blend; the model has the rest
+SMALLEST_VARIANCE = 1e-6  # of a decorrelated direction, relative to the largest
 
 
 def neighbor_distances(
@@ -27,43 +28,72 @@ def neighbor_distances(
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
 
     k = min(num_neighbors, len(rows) - (x is None))
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(x)
+    # Of equal dtypes, scikit-learn searches in blocks of 256 rows; of others, it holds 1 GiB of distances.
+    points = None if x is None else np.asarray(x, np.float64)
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(points)
     return np.mean(distances, 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class NeighborBlend:
-    """Weighted mean of a model's score and the distance to nearest neighbors, both on one scale.
+    """Weighted mean of a model's score and distances to nearest neighbors, all on one scale.
 
-    Each of the two is standardized by its median and interquartile range over training rows. It is then compressed by
-    `sign(z) log(1 + |z|)`, so that neither dominates far away from the data. The neighbors have two thirds of the
-    weight.
+    Neighbors are searched twice: among the rows as they are, and among decorrelated rows, whose covariance is the
+    identity. The first misses outliers that only break a correlation, the second amplifies noise. The larger of both
+    distances counts.
+
+    The score and each distance are standardized by their median and interquartile range over training rows. They are
+    then compressed by `sign(z) log(1 + |z|)`, so that none dominates far away from the data. The neighbors have two
+    thirds of the weight.
 
     Attributes:
         rows: rows among which neighbors are searched, `[m, d]`.
         num_neighbors: number of neighbors in the mean distance.
+        decorrelation: `rows @ decorrelation` have covariance 1 by the estimate of Ledoit and Wolf, `[d, d]`.
         score_scale: median and interquartile range of the model's scores of training rows.
         distance_scale: the same of the training rows' distances to each other.
+        decorrelated_scale: the same of their distances after decorrelation.
+
+    References:
+        Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance matrices (2004).
     """
 
     rows: Float[np.ndarray, "m d"]
     num_neighbors: int
+    decorrelation: Float[np.ndarray, "d d"]
     score_scale: tuple[float, float]
     distance_scale: tuple[float, float]
+    decorrelated_scale: tuple[float, float]
 
     @classmethod
     def fit(
         cls, rows: Float[np.ndarray, "m d"], scores: Float[np.ndarray, " m"], *, num_neighbors: int
     ) -> "NeighborBlend":
-        """Measure both scales on training rows `[m, d]` and the model's scores of them, `[m]`."""
-        distances = neighbor_distances(rows, num_neighbors=num_neighbors)
-        return cls(rows, num_neighbors, _scale(scores), _scale(distances))
+        """Measure all scales on training rows `[m, d]` and the model's scores of them, `[m]`."""
+        matrix = _decorrelation(rows)
+        plain, decorrelated = (neighbor_distances(x, num_neighbors=num_neighbors) for x in (rows, rows @ matrix))
+        return cls(rows, num_neighbors, matrix, _scale(scores), _scale(plain), _scale(decorrelated))
 
     def __call__(self, x: Float[np.ndarray, "n d"], scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Return the blend of rows `[n, d]` and the model's scores of them, `[n]`; higher for outliers."""
-        distances = neighbor_distances(self.rows, x, num_neighbors=self.num_neighbors)
-        near, model = _compressed(distances, self.distance_scale), _compressed(scores, self.score_scale)
-        return NEIGHBOR_WEIGHT * near + (1 - NEIGHBOR_WEIGHT) * model
+        return NEIGHBOR_WEIGHT * self.distances(x) + (1 - NEIGHBOR_WEIGHT) * _compressed(scores, self.score_scale)
+
+    def distances(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Return the larger of both distances of rows `[n, d]` to their neighbors, standardized and compressed."""
+        plain = neighbor_distances(self.rows, x, num_neighbors=self.num_neighbors)
+        rows, points = (np.asarray(part, np.float64) @ self.decorrelation for part in (self.rows, x))
+        decorrelated = neighbor_distances(rows, points, num_neighbors=self.num_neighbors)
+        return np.maximum(_compressed(plain, self.distance_scale), _compressed(decorrelated, self.decorrelated_scale))
+
+
+def _decorrelation(rows: np.ndarray) -> np.ndarray:
+    """Return the matrix `[d, d]` that maps rows `[m, d]` to uncorrelated columns of standard deviation 1."""
+    from sklearn.covariance import LedoitWolf
+
+    variances, directions = np.linalg.eigh(LedoitWolf().fit(np.asarray(rows, np.float64)).covariance_)
+    # Columns that depend on each other exactly have a direction of variance zero.
+    floor = max(SMALLEST_VARIANCE * variances[-1], np.finfo(np.float64).tiny)
+    return directions / np.sqrt(np.maximum(variances, floor))
 
 
 def _scale(values: np.ndarray) -> tuple[float, float]:

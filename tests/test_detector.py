@@ -179,13 +179,14 @@ def test_the_default_is_a_blend_of_flows_and_neighbors(default):
     config = fitted.result_.config
     assert isinstance(config.method, methods.Flow)
     assert (config.num_seeds, fitted.blend_.num_neighbors) == (4, 3)
+    assert config.method.noise == 0.47  # 6 / sqrt(160), which exceeds 0.4 * 160 ** (-1 / 7)
+    assert detector(None)._config(np.ones((10_000, 3), np.float32), 0).method.noise == 0.11  # 0.4 * 1e4 ** (-1 / 7)
     scaled = jnp.asarray(fitted._scaled(NEW))
     flows = np.mean([config.method.scores(fitted.result_.state_of(seed), scaled)["nll"] for seed in range(4)], 0)
-    near = np.sort(np.linalg.norm(np.float64(scaled)[:, None] - fitted.blend_.rows, axis=-1), 1)[:, :3].mean(1)
-    z = [(flows - fitted.blend_.score_scale[0]) / fitted.blend_.score_scale[1]]
-    z += [(near - fitted.blend_.distance_scale[0]) / fitted.blend_.distance_scale[1]]
-    model, distance = np.sign(z) * np.log(1 + np.abs(z))
-    np.testing.assert_allclose(-fitted.score_samples(NEW), model / 3 + 2 * distance / 3, rtol=1e-4, atol=1e-4)
+    blend = fitted.blend_
+    z = (flows - blend.score_scale[0]) / blend.score_scale[1]
+    expected = np.sign(z) * np.log(1 + np.abs(z)) / 3 + 2 / 3 * blend.distances(np.asarray(scaled))
+    np.testing.assert_allclose(-fitted.score_samples(NEW), expected, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"default flow needs two columns that vary .*; give another method"):
         detector(None).fit(X[:, :1])
 

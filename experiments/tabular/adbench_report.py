@@ -9,85 +9,135 @@ from jaxtyping import Float
 from scipy import stats
 
 from experiments.common import report
-from experiments.tabular import adbench_data, detectors
+from experiments.tabular import adbench_data
+from experiments.tabular.detectors import CONTROLS, DETECTORS
 
-__all__ = ["METHODS", "Measures", "by_dataset", "draw", "ranks", "summary", "titled"]
+__all__ = ["Measures", "by_dataset", "draw", "ranks", "summary", "tables"]
 
-METHODS = {
-    "flow": "flow, density",
-    "discriminator": "discriminator of the flow's edge",
-    "energy": "maximum entropy generator, energy's slope",
-    "autoencoder": "negative-sampling VAE, bound",
-    **{name: kind.title for name, kind in detectors.CLASSICAL.items()},
-}
-CONTROLS = [name + detectors.UNTRAINED for name in METHODS if name not in detectors.CLASSICAL]
+TITLE = "Outliers in tables: ADBench's classical sets, learned from inliers alone"
+MEASURES = {"auroc": "AUROC", "auprc": "AUPRC"}
 COLUMNS = [
     report.Column("auroc", "AUROC, mean over sets", 4),
+    report.Column("auroc_rank", "mean rank in AUROC", 2),
     report.Column("auprc", "AUPRC, mean over sets", 4),
-    report.Column("share", "outliers (chance AUPRC)"),
-    report.Column("rank", "mean rank in AUROC", 2),
-    report.Column("place", "place by it", 0),
+    report.Column("auprc_rank", "mean rank in AUPRC", 2),
     report.Column("below", "sets with AUROC below 0.5", 0),
 ]
-Measures: TypeAlias = Mapping[str, Mapping[str, float]]  # measures by method, of one dataset and seed
+DIFFERENCES = [
+    report.Column("auroc", "AUROC", 4),
+    report.Column("auroc_gain", "AUROC, difference", 4),
+    report.Column("auprc", "AUPRC", 4),
+    report.Column("auprc_gain", "AUPRC, difference", 4),
+]
+Measures: TypeAlias = Mapping[str, Mapping[str, float]]  # measures by detector, of one dataset and seed
+Cells: TypeAlias = Mapping[str, Sequence[Measures]]  # by dataset, of each seed
 
 
-def ranks(auroc: Float[np.ndarray, "sets methods"]) -> Float[np.ndarray, "sets methods"]:
-    """Rank the methods on each dataset, 1 for the best; ties share their mean rank."""
-    return stats.rankdata(-auroc, axis=1)
+def ranks(values: Float[np.ndarray, "sets methods"]) -> Float[np.ndarray, "sets methods"]:
+    """Rank the detectors on each dataset, 1 for the best; values equal to four digits share the better rank."""
+    return stats.rankdata(-np.round(values, 4), axis=1, method="min")
 
 
-def titled(method: str) -> str:
-    """Title of a method or control in tables."""
-    trained = method.removesuffix(detectors.UNTRAINED)
-    return METHODS[trained] + method[len(trained) :]
-
-
-def summary(cells: Mapping[str, Sequence[Measures]], names: Sequence[str]) -> list[report.Row]:
-    """Summarize each method and control over datasets; controls are not ranked.
+def summary(cells: Cells, names: Sequence[str]) -> list[report.Row]:
+    """Summarize each detector and control over datasets; controls are not ranked.
 
     Args:
         cells: by dataset, the measures of each seed.
         names: datasets of the means, ranks and counts.
 
     Returns:
-        Rows with `auroc`, `auprc` and `share` of each seed; `below`, the number of datasets whose mean AUROC over
-        seeds is below 0.5; the mean `rank` by this AUROC; and the `place` among all methods by the mean rank.
+        Rows with `auroc` and `auprc` of each seed; `below`, the number of datasets whose mean AUROC over seeds is below
+        0.5; and the mean ranks by the means over seeds, `auroc_rank` and `auprc_rank`.
     """
     values = lambda method, measure: np.array([[cell[method][measure] for cell in cells[name]] for name in names])
-    mean_ranks = ranks(np.stack([values(method, "auroc").mean(1) for method in METHODS], 1)).mean(0)
-    places = stats.rankdata(mean_ranks, method="min")
-    ranked = {name: {"rank": [rank], "place": [at]} for name, rank, at in zip(METHODS, mean_ranks, places, strict=True)}
+    over_seeds = lambda measure: np.stack([values(method, measure).mean(1) for method in DETECTORS], 1)
+    mean_ranks = {
+        measure: dict(zip(DETECTORS, ranks(over_seeds(measure)).mean(0), strict=True)) for measure in MEASURES
+    }
     rows = []
-    for method in (*METHODS, *CONTROLS):
-        means = {measure: values(method, measure).mean(0).tolist() for measure in ("auroc", "auprc", "share")}
-        below = np.sum(values(method, "auroc").mean(1) < 0.5)
-        rows.append(report.Row(titled(method), {**means, "below": [below], **ranked.get(method, {})}))
+    for method, title in (DETECTORS | CONTROLS).items():
+        found = {measure: values(method, measure).mean(0).tolist() for measure in MEASURES}
+        found["below"] = [int(np.sum(values(method, "auroc").mean(1) < 0.5))]
+        if method in DETECTORS:
+            found |= {f"{measure}_rank": [mean_ranks[measure][method]] for measure in MEASURES}
+        rows.append(report.Row(title, found))
     return rows
 
 
-def by_dataset(cells: Mapping[str, Sequence[Measures]], measure: str) -> tuple[list[report.Column], list[report.Row]]:
-    """Return the columns, one for each method, and rows, one for each dataset, of a table of `auroc` or `auprc`."""
-    columns = [report.Column(method, titled(method)) for method in METHODS]
+def by_dataset(cells: Cells, measure: str) -> tuple[list[report.Column], list[report.Row]]:
+    """Return the columns, one for each detector, and rows, one for each dataset, of a table of `auroc` or `auprc`."""
+    columns = [report.Column(method, title) for method, title in DETECTORS.items()]
     if measure == "auprc":
-        columns.append(COLUMNS[2])
+        columns.append(report.Column("share", "outliers (chance AUPRC)"))
     rows = []
     for name, seeds in cells.items():
-        values = {method: [cell[method][measure] for cell in seeds] for method in METHODS}
-        values["share"] = [cell["flow"]["share"] for cell in seeds]
-        rows.append(report.Row(name + " (for tuning)" * (name in adbench_data.TUNING), values))
+        values = {method: [cell[method][measure] for cell in seeds] for method in DETECTORS}
+        values["share"] = [cell["default"]["share"] for cell in seeds]
+        rows.append(report.Row(_titled(name), values))
     return columns, rows
 
 
-def draw(path: pathlib.Path, cells: Mapping[str, Sequence[Measures]]) -> None:
-    """Draw the mean AUROC of each method on each dataset."""
-    auroc = np.array([[np.mean([cell[m]["auroc"] for cell in seeds]) for m in METHODS] for seeds in cells.values()])
-    with report.figure(path, 1, 1, size=9) as axes:
+def differences(cells: Cells, ours: str, other: str) -> list[report.Row]:
+    """Measures of one of the detectors on each dataset, and how much higher they are than those of another one.
+
+    The mean over the datasets that chose no setting is the last row.
+    """
+    rows = {}
+    for name, seeds in cells.items():
+        values = {measure: np.array([cell[ours][measure] for cell in seeds]) for measure in MEASURES}
+        base = {measure: np.array([cell[other][measure] for cell in seeds]) for measure in MEASURES}
+        rows[name] = values | {f"{measure}_gain": values[measure] - base[measure] for measure in MEASURES}
+    judged = [rows[name] for name in cells if name in adbench_data.EVALUATED] or list(rows.values())
+    mean = {column.name: np.mean([row[column.name] for row in judged], 0) for column in DIFFERENCES}
+    lists = lambda row: {name: values.tolist() for name, values in row.items()}
+    each = [report.Row(_titled(name), lists(row)) for name, row in rows.items()]
+    return [*each, report.Row(f"mean of the {len(judged)} that chose no setting", lists(mean))]
+
+
+def tables(cells: Cells, contaminated: Cells, share: float) -> list[report.Table]:
+    """Return all tables of `tabular.adbench`.
+
+    Args:
+        cells: measures by dataset, seed and detector.
+        contaminated: the same of `clean` and `mixed` training rows.
+        share: share of outliers among the mixed training rows.
+    """
+    judged = [name for name in cells if name in adbench_data.EVALUATED] or list(cells)
+    remark = (
+        f"Means and ranks are over {len(judged)} sets that chose no setting: {', '.join(judged)}. Ranks are of the "
+        f"mean over seeds, among {len(DETECTORS)} detectors; values equal to four digits share the better rank, so the "
+        f"two equal distances to neighbor 5 do. Controls are not ranked. At most {adbench_data.MOST_ROWS:,} training "
+        "rows, test inliers and test outliers. `Detector()` holds out a fifth of its training rows to calibrate."
+    )
+    found = [
+        report.Table("adbench", TITLE, COLUMNS, summary(cells, judged), [remark]),
+        report.Table("adbench_all", f"{TITLE}: all {len(cells)} sets", COLUMNS, summary(cells, list(cells))),
+    ]
+    for measure, title in MEASURES.items():
+        columns, rows = by_dataset(cells, measure)
+        found.append(report.Table(f"adbench_{measure}", f"{TITLE}: {title}", columns, rows))
+    title = "`Detector()`, and its difference to the same with untrained flows"
+    found.append(report.Table("adbench_untrained", title, DIFFERENCES, differences(cells, "default", "untrained")))
+    title = f"`Detector()` with {share:.0%} of outliers among the training rows, and its difference to none"
+    rows = differences(contaminated, "mixed", "clean")
+    found.append(report.Table("adbench_contaminated", title, DIFFERENCES, rows))
+    return found
+
+
+def _titled(name: str) -> str:
+    return name + " (for tuning)" * (name in adbench_data.TUNING)
+
+
+def draw(path: pathlib.Path, cells: Cells) -> None:
+    """Draw the mean AUROC of each detector on each dataset."""
+    auroc = np.array([[np.mean([cell[m]["auroc"] for cell in seeds]) for m in DETECTORS] for seeds in cells.values()])
+    with report.figure(path, 1, 1, size=11) as axes:
         axis = axes[0, 0]
         image = axis.imshow(auroc, vmin=0.5, vmax=1, aspect="auto", cmap="viridis")
         for (row, column), value in np.ndenumerate(auroc):
             color = "black" if value > 0.75 else "white"
             axis.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize="small", color=color)
-        axis.set_xticks(range(len(METHODS)), [titled(method) for method in METHODS], rotation=30, ha="right")
-        axis.set_yticks(range(len(cells)), list(cells))
+        titles = [title.strip("*`") for title in DETECTORS.values()]
+        axis.set_xticks(range(len(DETECTORS)), titles, rotation=30, ha="right")
+        axis.set_yticks(range(len(cells)), [_titled(name) for name in cells])
         axis.figure.colorbar(image, label="AUROC (chance 0.5)", extend="min")

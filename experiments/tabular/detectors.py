@@ -1,131 +1,94 @@
-"""Outlier scores of table rows by detectors trained on inliers: this library's methods, and scikit-learn's."""
+"""Outlier scores of test rows by detectors with their default settings: this library's, scikit-learn's and PyOD's."""
 
-import pathlib
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
+import jax
 import numpy as np
 from jaxtyping import Float
+from sklearn.covariance import LedoitWolf
+from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 from sklearn.svm import OneClassSVM
 
 import jaxgen
-from experiments.common import anomaly_metrics, training
-from experiments.tabular import one_class_models
 from experiments.tabular.adbench_data import Split
-from jaxgen import data
-from jaxgen.parallel import Layout
 
-__all__ = ["CLASSICAL", "GROUPS", "UNTRAINED", "Group"]
+__all__ = ["CONTROLS", "DETECTORS", "GROUPS", "Group", "Scores", "default", "pyod", "scikit_learn"]
 
-MEMBERS, BATCH = 3, 128  # networks of an ensemble, trained side by side; batch size
-AT_ONCE = 4_096  # rows scored at a time
-NEIGHBORS = 5  # the distance is that to the last one
-ONE = Layout(devices=1)  # the networks are too small to distribute
-UNTRAINED = ", untrained"  # suffix of the name of a control
-Scores: TypeAlias = dict[str, Float[np.ndarray, " m"]]  # higher for outliers
+NEIGHBORS = 5  # the distance is that to the last one, as in PyOD's KNN
+Scores: TypeAlias = dict[str, Float[np.ndarray, " m"]]  # of test rows, by detector; higher for outliers
 
-
-class Group(NamedTuple):
-    """Methods that are trained together.
-
-    Attributes:
-        config: `config(split, steps)` returns the configuration of the first training, or None.
-        scores: `scores(config, split, seed, directory)` returns scores of the test rows by method.
-    """
-
-    config: Callable[[Split, int], jaxgen.Config | None]
-    scores: Callable[[Any, Split, int, pathlib.Path], Scores]
-
-
-def _config(method: Any, rows: Any, n: int, steps: int) -> jaxgen.Config:
-    # Splits differ in their rows and in the order of columns: with one root seed, a dataset's program is compiled once.
-    size = min(BATCH, n)
-    return jaxgen.Config(
-        method, rows, steps=steps, batch_size=size, steps_per_call=steps, num_seeds=MEMBERS, layout=ONE
-    )
-
-
-def _trained(
-    name: str, score: str, config: jaxgen.Config, test: np.ndarray, directory: pathlib.Path | None = None
-) -> tuple[jaxgen.Result, Scores]:
-    """Train, and score test rows by the mean of all members, and by one untrained network."""
-    result = jaxgen.train(config, progress=False, checkpoint_dir=directory)
-    states = [result.state_of(member) for member in range(config.num_seeds)]
-    members = [_scored(result.config.method, state, test)[score] for state in states]
-    return result, {name: np.mean(members, 0), name + UNTRAINED: _scored(*training.untrained(config), test)[score]}
-
-
-def _scored(method: Any, state: Any, test: np.ndarray) -> Scores:
-    scores = anomaly_metrics.scores(method, state, test, AT_ONCE)
-    # A score overflows to NaN only far away from the training rows: such a row is an outlier.
-    return {name: np.where(np.isnan(values), np.inf, values.astype(np.float64)) for name, values in scores.items()}
-
-
-def _flow_config(split: Split, steps: int) -> jaxgen.Config:
-    n, d = split.train.shape
-    return _config(one_class_models.flow(n, d, steps), data.Arrays(split.train), n, steps)
-
-
-def _flow(config: jaxgen.Config, split: Split, seed: int, directory: pathlib.Path) -> Scores:
-    """Score by a flow's density, and by a discriminator of inliers and outliers that the flow generates."""
-    result, scores = _trained("flow", "nll", config, split.test, directory)
-    outliers = data.Arrays(one_class_models.outliers(result, split.train, seed))
-    discriminator = one_class_models.discriminator(config.steps)
-    both = _config(discriminator, data.Zip((config.data, outliers)), len(split.train), config.steps)
-    return scores | _trained("discriminator", "logit", both, split.test)[1]
-
-
-def _energy_config(split: Split, steps: int) -> jaxgen.Config:
-    n, d = split.train.shape
-    return _config(one_class_models.energy(d, steps), data.Arrays(split.train), n, steps)
-
-
-def _energy(config: jaxgen.Config, split: Split, seed: int, directory: pathlib.Path) -> Scores:
-    return _trained("energy", "score_norm", config, split.test, directory)[1]
-
-
-def _autoencoder_config(split: Split, steps: int) -> jaxgen.Config:
-    n, d = split.train.shape
-    rows = data.Arrays(one_class_models.unit_scaled(split.train))
-    return _config(one_class_models.autoencoder(d, steps), rows, n, steps)
-
-
-def _autoencoder(config: jaxgen.Config, split: Split, seed: int, directory: pathlib.Path) -> Scores:
-    return _trained("autoencoder", "bpd", config, one_class_models.unit_scaled(split.test), directory)[1]
-
-
-def _support(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return -OneClassSVM().fit(x).decision_function(test)
-
-
-def _local(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return -LocalOutlierFactor(n_neighbors=min(20, len(x) - 1), novelty=True).fit(x).decision_function(test)
-
-
-def _neighbor(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return NearestNeighbors(n_neighbors=NEIGHBORS).fit(x).kneighbors(test)[0][:, -1]
-
-
-CLASSICAL = {
-    "forest": anomaly_metrics.DETECTORS["forest"],
-    "support": anomaly_metrics.Detector("one-class SVM", _support),
-    "local": anomaly_metrics.Detector("local outlier factor", _local),
-    "neighbour": anomaly_metrics.Detector(f"distance of neighbour {NEIGHBORS}", _neighbor),
+DETECTORS = {
+    "default": "**`Detector()`**",
+    "neighbor": f"distance to neighbor {NEIGHBORS}",
+    "local": "local outlier factor",
+    "forest": "isolation forest",
+    "support": "one-class SVM",
+    "gaussian": "one Gaussian",
+    "ECOD": "PyOD's ECOD",
+    "COPOD": "PyOD's COPOD",
+    "HBOS": "PyOD's HBOS",
+    "PCA": "PyOD's PCA",
+    "KNN": "PyOD's KNN",
+    "AutoEncoder": "PyOD's AutoEncoder",
+    "DeepSVDD": "PyOD's DeepSVDD",
+}
+CONTROLS = {
+    "untrained": "`Detector()` with untrained flows",
+    "flows": "its flows alone",
+    "neighbors": "its neighbors alone",
 }
 
 
-def _classical(config: None, split: Split, seed: int, directory: pathlib.Path) -> Scores:
-    return {name: kind.score(np.random.RandomState(seed), *split) for name, kind in CLASSICAL.items()}
+def default(split: Split, seed: int) -> Scores:
+    """Score by `jaxgen.Detector()`, by the same with untrained flows, and by each of its two parts alone."""
+    fitted = jaxgen.Detector(random_state=seed).fit(split.train)
+    untrained = dataclasses.replace(fitted.result_.config.method, learning_rate=0.0)
+    options = {"steps": 1, "num_seeds": fitted.result_.config.num_seeds, "neighbors": fitted.blend_.num_neighbors}
+    control = jaxgen.Detector(untrained, random_state=seed, **options).fit(split.train)
+    scaled = np.asarray(fitted.scaler_.transform(split.test), np.float32)
+    score = jax.jit(lambda state, x: fitted.result_.config.method.scores(state, x)["nll"])
+    members = [score(fitted.result_.state_of(member), scaled) for member in range(fitted.result_.config.num_seeds)]
+    return {
+        "default": -fitted.score_samples(split.test),
+        "untrained": -control.score_samples(split.test),
+        "flows": np.mean(np.asarray(members, np.float64), 0),
+        "neighbors": fitted.blend_.distances(scaled),
+    }
 
 
-def _untrained(split: Split, steps: int) -> None:
-    """No configuration: nothing is trained by this library."""
+def scikit_learn(split: Split, seed: int) -> Scores:
+    """Score by five detectors of scikit-learn, with their defaults except where a detector needs a number of rows."""
+    train, test = split.train, split.test
+    gaussian = LedoitWolf().fit(train.astype(np.float64))
+    local = LocalOutlierFactor(n_neighbors=min(20, len(train) - 1), novelty=True).fit(train)
+    return {
+        "neighbor": NearestNeighbors(n_neighbors=NEIGHBORS).fit(train).kneighbors(test)[0][:, -1],
+        "local": -local.decision_function(test),
+        "forest": -IsolationForest(random_state=seed).fit(train).score_samples(test),
+        "support": -OneClassSVM().fit(train).decision_function(test),
+        "gaussian": gaussian.mahalanobis(test.astype(np.float64)),
+    }
 
 
-GROUPS = {
-    "densities": Group(_flow_config, _flow),
-    "energies": Group(_energy_config, _energy),
-    "bounds": Group(_autoencoder_config, _autoencoder),
-    "classical": Group(_untrained, _classical),
-}
+def pyod(split: Split, seed: int) -> Scores:
+    """Score by seven detectors of PyOD, with their defaults."""
+    from pyod.models import auto_encoder, copod, deep_svdd, ecod, hbos, knn, pca
+
+    models: dict[str, Any] = {
+        "ECOD": ecod.ECOD(),
+        "COPOD": copod.COPOD(),
+        "HBOS": hbos.HBOS(),
+        "PCA": pca.PCA(random_state=seed),
+        "KNN": knn.KNN(),
+        "AutoEncoder": auto_encoder.AutoEncoder(random_state=seed, verbose=0),
+        "DeepSVDD": deep_svdd.DeepSVDD(split.train.shape[1], random_state=seed, verbose=0),
+    }
+    train, test = split.train.astype(np.float64), split.test.astype(np.float64)
+    return {name: np.asarray(model.fit(train).decision_function(test)) for name, model in models.items()}
+
+
+Group: TypeAlias = Callable[[Split, int], Scores]
+GROUPS: dict[str, Group] = {"PyOD": pyod, "scikit-learn": scikit_learn, "default": default}

@@ -1,15 +1,10 @@
 """Properties of splits, ranks by hand, and the experiment end to end on synthetic datasets."""
 
-import json
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxgen
-from experiments.tabular import adbench, adbench_data, adbench_report, detectors, one_class_models
-from jaxgen import methods, nets
+from experiments.tabular import adbench, adbench_data, adbench_report, detectors
 
 
 def write(folder, name, rows=60, outliers=12, seed=0):
@@ -42,91 +37,133 @@ def test_training_and_test_rows_are_disjoint_and_no_outlier_is_in_training(folde
     np.testing.assert_allclose(split.train.std(0), 1, rtol=1e-5)
 
 
+def test_contaminated_rows_are_outliers_that_are_not_tested(folder):
+    clean, mixed = adbench_data.contaminated(folder, "39_vertebral", 0, 0.1)
+    assert clean.train.shape == mixed.train.shape == (30, 3)
+    assert len(clean.test) == len(mixed.test) == 39  # 3 of 12 outliers are in the training rows
+    assert mixed.anomalous.sum() == 9
+    assert np.all(mixed.train[27:].mean(1) > mixed.train[:27].mean(1).max())
+    affine = lambda a, b: np.abs(np.corrcoef(a, b)[0, 1]) > 1 - 1e-6  # the same rows in other units
+    assert all(affine(a, b) for a, b in zip(clean.train[3:].T, mixed.train[:27].T, strict=True))
+    assert all(affine(a, b) for a, b in zip(clean.test.T, mixed.test.T, strict=True))
+    assert adbench_data.contaminated(folder, "39_vertebral", 0, 0.9)[1].anomalous.sum() == 6  # half of them at most
+
+
 def test_seeds_differ_in_rows_and_repeat_themselves(folder):
     first, again, other = (adbench_data.split(folder, "39_vertebral", seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.train, again.train)
     assert not np.array_equal(first.train, other.train)
 
 
-def test_large_sets_are_cut_except_for_their_outliers(folder, monkeypatch):
-    monkeypatch.setattr(adbench_data, "TRAIN_ROWS", 20)
-    monkeypatch.setattr(adbench_data, "TEST_INLIERS", 25)
+def test_large_sets_are_cut(folder, monkeypatch):
+    monkeypatch.setattr(adbench_data, "MOST_ROWS", 10)
     split = adbench_data.split(folder, "39_vertebral", 0)
-    assert len(split.train) == 20
-    assert (~split.anomalous).sum() == 25
-    assert split.anomalous.sum() == 12
-    assert len(np.unique(np.concatenate([split.train, split.test]), axis=0)) == 57
+    assert len(split.train) == 10
+    assert (~split.anomalous).sum() == split.anomalous.sum() == 10
+    assert len(np.unique(np.concatenate([split.train, split.test]), axis=0)) == 30
 
 
-def test_at_most_ten_thousand_training_rows():
-    assert adbench_data.TRAIN_ROWS == 10_000
+def test_no_set_both_chooses_and_is_evaluated():
     assert not set(adbench_data.TUNING) & set(adbench_data.EVALUATED)
+    assert (len(adbench_data.TUNING), len(adbench_data.EVALUATED)) == (4, 13)
 
 
-def test_equal_scores_share_their_ranks():
-    found = adbench_report.ranks(np.array([[0.9, 0.8, 0.8, 0.5], [0.7, 0.7, 0.7, 0.95]]))
-    np.testing.assert_array_equal(found, [[1, 2.5, 2.5, 4], [3, 3, 3, 1]])
+def test_scores_equal_to_four_digits_share_the_better_rank():
+    found = adbench_report.ranks(np.array([[0.9, 0.80001, 0.8, 0.5], [0.7, 0.7, 0.7, 0.95]]))
+    np.testing.assert_array_equal(found, [[1, 2, 2, 4], [2, 2, 2, 1]])
 
 
 def test_the_summary_equals_one_by_hand(monkeypatch):
-    monkeypatch.setattr(adbench_report, "METHODS", {"flow": "A", "forest": "B"})
-    monkeypatch.setattr(adbench_report, "CONTROLS", [])
-    cell = lambda a, b: {"flow": measures(a), "forest": measures(b)}
+    monkeypatch.setattr(adbench_report, "DETECTORS", {"default": "A", "forest": "B"})
+    monkeypatch.setattr(adbench_report, "CONTROLS", {"untrained": "C"})
     measures = lambda auroc: {"auroc": auroc, "auprc": 0.5, "share": 0.25}
+    cell = lambda a, b: {"default": measures(a), "forest": measures(b), "untrained": measures(0.5)}
     found = {"one": [cell(0.9, 0.6), cell(0.5, 0.6)], "two": [cell(0.4, 0.8), cell(0.2, 0.8)]}
-    first, second = adbench_report.summary(found, ["one", "two"])
-    assert (first.values["rank"], second.values["rank"]) == ([1.5], [1.5])  # 0.7 to 0.6, then 0.3 to 0.8
-    assert (first.values["place"], second.values["place"]) == ([1], [1])
+    first, second, control = adbench_report.summary(found, ["one", "two"])
+    assert (first.values["auroc_rank"], second.values["auroc_rank"]) == ([1.5], [1.5])  # 0.7 to 0.6, then 0.3 to 0.8
+    assert (first.values["auprc_rank"], second.values["auprc_rank"]) == ([1], [1])
     assert (first.values["below"], second.values["below"]) == ([1], [0])
+    assert "auroc_rank" not in control.values
     np.testing.assert_allclose(first.values["auroc"], [0.65, 0.35])
 
 
-def test_noise_follows_scotts_bandwidth():
-    assert one_class_models.flow(10_000, 4, 1).noise == pytest.approx(0.4 * 10**-0.5)
+def test_differences_are_paired_by_split():
+    measures = lambda auroc: {"auroc": auroc, "auprc": auroc / 2}
+    cells = {"39_vertebral": [{"a": measures(0.9), "b": measures(0.6)}, {"a": measures(0.8), "b": measures(0.7)}]}
+    cells["45_wine"] = [{"a": measures(0.1), "b": measures(0.9)}] * 2
+    first, tuning, mean = adbench_report.differences(cells, "a", "b")
+    np.testing.assert_allclose(first.values["auroc_gain"], [0.3, 0.1])
+    np.testing.assert_allclose(tuning.values["auprc_gain"], [-0.4, -0.4])
+    np.testing.assert_allclose(mean.values["auroc_gain"], [0.3, 0.1])
 
 
-def test_radii_lie_between_the_middle_norm_and_three_times_it():
-    found = np.asarray(one_class_models.radii(jax.random.key(0), 1_000, dimensions=3))
-    middle = np.median(np.linalg.norm(np.random.default_rng(0).standard_normal((100_000, 3)), axis=1))
-    assert 0.99 < found.min() / middle < 1.02
-    assert 2.98 < found.max() / middle < 3.02
+def constant(measured):
+    """Replaces a group: the scores of all its detectors are the distance from the middle."""
+
+    def group(split, seed):
+        return {name: np.linalg.norm(split.test, axis=1) for name in measured}
+
+    return group
+
+
+@pytest.fixture
+def fast(monkeypatch):
+    groups = {"default": constant(["default", *detectors.CONTROLS]), "PyOD": constant(list(detectors.DETECTORS)[6:])}
+    monkeypatch.setattr(detectors, "GROUPS", {**groups, "scikit-learn": detectors.scikit_learn})
+
+    class Middle:
+        def __init__(self, random_state):
+            pass
+
+        def fit(self, x):
+            return self
+
+        def score_samples(self, x):
+            return -np.linalg.norm(x, axis=1)
+
+    monkeypatch.setattr(jaxgen, "Detector", Middle)
+
+
+def test_every_cell_is_measured_written_drawn_and_cached(folder, tmp_path, fast, monkeypatch):
+    experiment = adbench.Experiment(folder=folder, sets=("39_vertebral",), num_seeds=1, cache_dir=tmp_path)
+    tables = experiment.run()
+    values = {row.title: row.values for row in tables[0].rows}
+    assert list(values) == [*detectors.DETECTORS.values(), *detectors.CONTROLS.values()]
+    for row in values.values():
+        assert np.isfinite([number for numbers in row.values() for number in numbers]).all()
+        assert row["auroc"] == [1.0]
+    assert sum("auroc_rank" in row for row in values.values()) == len(detectors.DETECTORS)
+    for table in tables:
+        assert (tmp_path / f"{table.name}.md").stat().st_size > 200
+    assert (tmp_path / "adbench.png").stat().st_size > 300
+    monkeypatch.setattr(jaxgen, "Detector", None)  # nothing is computed a second time
+    assert experiment.run()[0] == tables[0]
+
+
+def test_a_quick_run_leaves_the_evaluated_sets_alone(folder, tmp_path, fast):
+    (folder / "39_vertebral.npz").unlink()
+    experiment = adbench.Experiment(folder=folder, quick=True, cache_dir=tmp_path)
+    assert experiment.reduced().sets == adbench_data.TUNING[:2]
+    assert "2 sets" in experiment.run()[0].remarks[0]
 
 
 @pytest.mark.slow
-def test_every_cell_is_measured_written_drawn_and_cached(folder, tmp_path, monkeypatch):
-    small = lambda n, d, steps: methods.Flow(nets.dense_flow(d, depth=2, widths=(4,)), noise=0.1)
-    monkeypatch.setattr(one_class_models, "flow", small)  # most of the time is compilation
-    experiment = adbench.Experiment(folder=folder, sets=("39_vertebral",), num_seeds=1, steps=2, cache_dir=tmp_path)
-    table, *_ = experiment.run()
-    values = {row.title: row.values for row in table.rows}
-    assert len(values) == len(adbench_report.METHODS) + len(adbench_report.CONTROLS)
-    for row in values.values():
-        assert row["share"] == [12 / 42]
-        assert np.isfinite([number for numbers in row.values() for number in numbers]).all()
-    assert all(values[kind.title]["auroc"] == [1.0] for kind in detectors.CLASSICAL.values())
-    assert sum("rank" in row for row in values.values()) == len(adbench_report.METHODS)
-    cell = json.loads((tmp_path / "adbench.json").read_text())["cells"]["39_vertebral"][0]
-    assert cell["flow"]["auroc"] == values["flow, density"]["auroc"][0]
-    for name in ("adbench.md", "adbench_auroc.md", "adbench_auprc.md", "adbench.png"):
-        assert (tmp_path / name).stat().st_size > 300
-    monkeypatch.setattr(jaxgen, "train", None)  # nothing is computed a second time
-    assert experiment.run()[0] == table
+def test_the_default_and_its_controls_score_outliers_higher(folder):
+    split = adbench_data.split(folder, "39_vertebral", 0)
+    scores = detectors.default(split, 0)
+    assert list(scores) == ["default", *detectors.CONTROLS]
+    for values in scores.values():
+        assert adbench.evaluated(values, split.anomalous)["auroc"] > 0.95
 
 
-def test_a_quick_run_leaves_the_evaluated_sets_alone(folder, tmp_path, monkeypatch):
-    calls = []
-
-    def scores(config, split, seed, directory):
-        calls.append((len(split.train), seed, config.steps))
-        return dict.fromkeys((*adbench_report.METHODS, *adbench_report.CONTROLS), np.zeros(len(split.test)))
-
-    config = detectors.GROUPS["densities"].config
-    monkeypatch.setattr(detectors, "GROUPS", {"all": detectors.Group(config, scores)})
-    experiment = adbench.Experiment(folder=folder, quick=True, cache_dir=tmp_path)
-    table, *_ = experiment.run()
-    assert experiment.reduced().sets == adbench_data.TUNING[:2]
-    assert calls == [(30, 0, 50)] * 2
-    assert table.rows[0].values["rank"] == [(1 + len(adbench_report.METHODS)) / 2]
+@pytest.mark.slow
+def test_the_detectors_of_pyod_score_outliers_higher(folder):
+    pytest.importorskip("pyod")
+    split = adbench_data.split(folder, "39_vertebral", 0)
+    scores = detectors.pyod(split, 0) | detectors.scikit_learn(split, 0)
+    assert set(scores) | {"default"} == set(detectors.DETECTORS)
+    for name, values in scores.items():
+        assert adbench.evaluated(values, split.anomalous)["auroc"] > 0.9, name
 
 
 @pytest.mark.parametrize("place", [None, "nowhere", "empty"])
@@ -139,10 +176,3 @@ def test_errors_say_where_to_get_the_sets(tmp_path, place):
 def test_unknown_sets_are_an_error(folder):
     with pytest.raises(SystemExit, match="43_nothing"):
         adbench.Experiment(folder=folder, sets=("43_nothing",))
-
-
-def test_the_energy_grows_far_away_in_every_direction():
-    network = one_class_models.energy(3, 1).critic
-    params = network.init(jax.random.key(0), jnp.zeros((1, 3)))
-    far = 1_000 * jax.random.normal(jax.random.key(1), (50, 3))
-    assert (network.apply(params, 2 * far) > network.apply(params, far)).all()
