@@ -35,6 +35,7 @@ __all__ = [
     "serial",
     "sharded",
     "local_columns",
+    "local_entry",
     "total",
 ]
 
@@ -121,6 +122,13 @@ def local_columns(rows: Int[Array, "steps batch"], axis_name: str | None) -> Int
     return jax.lax.dynamic_slice_in_dim(rows, index(axis_name) * share, share, axis=1)
 
 
+def local_entry(entries: Array, axis_name: str | None) -> Array:
+    """Entry of this device, along the leading axis: the `i`-th for device `i`, the first if `axis_name` is None."""
+    # A constant index where there is one device: XLA would compile a gather.
+    at = 0 if count(axis_name) == 1 else index(axis_name)
+    return jax.lax.dynamic_index_in_dim(entries, at, keepdims=False)
+
+
 def batched(program: Program, *arguments: PyTree) -> PyTree:
     """Run all seeds at once by `jax.vmap`: fastest for dense networks, and on accelerators."""
     return jax.vmap(program)(*arguments)
@@ -146,7 +154,7 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     """
     lift = lambda index, arguments: program(*arguments)
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
-    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
+    return Mapped(mapped, len(devices))
 
 
 def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
@@ -155,7 +163,28 @@ def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
     mesh = Mesh(np.array(devices), (AXIS,))
     lift = lambda index, arguments: program(*arguments)
     mapped = jax.jit(jax.shard_map(lift, mesh=mesh, in_specs=(one, whole), out_specs=whole, check_vma=False))
-    return lambda *arguments: mapped(np.arange(len(devices)), arguments)
+    return Mapped(mapped, len(devices))
+
+
+@dataclasses.dataclass(frozen=True)
+class Mapped:
+    """A program on all devices.
+
+    Attributes:
+        function: compiled function of the device indices and of the tuple of arguments.
+        devices: number of devices of this process.
+    """
+
+    function: Any
+    devices: int
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        """Run the program."""
+        return self.function(np.arange(self.devices), arguments)
+
+    def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
+        """Trace and lower the program for arguments, or for their shapes, dtypes and shardings."""
+        return self.function.lower(np.arange(self.devices), arguments)
 
 
 def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
@@ -242,7 +271,6 @@ class Layout:
 
         It is always a copy, so that neither the caller's arrays nor two leaves share memory with it.
         """
-        replicated = NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
 
         def copied(leaf: Any) -> Any:
             # By NumPy where it can: `jnp.array(leaf, copy=True)` compiles a program for each shape, and
@@ -250,7 +278,16 @@ class Layout:
             is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.extended)
             return jnp.array(leaf, copy=True) if is_key else np.array(leaf)
 
-        return jax.device_put(jax.tree.map(copied, tree), replicated)
+        return jax.device_put(jax.tree.map(copied, tree), self._replicated)
+
+    def placed_specs(self, tree: PyTree) -> PyTree:
+        """Shapes, dtypes and shardings that `place` would give a pytree of shapes and dtypes."""
+        spec = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._replicated)
+        return jax.tree.map(spec, tree)
+
+    @property
+    def _replicated(self) -> NamedSharding:
+        return NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
 
 
 def first(tree: PyTree) -> PyTree:

@@ -13,7 +13,7 @@ import jaxgen
 from experiments.common import resources
 from jaxgen.data.validation import row_specs
 from jaxgen.training import loop, preparation
-from jaxgen.training.compilation import batch_rows, programs, root_keys
+from jaxgen.training.compilation import batch_rows, init_keys, programs, root_keys, step_keys
 
 __all__ = [
     "Case",
@@ -80,13 +80,12 @@ def trained(config: jaxgen.Config) -> Ready:
     config = preparation.resolved(config, row_specs(tables))
     compiled, roots = programs(config), root_keys(config)
     rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
-    started = compiled.start(tables, roots, tuple(batches[:, 0] for batches in rows))
+    started = compiled.start(tables, init_keys(roots), tuple(batches[:, 0] for batches in rows))
     placed, state = config.layout.place(tables), config.layout.place(started)
     segment = jax.jit(compiled.segment)
     done = 0
-    program, costs = resources.compiled(
-        segment, state, roots, np.zeros(config.num_seeds, np.int32), rows, placed, np.int32(done)
-    )
+    keys = step_keys(config, roots, np.zeros(config.num_seeds, int), done, config.steps_per_call)
+    program, costs = resources.compiled(segment, state, keys, rows, placed)
 
     def run() -> None:
         nonlocal state, done

@@ -14,6 +14,7 @@ from jaxgen import losses, nets
 from jaxgen.methods._modules import apply_network, required
 from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets.shapes import check_scalar_output
+from jaxgen.numerics.threefry import unrolled
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
 from jaxgen.optim.schedules import Schedule
@@ -159,7 +160,7 @@ class EnergyGAN(abc.ABC):
         Raises:
             ValueError: if `n_critic` does not divide the number of rows on a device.
         """
-        key_critic, key_generator = jax.random.split(key)
+        key_critic, key_generator = jax.random.split(unrolled(key))
         parts = split_batch(x, self.n_critic)
         fixed = (state.generator.params, state.generator.model_state)
         update = lambda key, critic, rows: self._critic_step.step(key, critic, rows, *fixed)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import parallel
+from jaxgen.numerics.threefry import unrolled
 from jaxgen.optim.optax_update import evaluation_params, init_optimizer, mean_gradient, update_params
 from jaxgen.scan import chunked, iterate
 from jaxgen.types import Array, Key, Metrics, Params, PyTree
@@ -81,6 +82,7 @@ class GradientStep:
         Returns:
             The new state, and a dict of scalars: the loss's metrics and its value as `loss`.
         """
+        key = unrolled(key)
         if self.microbatch is None:
             model_state, found = self._found(key, state.model_state, state.params, *data)
         else:

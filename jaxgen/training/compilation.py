@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -13,19 +14,31 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
 from jaxgen.data.split import num_validation_rows, split_rows
+from jaxgen.numerics import threefry
 from jaxgen.parallel import Layout
-from jaxgen.scan import iterate
 from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.training import early_stopping
 from jaxgen.training.config import Config
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
-__all__ = ["Programs", "seed_mapping", "batch_rows", "finite", "programs", "root_keys"]
+__all__ = [
+    "Programs",
+    "batch_rows",
+    "compile_together",
+    "finite",
+    "init_keys",
+    "programs",
+    "root_keys",
+    "seed_mapping",
+    "start_arguments",
+    "step_keys",
+]
 
 MAX_CACHED_PROGRAMS = 8  # entries of the cache of compiled program pairs
 JOINED = 2**18  # leaves with at most this number of elements are concatenated before they are checked
-# The start program runs once and takes longer to compile than to run, so XLA does not optimize it.
-UNOPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 0}
+# The start program runs once and takes longer to compile than to run, so XLA does not optimize it. It is one module, as
+# the other core compiles the segment meanwhile.
+UNOPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 0, "xla_cpu_parallel_codegen_split_count": 1}
 if jax.__version_info__ < (0, 11):  # XLA of jax 0.12 has no such option, and refuses it
     UNOPTIMIZED["xla_cpu_use_fusion_emitters"] = False
 
@@ -34,12 +47,11 @@ class Programs(NamedTuple):
     """The programs of a training run, compiled on their first call.
 
     Attributes:
-        start: `start(tables, roots, rows) -> states`: initial states, leaves `[seeds, ...]`.
-        segment: `segment(states, roots, retries, rows, tables, first) -> (states, metrics, good)`: runs
-            `config.steps_per_call` steps from the absolute step `first` on the minibatches that `batch_rows` returned.
-            Metrics are `[seeds, steps_per_call]`, and
-            `good` `[seeds]` tells whether all numbers of a seed were finite. The given states stay valid, so that the
-            caller can go back to them.
+        start: `start(tables, keys, rows) -> states`: initial states, leaves `[seeds, ...]`, from `init_keys`.
+        segment: `segment(states, keys, rows, tables) -> (states, metrics, good)`: runs `config.steps_per_call` steps
+            with the keys that `step_keys` returned, on the minibatches that `batch_rows` returned. Metrics are
+            `[seeds, steps_per_call]`, and `good` `[seeds]` tells whether all numbers of a seed were finite. The given
+            states stay valid, so that the caller can go back to them.
         evaluate: what `early_stopping.evaluation` returned; only for methods with `validation_loss`.
     """
 
@@ -62,8 +74,39 @@ def programs(config: Config) -> Programs:
         The programs.
     """
     # The generator is part of the key, since JAX's own caches do not distinguish generators.
-    generator = str(jax.random.key_impl(jax.random.key(0)))
+    generator = str(jax.eval_shape(lambda: jax.random.key(0)).dtype)
     return _kept(_programs, config, generator)
+
+
+def compile_together(
+    config: Config, compiled: Programs, roots: np.ndarray, tables: tuple[PyTree, ...], placed: tuple[PyTree, ...]
+) -> None:
+    """Compile the start program while the segment is traced and compiled; later calls of both find them compiled.
+
+    Args:
+        config: a resolved config.
+        compiled: its programs.
+        roots: the key data of each seed, `[seeds, words]`.
+        tables: the training data on the host.
+        placed: the training data on the devices.
+    """
+    if jax.process_count() > 1 or not hasattr(compiled.segment, "lower"):
+        return  # several processes must compile in the same order
+    start = compiled.start.lower(*start_arguments(config, roots, tables))  # type: ignore[attr-defined]
+    # Only the compilation runs in the thread: JAX's contexts, such as another generator, hold for one thread alone.
+    with ThreadPoolExecutor(1) as pool:
+        compilation = pool.submit(start.compile)
+        keys = step_keys(config, roots, np.zeros(config.num_seeds, int), 0, config.steps_per_call)
+        rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
+        compiled.segment.lower(config.layout.placed_specs(start.out_info), keys, rows, placed).compile()
+        compilation.result()
+
+
+def start_arguments(
+    config: Config, roots: np.ndarray, tables: tuple[PyTree, ...]
+) -> tuple[tuple[PyTree, ...], np.ndarray, tuple[np.ndarray, ...]]:
+    """Return the arguments of the start program: tables, keys, and the rows of the first minibatch."""
+    return tables, init_keys(roots), tuple(batches[:, 0] for batches in batch_rows(config, roots, tables, 0, 1))
 
 
 def seed_mapping(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
@@ -86,9 +129,36 @@ def seed_mapping(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTr
 
 def root_keys(config: Config) -> np.ndarray:
     """Return the key data of each seed, `[seeds, words]`."""
-    root = jax.random.key(config.seed)
-    # One key at a time, since some generators give other keys under `vmap`.
-    return np.stack([jax.random.key_data(jax.random.fold_in(root, seed)) for seed in range(config.num_seeds)])
+    if threefry.is_default():
+        root = threefry.seeded(int(config.seed))
+    else:
+        root = np.asarray(jax.random.key_data(jax.random.key(config.seed)))
+    return _folded(np.broadcast_to(root, (config.num_seeds, len(root))), np.arange(config.num_seeds))
+
+
+def init_keys(roots: np.ndarray) -> np.ndarray:
+    """Return the key data for the initialization of each seed, from and to `[seeds, words]`."""
+    return _split(roots)[:, 0]
+
+
+def step_keys(config: Config, roots: np.ndarray, retries: np.ndarray, start: int, length: int) -> np.ndarray:
+    """Return the key data of consecutive steps, computed on the host: in the program, each takes long to compile.
+
+    Noise differs between devices and between retries; the choice of rows does not.
+
+    Args:
+        config: what is trained.
+        roots: the key data of each seed, `[seeds, words]`.
+        retries: how often each seed has repeated these steps, `[seeds]`.
+        start: index of the first step.
+        length: number of steps.
+
+    Returns:
+        `[seeds, devices, length, words]`.
+    """
+    each = _folded(_split(roots)[:, 1], retries)
+    of_device = _folded(each[:, None], np.arange(config.layout.total()))
+    return _folded(of_device[:, :, None], np.arange(start, start + length))
 
 
 def batch_rows(
@@ -157,40 +227,54 @@ def _convolves(
 def _programs(method: Method, layout: Layout, words: str, batch_size: int, generator: str) -> Programs:
     axis = parallel.AXIS
 
-    def init(tables: tuple[PyTree, ...], root: Array, rows: tuple[Array, ...]) -> State:
-        key, _ = _keys(root)
-        return method.init(key, *map(take, tables, rows))
+    def init(tables: tuple[PyTree, ...], key: Array, rows: tuple[Array, ...]) -> State:
+        return method.init(jax.random.wrap_key_data(key), *map(take, tables, rows))
 
     # Serial: the batched QR factorization of orthogonal initializers can hang in JAX 0.10 on two cores. It also
     # makes the initial bits of a seed independent of the number of seeds.
     start = jax.jit(
-        lambda tables, roots, rows: parallel.serial(lambda *one: init(tables, *one), roots, rows),
+        lambda tables, keys, rows: parallel.serial(lambda *one: init(tables, *one), keys, rows),
         compiler_options=UNOPTIMIZED if layout.platform() == "cpu" else None,
     )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
 
-    def one(tables: tuple[PyTree, ...], first: Array, state: State, root: Array, retry: Array, rows: Any) -> Any:
-        _, key = _keys(root)
-        # Noise differs between devices and between retries; the choice of rows does not.
-        key = parallel.fold(jax.random.fold_in(key, retry), axis)
+    def one(tables: tuple[PyTree, ...], state: State, keys: Array, rows: Any) -> Any:
         shares = [parallel.local_columns(batches, axis) for batches in rows]
-        step = lambda key, state, *rows: shared.step(key, state, *map(take, tables, rows))
-        last, metrics = iterate(step, key, state, *shares, start=first)
+
+        def step(state: State, inputs: Any) -> tuple[State, Metrics]:
+            key, rows = inputs
+            return shared.step(jax.random.wrap_key_data(key), state, *map(take, tables, rows))
+
+        last, metrics = jax.lax.scan(step, state, (parallel.local_entry(keys, axis), shares))
         return last, metrics, finite((last, metrics))
 
-    def segment(
-        states: State, roots: Array, retries: Array, rows: Any, tables: tuple[PyTree, ...], first: Array
-    ) -> Any:
-        run = lambda state, root, retry, rows: one(tables, first, state, root, retry, rows)
-        return layout.map_seeds(run, states, roots, retries, rows)
+    def segment(states: State, keys: Array, rows: Any, tables: tuple[PyTree, ...]) -> Any:
+        return layout.map_seeds(lambda *seed: one(tables, *seed), states, keys, rows)
 
     return Programs(start, layout.spread(segment), early_stopping.evaluation(method, layout))
 
 
-def _keys(root: Array) -> tuple[Key[Array, ""], Key[Array, ""]]:
-    """Return the keys of a seed: for initialization, and for the steps."""
-    init, steps = jax.random.split(jax.random.wrap_key_data(root))
-    return init, steps
+def _split(words: np.ndarray) -> np.ndarray:
+    """Split keys in two; from data `[seeds, words]` to `[seeds, 2, words]`."""
+    if threefry.is_default():
+        return threefry.split(words, 2)
+    return _each(jax.random.split, words)
+
+
+def _folded(words: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Fold numbers into keys; the leading axes of the data `[..., words]` and the numbers are broadcast."""
+    if threefry.is_default():
+        return threefry.fold_in(words, numbers)
+    shape = np.broadcast_shapes(words.shape[:-1], numbers.shape)
+    words = np.broadcast_to(words, (*shape, words.shape[-1])).reshape(-1, words.shape[-1])
+    folded = _each(jax.random.fold_in, words, np.broadcast_to(numbers, shape).astype(np.uint32).reshape(-1))
+    return folded.reshape(*shape, -1)
+
+
+def _each(derive: Callable[..., Key[Array, "..."]], words: np.ndarray, *others: np.ndarray) -> np.ndarray:
+    """Derive keys one at a time, since some generators give other keys under `vmap`."""
+    one = lambda inputs: jax.random.key_data(derive(jax.random.wrap_key_data(inputs[0]), *inputs[1:]))
+    return np.asarray(jax.jit(lambda *inputs: jax.lax.map(one, inputs))(words, *others))
 
 
 def finite(tree: PyTree) -> Array:

@@ -15,7 +15,15 @@ from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import fingerprint
 from jaxgen.forking import check_not_forked
 from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.compilation import Programs, batch_rows, programs, root_keys
+from jaxgen.training.compilation import (
+    Programs,
+    batch_rows,
+    compile_together,
+    programs,
+    root_keys,
+    start_arguments,
+    step_keys,
+)
 from jaxgen.training.config import Config, MethodT
 from jaxgen.training.early_stopping import SelectedState, Validation, best_steps
 from jaxgen.training.history import HistoryBuffer
@@ -91,7 +99,8 @@ def train(
         placed = config.layout.place(tables)
         validation = _validation(run, compiled, roots, placed)
         if state is None:
-            state = _initial(config, tables)
+            compile_together(config, compiled, roots, tables, placed)
+            state = _initial(config, compiled, tables)
             state = state if validation is None else SelectedState(state, state)
         state = config.layout.place(state)
         record = HistoryBuffer(
@@ -142,15 +151,13 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
     """
     check_not_forked("untrained")
     config, tables, rows, _ = prepared(config)
-    state = _initial(config, tables)
+    state = _initial(config, programs(config), tables)
     return Result(config, state, {}, rows, num_devices=config.layout.total(), signed_bytes=is_scaled_to_tanh(tables))
 
 
-def _initial(config: Config, tables: tuple[PyTree, ...]) -> State:
+def _initial(config: Config, compiled: Programs, tables: tuple[PyTree, ...]) -> State:
     """Return the states of all seeds before the first step; methods may look at the first minibatch."""
-    roots = root_keys(config)
-    rows = tuple(batches[:, 0] for batches in batch_rows(config, roots, tables, 0, 1))
-    return programs(config).start(tables, roots, rows)
+    return compiled.start(*start_arguments(config, root_keys(config), tables))
 
 
 def run_segment(
@@ -180,9 +187,10 @@ def run_segment(
     Raises:
         FloatingPointError: if all retries of a seed have a non-finite number too.
     """
-    start, before = np.int32(done), state
+    before = state
     rows = batch_rows(config, roots, tables, done, config.steps_per_call)
-    state, metrics, good = segment(state, roots, np.zeros(config.num_seeds, np.int32), rows, tables, start)
+    keys = lambda roots, retry: step_keys(config, roots, np.full(len(roots), retry), done, config.steps_per_call)
+    state, metrics, good = segment(state, keys(roots, 0), rows, tables)
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
     unused = np.zeros(config.num_seeds, bool) if stopped is None else stopped
@@ -191,7 +199,7 @@ def run_segment(
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
             own = tuple(batches[at] for batches in rows)
-            lone, metrics, good = segment(lone, roots[at], np.full(1, retry, np.int32), own, tables, start)
+            lone, metrics, good = segment(lone, keys(roots[at], retry), own, tables)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry

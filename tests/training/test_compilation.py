@@ -11,9 +11,9 @@ import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data
+from jaxgen import data, parallel
 from jaxgen.parallel import Layout
-from jaxgen.training import compilation as programs_module
+from jaxgen.training import compilation
 from jaxgen.training.compilation import MAX_CACHED_PROGRAMS, finite, programs
 
 TRACED = []
@@ -43,8 +43,8 @@ def train(method, **changes):
 
 @pytest.fixture(autouse=True)
 def _empty_caches():
-    programs_module._programs.cache_clear()
-    programs_module._convolves.cache_clear()
+    compilation._programs.cache_clear()
+    compilation._convolves.cache_clear()
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
@@ -110,6 +110,43 @@ def test_the_cache_drops_the_oldest_program():
     kept = [programs(config) for config in configs]
     assert all(programs(config) is known for config, known in zip(configs[1:], kept[1:], strict=True))
     assert programs(configs[0]) is not kept[0]
+
+
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+def test_keys_of_steps_are_folded_in_turn(generator):
+    """Retry, device and step are folded into the second half of the seed's key."""
+    config = dataclasses.replace(tiny.config(Watched()), num_seeds=2, layout=Layout(devices=3), seed=2**32 - 1)
+    with jax.default_prng_impl(generator):
+        words = compilation.root_keys(config)
+        roots = [jax.random.fold_in(jax.random.key(config.seed), seed) for seed in range(2)]
+        np.testing.assert_array_equal(words, [jax.random.key_data(root) for root in roots], strict=True)
+        halves = [jax.random.split(root) for root in roots]
+        starts = [jax.random.key_data(half[0]) for half in halves]
+        np.testing.assert_array_equal(compilation.init_keys(words), starts, strict=True)
+        found = compilation.step_keys(config, words, np.array([0, 2]), 5, 4)
+        assert found.shape[:3] == (2, 3, 4)
+        for seed, device, step in ((0, 0, 0), (0, 2, 1), (1, 0, 3), (1, 1, 0)):
+            key = jax.random.fold_in(jax.random.fold_in(halves[seed][1], (0, 2)[seed]), device)
+            expected = jax.random.key_data(jax.random.fold_in(key, 5 + step))
+            np.testing.assert_array_equal(found[seed, device, step], expected, strict=True)
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(devices=1), Layout(transform=parallel.sharded)])
+def test_start_and_segment_are_compiled_once(layout):
+    """They are compiled ahead of their calls, which must find them."""
+    compiled = []
+
+    def listen(event, duration, **details):
+        if event.endswith("backend_compile_duration") and details["fun_name"] in ("jit(<lambda>)", "jit(_fun)"):
+            compiled.append(details["fun_name"])
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        # No earlier test has compiled programs of this very function.
+        train(Watched(power=lambda: 2.0), num_seeds=2, layout=layout)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert len(compiled) == 2, compiled
 
 
 @pytest.fixture
