@@ -130,7 +130,7 @@ class Validation:
     program: Callable[..., tuple[SelectedState, Array]]
     roots: np.ndarray
     tables: tuple[PyTree, ...]
-    rows: tuple[Int[np.ndarray, " m"] | None, ...]
+    rows: tuple[np.ndarray | None, ...]
     patience: int | None
     steps_per_call: int
 
