@@ -130,7 +130,7 @@ class Validation:
     program: Callable[..., tuple[SelectedState, Array]]
     roots: np.ndarray
     tables: tuple[PyTree, ...]
-    rows: tuple[Int[np.ndarray, " m"] | None, ...]
+    rows: tuple[np.ndarray | None, ...]
     patience: int | None
     steps_per_call: int
 
@@ -156,7 +156,7 @@ class Validation:
         stopped = self.is_stopped(losses)
         selected, loss = self.program(selected, after, self.roots, best_loss(losses), stopped, self.tables, self.rows)
         for metric in news.values() if stopped.any() else ():
-            metric[stopped] = np.nan if metric.dtype.kind == "f" else 0
+            metric[stopped] = np.nan if jnp.issubdtype(metric.dtype, jnp.floating) else 0
         return selected, {**news, VALIDATION_LOSS: np.array(loss)[:, None]}
 
     def check(self, losses: Losses, *, ended: bool) -> None:

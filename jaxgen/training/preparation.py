@@ -12,7 +12,7 @@ from jaxgen.data.validation import checked, row_specs
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.compilation import seed_mapping
 from jaxgen.training.config import Config, MethodT
-from jaxgen.types import Int, PyTree
+from jaxgen.types import PyTree
 
 __all__ = ["Prepared", "ValidationRows", "prepared", "resolved"]
 
@@ -21,7 +21,7 @@ class ValidationRows(NamedTuple):
     """Tables of a validation dataset and None, or training tables and the numbers of their validation rows."""
 
     tables: tuple[PyTree, ...]
-    rows: tuple[Int[np.ndarray, " m"] | None, ...]
+    rows: tuple[np.ndarray | None, ...]
 
 
 class Prepared(NamedTuple):

@@ -46,7 +46,8 @@ def test_flow_is_the_negative_log_likelihood_by_a_jacobian_in_double_precision()
         params = jax.tree.map(lambda leaf: jnp.asarray(wide(leaf)), state.ema.ema)
         forward = lambda row: method.network.apply(params, row[None], None)[0][0]
         rows = jnp.asarray(wide(x))
-        z, jacobians = np.asarray(jax.vmap(forward)(rows)), np.asarray(jax.vmap(jax.jacrev(forward))(rows))
+        both = jax.jit(lambda rows: (jax.vmap(forward)(rows), jax.vmap(jax.jacrev(forward))(rows)))
+        z, jacobians = map(np.asarray, both(rows))
     log_prob = stats.multivariate_normal(np.zeros(3), np.eye(3)).logpdf(z) + np.linalg.slogdet(jacobians)[1]
     np.testing.assert_allclose(loss("flow", ("noise", 0.3)), -log_prob.mean(), rtol=1e-5)
 

@@ -16,7 +16,9 @@ from jaxgen import data, methods, nets, parallel
 from jaxgen.data.split import split_rows
 from jaxgen.parallel import Layout
 from jaxgen.training.check import _remedy
+from jaxgen.training.checkpoint import Checkpoints
 from jaxgen.training.early_stopping import best_evaluation, is_stopped
+from jaxgen.training.result import checkpoint_template
 
 SERIAL = Layout(seeds=parallel.serial, devices=1)
 NORMAL = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -248,6 +250,10 @@ def test_a_resumed_run_has_the_same_bytes_and_checkpoints_give_the_best_state(tm
         assert (loaded.config.validation, loaded.config.patience) == (0.2, 3)
     whole = run(10)
     chex.assert_trees_all_equal((loaded.state, loaded.history), (whole.state, whole.history))
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        stored, _ = checkpoints.restore(10, checkpoint_template(cut.config, cut.row_specs))
+    np.testing.assert_array_equal(stored.last.steps, [by_hand(curve, 3)[0] for curve in CURVES])  # frozen
+    np.testing.assert_array_equal(stored.best.steps, [by_hand(curve, 3)[1] for curve in CURVES])
     again = run(10, tmp_path / "run")
     chex.assert_trees_all_equal((again.state, again.history), (whole.state, whole.history))
     with pytest.raises(ValueError, match=r"config differs in patience \(3 there, 4 here\)"):

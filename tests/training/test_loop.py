@@ -138,14 +138,16 @@ def test_sigterm_saves_and_exits(tmp_path, uninterrupted):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_model_save_and_resume(tmp_path):
+@pytest.mark.parametrize("changes", [{}, {"validation": 0.3}], ids=["plain", "validated"])
+def test_two_processes_train_one_model_save_and_resume(tmp_path, changes):
     """Two processes with two devices each equal one process with four, also after an interruption."""
 
     def together(directory, *more, steps, first="at 5"):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        both = [launch(directory, *more, steps=steps, devices=2, processes=2, process=i, port=port) for i in range(2)]
+        run = functools.partial(launch, steps=steps, devices=2, processes=2, port=port, changes=changes)
+        both = [run(directory, *more, process=i) for i in range(2)]
         outcomes = [outcome(process) for process in both]
         assert [code for code, _, _ in outcomes] == [0, 0], outcomes
         assert digest(outcomes[0][1]) == digest(outcomes[1][1])
@@ -158,10 +160,12 @@ def test_two_processes_train_one_model_save_and_resume(tmp_path):
     assert together(tmp_path / "whole", steps=20, first="at 20") == whole
     loaded = jaxgen.load(tmp_path / "saved")
     alone = jaxgen.train(
-        dataclasses.replace(tiny.config(tiny.evl(), steps=20, steps_per_call=5), layout=Layout(devices=4)),
+        tiny.config(tiny.evl(), steps=20, steps_per_call=5, layout=Layout(devices=4), **changes),
         progress=False,
     )
-    np.testing.assert_allclose(loaded.history["loss"], alone.history["loss"], rtol=1e-5)
+    assert loaded.history.keys() == alone.history.keys()
+    for name, metric in alone.history.items():
+        np.testing.assert_allclose(loaded.history[name], metric, rtol=1e-5, err_msg=name)
 
 
 def test_a_finished_run_is_returned_unchanged(tmp_path):
