@@ -59,6 +59,8 @@ class Experiment(experiment.Experiment):
     """Seeds, of data and training alike."""
     peer_seeds: int = 5
     """At most this number of seeds of affine couplings and FlowJAX on shapes."""
+    judged_seeds: int = 5
+    """At most this number of seeds on shapes that chose nothing."""
     table_seeds: int = 5
     """At most this number of seeds on tables."""
     points: int = 50_000
@@ -81,7 +83,11 @@ class Experiment(experiment.Experiment):
         for seed in self.seeds:
             for name in self.shapes:
                 for kind in self.kinds:
-                    if kind not in ("affine", "FlowJAX") or seed - self.first_seed < self.peer_seeds:
+                    most = min(
+                        self.num_seeds if name in CHOOSING else self.judged_seeds,
+                        self.peer_seeds if kind in ("affine", "FlowJAX") else self.num_seeds,
+                    )
+                    if seed - self.first_seed < most:
                         yield self._shape_cell(name, kind, seed)
             for name in self.tables_learned if seed - self.first_seed < self.table_seeds else ():
                 for kind in ("spline", "affine"):
