@@ -58,12 +58,16 @@ class Experiment(experiment.Experiment):
     num_seeds: int = 5
     """Seeds, of data and training alike."""
     peer_seeds: int = 5
-    """At most this number of seeds of FlowJAX."""
+    """At most this number of seeds of affine couplings and FlowJAX on shapes."""
+    judged_seeds: int = 5
+    """At most this number of seeds on shapes that chose nothing."""
+    table_seeds: int = 5
+    """At most this number of seeds on tables."""
     points: int = 50_000
     """Training points of a shape."""
     steps: int = 10_000
     """Training steps on a shape, of 200 points each; the defaults of `jaxgen.Config`."""
-    table_steps: int = 500
+    table_steps: int = 100
     """Training steps on a table, of at most 200 rows each."""
 
     name = "flows/densities"
@@ -71,17 +75,21 @@ class Experiment(experiment.Experiment):
 
     def reduced(self) -> "Experiment":
         """One seed of two shapes and a table, 20 steps."""
-        few = {"shapes": self.shapes[:2], "tables_learned": self.tables_learned[:1]}
-        return dataclasses.replace(self, num_seeds=1, steps=20, table_steps=20, points=2_000, **few)
+        few = dataclasses.replace(self, shapes=self.shapes[:2], tables_learned=self.tables_learned[:1])
+        return dataclasses.replace(few, num_seeds=1, steps=20, table_steps=20, points=2_000)
 
     def cells(self) -> Iterator[Cell]:
         """Each shape by each flow, then each table by each coupling."""
         for seed in self.seeds:
             for name in self.shapes:
                 for kind in self.kinds:
-                    if kind != "FlowJAX" or seed - self.first_seed < self.peer_seeds:
+                    most = min(
+                        self.num_seeds if name in CHOOSING else self.judged_seeds,
+                        self.peer_seeds if kind in ("affine", "FlowJAX") else self.num_seeds,
+                    )
+                    if seed - self.first_seed < most:
                         yield self._shape_cell(name, kind, seed)
-            for name in self.tables_learned:
+            for name in self.tables_learned if seed - self.first_seed < self.table_seeds else ():
                 for kind in ("spline", "affine"):
                     config = jaxgen.Config(
                         _method(kind, Table(name, seed)),
@@ -91,7 +99,12 @@ class Experiment(experiment.Experiment):
                         batch_size=min(200, len(Table(name, seed).tables()[0])),
                         seed=seed,
                     )
-                    yield Cell(f"{name}: {kind}", seed, functools.partial(measure_table, config), config)
+                    yield Cell(
+                        f"{name}: {kind}",
+                        seed,
+                        functools.partial(measure_table, config, Table(name, seed).test()),
+                        config,
+                    )
                 yield Cell(f"{name}: one Gaussian", seed, functools.partial(measure_gaussian, Table(name, seed)))
 
     def tables(self, results: Results) -> list[report.Table]:
@@ -116,7 +129,7 @@ class Experiment(experiment.Experiment):
     def _shape_cell(self, name: str, kind: str, seed: int) -> Cell:
         table = Sampled(name, self.points, seed)
         config = jaxgen.Config(
-            _method(kind, table), table, steps=self.steps, steps_per_call=training.segment(self.steps), seed=seed
+            _method(kind, table), table, steps=self.steps, steps_per_call=training.segment(self.steps, 5), seed=seed
         )
         settings = {"kind": kind, "points": self.points, "steps": self.steps}
         measure = functools.partial(MEASURES[kind], config, kind)
@@ -142,7 +155,7 @@ def measure_flow(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> d
     sample = jax.jit(method.sample, static_argnums=2)
     draw = lambda n: np.asarray(sample(key, state, n), np.float64)
     log_prob = jax.jit(functools.partial(method.log_prob, state))
-    return seconds | evaluated(config.data, draw, lambda x: np.asarray(log_prob(jnp.asarray(x, jnp.float32))))
+    return seconds | evaluated(_sampled(config), draw, lambda x: np.asarray(log_prob(jnp.asarray(x, jnp.float32))))
 
 
 def measure_peer(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> dict[str, Any]:
@@ -150,13 +163,13 @@ def measure_peer(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> d
     start = time.process_time()
     draw, log_prob = density_peers.trained(config)
     seconds = {"seconds": time.process_time() - start}
-    return seconds | evaluated(config.data, draw, log_prob)
+    return seconds | evaluated(_sampled(config), draw, log_prob)
 
 
 def measure_truth(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> dict[str, Any]:
     """Evaluate other points of the shape in place of samples."""
-    shape = SHAPES[config.data.shape]
-    return evaluated(config.data, functools.partial(shape.draw, config.seed + 3_000), None)
+    shape = SHAPES[_sampled(config).shape]
+    return evaluated(_sampled(config), functools.partial(shape.draw, config.seed + 3_000), None)
 
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
@@ -205,17 +218,23 @@ def evaluated(
     }
 
 
+def _sampled(config: jaxgen.Config) -> Sampled:
+    table = config.data
+    assert isinstance(table, Sampled)
+    return table
+
+
 def _distance(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
     return scipy.spatial.cKDTree(pool).query(x)[0]
 
 
-def measure_table(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
+def measure_table(config: jaxgen.Config, test: np.ndarray, directory: pathlib.Path) -> dict[str, Any]:
     """Train a flow on a table, and return the test rows' mean negative log-likelihood."""
     start = time.process_time()
     result, _ = training.timed(config, directory)
     seconds = time.process_time() - start
     log_prob = jax.jit(functools.partial(result.config.method.log_prob, result.state_of(0)))
-    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(config.data.test())))), "seconds": seconds}
+    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(test)))), "seconds": seconds}
 
 
 def measure_gaussian(table: Table, directory: pathlib.Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Size:
     def flow(self, shape: tuple[int, int, int], steps: int) -> methods.Flow:
         """Flow of images `[height, width, channels]`, with the thesis' training noise."""
         network = nets.image_flow(shape, depth=self.depth, features=(self.features, self.features))
-        return methods.Flow(network, noise=0.15, learning_rate=optim.Cosine(self.rate, steps))
+        return methods.Flow(network, noise=0.15, learning_rate=optim.Cosine(self.rate, steps), ema_decay=None)
 
     def flow_config(self, images: data.Dataset, seed: int) -> jaxgen.Config:
         """Configuration of the flow."""

@@ -79,7 +79,7 @@ class Setting:
         """Configuration of the flow of all points, or of the one that is conditional on the class."""
         x, labels, classes = self.points.x, self.points.labels, self.points.distribution.classes
         network, schedule = nets.dense_flow(2, depth=self.depth), optim.Cosine(2e-3, self.steps)
-        flow = methods.Flow(network, classes=classes if by_class else 0, learning_rate=schedule)
+        flow = methods.Flow(network, classes=classes if by_class else 0, learning_rate=schedule, ema_decay=None)
         return self.config(flow, data.Arrays((x, labels) if by_class else x), self.steps, 512)
 
     def networks(self, *, uniformity_weight: float) -> tuple[methods.OutlierDiscriminator, methods.Classifier]:

@@ -27,7 +27,7 @@ def couplings(quick: bool) -> list[Case]:
     width, rows, steps = (16, 64, 2) if quick else (128, 512, 50)
     x = np.random.default_rng(0).normal(size=(10 * steps * rows, 2)).astype(np.float32)
     network = nets.dense_flow(2, depth=DEPTH, widths=(width, width), clamp=CLAMP)
-    method = methods.Flow(network, learning_rate=RATE)
+    method = methods.Flow(network, learning_rate=RATE, ema_decay=None)
     config = jaxgen.Config(
         method, data.Arrays(x), steps=1000 * steps, batch_size=rows, steps_per_call=steps, shuffle=False
     )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgen import parallel
+from jaxgen import nets, parallel
 from jaxgen.losses import flow_nll
 from jaxgen.methods._modules import required
 from jaxgen.methods._validation import mean_over_rows
@@ -62,7 +62,8 @@ class DeepArchetypes:
 
     Attributes:
         count: number of archetypes, k; the simplex has k - 1 dimensions.
-        flow: a flow without classes; its network, levels and noise are used, but none of its training settings.
+        flow: a flow without classes; its network, levels and noise are used, but none of its training settings. Vectors
+            without a network get `nets.dense_flow`.
         likelihood: weight of the flow's negative log-likelihood per dimension.
         archetype: weight of the mean over archetypes of the squared distance between V and B A V.
         reconstruction: weight of the mean squared error of rows, over all their dimensions.
@@ -102,7 +103,11 @@ class DeepArchetypes:
             )
         check_table(self, row_specs)
         check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
-        return dataclasses.replace(self, flow=self.flow.resolve(*row_specs))
+        flow, shape = self.flow, row_specs[0].shape
+        if flow.network is None and len(shape) == 1:
+            # Deep archetypes were measured with affine couplings alone.
+            flow = dataclasses.replace(flow, network=nets.dense_flow(*shape))
+        return dataclasses.replace(self, flow=flow.resolve(*row_specs))
 
     def check(self, table: np.ndarray) -> None:
         """Check the whole table as `Flow.check` does."""

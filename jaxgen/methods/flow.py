@@ -20,7 +20,7 @@ from jaxgen.nets.shapes import outputs
 from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
-from jaxgen.optim.schedules import Schedule
+from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
 from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label
 
@@ -40,7 +40,7 @@ class Flow:
 
     Attributes:
         network: invertible, `x [..., *row] -> z [..., d]`, such as those of `nets.dense_flow` and `nets.image_flow`.
-            None is one of these two.
+            None is `nets.spline_flow` for vectors, and `nets.image_flow` for images.
         dimensions: of a latent vector; `resolve` sets it to the number of values in a row.
         classes: number of classes, with labels 0 to `classes - 1`; 0 if rows have no labels.
         levels: number of gray levels of images, evenly spaced in [0, 1], such as 256. Uniform noise then dequantizes
@@ -63,8 +63,8 @@ class Flow:
     levels: int | None = None
     noise: float = 0.0
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
-    learning_rate: float | Schedule = 1e-3
-    ema_decay: float | None = None
+    learning_rate: float | Schedule = Cosine(2e-3)
+    ema_decay: float | None = 0.999
     condition_dim: int = 0
     axis_name: str | None = None
 
@@ -90,7 +90,7 @@ class Flow:
                 raise ValueError(
                     f"default flows exist for vectors and images (got rows of shape {row.shape}); set `network`."
                 )
-            network = nets.dense_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
+            network = nets.spline_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
         width = self.classes or condition_dim
         condition = [jax.ShapeDtypeStruct((2, width), row.dtype)] if width else []

@@ -35,9 +35,9 @@ def dense_flow(
 def spline_flow(
     dimensions: int,
     *,
-    depth: int = 8,
-    widths: tuple[int, ...] = (128, 128),
-    bins: int = 8,
+    depth: int = 6,
+    widths: tuple[int, ...] = (64, 64),
+    bins: int = 16,
     bound: float = 5.0,
 ) -> ComposedBijection:
     """Normalizing flow for vectors: activation normalization, then spline couplings of alternating halves.

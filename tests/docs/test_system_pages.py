@@ -76,3 +76,18 @@ def test_outliers_of_a_flow(capsys):
     exec(imports + "from jaxgen import data, methods, metrics, nets, samplers\n" + code, names)
     assert names["outliers"].shape == (50, 2)
     assert "auroc" in capsys.readouterr().out
+
+
+def test_flow_with_a_condition():
+    generator = np.random.default_rng(0)
+    rows = lambda n, d: jnp.asarray(generator.normal(size=(n, d)), jnp.float32)
+    names: dict = {"condition": rows(20, 1), "x": rows(20, 2), "conditions": rows(3, 1), "x_test": rows(3, 2)}
+    flow = "methods.Flow(nets.dense_flow(2, depth=2, widths=(4,)))"
+    code = (
+        block("flows", 1)
+        .replace("methods.Flow()", flow)
+        .replace("x)))", "x)), steps=2, steps_per_call=2, batch_size=16)")
+    )
+    exec("import jax, jaxgen\nfrom jaxgen import data, methods, nets\n" + code, names)
+    assert names["samples"].shape == (3, 1_000, 2)
+    assert names["nll"].shape == (1, 3)
