@@ -442,11 +442,11 @@ class Detector(OutlierMixin, BaseEstimator):
         return _standard() if self.encoder_ is None else column_scaler(self.encoder_)
 
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
-        scores = np.empty(len(rows))
+        scores, scorer = np.empty(len(rows)), _scorer(self.result_.config.method, self.score_name)
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
             padded = np.concatenate([piece, np.zeros((PIECE - len(piece), rows.shape[1]), np.float32)])
-            whole = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
+            whole = scorer(self.result_.state, padded)
             scores[start : start + PIECE] = np.asarray(whole)[: len(piece)]
         scores = np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
         if self.blend_ is None:
@@ -454,15 +454,21 @@ class Detector(OutlierMixin, BaseEstimator):
         return np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
 
 
-@functools.partial(jax.jit, static_argnames=("method", "name"))
-def _score(states: State, x: Float[Array, "n d"], *, method: Any, name: str | None) -> Float[Array, " n"]:
-    """Compute the mean of one score over seeds; detectors of equal method and width share the program."""
+@functools.lru_cache(maxsize=8)
+def _scorer(method: Any, name: str | None) -> Any:
+    """Return a compiled function of states and rows `[n, d]`: the mean of one score over seeds, `[n]`.
 
-    def one(state: State) -> Array:
-        scores = method.scores(state, x)
-        return scores[next(iter(scores)) if name is None else name]
+    Detectors of equal method and width share the program. The last ones are kept, which bounds memory.
+    """
 
-    return jnp.mean(serial(one, states), 0)
+    def score(states: State, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+        def one(state: State) -> Array:
+            scores = method.scores(state, x)
+            return scores[next(iter(scores)) if name is None else name]
+
+        return jnp.mean(serial(one, states), 0)
+
+    return jax.jit(score)
 
 
 def _check_name(name: str, config: Config, rows: np.ndarray) -> None:

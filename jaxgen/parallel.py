@@ -146,6 +146,9 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     """
     lift = lambda index, arguments: program(*arguments)
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
+    if jax.process_count() == 1:
+        # The cache of `jax.pmap` keeps compiled programs forever; that of a `jax.jit` around it ends with the program.
+        mapped = jax.jit(mapped)
     return lambda *arguments: mapped(np.arange(len(devices)), arguments)
 
 
