@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import numbers
 import os
-import pathlib
 import typing
 import warnings
 from collections.abc import Sequence
@@ -31,8 +30,9 @@ from jaxgen.neighbors import NeighborBlend
 from jaxgen.optim import Cosine
 from jaxgen.parallel import Layout, serial
 from jaxgen.serialization import sklearn_json
-from jaxgen.serialization.atomic import recover, replacing
+from jaxgen.serialization.atomic import absolute_path, recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.serialization.import_names import check_trusted
 from jaxgen.training.config import Config
 from jaxgen.training.loop import train
 from jaxgen.training.result import load
@@ -315,10 +315,11 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
-        target = pathlib.Path(path).expanduser().absolute()
+        target = absolute_path(path)
         state = {name: value for name, value in self.__getstate__().items() if name != "result_"}
         state["blend_"] = None if self.blend_ is None else dict(vars(self.blend_))
-        with replacing(target, mark="detector.json", kind="detector") as fresh:
+        entries = r"detector\.(json|npz)|model"
+        with replacing(target, mark="detector.json", entries=entries, kind="detector") as fresh:
             self.result_.save(fresh / "model")
             sklearn_json.write(fresh, "detector", state)
 
@@ -339,8 +340,10 @@ class Detector(OutlierMixin, BaseEstimator):
         Raises:
             FileNotFoundError: if there is no detector at the path.
             ValueError: if a byte has changed since it was saved, or a name is not trusted.
+            TypeError: if `trusted` is not a tuple or list of names.
         """
-        target = pathlib.Path(path).expanduser().absolute()
+        check_trusted(trusted)
+        target = absolute_path(path)
         recover(target)
         if not (target / "detector.json").is_file():
             raise FileNotFoundError(f"{target} holds no detector of jaxgen; give a directory that one was saved to.")
