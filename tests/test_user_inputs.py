@@ -16,6 +16,11 @@ KEY = jax.random.key(0)
 METHOD = methods.Archetypes(2, steps=1)
 
 
+@pytest.fixture(autouse=True)
+def without_type_checks(unchecked):
+    """As users meet the functions: their arguments are not checked against type hints."""
+
+
 def config(**changes):
     settings = {"steps": 1, "batch_size": 8, "steps_per_call": 1, "layout": jaxgen.Layout(devices=1)}
     return jaxgen.Config(METHOD, data.Arrays(X), **{**settings, **changes})
@@ -45,7 +50,14 @@ def test_fields_of_a_config(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("devices", 1.5), ("devices", "1"), ("devices", True), ("seeds", "batched"), ("transform", None), ("transform", 1)],
+    [
+        ("devices", 1.5),
+        ("devices", "1"),
+        ("devices", True),
+        ("seeds", "batched"),
+        ("transform", None),
+        ("transform", 1),
+    ],
 )
 def test_fields_of_a_layout(name, value):
     with pytest.raises(TypeError, match=rf"`{name}` must be .*; use "):
