@@ -61,7 +61,7 @@ class Detector(OutlierMixin, BaseEstimator):
     A row whose value in a column differs from all training rows, where these are equal, gets the highest score. The
     calibration set is scored by the same rule, so the false-positive rate stays bounded.
 
-    Rows may be a pandas data frame with numbers, booleans, categories, text, dates and missing values. A category that
+    Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A category that
     no training row has, or a missing value in a column without missing ones, then gets the highest score too.
 
     The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
@@ -165,6 +165,8 @@ class Detector(OutlierMixin, BaseEstimator):
                 check_scalar(getattr(self, name), name, numbers.Integral, min_val=least)
         for name in ("calibration_fraction", "alpha"):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
+            if np.isnan(getattr(self, name)):
+                raise ValueError(f"`{name}` must be between 0 and 1 (got nan); try 0.1.")
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
         if self.encoder_ is None:
             X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
@@ -181,6 +183,8 @@ class Detector(OutlierMixin, BaseEstimator):
         same = np.all(missing | (training == _first_values(training)), axis=0)
         if same.all() and not missing.any():
             raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary.")
+        if self.scaler is None:
+            _check_squares(training)
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
         self.scaler_ = self._new_scaler().fit(training)
         self.constants_ = np.where(same, _first_values(training), np.nan)
@@ -502,6 +506,16 @@ def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
 def _first_values(x: np.ndarray) -> np.ndarray:
     """Return the first value of each column that is not missing, `[d]`."""
     return x[np.argmax(~np.isnan(x), axis=0), np.arange(x.shape[1])]
+
+
+def _check_squares(x: np.ndarray) -> None:
+    """Raise ValueError if the squares of a column, which the default scaler needs, are infinite or 0."""
+    largest = np.nanmax(np.abs(x), axis=0, initial=0.0)
+    for number in np.flatnonzero((largest > 1e150) | ((largest > 0) & (largest < 1e-150))):
+        raise ValueError(
+            f"columns must have values between 1e-150 and 1e150 (got at most {largest[number]:g} in column {number}); "
+            "rescale the column."
+        )
 
 
 def _standard() -> Any:

@@ -169,3 +169,25 @@ def test_frames_are_scored_as_their_arrays():
     for x in (pandas.DataFrame(X), X.astype(np.float64), jnp.asarray(X)):
         np.testing.assert_array_equal(trained().scores(x)["residual"], expected)
         np.testing.assert_allclose(trained().scores(x, batch_size=8)["residual"], expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["alpha", "calibration_fraction"])
+def test_shares_of_a_detector_are_numbers(name):
+    with pytest.raises(ValueError, match=rf"`{name}` must be between 0 and 1 \(got nan\)"):
+        jaxgen.Detector(METHOD, **{name: np.nan}).fit(X)
+
+
+@pytest.mark.parametrize("scale", [1e200, 1e-200])
+def test_columns_whose_squares_overflow_or_vanish_are_named(scale):
+    """The variance of a tiny column is 0, so the scaler would drop it without a word."""
+    with pytest.raises(ValueError, match=r"between 1e-150 and 1e150 \(got at most .* in column 1\); rescale"):
+        jaxgen.Detector(METHOD).fit(np.float64(X) * [1, scale, 1])
+
+
+@pytest.mark.parametrize("wrong", [None, METHOD, jaxgen.Result])
+def test_results_to_check(wrong):
+    with pytest.raises(TypeError, match=r"`result` must be the Result of a training"):
+        jaxgen.check(wrong, X)
+    for level in ("a", None, 0, float("nan")):
+        with pytest.raises(ValueError, match="`level` must be between 0 and 1"):
+            jaxgen.check(trained(), np.tile(X, (4, 1)), level=level)
