@@ -61,8 +61,8 @@ class Detector(OutlierMixin, BaseEstimator):
     A row whose value in a column differs from all training rows, where these are equal, gets the highest score. The
     calibration set is scored by the same rule, so the false-positive rate stays bounded.
 
-    Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A category that
-    no training row has, or a missing value in a column without missing ones, then gets the highest score too.
+    Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A
+    category that no training row has, or a missing value in a column without missing ones, then gets the highest score too.
 
     The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
     with detectors of scikit-learn and PyOD.
