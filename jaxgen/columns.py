@@ -1,5 +1,8 @@
 """Columns of data frames as numbers, by scikit-learn transformers chosen by dtype."""
 
+import datetime
+import numbers
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from jaxgen.types import Float
 __all__ = ["UNSEEN", "column_encoder", "column_scaler", "column_table", "needs_encoding"]
 
 UNSEEN = -1  # code of a category that no training row has
+MIN_NAMED_ROWS = 10  # fewer rows may differ by chance
 
 
 def needs_encoding(x: Any) -> bool:
@@ -27,12 +31,24 @@ def needs_encoding(x: Any) -> bool:
 def column_encoder(x: Any) -> ColumnTransformer:
     """Return an unfitted transformer of a data frame to numbers `[n, d]`, one for each column, NaN for missing values.
 
-    Numbers and booleans become floats, dates seconds since 1970, and categories and text codes from 0.
+    Numbers and booleans become floats, dates seconds since 1970, durations seconds, and categories and text codes from
+    0.
 
     Args:
         x: a data frame with d columns.
+
+    Raises:
+        ValueError: if there are no columns.
+        TypeError: if a column holds anything else, such as complex numbers, periods or lists.
+
+    Warns:
+        UserWarning: for a category or text with nearly as many values as rows, such as a name.
     """
+    if not x.shape[1]:
+        raise ValueError("the data frame must have at least one column (got none); give columns.")
     kinds = [_kind(x.iloc[:, i]) for i in range(x.shape[1])]
+    for i, kind in enumerate(kinds):
+        _check_column(x.iloc[:, i], kind)
     return ColumnTransformer([(f"{kind} {i}", _encoder(kind), [i]) for i, kind in enumerate(kinds)])
 
 
@@ -81,8 +97,9 @@ def as_floats(x: Any) -> Float[np.ndarray, "n d"]:
 
 
 def as_seconds(x: Any) -> Float[np.ndarray, "n d"]:
-    """Convert dates to seconds since 1970, NaN for missing ones."""
-    dates = x.to_numpy().astype("datetime64[ns]")
+    """Convert dates to seconds since 1970 and durations to seconds, NaN for missing ones."""
+    dates = x.to_numpy()
+    dates = dates.astype("timedelta64[ns]" if dates.dtype.kind == "m" else "datetime64[ns]")
     return np.where(np.isnat(dates), np.nan, dates.astype(np.int64) / 1e9)
 
 
@@ -97,7 +114,30 @@ def _kind(column: Any) -> str:
         return "boolean"
     if kind in "iuf":
         return "number"
-    return "date" if kind == "M" else "category"
+    return "date" if kind in "mM" else "category"
+
+
+def _check_column(column: Any, kind: str) -> None:
+    """Raise TypeError for a column that has no kind, and warn of names of rows."""
+    if kind != "category":
+        return
+    dtype = str(column.dtype)
+    cells = column.dropna()
+    strange = [
+        type(cell).__name__ for cell in cells if not isinstance(cell, str | bytes | numbers.Real | datetime.date)
+    ]
+    if strange or dtype.startswith(("period", "interval")):
+        raise TypeError(
+            f"column {column.name!r} must hold numbers, booleans, dates, durations, categories or text (got "
+            f"{strange[0] if strange else dtype}); convert or drop it."
+        )
+    count = cells.nunique()
+    if len(cells) >= MIN_NAMED_ROWS and count > len(cells) / 2:
+        warnings.warn(
+            f"column {column.name!r} has {count} different values in {len(cells)} rows, and new values are outliers; "
+            "drop the column if it names the rows.",
+            stacklevel=4,
+        )
 
 
 def _encoder(kind: str) -> BaseEstimator:

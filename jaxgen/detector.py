@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import numbers
 import os
-import pathlib
 import typing
 import warnings
 from collections.abc import Sequence
@@ -31,8 +30,9 @@ from jaxgen.neighbors import NeighborBlend
 from jaxgen.optim import Cosine
 from jaxgen.parallel import Layout, serial
 from jaxgen.serialization import sklearn_json
-from jaxgen.serialization.atomic import recover, replacing
+from jaxgen.serialization.atomic import absolute_path, recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.serialization.import_names import check_trusted
 from jaxgen.training.config import Config
 from jaxgen.training.loop import train
 from jaxgen.training.result import load
@@ -61,8 +61,8 @@ class Detector(OutlierMixin, BaseEstimator):
     A row whose value in a column differs from all training rows, where these are equal, gets the highest score. The
     calibration set is scored by the same rule, so the false-positive rate stays bounded.
 
-    Rows may be a pandas data frame with numbers, booleans, categories, text, dates and missing values. A category that
-    no training row has, or a missing value in a column without missing ones, then gets the highest score too.
+    Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A
+    category that no training row has, or a missing value in a column without missing ones, then gets the highest score too.
 
     The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
     with detectors of scikit-learn and PyOD.
@@ -165,6 +165,8 @@ class Detector(OutlierMixin, BaseEstimator):
                 check_scalar(getattr(self, name), name, numbers.Integral, min_val=least)
         for name in ("calibration_fraction", "alpha"):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
+            if np.isnan(getattr(self, name)):
+                raise ValueError(f"`{name}` must be between 0 and 1 (got nan); try 0.1.")
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
         if self.encoder_ is None:
             X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
@@ -181,6 +183,8 @@ class Detector(OutlierMixin, BaseEstimator):
         same = np.all(missing | (training == _first_values(training)), axis=0)
         if same.all() and not missing.any():
             raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary.")
+        if self.scaler is None:
+            _check_squares(training)
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
         self.scaler_ = self._new_scaler().fit(training)
         self.constants_ = np.where(same, _first_values(training), np.nan)
@@ -315,10 +319,11 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
-        target = pathlib.Path(path).expanduser().absolute()
+        target = absolute_path(path)
         state = {name: value for name, value in self.__getstate__().items() if name != "result_"}
         state["blend_"] = None if self.blend_ is None else dict(vars(self.blend_))
-        with replacing(target, mark="detector.json", kind="detector") as fresh:
+        entries = r"detector\.(json|npz)|model"
+        with replacing(target, mark="detector.json", entries=entries, kind="detector") as fresh:
             self.result_.save(fresh / "model")
             sklearn_json.write(fresh, "detector", state)
 
@@ -339,8 +344,10 @@ class Detector(OutlierMixin, BaseEstimator):
         Raises:
             FileNotFoundError: if there is no detector at the path.
             ValueError: if a byte has changed since it was saved, or a name is not trusted.
+            TypeError: if `trusted` is not a tuple or list of names.
         """
-        target = pathlib.Path(path).expanduser().absolute()
+        check_trusted(trusted)
+        target = absolute_path(path)
         recover(target)
         if not (target / "detector.json").is_file():
             raise FileNotFoundError(f"{target} holds no detector of jaxgen; give a directory that one was saved to.")
@@ -442,11 +449,11 @@ class Detector(OutlierMixin, BaseEstimator):
         return _standard() if self.encoder_ is None else column_scaler(self.encoder_)
 
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
-        scores = np.empty(len(rows))
+        scores, scorer = np.empty(len(rows)), _scorer(self.result_.config.method, self.score_name)
         for start in range(0, len(rows), PIECE):
             piece = rows[start : start + PIECE]
             padded = np.concatenate([piece, np.zeros((PIECE - len(piece), rows.shape[1]), np.float32)])
-            whole = _score(self.result_.state, padded, method=self.result_.config.method, name=self.score_name)
+            whole = scorer(self.result_.state, padded)
             scores[start : start + PIECE] = np.asarray(whole)[: len(piece)]
         scores = np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
         if self.blend_ is None:
@@ -454,15 +461,21 @@ class Detector(OutlierMixin, BaseEstimator):
         return np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
 
 
-@functools.partial(jax.jit, static_argnames=("method", "name"))
-def _score(states: State, x: Float[Array, "n d"], *, method: Any, name: str | None) -> Float[Array, " n"]:
-    """Compute the mean of one score over seeds; detectors of equal method and width share the program."""
+@functools.lru_cache(maxsize=8)
+def _scorer(method: Any, name: str | None) -> Any:
+    """Return a compiled function of states and rows `[n, d]`: the mean of one score over seeds, `[n]`.
 
-    def one(state: State) -> Array:
-        scores = method.scores(state, x)
-        return scores[next(iter(scores)) if name is None else name]
+    Detectors of equal method and width share the program. The last ones are kept, which bounds memory.
+    """
 
-    return jnp.mean(serial(one, states), 0)
+    def score(states: State, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+        def one(state: State) -> Array:
+            scores = method.scores(state, x)
+            return scores[next(iter(scores)) if name is None else name]
+
+        return jnp.mean(serial(one, states), 0)
+
+    return jax.jit(score)
 
 
 def _check_name(name: str, config: Config, rows: np.ndarray) -> None:
@@ -493,6 +506,16 @@ def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
 def _first_values(x: np.ndarray) -> np.ndarray:
     """Return the first value of each column that is not missing, `[d]`."""
     return x[np.argmax(~np.isnan(x), axis=0), np.arange(x.shape[1])]
+
+
+def _check_squares(x: np.ndarray) -> None:
+    """Raise ValueError if the squares of a column, which the default scaler needs, are infinite or 0."""
+    largest = np.nanmax(np.abs(x), axis=0, initial=0.0)
+    for number in np.flatnonzero((largest > 1e150) | ((largest > 0) & (largest < 1e-150))):
+        raise ValueError(
+            f"columns must have values between 1e-150 and 1e150 (got at most {largest[number]:g} in column {number}); "
+            "rescale the column."
+        )
 
 
 def _standard() -> Any:

@@ -5,6 +5,7 @@ the axis over devices has the name `AXIS`, along which the collectives below ope
 """
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -154,6 +155,9 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     """
     lift = lambda index, arguments: program(*arguments)
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
+    if jax.process_count() == 1:
+        # The cache of `jax.pmap` keeps compiled programs forever; that of a `jax.jit` around it ends with the program.
+        mapped = jax.jit(mapped)
     return Mapped(mapped, len(devices))
 
 
@@ -213,6 +217,17 @@ class Layout:
     seeds: Callable[..., PyTree] | None = None
     transform: Callable[..., Program] = pmapped
     devices: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, default in (("seeds", "batched"), ("transform", "pmapped")):
+            function = getattr(self, name)
+            if not callable(function) and not (name == "seeds" and function is None):
+                raise TypeError(
+                    f"`{name}` must be a function (got {function!r}); use for example {name}=parallel.{default}."
+                )
+        number = self.devices
+        if number is not None and (isinstance(number, bool) or not isinstance(number, numbers.Integral)):
+            raise TypeError(f"`devices` must be a whole number or None (got {number!r}); use devices=1.")
 
     def local(self) -> Sequence[jax.Device]:
         """Devices of this process that are used.

@@ -12,6 +12,7 @@ from jaxgen.types import Array, PyTree
 __all__ = [
     "check_floating",
     "check_hashable",
+    "check_key",
     "check_labels",
     "check_positive",
     "check_range",
@@ -70,6 +71,20 @@ def check_table(method: object, row_specs: tuple[PyTree, ...]) -> None:
             f"{type(method).__name__} learns one table of floating-point rows (got {row_specs}); use data.Arrays(x), "
             "for example."
         )
+
+
+def check_key(key: Any) -> None:
+    """Check that an argument is a single JAX key, typed or of the older kind.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    older = dtype == jnp.uint32 and getattr(key, "ndim", 0) == 1
+    if not (typed and key.ndim == 0) and not older:
+        got = type(key).__name__ if dtype is None else f"{dtype} {key.shape}"
+        raise TypeError(f"`key` must be a single JAX key (got {got}); use jax.random.key(0).")
 
 
 def check_labels(labels: np.ndarray, classes: int) -> None:
@@ -147,7 +162,7 @@ def check_whole(least: int, **counts: Any) -> None:
         ValueError: if a count is not a whole number, or below `least`.
     """
     for name, count in counts.items():
-        if not isinstance(count, numbers.Integral) or count < least:
+        if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < least:
             raise ValueError(
                 f"`{name}` must be a whole number of at least {least} (got {count!r}); try {name}={least}."
             )

@@ -7,6 +7,7 @@ import pytest
 from test_detector import detector
 
 import jaxgen
+from jaxgen.columns import column_encoder
 
 pandas = pytest.importorskip("pandas")
 
@@ -60,3 +61,24 @@ def test_the_table_names_every_column():
     assert "constant" in lines[6]
     with pytest.raises(ValueError, match="rows were plain numbers"):
         detector().fit(np.random.default_rng(0).normal(size=(50, 3))).column_table()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [[1j] * 20, [[1]] * 20, pandas.period_range("2020", periods=20), pandas.interval_range(0, 20), [{"a": 1}] * 20],
+    ids=["complex", "lists", "periods", "intervals", "dicts"],
+)
+def test_columns_without_a_meaning_are_refused(column):
+    with pytest.raises(TypeError, match=r"column 'odd' must hold numbers, .* \(got .*\); convert or drop it"):
+        detector().fit(pandas.DataFrame({"width": np.arange(20.0), "odd": column}))
+
+
+def test_durations_are_seconds_and_names_of_rows_are_reported():
+    table = pandas.DataFrame({"time": pandas.to_timedelta(np.arange(20), unit="min"), "width": np.arange(20.0)})
+    table.loc[3, "time"] = pandas.NaT
+    found = column_encoder(table).fit_transform(table)
+    np.testing.assert_array_equal(found[:, 0], np.where(np.arange(20) == 3, np.nan, 60.0 * np.arange(20)))
+    with pytest.warns(UserWarning, match="column 'name' has 20 different values in 20 rows.*drop the column"):
+        column_encoder(table.assign(name=[f"row {number}" for number in range(20)]))
+    with pytest.raises(ValueError, match="at least one column"):
+        column_encoder(pandas.DataFrame())

@@ -1,5 +1,7 @@
 """Collectives on one and on several devices; layouts."""
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,3 +80,16 @@ def test_the_layout_of_seeds_depends_on_the_network():
     assert resolved(one, rows).layout.seeds is parallel.serial
     assert resolved(tiny.config(tiny.METHODS["evl pool"]), rows).layout.seeds is parallel.batched
     assert jaxgen.Layout is Layout
+
+
+@pytest.mark.parametrize("transform", [parallel.pmapped, parallel.sharded])
+def test_a_program_that_is_dropped_frees_its_executable(transform):
+    client = jax.devices()[0].client
+    counts = []
+    for factor in range(4):
+        program = transform(lambda x, factor=factor: parallel.mean(factor * x, parallel.AXIS), jax.local_devices())
+        np.testing.assert_array_equal(program(jnp.ones(3)), factor)
+        del program
+        gc.collect()
+        counts.append(len(client.live_executables()))
+    assert counts[1:] == counts[:1] * 3

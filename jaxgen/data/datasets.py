@@ -4,14 +4,14 @@ import dataclasses
 import pathlib
 import zipfile
 import zlib
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import jax
 import numpy as np
 
 from jaxgen.data.csv_table import read_csv
 from jaxgen.data.parquet_table import read_parquet
-from jaxgen.data.validation import check_dataset
+from jaxgen.data.validation import check_dataset, from_frame
 from jaxgen.types import PyTree
 
 __all__ = ["Arrays", "Dataset", "Table", "Zip"]
@@ -41,7 +41,7 @@ class Arrays:
 
     def __init__(self, *arrays: PyTree) -> None:
         object.__setattr__(
-            self, "arrays", jax.tree.map(_from_frame, arrays, is_leaf=lambda node: hasattr(node, "__next__"))
+            self, "arrays", jax.tree.map(from_frame, arrays, is_leaf=lambda node: hasattr(node, "__next__"))
         )
 
     def tables(self) -> tuple[PyTree, ...]:
@@ -125,29 +125,3 @@ class Table:
                 f"{path} must be a complete .npz file of numbers (got: {error}); write it again."
             ) from error
         raise ValueError(f"`name` must be one of the arrays {names} in {path} (got {self.name!r}).")
-
-
-def _from_frame(leaf: Any) -> Any:
-    """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others."""
-    if hasattr(leaf, "collect") and hasattr(leaf, "lazy"):
-        raise TypeError(f"tables must hold arrays or DataFrames (got {type(leaf).__name__}); call collect() first.")
-    if not hasattr(leaf, "to_numpy"):
-        return leaf
-    if not hasattr(leaf, "columns"):
-        return leaf.to_numpy()
-    # By position: pandas allows equal names.
-    columns = leaf.get_columns() if hasattr(leaf, "get_columns") else [leaf.iloc[:, i] for i in range(leaf.shape[1])]
-    arrays = [column.to_numpy() for column in columns]
-    try:
-        if any(array.ndim != 1 or array.dtype.kind not in "fiubO" for array in arrays):
-            raise TypeError("a column is not numeric")
-        # As floats: columns of bytes are no pixels.
-        return np.stack([array if array.dtype.kind == "f" else array.astype(np.float64) for array in arrays], 1)
-    except (TypeError, ValueError) as error:
-        if not arrays:
-            return np.empty(leaf.shape)
-        kinds = {str(name): str(column.dtype) for name, column in zip(leaf.columns, columns, strict=True)}
-        raise TypeError(
-            f"all columns of a DataFrame must hold numbers without missing ones (got {kinds}); drop, encode or "
-            "impute the others."
-        ) from error

@@ -10,7 +10,7 @@ import numpy as np
 from jaxgen.data.batches import to_float
 from jaxgen.types import PyTree
 
-__all__ = ["check_dataset", "checked", "fingerprint", "row_specs"]
+__all__ = ["check_dataset", "checked", "fingerprint", "from_frame", "row_specs", "scored_rows"]
 
 
 _NUMERIC_KINDS = "fiub"  # NumPy kinds: floating point, integers, unsigned integers, booleans
@@ -66,6 +66,40 @@ def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     return tuple(jax.tree.map(spec, table) for table in tables)
 
 
+def scored_rows(x: Any, row: PyTree) -> PyTree:
+    """Validate rows to be scored and convert them to arrays of JAX's default precision.
+
+    Args:
+        x: rows `[n, ...]`: an array, a DataFrame, or a pytree of arrays.
+        row: shape and dtype of one row of the first training table; of a pair, the first part is compared.
+
+    Returns:
+        The rows; arrays of JAX are unchanged.
+
+    Raises:
+        TypeError: if the rows do not hold numbers.
+        ValueError: if they have another shape than those of training, or do not fit JAX's default precision.
+    """
+    x = from_frame(x)
+    if isinstance(x, list):
+        raise TypeError("rows must be an array [n, ...] or a DataFrame (got list); use np.asarray(rows).")
+    if x is None:
+        raise TypeError("rows must be an array [n, ...] or a DataFrame (got None); give rows like those of training.")
+    is_leaf = lambda node: hasattr(node, "__next__")
+    convert = lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf)
+    x = jax.tree.map(convert, x, is_leaf=is_leaf)
+    first = row[0] if isinstance(row, tuple) and len(row) == 2 else row
+    if isinstance(first, jax.ShapeDtypeStruct) and (
+        not hasattr(x, "shape") or x.ndim != len(first.shape) + 1 or x.shape[1:] != first.shape
+    ):
+        got = x.shape if hasattr(x, "shape") else type(x).__name__
+        wanted = ", ".join(["n", *map(str, first.shape)])
+        raise ValueError(
+            f"rows must have the shape [{wanted}], as those of training (got {got}); for one row give x[None]."
+        )
+    return x
+
+
 def fingerprint(tables: tuple[PyTree, ...]) -> str:
     """Return the SHA-256 digest of all bytes, shapes and dtypes of the tables."""
     digest = hashlib.sha256()
@@ -73,6 +107,32 @@ def fingerprint(tables: tuple[PyTree, ...]) -> str:
         digest.update(f"{leaf.shape} {leaf.dtype}".encode())
         digest.update(np.ascontiguousarray(leaf).data if leaf.size else b"")
     return digest.hexdigest()
+
+
+def from_frame(leaf: Any) -> Any:
+    """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others."""
+    if hasattr(leaf, "collect") and hasattr(leaf, "lazy"):
+        raise TypeError(f"tables must hold arrays or DataFrames (got {type(leaf).__name__}); call collect() first.")
+    if not hasattr(leaf, "to_numpy"):
+        return leaf
+    if not hasattr(leaf, "columns"):
+        return leaf.to_numpy()
+    # By position: pandas allows equal names.
+    columns = leaf.get_columns() if hasattr(leaf, "get_columns") else [leaf.iloc[:, i] for i in range(leaf.shape[1])]
+    arrays = [column.to_numpy() for column in columns]
+    try:
+        if any(array.ndim != 1 or array.dtype.kind not in "fiubO" for array in arrays):
+            raise TypeError("a column is not numeric")
+        # As floats: columns of bytes are no pixels.
+        return np.stack([array if array.dtype.kind == "f" else array.astype(np.float64) for array in arrays], 1)
+    except (TypeError, ValueError) as error:
+        if not arrays:
+            return np.empty(leaf.shape)
+        kinds = {str(name): str(column.dtype) for name, column in zip(leaf.columns, columns, strict=True)}
+        raise TypeError(
+            f"all columns of a DataFrame must hold numbers without missing ones (got {kinds}); drop, encode or "
+            "impute the others."
+        ) from error
 
 
 def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:

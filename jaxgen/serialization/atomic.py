@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import os
 import pathlib
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -10,9 +12,26 @@ import jax
 
 from jaxgen import parallel
 
-__all__ = ["explain_full_disk", "recover", "replacing"]
+__all__ = ["absolute_path", "explain_full_disk", "recover", "replacing"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def absolute_path(path: str | os.PathLike[str]) -> pathlib.Path:
+    """Return an absolute path, with `~` expanded.
+
+    Args:
+        path: a path of one character or more, since an empty one would be the current directory.
+
+    Raises:
+        TypeError: if it is not a string or a path.
+        ValueError: if it is empty.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"a path must be a string or a pathlib.Path (got {type(path).__name__}); give one.")
+    if not os.fspath(path):
+        raise ValueError("a path must not be empty (got ''); give a directory, such as 'run'.")
+    return pathlib.Path(path).expanduser().absolute()
 
 
 @contextlib.contextmanager
@@ -39,12 +58,13 @@ def explain_full_disk(path: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib.Path]:
+def replacing(target: pathlib.Path, *, mark: str, entries: str, kind: str) -> Iterator[pathlib.Path]:
     """Context manager that yields a temporary path, and renames it to the target at the end.
 
     Args:
         target: an absolute path. An existing directory is replaced only if it contains the file `mark`, or is empty.
         mark: name of a file that every directory of this kind contains.
+        entries: regular expression of the names that such a directory may contain; with any other it is not replaced.
         kind: name of the kind, for error messages.
 
     Yields:
@@ -56,6 +76,12 @@ def replacing(target: pathlib.Path, *, mark: str, kind: str) -> Iterator[pathlib
     """
     if target.exists() and not (target / mark).is_file() and not _is_empty(target):
         raise FileExistsError(f"{target} exists and is not a {kind} of jaxgen; choose another path.")
+    others = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+    if others := [name for name in others if not re.fullmatch(entries, name)]:
+        raise FileExistsError(
+            f"{target} must hold nothing but a {kind} of jaxgen, as its content is replaced (it also holds "
+            f"{others[:3]}); choose another path."
+        )
     fresh = target.with_name(f".{target.name}.writing")
     if jax.process_index() == 0:
         recover(target)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["find", "import_path"]
+__all__ = ["check_trusted", "find", "import_path"]
 
 _MAIN = ("__main__", "__mp_main__")  # the running script; the second name is that in `multiprocessing`'s workers
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -22,6 +22,20 @@ _FUNCTIONS = (
     *("sklearn.feature_selection", "sklearn.metrics", "sklearn.preprocessing"),
 )
 _READING = {"jax.numpy:load", "jax.numpy:fromfile"}
+
+
+def check_trusted(trusted: Any) -> None:
+    """Check that an argument names modules.
+
+    Args:
+        trusted: a name, or a tuple or list of names.
+
+    Raises:
+        TypeError: if it is anything else, such as None or a module.
+    """
+    names = (trusted,) if isinstance(trusted, str) else trusted
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"`trusted` must be a tuple of names of modules (got {trusted!r}); use ('mypackage',).")
 
 
 def import_path(value: Any) -> str | None:

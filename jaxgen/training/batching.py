@@ -1,5 +1,6 @@
 """Scores and samples in pieces of equal size, with one compiled program and bounded memory."""
 
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,8 +66,10 @@ def sample_in_pieces(
 
 def _bounds(n: int, batch_size: int) -> Iterator[tuple[int, int]]:
     """Return start and stop of each piece; one empty piece if `n` is 0, for its shapes."""
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1 (got {batch_size}); try batch_size=1024, or None.")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be a whole number of at least 1 (got {batch_size!r}); try batch_size=1024, or None."
+        )
     return ((start, min(start + batch_size, n)) for start in range(0, max(n, 1), batch_size))
 
 

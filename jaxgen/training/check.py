@@ -1,5 +1,6 @@
 """Check of a trained model against rows that it was not trained on."""
 
+import numbers
 import warnings
 from typing import Any
 
@@ -54,12 +55,15 @@ def check(
         The report. `print(report)` shows a table, and `report.plot(path)` draws a figure.
 
     Raises:
-        TypeError: if the method has no `sample` and there are no `samples`, or rows are not a single array.
+        TypeError: if `result` is not a result, the method has no `sample` and there are no `samples`, or rows are not a
+            single array.
         ValueError: if there are too few rows, samples or permutations, the shapes differ, or a number is not finite.
 
     Warns:
         UserWarning: with one sentence that says what to change, if a seed is rejected.
     """
+    if not isinstance(result, Result):
+        raise TypeError(f"`result` must be the Result of a training (got {type(result).__name__}); use jaxgen.train.")
     x = _checked(rows, level, num_permutations)
     order = np.random.default_rng(seed).permutation(len(x))[:LARGEST]
     half = len(order) // 2
@@ -106,8 +110,8 @@ def _checked(rows: Any, level: float, num_permutations: int) -> np.ndarray:
         raise ValueError(f"`rows` must have the shape [n, ...] with n >= {SMALLEST} (got {x.shape}); hold more out.")
     if not np.isfinite(x).all():
         raise ValueError("all numbers of `rows` must be finite (some are not); drop such rows.")
-    if not 0 < level < 1:
-        raise ValueError(f"`level` must be between 0 and 1 (got {level}); try level=0.01.")
+    if not isinstance(level, numbers.Real) or not 0 < level < 1:
+        raise ValueError(f"`level` must be between 0 and 1 (got {level!r}); try level=0.01.")
     if (num_permutations + 1) * level < 3 * (1 - 1e-9):
         least = int(np.ceil(3 / level)) - 1
         raise ValueError(

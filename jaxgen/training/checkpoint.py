@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from jaxgen import parallel
-from jaxgen.serialization.atomic import explain_full_disk
+from jaxgen.serialization.atomic import absolute_path, explain_full_disk
 from jaxgen.serialization.config_json import unnamed_fields
 from jaxgen.training.early_stopping import VALIDATION_LOSS
 from jaxgen.training.quiet_reads import quiet_reads
@@ -25,6 +25,10 @@ from jaxgen.types import State
 __all__ = ["Checkpoints", "History"]
 
 History = dict[str, np.ndarray]  # metrics by name, [seeds, steps] each; `validation_loss` is [seeds, evaluations]
+
+
+# Names in a checkpoint directory: steps, also those that Orbax is writing, and the files of this module.
+ENTRIES = r"\d+(\.orbax.*)?|description\.json(\.writing)?|digests|history|\.lock"
 
 
 class Checkpoints:
@@ -37,7 +41,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: str | os.PathLike[str], *, read_only: bool = False, exclusive: bool = False) -> None:
-        self.path = pathlib.Path(directory).expanduser().absolute()
+        self.path = absolute_path(directory)
         self._exclusive = exclusive  # `write_description` locks the directory until `close`
         self._lock: Any = None
         self._read_only = read_only  # do not clean up temporary files that a running process is writing

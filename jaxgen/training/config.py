@@ -2,14 +2,16 @@
 
 import dataclasses
 import numbers
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy as np
 
 from jaxgen.data.datasets import Dataset
 from jaxgen.data.validation import check_dataset, checked, row_specs
 from jaxgen.parallel import Layout
 from jaxgen.types import Method
 
-__all__ = ["Config", "MethodT"]
+__all__ = ["Config", "MethodT", "check_config"]
 
 MethodT = TypeVar("MethodT", bound=Method, covariant=True)
 
@@ -54,7 +56,7 @@ class Config(Generic[MethodT]):
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "steps_per_call", "num_seeds"):
             value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"`{name}` must be a whole number of at least 1 (got {value!r}); try {name}=1.")
             object.__setattr__(self, name, int(value))
         if isinstance(self.seed, bool) or not isinstance(self.seed, numbers.Integral) or not 0 <= self.seed < 2**32:
@@ -75,6 +77,11 @@ class Config(Generic[MethodT]):
             raise TypeError(
                 f"`method` must be a training method (got {self.method!r}); give one, such as methods.EVL()."
             )
+        if not isinstance(self.shuffle, bool | np.bool):
+            raise TypeError(f"`shuffle` must be True or False (got {self.shuffle!r}); use shuffle=True.")
+        object.__setattr__(self, "shuffle", bool(self.shuffle))
+        if not isinstance(self.layout, Layout):
+            raise TypeError(f"`layout` must be a Layout (got {self.layout!r}); use for example Layout(devices=1).")
         self._check_validation()
 
     def resolved(self) -> "Config[MethodT]":
@@ -119,3 +126,14 @@ class Config(Generic[MethodT]):
                 "or patience=None."
             )
         object.__setattr__(self, "patience", int(patience))
+
+
+def check_config(config: Any) -> None:
+    """Check that an argument is a config.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not isinstance(config, Config):
+        got = f"the class {config.__name__}" if isinstance(config, type) else type(config).__name__
+        raise TypeError(f"`config` must be a Config (got {got}); use jaxgen.Config(method, data).")

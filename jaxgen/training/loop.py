@@ -14,6 +14,7 @@ from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import fingerprint
 from jaxgen.forking import check_not_forked
+from jaxgen.serialization.atomic import absolute_path
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.compilation import (
     Programs,
@@ -79,6 +80,10 @@ def train(
         SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
     """
     check_not_forked("train")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"`callback` must be a function of step and result (got {callback!r}); define one, or None.")
+    if checkpoint_dir is not None:
+        checkpoint_dir = absolute_path(checkpoint_dir)
     run = prepared(config)
     config, tables, rows, _ = run
     devices, signed = config.layout.total(), is_scaled_to_tanh(tables)

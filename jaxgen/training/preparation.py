@@ -11,7 +11,7 @@ from jaxgen.data.split import num_validation_rows, split_rows
 from jaxgen.data.validation import checked, row_specs
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.compilation import seed_mapping
-from jaxgen.training.config import Config, MethodT
+from jaxgen.training.config import Config, MethodT, check_config
 from jaxgen.types import PyTree
 
 __all__ = ["Prepared", "ValidationRows", "prepared", "resolved"]
@@ -51,10 +51,11 @@ def prepared(config: Config[MethodT]) -> Prepared:
 
     Raises:
         ValueError: if data, batch size, devices, validation rows and method do not fit together.
-        TypeError: if the data are not numeric, or not of the kind that the method trains on, or the method cannot be
-            evaluated on validation rows.
+        TypeError: if `config` is not a config, the data are not numeric or not of the kind that the method trains on,
+            or the method cannot be evaluated on validation rows.
         FileNotFoundError: if a dataset is missing.
     """
+    check_config(config)
     tables = checked(config.data.tables(), config.batch_size)
     rows = row_specs(tables)
     config = resolved(config, rows)

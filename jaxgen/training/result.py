@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
+import numbers
 import os
-import pathlib
 import warnings
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -14,18 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
+from jaxgen.data.validation import scored_rows
 from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
-from jaxgen.serialization.atomic import recover, replacing
+from jaxgen.serialization.atomic import absolute_path, recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
+from jaxgen.serialization.import_names import check_trusted
 from jaxgen.serialization.pickled import from_bytes, to_bytes
 from jaxgen.training import summary
 from jaxgen.training.batching import sample_in_pieces, score_in_pieces
-from jaxgen.training.checkpoint import Checkpoints, History
-from jaxgen.training.config import Config, MethodT
+from jaxgen.training.checkpoint import ENTRIES, Checkpoints, History
+from jaxgen.training.config import Config, MethodT, check_config
 from jaxgen.training.early_stopping import VALIDATION_LOSS, SelectedState, best_steps, is_stopped
 from jaxgen.types import Array, Key, PyTree, State
+from jaxgen.validation import check_key, check_whole
 
 __all__ = ["Result", "checkpoint_template", "description", "load", "state_template", "warn_of_unnamed"]
 
@@ -88,9 +91,9 @@ class Result(Generic[MethodT]):
         Raises:
             IndexError: if there is no such seed.
         """
-        if not 0 <= seed < self.config.num_seeds:
+        if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= seed < self.config.num_seeds:
             last = self.config.num_seeds - 1
-            raise IndexError(f"`seed` must be between 0 and {last} (got {seed}); choose one of 0 to {last}.")
+            raise IndexError(f"`seed` must be between 0 and {last} (got {seed!r}); choose one of 0 to {last}.")
         return jax.tree.map(lambda leaf: leaf[seed], self.state)
 
     def sample(self, key: Key[Array, ""], n: int, *, batch_size: int | None = None) -> PyTree:
@@ -106,11 +109,13 @@ class Result(Generic[MethodT]):
             Leaves `[seeds, n, ...]`: JAX arrays, or NumPy arrays if `batch_size` is set.
 
         Raises:
-            TypeError: if the method cannot be sampled.
-            ValueError: if `batch_size` is below 1.
+            TypeError: if the method cannot be sampled, or the key is not a single JAX key.
+            ValueError: if `n` is not a whole number, or `batch_size` is below 1.
             RuntimeError: if this process was forked from one that has used JAX.
         """
         check_not_forked("Result.sample")
+        check_key(key)
+        check_whole(0, n=n)
         draw = lambda key, n: self._sample(keys(key, self.config.num_seeds), self.state, n)
         return draw(key, n) if batch_size is None else sample_in_pieces(draw, key, n, batch_size)
 
@@ -124,18 +129,21 @@ class Result(Generic[MethodT]):
         """Score rows by every model; higher is more out-of-distribution.
 
         Args:
-            x: rows `[n, ...]`. Bytes are scaled as in training: to [0, 1], or to [-1, 1] if they are signed.
+            x: rows `[n, ...]`, arrays or a DataFrame. Bytes are scaled as in training: to [0, 1], or to [-1, 1] if they
+                are signed.
             batch_size: rows scored at a time, with scores joined in host memory; None scores all at once.
 
         Returns:
             Scores by name, `[seeds, n]`: JAX arrays, or NumPy arrays if `batch_size` is set.
 
         Raises:
-            TypeError: if the method has no scores.
-            ValueError: if rows and training images are bytes of different signedness, or `batch_size` is below 1.
+            TypeError: if the method has no scores, or the rows do not hold numbers.
+            ValueError: if the rows have another shape than those of training, do not fit JAX's default precision, are
+                bytes of other signedness than the training images, or if `batch_size` is below 1.
             RuntimeError: if this process was forked from one that has used JAX.
         """
         check_not_forked("Result.scores")
+        x = scored_rows(x, self.row_specs[0])
         if None not in (self.signed_bytes, signed := is_scaled_to_tanh(x)) and signed != self.signed_bytes:
             trained, got = ("int8", "uint8") if self.signed_bytes else ("uint8", "int8")
             remedy = (
@@ -160,8 +168,8 @@ class Result(Generic[MethodT]):
         Warns:
             UserWarning: for each field of the config that cannot be written as JSON.
         """
-        target = pathlib.Path(path).expanduser().absolute()
-        with replacing(target, mark="description.json", kind="result") as fresh:
+        target = absolute_path(path)
+        with replacing(target, mark="description.json", entries=ENTRIES, kind="result") as fresh:
             written = description(self.config, self.row_specs, self.data_sha256, self.num_devices, self.signed_bytes)
             if self.config.validation is not None:
                 written["state"] = BEST
@@ -230,10 +238,14 @@ def load(
     Raises:
         FileNotFoundError: if there is no result at the path.
         ValueError: if a byte has changed since it was saved, a name is not trusted, or it belongs to another config.
+        TypeError: if `config` is not a config, or `trusted` not a tuple or list of names.
         RuntimeError: if this process was forked from one that has used JAX.
     """
     check_not_forked("load")
-    recover(pathlib.Path(path).expanduser().absolute())
+    check_trusted(trusted)
+    if config is not None:
+        check_config(config)
+    recover(absolute_path(path))
     with Checkpoints(path, read_only=True) as checkpoints:
         stored = checkpoints.description()
         step = checkpoints.latest()
