@@ -1,6 +1,7 @@
 """Compiled programs of training: shared between seeds and data, separate for all other differences."""
 
 import dataclasses
+import functools
 import random
 from typing import Any
 
@@ -42,8 +43,10 @@ def train(method, **changes):
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches():
-    programs_module._programs.cache_clear()
+def _small_empty_caches(monkeypatch):
+    """Empty caches of the size that users have: other tests keep all programs."""
+    kept = functools.lru_cache(maxsize=MAX_CACHED_PROGRAMS)(programs_module._programs.__wrapped__)
+    monkeypatch.setattr(programs_module, "_programs", kept)
     programs_module._convolves.cache_clear()
 
 
