@@ -29,8 +29,8 @@ def train(config, **named):
     return jaxgen.train(config, progress=False, **named)
 
 
-# The laws share the compiled programs of two seeds. They serve any number of steps, so the long run whose loss must fall
-# needs no other.
+# The laws share the compiled programs of two seeds. They serve any number of steps, so the long run whose loss must
+# fall needs no other.
 FALLING = [name for name in tiny.METHODS if name not in ALIKE and name.startswith(tuple(tiny.FALLS))]
 
 
