@@ -125,6 +125,7 @@ def persistent_cache_of_all_programs():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("persistent_cache_of_all_programs")
 def test_the_persistent_cache_serves_other_root_seeds():
     """Root seeds are arguments of the programs, not constants, so they do not change the key of the cache."""
