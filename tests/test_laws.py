@@ -57,10 +57,10 @@ def test_a_run_in_pieces_is_the_whole_run(name):
 @METHODS
 def test_a_seed_does_not_depend_on_the_others(name, monkeypatch):
     """Another second seed leaves all bytes of the first, by the same programs."""
-    roots = loop.root_keys
+    one, roots = ran(name), loop.root_keys
     other_second = lambda config: np.stack([roots(config)[0], roots(dataclasses.replace(config, seed=5))[1]])
     monkeypatch.setattr(loop, "root_keys", other_second)
-    one, other = ran(name), train(configured(name))
+    other = train(configured(name))
     first, second = (lambda tree, seed=seed: jax.tree.map(lambda leaf: np.asarray(leaf)[seed], tree) for seed in (0, 1))
     chex.assert_trees_all_equal(first((one.state, one.history)), first((other.state, other.history)))
     assert not np.array_equal(second(one.history["loss"]), second(other.history["loss"]))
