@@ -62,7 +62,7 @@ class Detector(OutlierMixin, BaseEstimator):
     calibration set is scored by the same rule, so the false-positive rate stays bounded.
 
     Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A
-    category that no training row has, or a missing value in a column without missing ones, then gets the highest score too.
+    category that no training row has, or a missing value in a column without missing ones, then gets the highest score.
 
     The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
     with detectors of scikit-learn and PyOD.

@@ -1,5 +1,6 @@
 """Strict test environment: four devices, no implicit rank promotion, warnings as errors, checked annotations."""
 
+import functools
 import gc
 import importlib.metadata
 import itertools
@@ -70,6 +71,17 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_programs_kept():
+    """Keep every compiled training of a process, not the latest eight: tests train the same small methods."""
+    from jaxgen.training import compilation
+
+    with pytest.MonkeyPatch.context() as patch:
+        kept = functools.lru_cache(maxsize=None)(compilation._programs.__wrapped__)
+        patch.setattr(compilation, "_programs", kept)
+        yield
 
 
 @pytest.fixture

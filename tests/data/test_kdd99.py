@@ -94,6 +94,7 @@ def test_contamination_outside_0_and_1_raises():
         data.KDD99(contamination=1.5)
 
 
+@pytest.mark.slow
 def test_the_real_connections_have_the_published_counts():
     if not list(pathlib.Path(datasets.get_data_home()).glob("kddcup99_10-py3/*")):
         pytest.skip("KDD99 is not cached; download it by sklearn.datasets.fetch_kddcup99(), or set SCIKIT_LEARN_DATA")

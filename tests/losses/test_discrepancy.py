@@ -86,12 +86,14 @@ def test_each_gradient_alone_equals_the_plain_formula():
 @EVERY
 def test_invariances(name):
     x, y = (jnp.float32(rows) for rows in samples(name, m=8))
-    estimate = functools.partial(ESTIMATES[name], bandwidth=1.0)
+    x, y = np.asarray(x), np.asarray(y)
+    bandwidth = jax.jit(ESTIMATES[name])
+    estimate = functools.partial(bandwidth, bandwidth=1.0)
     first = estimate(x, y)
-    rotation = jnp.float32(np.linalg.qr(GENERATOR.normal(size=(2, 2)))[0])
+    rotation = np.float32(np.linalg.qr(GENERATOR.normal(size=(2, 2)))[0])
     for other in (estimate(y, x), estimate(x + 50, y + 50), estimate(x @ rotation, y @ rotation)):
         np.testing.assert_allclose(other, first, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(ESTIMATES[name](3 * x, 3 * y, bandwidth=9.0), first, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(bandwidth(3 * x, 3 * y, bandwidth=9.0), first, rtol=1e-4, atol=1e-6)
     if name != "linear":
         np.testing.assert_allclose(estimate(x[::-1], y), first, rtol=1e-4, atol=1e-6)
 
@@ -99,7 +101,7 @@ def test_invariances(name):
 @UNBIASED
 def test_the_mean_is_zero_for_equal_distributions(name):
     x, y = jnp.float32(GENERATOR.normal(size=(2, 4000, 6, 2)))
-    found = np.float64(jax.vmap(functools.partial(ESTIMATES[name], bandwidth=1.0))(x, y))
+    found = np.float64(jax.jit(jax.vmap(functools.partial(ESTIMATES[name], bandwidth=1.0)))(x, y))
     assert abs(found.mean()) < 4 * found.std() / np.sqrt(len(found))
 
 
@@ -109,24 +111,26 @@ def test_the_mean_is_the_discrepancy_in_closed_form(name):
     r, shift = 1.5, 1.0
     mean = lambda m: np.sqrt(r / (r + 4)) * np.exp(-(m**2) / (r + 4))
     x, y = jnp.float32(GENERATOR.normal(size=(2, 4000, 6, 1)))
-    found = np.float64(jax.vmap(functools.partial(ESTIMATES[name], bandwidth=r))(x, y + shift))
+    found = np.float64(jax.jit(jax.vmap(functools.partial(ESTIMATES[name], bandwidth=r)))(x, np.asarray(y) + shift))
     assert abs(found.mean() - 2 * (mean(0) - mean(shift))) < 4 * found.std() / np.sqrt(len(found))
 
 
 def test_the_biased_one_is_never_negative_and_zero_for_equal_samples():
     x, y = jnp.float32(GENERATOR.normal(size=(2, 500, 5, 2)))
-    assert (jax.vmap(functools.partial(losses.mmd2_biased, bandwidth=1.0))(x, y) > 0).all()
-    np.testing.assert_allclose(losses.mmd2_biased(x[0], x[0], bandwidth=1.0), 0, atol=1e-6)
+    estimate = jax.jit(jax.vmap(functools.partial(losses.mmd2_biased, bandwidth=1.0)))
+    assert (np.asarray(estimate(x, y)) > 0).all()
+    np.testing.assert_allclose(estimate(x, x), 0, atol=1e-6)
 
 
 def test_the_median_bandwidth_is_that_of_both_samples_pooled_and_has_no_gradient():
     x, y = (jnp.float32(rows) for rows in samples("unbiased"))
     pairs = lambda z: [np.sum((a - b) ** 2) for i, a in enumerate(z) for b in z[:i]]
-    np.testing.assert_allclose(losses.median_bandwidth(x, y), np.median(pairs(np.concatenate([x, y]))), rtol=1e-5)
-    np.testing.assert_allclose(losses.median_bandwidth(y), np.median(pairs(np.asarray(y))), rtol=1e-5)
+    median = jax.jit(losses.median_bandwidth)
+    np.testing.assert_allclose(median(x, y), np.median(pairs(np.concatenate([x, y]))), rtol=1e-5)
+    np.testing.assert_allclose(median(y), np.median(pairs(np.asarray(y))), rtol=1e-5)
     loss = lambda x, r: losses.mmd2(x, y, bandwidth=r)
     found = jax.jit(jax.grad(lambda x: loss(x, losses.median_bandwidth(x, y))))(x)
-    np.testing.assert_allclose(found, jax.grad(loss)(x, losses.median_bandwidth(x, y)), rtol=1e-5)
+    np.testing.assert_allclose(found, jax.jit(jax.grad(loss))(x, median(x, y)), rtol=1e-5)
 
 
 @EVERY
@@ -142,7 +146,7 @@ def test_many_devices_equal_one_device_with_all_rows(name):
     scale = jnp.float32([1.1, 0.7])
     everywhere = jax.pmap(share, axis_name=parallel.AXIS, in_axes=(None, 0, 0))
     found, gradient = everywhere(scale, parts(x), parts(y))
-    expected, slope = jax.value_and_grad(lambda scale: jnp.sum(estimate(scale[None] * x, y)))(scale)
+    expected, slope = jax.jit(jax.value_and_grad(lambda scale: jnp.sum(estimate(scale[None] * x, y))))(scale)
     np.testing.assert_allclose(found, [expected] * 4, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(gradient, [slope] * 4, rtol=1e-4, atol=1e-6)
 
@@ -172,9 +176,10 @@ def test_bad_samples_raise(estimate, x, y, message):
 @EVERY
 def test_sums_over_pairs_are_precise_for_low_precision_rows(name):
     x, y = GENERATOR.integers(0, 3, (2, 300, 1))
-    expected = ESTIMATES[name](jnp.float32(x), jnp.float32(y), bandwidth=0.5)
+    estimate = jax.jit(ESTIMATES[name])
+    expected = estimate(jnp.float32(x), jnp.float32(y), bandwidth=0.5)
     for dtype in (jnp.float16, jnp.bfloat16):
-        found = ESTIMATES[name](jnp.asarray(x, dtype), jnp.asarray(y, dtype), bandwidth=0.5)
+        found = estimate(jnp.asarray(x, dtype), jnp.asarray(y, dtype), bandwidth=0.5)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -189,7 +194,7 @@ def test_one_row_has_no_median(unchecked):
 
 @EVERY
 def test_a_bandwidth_that_is_not_positive_gives_nan(name):
-    x = jnp.linspace(0, 1, 12).reshape(6, 2)
+    x = jnp.asarray(np.linspace(0, 1, 12, dtype=np.float32).reshape(6, 2))
     estimate = jax.jit(lambda r: ESTIMATES[name](x, x + 1, bandwidth=r))
     found = np.asarray(estimate(jnp.array([-1.0, 0.0, 0.5, jnp.nan, -0.0, 2.0])))
     np.testing.assert_array_equal(np.isnan(found), [True, True, False, True, True, False])

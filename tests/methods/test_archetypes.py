@@ -1,6 +1,7 @@
 """Archetypes: known corners, a sweep in NumPy, properties of hull and residual, devices, and another library."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,17 @@ GENERATOR = np.random.default_rng(0)
 ROWS = jnp.float32(GENERATOR.normal(size=(60, 3)))
 
 
+@functools.cache
+def program(method, count):
+    """Compiled sweeps over all rows at once, the same for every key."""
+    return jax.jit(
+        lambda key, x: jax.lax.scan(lambda state, _: method.step(key, state, x), method.init(key, x), None, count)
+    )
+
+
 def sweeps(method, x, count, key=KEY):
     """Run the method on all rows at once; the losses, and what it ends with."""
-    x = jnp.asarray(x, jnp.float32)
-    run = jax.jit(
-        lambda key: jax.lax.scan(lambda state, _: method.step(key, state, x), method.init(key, x), None, count)
-    )
-    state, metrics = run(key)
+    state, metrics = program(method, count)(key, jnp.asarray(x, jnp.float32))
     return state, jax.tree.map(np.asarray, metrics)
 
 
@@ -51,15 +56,15 @@ def test_it_finds_the_corners_of_a_triangle_and_a_tetrahedron(solver, k):
 def test_a_sweep_is_least_squares_by_hand():
     """One archetype after the other, each where a line of NumPy says it has no constraint and SciPy that it has one."""
     method = methods.Archetypes(3, steps=2000)
-    state = method.init(KEY, ROWS)
+    state = jax.jit(method.init)(KEY, ROWS)
     x, z = np.float64(ROWS), np.float64(state.archetypes)
-    weights = np.float64(method.weights(state, ROWS))
+    weights = np.float64(jax.jit(method.weights)(state, ROWS))
     system = np.vstack([x.T, np.full((1, len(x)), 1e4)])
     for j in range(3):
         others = x - weights @ z + weights[:, [j]] * z[[j]]
         free = weights[:, j] @ others / np.sum(weights[:, j] ** 2)
         z[j] = optimize.nnls(system, np.append(free, 1e4))[0] @ x
-    found, metrics = method.step(KEY, state, ROWS)
+    found, metrics = jax.jit(method.step)(KEY, state, ROWS)
     np.testing.assert_allclose(found.archetypes, z, atol=2e-3)
     squares = np.sum((x - weights @ np.float64(state.archetypes)) ** 2, 1)
     np.testing.assert_allclose(metrics["loss"], squares.mean(), rtol=1e-4)
@@ -89,23 +94,24 @@ def test_minibatches_leave_the_archetypes_in_the_hull_of_the_data():
 
 def test_weights_reconstructions_and_scores_belong_together():
     method = methods.Archetypes(3)
-    state = method.init(KEY, ROWS)
-    weights, made = method.weights(state, ROWS), method.reconstruct(state, ROWS)
+    state = jax.jit(method.init)(KEY, ROWS)
+    weights, made = (np.asarray(jax.jit(of)(state, ROWS)) for of in (method.weights, method.reconstruct))
     assert weights.shape == (60, 3)
     assert weights.min() >= 0
     np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(made, np.float64(weights) @ np.float64(state.archetypes), atol=1e-5)
-    scores = method.scores(state, ROWS)["residual"]
+    residual = jax.jit(lambda x: method.scores(state, x)["residual"])
+    scores = np.asarray(residual(ROWS))
     np.testing.assert_allclose(scores, np.sum((np.float64(ROWS) - made) ** 2, -1), rtol=1e-4, atol=1e-6)
-    assert method.scores(state, state.archetypes)["residual"].max() < 1e-6
-    assert (method.scores(state, 50 + ROWS)["residual"] > scores.max()).all()
+    assert np.max(residual(state.archetypes)) < 1e-6
+    assert (np.asarray(residual(50 + np.asarray(ROWS))) > scores.max()).all()
 
 
 @pytest.mark.parametrize("concentration", [0.1, 1.0, 10.0])
 def test_samples_are_mixtures_with_dirichlet_weights(concentration):
     method = methods.Archetypes(3, concentration=concentration)
     state = method.init(KEY, ROWS)._replace(archetypes=jnp.eye(3))  # so that samples are their weights
-    drawn = np.float64(method.sample(KEY, state, 20_000))
+    drawn = np.float64(jax.jit(method.sample, static_argnums=2)(KEY, state, 20_000))
     assert drawn.min() >= 0
     np.testing.assert_allclose(drawn.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(drawn.mean(0), 1 / 3, atol=0.012)  # four standard errors or more
@@ -115,11 +121,12 @@ def test_samples_are_mixtures_with_dirichlet_weights(concentration):
 def test_an_unused_archetype_moves_to_the_row_with_the_largest_residual():
     method = methods.Archetypes(3)
     x = jnp.float32([[0, 0], [1, 0], [0.5, 0.1], [0.5, 4.0]])
-    start = method.init(KEY, x)._replace(archetypes=jnp.float32([[0, 0], [1, 0], [0.5, -9]]))
-    state, metrics = method.step(KEY, start, x)
+    start = jax.jit(method.init)(KEY, x)._replace(archetypes=jnp.float32([[0, 0], [1, 0], [0.5, -9]]))
+    step = jax.jit(method.step)
+    state, metrics = step(KEY, start, x)
     np.testing.assert_allclose(state.archetypes[2], x[3], atol=1e-5)
     assert np.isfinite(metrics["loss"])
-    assert method.step(KEY, state, x)[1]["loss"] < metrics["loss"]
+    assert step(KEY, state, x)[1]["loss"] < metrics["loss"]
 
 
 def test_equal_rows_are_fitted_exactly():

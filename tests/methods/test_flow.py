@@ -39,21 +39,22 @@ def test_the_density_of_a_stretched_normal_distribution_is_learned():
     draws = functools.partial(distribution.rvs, random_state=generator)
     result = trained(methods.Flow(NETWORK, learning_rate=5e-3), draws(2_000).astype(np.float32))
     method, state, x = result.config.method, result.state_of(0), jnp.asarray(draws(2_000), jnp.float32)
-    gap = distribution.logpdf(x) - np.asarray(method.log_prob(state, x))
+    gap = distribution.logpdf(x) - np.asarray(jax.jit(method.log_prob)(state, x))
     assert abs(gap.mean()) < 0.05  # the divergence, in nats
-    z = method.encode(state, x)
-    np.testing.assert_allclose(method.decode(state, z), x, atol=1e-4)
+    z = np.asarray(jax.jit(method.encode)(state, x))
+    np.testing.assert_allclose(jax.jit(method.decode)(state, z), x, atol=1e-4)
     np.testing.assert_allclose(np.cov(z.T), np.eye(2), atol=0.15)
-    drawn = result.sample(jax.random.key(1), 4_000)[0]
+    drawn = np.asarray(result.sample(jax.random.key(1), 4_000))[0]
     np.testing.assert_allclose(np.cov(drawn.T), distribution.cov, atol=0.5)
 
 
 def test_densities_add_up_to_one():
     result = two_classes()
     grid = np.linspace(-7, 7, 141)
-    places = jnp.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), jnp.float32)
-    for labels in (None, jnp.zeros(len(places), int), jnp.ones(len(places), int)):
-        density = np.exp(np.asarray(result.config.method.log_prob(result.state_of(0), places, labels), np.float64))
+    places = np.float32(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2))
+    log_prob = jax.jit(result.config.method.log_prob)
+    for labels in (None, np.zeros(len(places), np.int32), np.ones(len(places), np.int32)):
+        density = np.exp(np.asarray(log_prob(result.state_of(0), places, labels), np.float64))
         assert density.sum() * (grid[1] - grid[0]) ** 2 == pytest.approx(1, abs=0.01)
 
 
@@ -74,13 +75,16 @@ def test_the_units_of_columns_do_not_matter():
 def test_each_class_has_its_own_distribution():
     result = two_classes()
     method, state = result.config.method, result.state_of(0)
-    for label, centre in enumerate(CENTRES):
-        rows = method.decode(state, jax.random.normal(jax.random.key(0), (500, 2)), jnp.full(500, label))
+    decode, log_prob = jax.jit(method.decode), jax.jit(method.log_prob)
+    labels = [np.full(500, label, np.int32) for label in (0, 1)]
+    for label, centre in zip(labels, CENTRES, strict=True):
+        rows = np.asarray(decode(state, jax.random.normal(jax.random.key(0), (500, 2)), label))
         np.testing.assert_allclose(rows.mean(0), centre, atol=0.2)
-    mean = np.logaddexp(*(method.log_prob(state, rows, jnp.full(500, label)) for label in (0, 1))) - math.log(2)
-    np.testing.assert_allclose(method.log_prob(state, rows), mean, rtol=1e-5)
-    np.testing.assert_allclose(result.scores(rows)["nll"][0], -mean, rtol=1e-5)
-    assert np.abs(method.sample(jax.random.key(0), state, 4_000).mean(0) - CENTRES.mean(0)).max() < 0.2
+    mean = np.logaddexp(*(log_prob(state, rows, label) for label in labels)) - math.log(2)
+    np.testing.assert_allclose(log_prob(state, rows), mean, rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(result.scores(rows)["nll"])[0], -mean, rtol=1e-5)
+    drawn = np.asarray(jax.jit(method.sample, static_argnums=2)(jax.random.key(0), state, 4_000))
+    assert np.abs(drawn.mean(0) - CENTRES.mean(0)).max() < 0.2
 
 
 def test_bits_are_those_of_the_levels():

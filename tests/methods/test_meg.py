@@ -1,6 +1,7 @@
 """Maximum entropy generators: both losses in NumPy, the order of a step, chains, and a toy that is learned."""
 
 import dataclasses
+import functools
 import itertools
 
 import chex
@@ -39,19 +40,21 @@ class Still:
         return state, samplers.MALAInfo(jnp.zeros(()), jnp.zeros((), bool), jnp.zeros((), bool))
 
 
-def start(method, seed=0):
-    return method.init(jax.random.key(seed), X)
+@functools.cache
+def start(method):
+    """Initial state, compiled once for each method."""
+    return jax.jit(method.init)(jax.random.key(0), X)
 
 
 def energies(method, state, rows):
-    return np.asarray(method.critic.apply(state.critic.params, rows))[:, 0].astype(float)
+    return np.asarray(jax.jit(method.critic.apply)(state.critic.params, rows))[:, 0].astype(float)
 
 
-def judged(method, state, key=None):
+def judged(method, state):
+    """Critic loss of a state; the method is no argument of the compiled program."""
     generator = state.generator
-    return method.critic_loss(
-        jax.random.key(1) if key is None else key, state.critic.params, {}, X, generator.params, generator.model_state
-    )
+    loss = jax.jit(method.critic_loss)
+    return loss(jax.random.key(1), state.critic.params, {}, X, generator.params, generator.model_state)
 
 
 def test_the_critic_loss_is_that_of_numpy():
@@ -59,9 +62,10 @@ def test_the_critic_loss_is_that_of_numpy():
     state = start(method)
     value, (seen, _) = judged(method, state)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
-    made = method.generator.apply(state.generator.params["generator"], z)
+    made = jax.jit(method.generator.apply)(state.generator.params["generator"], z)
     real, fake = energies(method, state, X), energies(method, state, made)
-    slopes = [jax.grad(lambda row: method.critic.apply(state.critic.params, row)[0])(row) for row in X]
+    slope = jax.jit(jax.grad(lambda row: method.critic.apply(state.critic.params, row)[0]))
+    slopes = [slope(row) for row in np.asarray(X)]
     steep = np.mean([np.sum(np.square(slope)) for slope in slopes])
     np.testing.assert_allclose(value, real.mean() - fake.mean() + 0.7 * steep, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen["energy_gap"], real.mean() - fake.mean(), rtol=1e-4, atol=1e-6)
@@ -87,18 +91,21 @@ def test_the_generator_loss_is_that_of_numpy():
     """As released: the mean energy, and a cross-entropy over joint pairs (label 1) and shuffled pairs (label 0)."""
     method = tiny.meg(marginal=turned)
     state = start(method)
-    value, (seen, _) = method.generator_loss(jax.random.key(1), state.generator.params, {}, state.critic.params, 8)
-    z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
+    value, (seen, _) = jax.jit(method.generator_loss, static_argnums=4)(
+        jax.random.key(1), state.generator.params, {}, state.critic.params, 8
+    )
+    z = np.asarray(jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2)))
     params = state.generator.params
-    made = method.generator.apply(params["generator"], z)
-    statistic = lambda i, j: float(method.statistic.apply(params["statistic"], made[i], z[j])[0])
+    made = np.asarray(jax.jit(method.generator.apply)(params["generator"], z))
+    apply = jax.jit(method.statistic.apply)
+    statistic = lambda i, j: float(np.asarray(apply(params["statistic"], made[i], z[j]))[0])
     logistic = lambda t: 1 / (1 + np.exp(-t))
     entropies = [-np.log(logistic(statistic(i, i))) for i in range(8)]
     entropies += [-np.log(1 - logistic(statistic(i, (i - 1) % 8))) for i in range(8)]
     np.testing.assert_allclose(value, energies(method, state, made).mean() + np.mean(entropies), rtol=1e-5)
     np.testing.assert_allclose(seen["mutual_information"], -2 * np.mean(entropies), rtol=1e-5)
     heavier = dataclasses.replace(method, entropy=1.0)  # equation 8
-    twice, _ = heavier.generator_loss(jax.random.key(1), params, {}, state.critic.params, 8)
+    twice, _ = jax.jit(heavier.generator_loss, static_argnums=4)(jax.random.key(1), params, {}, state.critic.params, 8)
     np.testing.assert_allclose(twice - value, np.mean(entropies), rtol=1e-4)
 
 
@@ -110,13 +117,13 @@ def test_a_step_by_hand(name):
     found, seen = jax.jit(method.step)(jax.random.key(1), state, X)
     key_critic, key_generator = jax.random.split(jax.random.key(1))
     critic, gaps = state.critic.params, []
-    descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, slope)
+    descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - np.float32(0.1) * np.asarray(g), params, slope)
     params, model_state = state.generator.params, state.generator.model_state
     judge = jax.jit(
         jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, model_state), has_aux=True)
     )
     for t, key in enumerate(keys(key_critic, 2)):
-        slope, (said, _) = judge(critic, key, X[t::2])
+        slope, (said, _) = judge(critic, key, np.asarray(X)[t::2])
         critic = descend(critic, slope)
         gaps.append(said["energy_gap"])
     loss = lambda params: method.generator_loss(key_generator, params, model_state, critic, 4)
@@ -132,14 +139,14 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
     """Each device with its rows and its key, by hand; the mutual information is that of all devices' scores."""
     method = dataclasses.replace(tiny.METHODS[name], optimizer=optax.sgd, learning_rate=0.1)
     state = start(method)
-    device_keys, shares = keys(jax.random.key(1), 4), jnp.concatenate([X, 0.5 * X]).reshape(4, 4, 3)
+    device_keys, shares = keys(jax.random.key(1), 4), np.concatenate([X, 0.5 * np.asarray(X)]).reshape(4, 4, 3)
     spread = dataclasses.replace(method, axis_name="devices")
     step = jax.pmap(lambda key, rows: spread.step(key, state, rows), axis_name="devices")
     (found, seen) = step(device_keys, shares)
     critic, params, model_state = state.critic.params, state.generator.params, state.generator.model_state
     pairs = [jax.random.split(key) for key in device_keys]
-    mean = lambda trees: jax.tree.map(lambda *leaves: sum(leaves) / 4, *trees)
-    descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - 0.1 * g, params, slope)
+    mean = lambda trees: jax.tree.map(lambda *leaves: np.mean(leaves, 0), *trees)
+    descend = lambda params, slope: jax.tree.map(lambda leaf, g: leaf - np.float32(0.1) * g, params, slope)
     judge = jax.jit(jax.grad(lambda critic, key, x: method.critic_loss(key, critic, {}, x, params, model_state)[0]))
     for t in range(2):
         hand = shares[:, t::2]  # `[device, row, column]`
@@ -149,7 +156,7 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
     make = jax.jit(jax.grad(make, has_aux=True))
     slopes, extras = zip(*[make(params, pair[1]) for pair in pairs], strict=True)
     assert all((np.asarray(leaf) == np.asarray(leaf)[:1]).all() for leaf in jax.tree.leaves(found))
-    first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
+    first = lambda tree: jax.tree.map(lambda leaf: np.asarray(leaf)[0], tree)
     chex.assert_trees_all_close(first(found.critic.params), critic, rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(first(found.generator.params), descend(params, mean(slopes)), rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(first(found.generator.model_state), mean([e[1] for e in extras]), rtol=1e-5)
@@ -160,24 +167,23 @@ def test_four_devices_descend_the_mean_of_four_gradients(name):
 
 def test_batch_statistics_are_used_in_training_only():
     method = tiny.meg(generator=tiny.Normed())
-    state = method.step(jax.random.key(2), start(method), X)[0]
-    value, _ = judged(method, state)
+    state = jax.jit(method.step)(jax.random.key(2), start(method), X)[0]
+    value, (plain, _) = judged(method, state)
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (8, 2))
     generator = state.generator
     condition = {**generator.params["generator"], **generator.model_state}
-    batch, _ = method.generator.apply(condition, z, mutable=["batch_stats"])
-    alone = jnp.concatenate([method.decode(state, row[None]) for row in z])
+    batch, _ = jax.jit(functools.partial(method.generator.apply, mutable=["batch_stats"]))(condition, z)
+    decode = jax.jit(method.decode)
+    alone = np.concatenate([decode(state, row[None]) for row in np.asarray(z)])
     assert np.abs(batch - alone).max() > 0.1
-    np.testing.assert_allclose(method.decode(state, z), alone, rtol=1e-5, atol=1e-6)
-    fake = energies(method, state, batch)
-    np.testing.assert_allclose(
-        judged(method, state)[1][0]["energy_gap"], energies(method, state, X).mean() - fake.mean(), rtol=1e-4, atol=1e-6
-    )
+    np.testing.assert_allclose(decode(state, z), alone, rtol=1e-5, atol=1e-6)
+    gap = energies(method, state, X).mean() - energies(method, state, batch).mean()
+    np.testing.assert_allclose(plain["energy_gap"], gap, rtol=1e-4, atol=1e-6)
     # With a chain that does not move, negatives are the samples by running statistics of the same noise.
     still = dataclasses.replace(method, latent_mcmc=methods.LatentMCMC(3, process=unmoved))
     chained, (seen, _) = judged(still, state)
     key_noise, _ = jax.random.split(jax.random.split(jax.random.key(1))[0])
-    made = method.decode(state, jax.random.normal(key_noise, (8, 2)))
+    made = decode(state, jax.random.normal(key_noise, (8, 2)))
     gap = energies(method, state, X).mean() - energies(method, state, made).mean()
     np.testing.assert_allclose(seen["energy_gap"], gap, rtol=1e-4, atol=1e-6)
     assert seen["acceptance"] == 0
@@ -195,9 +201,10 @@ def test_the_critic_does_not_learn_through_the_chain():
     key_noise, key_chain = jax.random.split(jax.random.split(jax.random.key(1))[0])
     one = lambda x: method.critic.apply(state.critic.params, x)[0]
     make = lambda z: method.generator.apply(generator.params["generator"], z)
-    z, _ = method.latent_mcmc(key_chain, one, make, jax.random.normal(key_noise, (8, 2)))
+    walk = jax.jit(lambda key, noise: method.latent_mcmc(key, one, make, noise)[0])
+    z = walk(key_chain, jax.random.normal(key_noise, (8, 2)))
     rows = lambda critic, x: jnp.mean(method.critic.apply(critic, x))
-    condition = jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z)))(state.critic.params)
+    condition = jax.jit(jax.grad(lambda critic: rows(critic, X) - rows(critic, make(z))))(state.critic.params)
     chex.assert_trees_all_close(slope(state.critic.params), condition, rtol=1e-4, atol=1e-6)
 
 
@@ -216,31 +223,34 @@ def test_log_densities_are_negative_energies():
     method = tiny.meg()
     state = start(method)
     z = jnp.array([0.3, -1.0])
-    energy = method.energy(state, method.decode(state, z[None]))[0]
-    np.testing.assert_allclose(method.latent_log_density(state)(z), -energy, rtol=1e-6)
+    energy = float(jax.jit(lambda z: method.energy(state, method.decode(state, z[None]))[0])(z))
+    np.testing.assert_allclose(jax.jit(method.latent_log_density(state))(z), -energy, rtol=1e-6)
     tilted = method.latent_log_density(state, density=samplers.tilted_log_density)
-    np.testing.assert_allclose(tilted(z), -energy - 0.5 * (0.09 + 1), rtol=1e-6)
-    np.testing.assert_allclose(method.data_log_density(state)(X[0]), -method.energy(state, X)[0], rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(tilted)(z), -energy - 0.5 * (0.09 + 1), rtol=1e-6)
+    density = jax.jit(method.data_log_density(state))(np.asarray(X)[0])
+    np.testing.assert_allclose(density, -np.asarray(jax.jit(method.energy)(state, X))[0], rtol=1e-6)
 
 
 def test_samples_by_a_chain():
     """With linear energy and generator, the tilted distribution is the prior shifted by minus the slope."""
     method = tiny.meg(critic=nets.MLP((1,)), generator=nets.MLP((3,)))
     state = start(method)
-    linear = {"kernel": jnp.array([[1.0], [0.5], [-1.0]]), "bias": jnp.ones(1)}
+    linear = {"kernel": jnp.array([[1.0], [0.5], [-1.0]]), "bias": jnp.array([1.0])}
     state = state._replace(critic=state.critic._replace(params={"params": {"Dense_0": linear}}))
-    slope = np.asarray(state.generator.params["generator"]["params"]["Dense_0"]["kernel"] @ linear["kernel"])[:, 0]
+    kernel = state.generator.params["generator"]["params"]["Dense_0"]["kernel"]
+    slope = (np.asarray(kernel) @ np.asarray(linear["kernel"]))[:, 0]
     chain = methods.LatentMCMC(30, 0.5, density=samplers.tilted_log_density)
     walked = jax.jit(lambda key: method.sample_mcmc(key, state, 1000, chain=chain))(jax.random.key(1))
     assert walked.shape == (1000, 3)
-    before = method.energy(state, method.decode(state, jnp.zeros((1, 2))))[0]
-    after = np.asarray(method.energy(state, walked))
+    energy, decode = jax.jit(method.energy), jax.jit(method.decode)
+    before = np.asarray(energy(state, decode(state, np.zeros((1, 2), np.float32))))[0]
+    after = np.asarray(energy(state, walked))
     assert abs(after.mean() - (before - slope @ slope)) < 4 * after.std() / np.sqrt(1000)
     assert slope @ slope > 8 * after.std() / np.sqrt(1000)  # else standing still would pass
     still = methods.LatentMCMC(3, process=unmoved)
-    unwalked = method.sample_mcmc(jax.random.key(1), state, 5, chain=still)
+    unwalked = jax.jit(lambda key: method.sample_mcmc(key, state, 5, chain=still))(jax.random.key(1))
     z = jax.random.normal(jax.random.split(jax.random.key(1))[0], (5, 2))
-    np.testing.assert_allclose(unwalked, method.decode(state, z), rtol=1e-6)
+    np.testing.assert_allclose(unwalked, decode(state, z), rtol=1e-6)
 
 
 def test_the_default_networks_are_the_papers():
@@ -281,11 +291,12 @@ def test_what_does_not_fit_is_refused():
 def test_scores_are_energy_and_slope():
     method = tiny.meg()
     state = start(method)
-    scores = method.scores(state, X)
+    scores = jax.jit(method.scores)(state, X)
     np.testing.assert_allclose(scores["energy"], energies(method, state, X), rtol=1e-5)
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), state.critic.params)
-        at = lambda row: float(method.critic.apply(params, jnp.asarray(row))[0])
+        apply = jax.jit(method.critic.apply)
+        at = lambda row: float(np.asarray(apply(params, row))[0])
         unit = 1e-6 * np.eye(3)
         rows = np.asarray(X, float)
         slopes = [[(at(row + e) - at(row - e)) / 2e-6 for e in unit] for row in rows]
@@ -326,7 +337,8 @@ def test_four_gaussians_are_learned(name):
         "meg": methods.MEG(energy, made, 2, statistic=statistic, learning_rate=1e-3),
         "wgan": methods.WGANGP(energy, made, 2, penalty=1.0, learning_rate=1e-3),
     }[name]
-    untrained = method.sample(jax.random.key(0), method.init(jax.random.key(0), jnp.asarray(x[:1])), 2000)
+    state = jax.jit(method.init)(jax.random.key(0), x[:1])
+    untrained = jax.jit(method.sample, static_argnums=2)(jax.random.key(0), state, 2000)
     assert apart(np.asarray(untrained))[1] > 0.9
     config = jaxgen.Config(method, data.Arrays(x), steps=600, steps_per_call=600, batch_size=5 * 64, layout=tiny.ONE)
     result = jaxgen.train(config, progress=False)
@@ -345,7 +357,7 @@ def test_a_schedule_counts_steps_not_updates_of_the_critic():
     step = jax.jit(method.step)
     for t in range(4):
         new, _ = step(jax.random.key(t), state, X)
-        differ = lambda a, b: any((x != y).any() for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+        differ = lambda a, b: not all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
         moved.append([differ(getattr(new, part).params, getattr(state, part).params) for part in state._fields])
         state = new
     assert moved == [[True, True]] * 3 + [[False, False]]

@@ -23,61 +23,66 @@ SPECS = [jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype) for rows in (SOURCE, T
 def started(**fields):
     defaults = {"network": nets.MLP((5, 3), jnp.tanh), "optimizer": optax.sgd, "learning_rate": 0.01}
     method = methods.MMDMap(**defaults | fields).resolve(*SPECS)
-    return method, method.init(KEY, SOURCE, TARGET)
+    return method, jax.jit(method.init)(KEY, SOURCE, TARGET)
 
 
 def test_the_loss_is_the_mean_discrepancy_plus_the_penalties():
     method, state = started(bandwidth=1.5, scales=(0.5, 2.0), weight=3.0, l1=0.1, l2=0.01)
     params = state.trained.params
-    value, (metrics, _) = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)
-    mapped = method.network.apply({"params": params}, SOURCE)
-    discrepancy = np.mean([losses.mmd2(mapped, TARGET, bandwidth=r) for r in (0.75, 3.0)])
+    value, (metrics, _) = jax.jit(method.loss)(KEY, params, {}, SOURCE, TARGET, state.bandwidth)
+    mapped = jax.jit(method.network.apply)({"params": params}, SOURCE)
+    discrepancy = np.mean(jax.jit(losses.mmd2)(mapped, TARGET, bandwidth=jnp.array([0.75, 3.0])))
     weights = np.concatenate([np.ravel(layer["kernel"]) for layer in params.values()])
     np.testing.assert_allclose(metrics["mmd2"], discrepancy, rtol=1e-5)
     expected = 3 * discrepancy + 0.1 * np.abs(weights).sum() + 0.01 * (weights**2).sum()
     np.testing.assert_allclose(value, expected, rtol=1e-5)
     method = dataclasses.replace(method, regularized_params=methods.all_params)
     biases = np.concatenate([layer["bias"] for layer in params.values()])
-    found = method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
+    found = float(jax.jit(method.loss)(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0])
     np.testing.assert_allclose(found - value, 0.1 * np.abs(biases).sum() + 0.01 * (biases**2).sum(), rtol=1e-3)
 
 
 def test_a_step_is_plain_gradient_descent():
     method, state = started(learning_rate=0.3, l2=0.01)
     value = lambda params: method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
-    gradient = jax.grad(value)(state.trained.params)
-    expected = jax.tree.map(lambda p, g: p - 0.3 * g, state.trained.params, gradient)
-    chex.assert_trees_all_close(method.step(KEY, state, SOURCE, TARGET)[0].trained.params, expected, rtol=1e-5)
+    gradient = jax.jit(jax.grad(value))(state.trained.params)
+    descend = lambda p, g: np.asarray(p) - np.float32(0.3) * np.asarray(g)
+    expected = jax.tree.map(descend, state.trained.params, gradient)
+    found, _ = jax.jit(method.step)(KEY, state, SOURCE, TARGET)
+    chex.assert_trees_all_close(found.trained.params, expected, rtol=1e-5)
 
 
 def test_bandwidths_are_numbers_or_estimated_once_or_in_each_step():
     for condition in (2.5, np.float32(2.5), jnp.float32(2.5)):
         assert started(bandwidth=condition)[1].bandwidth == 2.5
     method, state = started()
-    np.testing.assert_allclose(state.bandwidth, losses.median_bandwidth(TARGET))
-    later, metrics = method.step(KEY, state, SOURCE, 7 * TARGET)
+    np.testing.assert_allclose(state.bandwidth, jax.jit(losses.median_bandwidth)(TARGET))
+    far = 7 * np.asarray(TARGET)
+    later, metrics = jax.jit(method.step)(KEY, state, SOURCE, far)
     assert later.bandwidth == metrics["bandwidth"] == state.bandwidth
     method, state = started(bandwidth=methods.pooled_median)
-    later, _ = method.step(KEY, state, SOURCE, 7 * TARGET)
-    mapped = method.transport(KEY, state, SOURCE)
-    np.testing.assert_allclose(later.bandwidth, losses.median_bandwidth(mapped, 7 * TARGET), rtol=1e-5)
+    later, _ = jax.jit(method.step)(KEY, state, SOURCE, far)
+    mapped = jax.jit(method.transport)(KEY, state, SOURCE)
+    np.testing.assert_allclose(later.bandwidth, jax.jit(losses.median_bandwidth)(mapped, far), rtol=1e-5)
 
 
 def test_noise_is_appended_to_each_row():
     method, state = started(noise_dim=2)
-    one, other, same = (method.transport(jax.random.key(key), state, SOURCE) for key in (1, 2, 1))
+    transport = jax.jit(method.transport)
+    one, other, same = (transport(jax.random.key(key), state, SOURCE) for key in (1, 2, 1))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
     plain, state = started()
-    np.testing.assert_array_equal(*(plain.transport(jax.random.key(key), state, SOURCE) for key in (1, 2)))
+    transport = jax.jit(plain.transport)
+    np.testing.assert_array_equal(*(transport(jax.random.key(key), state, SOURCE) for key in (1, 2)))
 
 
 def test_dropout_is_active_in_training_only():
     method, state = started(dropout=0.5, bandwidth=1.0)
-    loss = lambda key: method.loss(jax.random.key(key), state.trained.params, {}, SOURCE, TARGET, state.bandwidth)[0]
-    assert loss(1) != loss(2)
+    loss = jax.jit(lambda key: method.loss(key, state.trained.params, {}, SOURCE, TARGET, state.bandwidth)[0])
+    assert loss(jax.random.key(1)) != loss(jax.random.key(2))
     plain, _ = started(bandwidth=1.0)
-    np.testing.assert_array_equal(*(each.transport(KEY, state, SOURCE) for each in (method, plain)))
+    np.testing.assert_array_equal(*(jax.jit(each.transport)(KEY, state, SOURCE) for each in (method, plain)))
 
 
 def test_four_devices_give_the_same_result_as_one():

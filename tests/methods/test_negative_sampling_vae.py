@@ -1,6 +1,7 @@
 """The negative-sampling VAE: a step in NumPy, bounds by double loops, and negatives at the second prior."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -32,9 +33,11 @@ def vae(**changes):
     return methods.NegativeSamplingVAE(**{**settings, **changes})
 
 
+@functools.cache
 def started(method, rows=6):
+    """Rows and the initial state, compiled once for each method."""
     x = jax.random.uniform(jax.random.key(1), (rows, 3))
-    return x, method.init(jax.random.key(2), x)
+    return x, jax.jit(method.init)(jax.random.key(2), x)
 
 
 SOURCES = {
@@ -51,9 +54,9 @@ def test_a_step_by_hand(source):
     """The encoder first, then the decoder against the encoder's new weights and the rows' old latent vectors."""
     method = vae(**SOURCES[source])
     x, state = started(method)
-    others = (1 - x,) if isinstance(method.negatives, methods.Auxiliary) else ()
+    others = (jnp.asarray(1 - np.asarray(x)),) if isinstance(method.negatives, methods.Auxiliary) else ()
     key = jax.random.key(3)
-    after, found = method.step(key, state, x, *others)
+    after, found = jax.jit(method.step)(key, state, x, *others)
     keys = jax.random.split(key, 6)
     noise, other, prior = (jax.random.normal(keys[i], (6, 2)) for i in (1, 4, 2))
     net_e, net_d = (
@@ -72,7 +75,7 @@ def test_a_step_by_hand(source):
     kl = lambda m, v, c=0.0: jnp.mean(0.5 * jnp.sum(jnp.exp(v) + (m - c) ** 2 - 1 - v, -1))
     at = lambda m, v, e: m + jnp.exp(v / 2) * e
     p_e, p_d = state.encoder.params, state.decoder.params["decoder"]
-    negatives = others[0] if others else jax.nn.sigmoid(net_d(p_d, prior))
+    negatives = others[0] if others else jax.jit(lambda p: jax.nn.sigmoid(net_d(p, prior)))(p_d)
 
     def loss_e(p):
         m, v = encode(p, x)
@@ -83,7 +86,9 @@ def test_a_step_by_hand(source):
             value += method.negative_reconstruction_weight * paid(p_d, at(nm, nv, other), negatives)
         return value
 
-    new_e = jax.tree.map(lambda p, g: p - RATE * g, p_e, jax.grad(loss_e)(p_e))
+    descend = lambda p, g: np.asarray(p) - np.float32(RATE) * np.asarray(g)
+    value_e, slope_e = jax.jit(jax.value_and_grad(loss_e))(p_e)
+    new_e = jax.tree.map(descend, p_e, slope_e)
 
     def loss_d(p):
         value = paid(p, at(*encode(p_e, x), noise), x)
@@ -93,12 +98,14 @@ def test_a_step_by_hand(source):
             value += 0.3 * kl(*encode(new_e, jax.nn.sigmoid(net_d(p, prior))))
         return value
 
-    new_d = jax.tree.map(lambda p, g: p - RATE * g, p_d, jax.grad(loss_d)(p_d))
+    value_d, slope_d = jax.jit(jax.value_and_grad(loss_d))(p_d)
+    new_d = jax.tree.map(descend, p_d, slope_d)
     chex.assert_trees_all_close(after.encoder.params, new_e, rtol=1e-4, atol=1e-6)
     chex.assert_trees_all_close(after.decoder.params["decoder"], new_d, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found["loss"], loss_e(p_e), rtol=1e-5)
-    np.testing.assert_allclose(found["decoder_loss"], loss_d(p_d), rtol=1e-5)
-    np.testing.assert_allclose(found["bpd"] * 3 * np.log(2), found["kl"] + found["reconstruction"], rtol=1e-5)
+    np.testing.assert_allclose(found["loss"], value_e, rtol=1e-5)
+    np.testing.assert_allclose(found["decoder_loss"], value_d, rtol=1e-5)
+    bpd, kl, reconstruction = (float(found[name]) for name in ("bpd", "kl", "reconstruction"))
+    np.testing.assert_allclose(bpd * 3 * np.log(2), kl + reconstruction, rtol=1e-5)
     assert ("negative_kl" in found) == (method.negatives is not None)
     assert ("generated_kl" in found) == (source == "adversarial")
 
@@ -110,13 +117,15 @@ NOISES = [methods.Bernoulli(), methods.Gaussian(-1.0), methods.DequantizedGaussi
 def test_scores_are_those_of_a_double_loop(noise):
     method = vae(observation_model=noise, num_importance_samples=5)
     x, state = started(method)
-    x = jnp.round(x * 255) / 255
-    found = method.scores(state, x)
+    x = jnp.asarray(np.round(np.asarray(x) * 255) / np.float32(255))
+    found = jax.jit(method.scores)(state, x)
+    decode = jax.jit(method.decoder.apply)
+    likelihood = jax.jit(lambda x, made: noise.log_likelihood({}, x, made))
     key_rows, key_latent = jax.random.split(jax.random.key(0))
-    seen = np.float64(x + noise.preprocess(key_rows, jnp.zeros((1, 3))) * jnp.ones((6, 1)))
+    seen = np.float64(np.asarray(x) + np.asarray(noise.preprocess(key_rows, jnp.zeros((1, 3)))))
     draws = np.float64(jax.random.normal(key_latent, (5, 2)))
     mean, log_variance = (
-        np.float64(method.encoder.apply({"params": state.encoder.params}, jnp.float32(seen)))
+        np.float64(jax.jit(method.encoder.apply)({"params": state.encoder.params}, np.float32(seen)))
         .reshape(6, 2, 2)
         .transpose(1, 0, 2)
     )
@@ -124,8 +133,8 @@ def test_scores_are_those_of_a_double_loop(noise):
         q, weights = stats.norm(mean[i], np.exp(log_variance[i] / 2)), []
         for draw in draws:
             z = mean[i] + np.exp(log_variance[i] / 2) * draw
-            made = method.decoder.apply({"params": state.decoder.params["decoder"]}, jnp.float32(z)[None])
-            likely = float(noise.log_likelihood({}, jnp.float32(seen[i : i + 1]), made)[0])
+            made = decode({"params": state.decoder.params["decoder"]}, np.float32(z)[None])
+            likely = float(np.asarray(likelihood(np.float32(seen[i : i + 1]), made))[0])
             weights.append((likely, likely + stats.norm.logpdf(z).sum() - q.logpdf(z).sum()))
         first, bound = weights[0][0], special.logsumexp([w for _, w in weights]) - np.log(5)
         kl = 0.5 * np.sum(np.exp(log_variance[i]) + mean[i] ** 2 - 1 - log_variance[i])
@@ -139,7 +148,8 @@ def test_scores_are_those_of_a_double_loop(noise):
 def test_a_row_s_scores_are_its_own():
     method = vae(observation_model=methods.DequantizedGaussian())
     x, state = started(method)
-    whole, alone = method.scores(state, x), method.scores(state, x[2:3])
+    scores = jax.jit(method.scores)
+    whole, alone = scores(state, x), scores(state, np.asarray(x)[2:3])
     chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[2:3], whole), alone, rtol=1e-5)
 
 
@@ -147,14 +157,14 @@ def test_more_latent_vectors_bound_closer():
     """The bound rises with the number of vectors on average, to the likelihood, known where the decoder is deaf."""
     method = vae(observation_model=methods.Gaussian(), num_importance_samples=1)
     x, state = started(method, 2_000)
-    one, many = (
-        dataclasses.replace(method, num_importance_samples=k).scores(state, x)["bound"].mean() for k in (1, 256)
-    )
+    bound = lambda k, state, x: jax.jit(dataclasses.replace(method, num_importance_samples=k).scores)(state, x)["bound"]
+    one, many = (np.mean(bound(k, state, x)) for k in (1, 256))
     assert many < one
-    deaf = jax.tree.map(jnp.zeros_like, state.decoder.params)
+    deaf = jax.tree.map(np.zeros_like, state.decoder.params)
     known = state._replace(decoder=state.decoder._replace(params={**state.decoder.params, **deaf}))
-    far = dataclasses.replace(method, num_importance_samples=4_096).scores(known, x[:20])["bound"]
-    exact = -losses.gaussian_log_likelihood(x[:20], jnp.full((20, 3), 0.5)) / (3 * np.log(2))
+    x = np.asarray(x)[:20]
+    far = bound(4_096, known, x)
+    exact = -np.sum(stats.norm(0.5).logpdf(x), 1) / (3 * np.log(2))
     np.testing.assert_allclose(far, exact, atol=0.03)
 
 
@@ -187,13 +197,15 @@ def test_negatives_and_similar_outliers_are_encoded_at_the_second_prior():
 def test_log_variances_stay_where_likelihoods_are_finite():
     method = vae()
     x, state = started(method)
-    loud = state._replace(encoder=state.encoder._replace(params=jax.tree.map(lambda p: p * 1e3, state.encoder.params)))
-    assert jnp.abs(method.encode(loud, x).log_variance).max() == 10
-    slope = jax.grad(lambda v: losses.gaussian_kl(jnp.zeros((1, 4)), bounded(v)).sum())(jnp.array([[12.0, 5, -5, -12]]))
+    params = jax.tree.map(lambda p: np.asarray(p) * np.float32(1e3), state.encoder.params)
+    loud = state._replace(encoder=state.encoder._replace(params=params))
+    assert np.abs(jax.jit(method.encode)(loud, x).log_variance).max() == 10
+    cost = jax.jit(jax.grad(lambda v: losses.gaussian_kl(jnp.zeros((1, 4)), bounded(v)).sum()))
+    slope = np.asarray(cost(jnp.array([[12.0, 5, -5, -12]])))
     assert slope[0, 0] > 1e4  # too large a variance falls
     assert slope[0, 3] < 0  # too small a one rises
-    assert jax.grad(lambda v: -bounded(v).sum())(jnp.full((1, 1), 12.0)) == 0
-    assert all(np.isfinite(score).all() for score in method.scores(loud, x).values())
+    assert jax.jit(jax.grad(lambda v: -bounded(v).sum()))(jnp.array([[12.0]])) == 0
+    assert all(np.isfinite(score).all() for score in jax.jit(method.scores)(loud, x).values())
 
 
 @pytest.mark.slow
@@ -244,18 +256,21 @@ def test_samples_are_generated_and_encoded_with_their_own_batch_statistics():
     """As negatives of the encoder and as what the decoder pays for, by the networks' own `apply` in training."""
     method = vae(encoder=tiny.Normed(4), decoder=tiny.Normed(3), negatives=methods.ModelSamples(0.3), learning_rate=0.0)
     x, state = started(method)
-    before = jax.tree.map(jnp.copy, state)
     apply = lambda network, params, part, x: network.apply(
         {"params": params, **part.model_state}, x, mutable=["batch_stats"]
     )[0]
     prior = jax.random.normal(jax.random.split(jax.random.key(3), 6)[2], (6, 2))
-    samples = jax.nn.sigmoid(apply(method.decoder, state.decoder.params["decoder"], state.decoder, prior))
-    after, found = method.step(jax.random.key(3), state, x)
-    mean, log_variance = jnp.split(apply(method.encoder, before.encoder.params, after.encoder, samples), 2, -1)
-    np.testing.assert_allclose(found["generated_kl"], losses.gaussian_kl(mean, log_variance).mean(), rtol=1e-5)
-    np.testing.assert_allclose(
-        found["negative_kl"], losses.negative_prior_kl(mean, log_variance, shift=8.0).mean(), rtol=1e-5
-    )
+    after, found = jax.jit(method.step)(jax.random.key(3), state, x)
+
+    @jax.jit
+    def expected(before, after):
+        samples = jax.nn.sigmoid(apply(method.decoder, before.decoder.params["decoder"], before.decoder, prior))
+        moments = jnp.split(apply(method.encoder, before.encoder.params, after.encoder, samples), 2, -1)
+        return losses.gaussian_kl(*moments).mean(), losses.negative_prior_kl(*moments, shift=8.0).mean()
+
+    generated_kl, negative_kl = expected(state, after)
+    np.testing.assert_allclose(found["generated_kl"], generated_kl, rtol=1e-5)
+    np.testing.assert_allclose(found["negative_kl"], negative_kl, rtol=1e-5)
 
 
 def test_the_fit_and_the_evaluation_use_different_noise(monkeypatch):

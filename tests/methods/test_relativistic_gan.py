@@ -1,6 +1,7 @@
 """Unrolled relativistic networks: the virtual descents by hand, which layers move, and that samples follow data."""
 
 import dataclasses
+import functools
 
 import chex
 import jax
@@ -23,9 +24,19 @@ def gan(**changes):
     return methods.RelativisticGAN(**{**settings, **changes})
 
 
+@functools.cache
+def networks(generator, discriminator):
+    """Initial state, compiled once for all methods with these networks and the default optimizers."""
+    return jax.jit(gan(generator=generator, discriminator=discriminator).init)(jax.random.key(0), X)
+
+
+def start(method):
+    return networks(method.generator, method.discriminator)
+
+
 def slope(method, state, seed=1):
     loss = lambda params: method.generator_loss(jax.random.key(seed), params, {}, X, state.discriminator.params)[0]
-    return jax.grad(loss)(state.generator.params)
+    return jax.jit(jax.grad(loss))(state.generator.params)
 
 
 def by_hand(method, state, seed=1):
@@ -55,7 +66,7 @@ def by_hand(method, state, seed=1):
             judge = led(judge, gradient if method.second_order else jax.lax.stop_gradient(gradient))
         return -score(judge, generator, key_loss)
 
-    return jax.grad(loss)(state.generator.params)
+    return jax.jit(jax.grad(loss))(state.generator.params)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +76,7 @@ def by_hand(method, state, seed=1):
 @pytest.mark.parametrize("second_order", [False, True])
 def test_unrolling_by_hand(unroll, unrolled, second_order):
     method = gan(unroll=unroll, unrolled=unrolled, second_order=second_order, unroll_rate=0.5)
-    state = method.init(jax.random.key(0), X)
+    state = start(method)
     for a, b in zip(jax.tree.leaves(slope(method, state)), jax.tree.leaves(by_hand(method, state)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -79,8 +90,8 @@ def test_the_variants_differ():
         gan(unroll_rate=0.5, second_order=True),
         gan(unroll_rate=0.5, unroll=4),
     ]
-    state = variants[0].init(jax.random.key(0), X)
-    found = [np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(slope(method, state))]) for method in variants]
+    state = start(variants[0])
+    found = [np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slope(method, state))]) for method in variants]
     apart = [np.abs(a - b).max() for i, a in enumerate(found) for b in found[:i]]
     assert min(apart) > 1e-4
 
@@ -89,9 +100,9 @@ def test_the_default_networks_are_the_papers():
     method = methods.RelativisticGAN().resolve(ROW)
     assert method.generator.widths == (32,) * 5 + (2,)
     assert method.discriminator == nets.MLP((32,) * 5 + (1,), last_kernel_init=nets.orthogonal)
-    state = method.init(jax.random.key(0), X)
+    state = start(method)
     kernel = state.discriminator.params["params"]["Dense_5"]["kernel"]
-    np.testing.assert_allclose(jnp.sum(kernel**2), 2, rtol=1e-5)
+    np.testing.assert_allclose(np.sum(np.square(kernel)), 2, rtol=1e-5)
 
 
 def test_networks_that_do_not_fit_are_refused():
@@ -126,7 +137,7 @@ def test_samples_follow_the_data():
 def test_four_devices_take_the_step_of_one(second_order):
     """With the same noise everywhere, four shares of the rows move both networks as the whole minibatch does."""
     method = gan(second_order=second_order, unroll=2, unroll_rate=0.5, optimizer=optax.sgd, generator_rate=0.1)
-    state = method.init(jax.random.key(0), X)
+    state = jax.jit(method.init)(jax.random.key(0), X)
     # One row a device, and one draw of noise for all of them: the whole minibatch has that draw eight times.
     noise = jax.random.normal(jax.random.key(9), (1, 3))
 
@@ -136,9 +147,9 @@ def test_four_devices_take_the_step_of_one(second_order):
             patch.setattr(jax.random, "normal", lambda key, shape: jnp.broadcast_to(noise, shape))
             return alone.step(jax.random.key(1), state, rows)[0]
 
-    whole = step(None, X)
-    shares = jax.vmap(lambda rows: step("devices", rows), axis_name="devices")(X.reshape(4, 2, 2))
-    chex.assert_trees_all_close(jax.tree.map(lambda leaf: leaf[0], shares), whole, rtol=1e-4, atol=1e-6)
+    whole = jax.jit(lambda rows: step(None, rows))(X)
+    shares = jax.jit(jax.vmap(lambda rows: step("devices", rows), axis_name="devices"))(X.reshape(4, 2, 2))
+    chex.assert_trees_all_close(jax.tree.map(lambda leaf: np.asarray(leaf)[0], shares), whole, rtol=1e-4, atol=1e-6)
 
 
 def test_the_last_layer_of_other_networks_is_not_guessed():

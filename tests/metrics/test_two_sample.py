@@ -73,6 +73,7 @@ def test_the_level_is_exact_without_ties(n, m):
     assert LOW <= level(draw, num_permutations=39, bandwidths=[0.5, 4.0]) <= HIGH
 
 
+@pytest.mark.slow
 def test_the_level_is_not_exceeded_with_ties_or_default_bandwidths():
     generator = np.random.default_rng(1)
     whole = lambda: (generator.integers(0, 2, (6, 1)), generator.integers(0, 2, (9, 1)))

@@ -60,7 +60,7 @@ def test_other_convolutions_are_refused(kernel, strides, padding):
 
 def test_the_generator_is_the_paper_s():
     net = nets.ConvGenerator((4, 3, 2), (5, 6, 7))
-    params = net.init(jax.random.key(0), jnp.zeros((1, 2)))["params"]
+    params = jax.jit(net.init)(jax.random.key(0), jnp.zeros((1, 2)))["params"]
     layers = [params[f"Conv_{i}"] for i in range(7)]
     assert [layer["kernel"].shape[2:] for layer in layers] == [(2, 5), (5, 5), (5, 6), (6, 6), (6, 7), (7, 7), (7, 2)]
     for layer in layers:
@@ -71,16 +71,20 @@ def test_the_generator_is_the_paper_s():
             assert 0.9 * bound < np.abs(flat).max() <= bound
         else:
             np.testing.assert_allclose(flat.T @ flat, 2 * np.eye(flat.shape[1]), atol=1e-5)
-    z = jax.random.normal(jax.random.key(1), (3, 2))
-    x = np.asarray(z)[:, None, None]
-    for i, layer in enumerate(layers):
-        x = x.repeat(2, 1).repeat(2, 2) if i in (0, 2, 4) else x  # the nearest pixel
-        x = (
-            LAX(x, layer["kernel"], (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
-            + layer["bias"][None, None, None]
-        )
-        x = np.asarray(x if i == 6 else jnp.maximum(x, 0))
-    np.testing.assert_allclose(net.apply({"params": params}, z), x[:, 2:6, 2:5], rtol=1e-4, atol=1e-5)
+    z = np.float32(np.random.default_rng(1).normal(size=(3, 2)))
+
+    @jax.jit
+    def by_hand(layers, z):
+        x = z[:, None, None]
+        for i, layer in enumerate(layers):
+            x = x.repeat(2, 1).repeat(2, 2) if i in (0, 2, 4) else x  # the nearest pixel
+            x = LAX(x, layer["kernel"], (1, 1), ((1, 1), (1, 1)), dimension_numbers=LAYOUT)
+            x = x + layer["bias"][None, None, None]
+            x = x if i == 6 else jnp.maximum(x, 0)
+        return x[:, 2:6, 2:5]
+
+    found = jax.jit(net.apply)({"params": params}, z)
+    np.testing.assert_allclose(found, by_hand(layers, z), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match=r"at most 2 \*\* len\(widths\) = 8 \(got 9 x 3\); add widths"):
         nets.ConvGenerator((9, 3, 2), (5, 6, 7)).init(jax.random.key(0), jnp.zeros((1, 2)))
 

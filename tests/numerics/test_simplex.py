@@ -13,6 +13,7 @@ from jaxgen.numerics import simplex
 
 GENERATOR = np.random.default_rng(0)
 SOLVERS = pytest.mark.parametrize("solver", [simplex.projected_gradient, simplex.frank_wolfe])
+PROJECT = jax.jit(simplex.project_to_simplex)
 
 
 @pytest.mark.parametrize("k", [2, 3, 7])
@@ -43,16 +44,14 @@ def nearest(x):
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
 def test_the_projection_is_the_nearest_point(scale):
     x = np.float64(np.float32(scale * GENERATOR.normal(size=(2, 10, 5))))
-    found = simplex.project_to_simplex(jnp.float32(x))
+    found = PROJECT(np.float32(x))
     expected = np.array([[nearest(row) for row in part] for part in x])
     np.testing.assert_allclose(found, expected, atol=1e-6 * max(1, scale))
 
 
 def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
     x = np.float32(GENERATOR.uniform(size=(3, 5000)))
-    found, moved = (
-        np.asarray(simplex.project_to_simplex(jnp.asarray(x + offset))) for offset in (np.float32(0), np.float32(64))
-    )
+    found, moved = (np.asarray(PROJECT(x + offset)) for offset in (np.float32(0), np.float32(64)))
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(found, moved, atol=1e-4)
     for row, point in zip(x, found, strict=True):  # KKT: a common shift where positive, smaller entries elsewhere
@@ -63,10 +62,11 @@ def test_the_projection_of_many_entries_far_off_is_on_the_simplex():
 
 def test_points_of_the_simplex_stay_and_gradients_keep_the_sum():
     weights = jnp.float32(GENERATOR.dirichlet(np.ones(4), 6))
-    np.testing.assert_allclose(simplex.project_to_simplex(weights), weights, atol=1e-6)
-    np.testing.assert_allclose(jax.jacobian(simplex.project_to_simplex)(weights[0]).sum(0), 0, atol=1e-6)
-    moved = weights + 0.1 * jnp.float32(GENERATOR.normal(size=(6, 4)))
-    check_grads(lambda x: simplex.project_to_simplex(jnp.asarray(x)), (moved,), 1, eps=1e-4)
+    np.testing.assert_allclose(PROJECT(weights), weights, atol=1e-6)
+    jacobian = jax.jit(jax.jacobian(simplex.project_to_simplex))(np.asarray(weights)[0])
+    np.testing.assert_allclose(np.asarray(jacobian).sum(0), 0, atol=1e-6)
+    moved = np.asarray(weights) + 0.1 * np.float32(GENERATOR.normal(size=(6, 4)))
+    check_grads(PROJECT, (moved,), 1, eps=1e-4)
 
 
 def squares(targets, atoms, weights):
@@ -99,7 +99,7 @@ def test_least_squares_are_scipys(solver, problem):
         5 + generator.normal(size=(n, d)) * generator.uniform(0, 3, (n, 1)),
         5 + generator.normal(size=(k, d)),
     )
-    found = np.asarray(solver(jnp.float32(targets), jnp.float32(atoms), steps=500))
+    found = np.asarray(jax.jit(solver, static_argnames="steps")(jnp.float32(targets), jnp.float32(atoms), steps=500))
     expected = least_squares(targets, atoms)
     np.testing.assert_allclose(squares(targets, atoms, found), squares(targets, atoms, expected), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(found @ atoms, expected @ atoms, atol=1e-2)  # unique, unlike the weights
@@ -112,15 +112,17 @@ def test_least_squares_are_scipys(solver, problem):
 @SOLVERS
 def test_a_start_at_the_solution_stays(solver):
     targets, atoms = (jnp.float32(GENERATOR.normal(size=(size, 2))) for size in (6, 3))
-    found = solver(targets, atoms, steps=300)
-    np.testing.assert_allclose(solver(targets, atoms, steps=1, start=found), found, atol=1e-4)
+    solve = jax.jit(solver, static_argnames="steps")
+    found = solve(targets, atoms, steps=300)
+    np.testing.assert_allclose(solve(targets, atoms, steps=1, start=found), found, atol=1e-4)
 
 
 def test_frank_wolfe_never_increases_the_squared_error():
     targets, atoms = (jnp.float32(GENERATOR.normal(size=(size, 4))) for size in (6, 40))
+    solve = jax.jit(simplex.frank_wolfe, static_argnames="steps")
     weights, values = None, []
     for _ in range(30):
-        weights = simplex.frank_wolfe(targets, atoms, steps=1, start=weights)
+        weights = solve(targets, atoms, steps=1, start=weights)
         values.append(squares(targets, atoms, weights))
     assert (np.diff(values, axis=0) <= 1e-5).all()
 
@@ -128,22 +130,23 @@ def test_frank_wolfe_never_increases_the_squared_error():
 @SOLVERS
 def test_equal_atoms_and_a_target_at_an_atom(solver):
     atoms = jnp.float32([[1.0, 2.0]] * 4)
-    found = solver(jnp.float32([[1.0, 2.0], [3.0, 0.0]]), atoms, steps=5)
+    found = jax.jit(solver, static_argnames="steps")(jnp.float32([[1.0, 2.0], [3.0, 0.0]]), atoms, steps=5)
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-6)
 
 
 @SOLVERS
 def test_compiled_mapped_and_differentiated(solver):
-    targets, atoms = jnp.float32(GENERATOR.normal(size=(3, 5, 2))), jnp.float32(GENERATOR.normal(size=(3, 4, 2)))
-    solve = lambda targets, atoms: solver(targets, atoms, steps=100)
+    targets, atoms = (np.float32(GENERATOR.normal(size=(3, size, 2))) for size in (5, 4))
+    solve = jax.jit(lambda targets, atoms: solver(targets, atoms, steps=100))
     mapped = jax.jit(jax.vmap(solve))(targets, atoms)
     alone = np.stack([solve(*problem) for problem in zip(targets, atoms, strict=True)])
     np.testing.assert_allclose(mapped, alone, atol=1e-4)
     # The gradient of half the squared distance to a convex hull is the vector from its nearest point.
     half = lambda targets: 0.5 * jnp.sum((targets - solve(targets, atoms[0]) @ atoms[0]) ** 2)
-    found = jax.grad(half)(targets[0])
+    found = jax.jit(jax.grad(half))(targets[0])
     np.testing.assert_allclose(found, targets[0] - alone[0] @ atoms[0], atol=1e-3)
-    assert np.isfinite(jax.grad(lambda atoms: jnp.sum(solve(targets[0], atoms) ** 2))(jnp.ones((4, 2)))).all()
+    steep = jax.jit(jax.grad(lambda atoms: jnp.sum(solve(targets[0], atoms) ** 2)))(np.ones((4, 2), np.float32))
+    assert np.isfinite(steep).all()
 
 
 @SOLVERS
@@ -155,7 +158,8 @@ def test_bad_shapes_and_steps_raise(solver):
 
 
 def test_weights_follow_a_dirichlet_distribution():
-    samples = np.asarray(simplex.dirichlet_weights(jax.random.key(0), 20_000, count=3, concentration=0.5))
+    draw = jax.jit(lambda key: simplex.dirichlet_weights(key, 20_000, count=3, concentration=0.5))
+    samples = np.asarray(draw(jax.random.key(0)))
     np.testing.assert_allclose(samples.sum(1), 1, rtol=1e-5)
     # Each entry has a beta distribution with mean 1 / 3 and variance 2 / 9 / (1 + 3 / 2).
     np.testing.assert_allclose(samples.mean(0), 1 / 3, atol=0.01)

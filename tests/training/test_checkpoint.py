@@ -32,12 +32,14 @@ def test_files_of_a_run(saved):
 
 # Failed reads of TensorStore report to an event loop that Orbax has already closed.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("share", [0.0, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.5, 0.95))])
-def test_a_truncated_checkpoint_raises_or_loads_unchanged(saved, tmp_path, share):
-    """Each file in turn is truncated: loading raises one clear sentence, or returns the same state."""
+@pytest.mark.parametrize(
+    ("share", "every"), [(0.0, 3), *(pytest.param(share, 1, marks=pytest.mark.slow) for share in (0.0, 0.5, 0.95))]
+)
+def test_a_truncated_checkpoint_raises_or_loads_unchanged(saved, tmp_path, share, every):
+    """Each file, or every third, is truncated in turn: loading raises one clear sentence, or returns the same state."""
     _, path, result = saved
     refused = 0
-    for name in files(path):
+    for name in files(path)[::every]:
         copy = tmp_path / "copy"
         shutil.copytree(path, copy)
         os.truncate(copy / name, int((copy / name).stat().st_size * share))
@@ -55,7 +57,7 @@ def test_a_truncated_checkpoint_raises_or_loads_unchanged(saved, tmp_path, share
                 for a, b in zip(jax.tree.leaves(loaded.state), jax.tree.leaves(result.state), strict=True):
                     np.testing.assert_array_equal(a, b, err_msg=str(name))
         shutil.rmtree(copy)
-    assert refused >= 3
+    assert refused >= (3 if every == 1 else 1)
 
 
 def test_without_the_last_checkpoint_it_resumes_from_the_previous_one(saved, tmp_path):

@@ -1,6 +1,7 @@
 """Compiled programs of training: shared between seeds and data, separate for all other differences."""
 
 import dataclasses
+import functools
 import random
 from typing import Any
 
@@ -42,8 +43,10 @@ def train(method, **changes):
 
 
 @pytest.fixture(autouse=True)
-def _empty_caches():
-    compilation._programs.cache_clear()
+def _small_empty_caches(monkeypatch):
+    """Empty caches of the size that users have: other tests keep all programs."""
+    kept = functools.lru_cache(maxsize=MAX_CACHED_PROGRAMS)(compilation._programs.__wrapped__)
+    monkeypatch.setattr(compilation, "_programs", kept)
     compilation._convolves.cache_clear()
 
 
@@ -159,6 +162,7 @@ def persistent_cache_of_all_programs():
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("persistent_cache_of_all_programs")
 def test_the_persistent_cache_serves_other_root_seeds():
     """Root seeds are arguments of the programs, not constants, so they do not change the key of the cache."""
