@@ -157,7 +157,9 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
     if jax.process_count() == 1:
         # The cache of `jax.pmap` keeps compiled programs forever; that of a `jax.jit` around it ends with the program.
-        mapped = jax.jit(mapped)
+        # Within a function of its own, since `jax.jit` would take over the attribute `lower` of the mapped one.
+        inner = mapped
+        mapped = jax.jit(lambda index, arguments: inner(index, arguments))
     return Mapped(mapped, len(devices))
 
 
