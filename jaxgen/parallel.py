@@ -168,6 +168,7 @@ def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
     one, whole = PartitionSpec(AXIS), PartitionSpec()
     mesh = Mesh(np.array(devices), (AXIS,))
     lift = lambda index, arguments: program(*arguments)
+    # With `check_vma`, JAX adds the gradients of a parameter over devices before those of its uses: other rounding.
     mapped = jax.jit(jax.shard_map(lift, mesh=mesh, in_specs=(one, whole), out_specs=whole, check_vma=False))
     return Mapped(mapped, len(devices))
 

@@ -14,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxgen.types import Array, PyTree
 
-__all__ = ["automatic", "replicated", "varying"]
+__all__ = ["aligned", "automatic", "replicated", "varying"]
 
 
 def varying(value: PyTree, *arrays: PyTree) -> PyTree:
@@ -50,6 +50,14 @@ def automatic(function: Callable[..., PyTree], *arguments: PyTree, rows: Array |
         return function(*arguments)
     spec = PartitionSpec() if rows is None else PartitionSpec(*_spec(rows)[:1])
     return jax.sharding.auto_axes(function, out_sharding=NamedSharding(mesh, spec))(*arguments)
+
+
+def aligned(x: Array, rows: Array) -> Array:
+    """An array sharded along its first axis as other rows are, which `jax.vmap` needs on an explicit mesh."""
+    mesh = _explicit_mesh(rows)
+    if mesh is None:
+        return x
+    return jax.sharding.reshard(x, NamedSharding(mesh, PartitionSpec(*_spec(rows)[:1])))
 
 
 def replicated(x: Array) -> Array:

@@ -52,7 +52,10 @@ def check_floating(name: str, x: Array) -> Array:
     """
     if not is_floating(x):
         dtype = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"{name} needs floating-point values (got {dtype}); convert bytes with data.to_float(x).")
+        raise TypeError(
+            f"{name} needs floating-point values (got {dtype}); convert bytes with data.to_float(x), "
+            "other integers with x.astype('float32')."
+        )
     return x
 
 
@@ -69,7 +72,7 @@ def check_table(method: object, row_specs: tuple[PyTree, ...]) -> None:
     if len(row_specs) != 1 or not is_floating(*row_specs):
         raise TypeError(
             f"{type(method).__name__} learns one table of floating-point rows (got {row_specs}); use data.Arrays(x), "
-            "for example."
+            "and convert integers with x.astype('float32')."
         )
 
 

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import to_float
@@ -172,9 +173,11 @@ def _numeric_array(where: str, leaf: Any) -> np.ndarray:
         array = np.asarray(leaf)
     except ValueError:  # rows of unequal lengths
         array = np.empty(0, object)
+    if jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.kind != "f":
+        array = array.astype(np.float32)  # bfloat16 and 8-bit numbers, which NumPy does not know
     if array.dtype.kind not in _NUMERIC_KINDS:
         raise TypeError(
-            f"{where} must hold numbers (got dtype {array.dtype}); convert it to floats, integers or bytes."
+            f"{where} must hold numbers (got dtype {array.dtype}); convert it to float32, or to bytes for images."
         )
     dtype = jax.dtypes.canonicalize_dtype(array.dtype)
     if dtype != array.dtype:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgen.methods._modules import at_least_single
 from jaxgen.types import Array, PyTree
 from jaxgen.validation import is_floating
 
@@ -48,12 +49,12 @@ def split_condition(rows: PyTree) -> tuple[Array, Array]:
         rows: outcomes `[b, ...]`, or a pair of conditions `[b, k]` and outcomes `[b, ...]`.
 
     Returns:
-        The conditions, `[b, 0]` where there are none, and the outcomes.
+        The conditions, `[b, 0]` where there are none, and the outcomes, both in single precision or better.
     """
     if isinstance(rows, tuple | list):
-        condition, outcome = rows
+        condition, outcome = at_least_single(rows)
         return condition, outcome
-    return jnp.zeros((rows.shape[0], 0)), rows
+    return jnp.zeros((rows.shape[0], 0), jnp.float32), at_least_single(rows)
 
 
 def split_condition_specs(method: str, row_specs: tuple[PyTree, ...]) -> tuple[int, tuple[int, ...]]:
@@ -74,7 +75,7 @@ def split_condition_specs(method: str, row_specs: tuple[PyTree, ...]) -> tuple[i
     if len(pair) != 2 or not is_floating(*pair) or len(pair[0].shape) != 1:
         raise TypeError(
             f"{method} learns one table of floating-point rows, or of pairs of a condition vector and a row (got "
-            f"{row_specs}); use data.Arrays(y) or data.Arrays((x, y))."
+            f"{row_specs}); use data.Arrays(y) or data.Arrays((x, y)), and convert integers with x.astype('float32')."
         )
     return pair[0].shape[0], pair[1].shape
 

@@ -4,10 +4,12 @@ from typing import TypeVar
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
-from jaxgen.types import Array, Params, PyTree
+from jaxgen.numerics.precision import promoted
+from jaxgen.types import Array, Key, Params, PyTree
 
-__all__ = ["apply_network", "required"]
+__all__ = ["apply_network", "at_least_single", "normal", "required"]
 
 Part = TypeVar("Part")
 
@@ -24,6 +26,16 @@ def required(method: object, part: Part | None) -> Part:
             "or set every network and width."
         )
     return part
+
+
+def at_least_single(rows: PyTree) -> PyTree:
+    """Return rows in single precision or better, in which methods compute; labels stay as they are."""
+    return jax.tree.map(lambda leaf: promoted(leaf)[0] if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf, rows)
+
+
+def normal(key: Key[Array, ""], *shape: int) -> Array:
+    """Return standard normal noise in single precision, as Flax's parameters are, whether x64 is enabled or not."""
+    return jax.random.normal(key, shape, jnp.float32)
 
 
 def apply_network(

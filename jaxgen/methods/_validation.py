@@ -50,7 +50,7 @@ def sliced_wasserstein(
     key_directions, key_samples = jax.random.split(key)
     n = rows.shape[0]
     flat = rows.reshape(n, -1)
-    directions = jax.random.normal(key_directions, (flat.shape[1], DIRECTIONS))
+    directions = jax.random.normal(key_directions, (flat.shape[1], DIRECTIONS), jnp.float32)
     directions /= jnp.linalg.norm(directions, axis=0, keepdims=True)
     project = lambda points: jnp.dot(points.reshape(len(points), -1), directions, precision="highest")
     samples = _in_pieces(lambda key, index: project(sample(key, len(index))), key_samples, n)

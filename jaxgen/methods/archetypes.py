@@ -10,6 +10,7 @@ from jaxgen import parallel
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.numerics import simplex
 from jaxgen.numerics.kernels import product, squared_distances
+from jaxgen.numerics.precision import promoted
 from jaxgen.numerics.simplex import Solver, frank_wolfe
 from jaxgen.types import Array, Float, Key, Metrics, PyTree
 from jaxgen.validation import is_floating
@@ -65,8 +66,8 @@ class Archetypes:
         """
         if len(row_specs) != 1 or not is_floating(row_specs[0]) or len(row_specs[0].shape) != 1:
             raise TypeError(
-                f"Archetypes learns one table of floating-point vectors (got {row_specs}); use data.Arrays(x), for "
-                "example."
+                f"Archetypes learns one table of floating-point vectors (got {row_specs}); use data.Arrays(x), and "
+                "convert integers with x.astype('float32')."
             )
         if self.count < 1 or self.steps < 1:
             raise ValueError(f"`count` and `steps` must be at least 1 (got {self.count} and {self.steps}).")
@@ -88,11 +89,11 @@ class Archetypes:
                 f"`count` must be at most the number of rows in a minibatch (got {self.count} and {len(x)}); use a "
                 "larger batch_size."
             )
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        (x,) = promoted(x)
         z = _units(x)[0]
         keys = jax.random.split(key, self.count)
         chosen = [jax.random.randint(keys[0], (), 0, len(x))]
-        distances = jnp.full(len(x), jnp.inf)
+        distances = jnp.full(len(x), jnp.inf, x.dtype)
         for key in keys[1:]:
             distances = jnp.minimum(distances, squared_distances(z, z[chosen[-1]][None])[:, 0])
             chosen.append(jax.random.categorical(key, jnp.log(distances)))
@@ -116,14 +117,15 @@ class Archetypes:
             The new state, and metrics of the previous archetypes: `loss`, the mean over rows of the squared distance to
             their convex hull, and `explained`, the explained share of the variance.
         """
-        rows = parallel.gather(x, self.axis_name)
+        (x,) = promoted(x)
+        rows = parallel.gather_constant(x, self.axis_name)
         rows, center, scale = _units(rows)
         x, archetypes = (x - center) / scale, (state.archetypes - center) / scale
         weights = self.solver(x, archetypes, steps=self.steps)  # [b, k]
         residual = x - product(weights, archetypes)
         # These sums over all devices are sufficient for the update, so the weights need not be gathered.
         moments, products = parallel.total((product(weights.T, weights), product(weights.T, residual)), self.axis_name)
-        all_squares = parallel.gather(jnp.sum(residual**2, -1), self.axis_name)
+        all_squares = parallel.gather_constant(jnp.sum(residual**2, -1), self.axis_name)
         candidates = jnp.concatenate([archetypes, rows])
         worst = rows[jnp.argmax(all_squares)]
         threshold = len(rows) * jnp.finfo(residual.dtype).eps

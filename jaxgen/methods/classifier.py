@@ -79,10 +79,14 @@ class Classifier:
             )
         row, label = row_specs[0]
         if not is_floating(row) or not is_label(label):
-            raise TypeError(f"rows must be floating-point and labels single integers (got {row} and {label}).")
+            raise TypeError(
+                f"rows must be floating-point and labels single integers (got {row} and {label}); convert "
+                "integer rows with x.astype('float32')."
+            )
         if self.uniformity_weight and (not is_floating(row_specs[1]) or row_specs[1].shape != row.shape):
             raise TypeError(
-                f"outliers must be floating-point rows of shape {row.shape}, like the data (got {row_specs[1]})."
+                f"outliers must be floating-point rows of shape {row.shape}, like the data (got {row_specs[1]}); "
+                "convert integers with x.astype('float32')."
             )
         method = dataclasses.replace(self, network=self.network or default_classifier(row.shape, self.classes))
         logits = output_shape(method._network, jax.ShapeDtypeStruct((2, *row.shape), row.dtype))

@@ -11,7 +11,7 @@ import optax
 
 from jaxgen import nets, parallel
 from jaxgen.losses import flow_nll
-from jaxgen.methods._modules import required
+from jaxgen.methods._modules import at_least_single, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
@@ -117,7 +117,7 @@ class DeepArchetypes:
         """Return the flow and the linear maps with fresh parameters."""
         key_flow, key_maps = jax.random.split(key)
         flow = self.flow.init(key_flow, x)
-        maps = self._maps.init(key_maps, jnp.zeros((1, self._maps.dimensions)))
+        maps = self._maps.init(key_maps, jnp.zeros((1, self._maps.dimensions), jnp.float32))
         return self._descent.init({"flow": flow.params, "maps": maps})
 
     def step(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "b ..."]) -> tuple[TrainState, Metrics]:
@@ -138,7 +138,7 @@ class DeepArchetypes:
         Returns:
             The loss; the metrics `nll`, in nats per dimension, `archetypes` and `reconstruction`; and the model state.
         """
-        x = self.flow.dequantize(key, x)
+        x = self.flow.dequantize(key, at_least_single(x))
         z, log_det = self.flow.forward(params["flow"], x)
         weights, logits, latents = self._maps.apply(params["maps"], z)
         all_weights, logits = parallel.gather((weights, logits), self.axis_name)

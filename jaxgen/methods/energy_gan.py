@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, nets
-from jaxgen.methods._modules import apply_network, required
+from jaxgen.methods._modules import apply_network, at_least_single, normal, required
 from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.numerics.threefry import unrolled
@@ -161,7 +161,7 @@ class EnergyGAN(abc.ABC):
             ValueError: if `n_critic` does not divide the number of rows on a device.
         """
         key_critic, key_generator = jax.random.split(unrolled(key))
-        parts = split_batch(x, self.n_critic)
+        parts = split_batch(at_least_single(x), self.n_critic)
         fixed = (state.generator.params, state.generator.model_state)
         update = lambda key, critic, rows: self._critic_step.step(key, critic, rows, *fixed)
         critic, critic_metrics = iterate(update, key_critic, state.critic, parts)
@@ -288,11 +288,13 @@ class EnergyGAN(abc.ABC):
 
     def _init_generator(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         """Return fresh parameters of generator and networks trained with it, and the generator's model state."""
-        variables = dict(required(self, self.generator).init(key, jnp.zeros((1, required(self, self.latent_dim)))))
+        variables = dict(
+            required(self, self.generator).init(key, jnp.zeros((1, required(self, self.latent_dim)), jnp.float32))
+        )
         return {"generator": {"params": variables.pop("params")}}, variables
 
     def _noise(self, key: Key[Array, ""], rows: int) -> Array:
-        return jax.random.normal(key, (rows, required(self, self.latent_dim)))
+        return normal(key, rows, required(self, self.latent_dim))
 
     def _energy(self, params: Params, x: Array) -> Array:
         return required(self, self.critic).apply(params, x)[..., 0]

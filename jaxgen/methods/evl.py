@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import losses, samplers
 from jaxgen.methods._conditioning import check_condition, concatenate_condition, split_condition, split_condition_specs
-from jaxgen.methods._modules import required
+from jaxgen.methods._modules import normal, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.candidate_sampling import PerTarget, SharedPool
 from jaxgen.nets import MLP, WeightedGenerator, output_shape
@@ -147,7 +147,7 @@ class EVL:
 
     def init(self, key: Key[Array, ""], rows: PyTree) -> TrainState:
         """Return networks with fresh parameters."""
-        noise = jnp.zeros((1, self.latent_dim + self.condition_dim))
+        noise = jnp.zeros((1, self.latent_dim + self.condition_dim), jnp.float32)
         key_generator, key_weight = jax.random.split(key)
         params = {"generator": self._generator.init(key_generator, noise)}
         if self.weight_network is not None:
@@ -207,7 +207,7 @@ class EVL:
         Raises:
             ValueError: if the model was trained with conditions.
         """
-        samples, log_weights = self.weighted_samples_given(key, state, jnp.zeros((1, 0)), n)
+        samples, log_weights = self.weighted_samples_given(key, state, jnp.zeros((1, 0), jnp.float32), n)
         return WeightedSamples(samples[0], log_weights[0])
 
     def weighted_samples_given(
@@ -230,11 +230,11 @@ class EVL:
         fits = condition.shape[1] == self.condition_dim
         unconditional, conditional = "weighted_samples or sample", "weighted_samples_given or sample_given"
         check_condition(condition, fits, unconditional=unconditional, conditional=conditional)
-        noise = jax.random.normal(key, (len(condition) * n, self.latent_dim))
+        noise = normal(key, len(condition) * n, self.latent_dim)
         flat = self.decode(state, concatenate_condition(noise, condition))
         samples, log_weights = jax.tree.map(lambda leaf: leaf.reshape(len(condition), n, *leaf.shape[1:]), flat)
         if self.bandwidth:
-            samples += self.bandwidth * jax.random.normal(jax.random.fold_in(key, 1), samples.shape)
+            samples += self.bandwidth * normal(jax.random.fold_in(key, 1), *samples.shape)
         return WeightedSamples(samples, log_weights)
 
     def decode(self, state: TrainState, noise: Float[Array, "n k"]) -> WeightedSamples:
@@ -327,7 +327,7 @@ class EVL:
         Raises:
             ValueError: if the model was trained with conditions.
         """
-        return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
+        return self.sample_given(key, state, jnp.zeros((1, 0), jnp.float32), n)[0]
 
     def sample_given(
         self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
@@ -372,7 +372,7 @@ class EVL:
             samples, logits = self._generate(params, noise)
             return samples.reshape(len(samples), -1), logits
 
-        draw = lambda count: jax.random.normal(key, (count, self.latent_dim))
+        draw = lambda count: normal(key, count, self.latent_dim)
         condition, x = split_condition(rows)
         targets = x.reshape(len(x), -1)
         return self.candidates(generate, draw, condition, targets, self.power), targets.shape[1]

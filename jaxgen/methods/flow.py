@@ -14,7 +14,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
 from jaxgen.methods._conditioning import check_condition, standardized
-from jaxgen.methods._modules import required
+from jaxgen.methods._modules import at_least_single, normal, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets.shapes import outputs
 from jaxgen.numerics.column_scale import location_and_scale
@@ -215,7 +215,7 @@ class Flow:
         Raises:
             TypeError: if the dtype is not floating-point; `data.to_float` converts bytes.
         """
-        x = check_floating("Flow", x)
+        x = at_least_single(check_floating("Flow", x))
         return x if self.levels is None else (x * (self.levels - 1) + 0.5) / self.levels
 
     def from_continuous(self, x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
@@ -306,7 +306,7 @@ class Flow:
         """
         key_label, key_latent = jax.random.split(key)
         labels = jax.random.randint(key_label, (n,), 0, self.classes) if self.classes else None
-        x = self.decode(state, jax.random.normal(key_latent, (n, required(self, self.dimensions))), labels)
+        x = self.decode(state, normal(key_latent, n, required(self, self.dimensions)), labels)
         return self.round_to_levels(x)
 
     def sample_given(
@@ -327,7 +327,7 @@ class Flow:
             ValueError: if the conditions have another width than in training, or the flow has none.
         """
         self._check_condition(condition)
-        z = jax.random.normal(key, (len(condition) * n, required(self, self.dimensions)))
+        z = normal(key, len(condition) * n, required(self, self.dimensions))
         x = self.decode(state, z, condition=jnp.repeat(condition, n, 0) if self.condition_dim else None)
         return self.round_to_levels(x).reshape(len(condition), n, *x.shape[1:])
 
@@ -380,7 +380,8 @@ class Flow:
             wanted = "rows, or pairs of a condition vector and a row"
         raise TypeError(
             f"Flow with classes={self.classes} learns one table of floating-point {wanted} (got {row_specs}); use "
-            "data.Arrays(x) or data.Arrays((condition, x)), or data.Labelled and its number of classes."
+            "data.Arrays(x) or data.Arrays((condition, x)), or data.Labelled and its number of classes, and convert "
+            "integers with x.astype('float32')."
         )
 
     def _with_labels(self, rows: PyTree, labels: Array | None) -> PyTree:
@@ -392,10 +393,11 @@ class Flow:
 
     def _parted(self, units: PyTree, rows: PyTree) -> tuple[Array, Array | None]:
         """Return rows without their labels or conditions, and what the network is conditional on."""
+        rows = at_least_single(rows)
         if self.classes:
             x, labels = rows
             return x, self._one_hot(labels)
-        condition, x = rows if isinstance(rows, tuple | list) else (jnp.zeros((len(rows), 0)), rows)
+        condition, x = rows if isinstance(rows, tuple | list) else (jnp.zeros((len(rows), 0), rows.dtype), rows)
         self._check_condition(condition)
         return x, standardized(units, "condition", condition) if self.condition_dim else None
 
@@ -406,7 +408,7 @@ class Flow:
     def _one_hot(self, labels: Array) -> Array:
         if not isinstance(labels, jax.core.Tracer) and labels.size:
             check_labels(np.asarray(labels), self.classes)  # a label out of range would become a vector of zeros
-        return jax.nn.one_hot(labels, self.classes)
+        return jax.nn.one_hot(labels, self.classes, dtype=jnp.float32)
 
     def _bits(self, nll: Array) -> Array:
         """Return bits per dimension of rows on levels: those of the density plus those of a level's width."""

@@ -198,7 +198,7 @@ class MEG(EnergyGAN):
     def _init_generator(self, key: Key[Array, ""], x: Array) -> tuple[Params, PyTree]:
         key_generator, key_statistic = jax.random.split(key)
         params, model_state = super()._init_generator(key_generator, x)
-        noise = jnp.zeros((1, required(self, self.latent_dim)))
+        noise = jnp.zeros((1, required(self, self.latent_dim)), jnp.float32)
         return params | {"statistic": required(self, self.statistic).init(key_statistic, x, noise)}, model_state
 
     def _unbatched(self, state: EnergyGANState) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:

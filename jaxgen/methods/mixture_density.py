@@ -11,6 +11,7 @@ import optax
 
 from jaxgen import losses
 from jaxgen.methods._conditioning import check_condition, split_condition, split_condition_specs, standardized
+from jaxgen.methods._modules import normal
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.column_scale import location_and_scale
@@ -113,9 +114,9 @@ class MixtureDensity:
         repeated = jnp.any(jnp.tril(equal, -1), 1, keepdims=True)
         noise = jax.random.normal(jax.random.fold_in(key, 1), means.shape, means.dtype)
         means = jnp.where(repeated, means + 0.01 * std[None] * noise, means)
-        below_diagonal = jnp.zeros((self.components, _num_parameters(d) - 1 - 2 * d))
+        below_diagonal = jnp.zeros((self.components, _num_parameters(d) - 1 - 2 * d), means.dtype)
         log_scales = jnp.broadcast_to(jnp.log(std), (self.components, d))
-        logits = jnp.zeros((self.components, 1))
+        logits = jnp.zeros((self.components, 1), means.dtype)
         shared = jnp.concatenate([logits, means, log_scales, below_diagonal], -1).reshape(-1)
         network = {} if self.network is None else self.network.init(key, condition[:1])
         return self._descent.init({"shared": shared, "network": network}, units)
@@ -185,7 +186,7 @@ class MixtureDensity:
         Raises:
             ValueError: if the model was trained with conditions.
         """
-        return self.sample_given(key, state, jnp.zeros((1, 0)), n)[0]
+        return self.sample_given(key, state, jnp.zeros((1, 0), jnp.float32), n)[0]
 
     def sample_given(
         self, key: Key[Array, ""], state: TrainState, condition: Float[Array, "b k"], n: int
@@ -207,11 +208,11 @@ class MixtureDensity:
         logits, means, factors = self.mixture(state, condition)
         key_component, key_normal = jax.random.split(key)
         component = jax.random.categorical(key_component, logits[:, None], shape=(len(condition), n))
-        normal = jax.random.normal(key_normal, (len(condition), n, means.shape[-1]))
+        noise = normal(key_normal, len(condition), n, means.shape[-1]).astype(means.dtype)
         pick = jax.vmap(lambda leaf, index: leaf[index])
         # y = factor (x - mean) is standard normal, so x solves a triangular system.
         solve = lambda factor, y: jax.scipy.linalg.solve_triangular(factor, y, lower=True)
-        return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), normal)
+        return pick(means, component) + jax.vmap(jax.vmap(solve))(pick(factors, component), noise)
 
     def _mixture(self, params: Params, units: dict[str, Any], condition: Array, d: int) -> losses.GaussianMixture:
         condition = standardized(units, "condition", condition)
@@ -221,7 +222,7 @@ class MixtureDensity:
         raw = raw.reshape(condition.shape[0], self.components, -1)
         logits, means, log_scales, below_diagonal = jnp.split(raw, [1, 1 + d, 1 + 2 * d], -1)
         diagonal = 1 / (self.min_scale + jnp.exp(log_scales))
-        factors = jnp.zeros((*raw.shape[:2], d, d)).at[..., *jnp.diag_indices(d)].set(diagonal)
+        factors = jnp.zeros((*raw.shape[:2], d, d), raw.dtype).at[..., *jnp.diag_indices(d)].set(diagonal)
         factors = factors.at[..., *jnp.tril_indices(d, -1)].set(below_diagonal)
         if "outcome" in units:  # to the data's units
             location, scale = (leaf[None, None] for leaf in units["outcome"])

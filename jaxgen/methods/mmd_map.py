@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxgen import losses
-from jaxgen.methods._modules import required
+from jaxgen.methods._modules import at_least_single, normal, required
 from jaxgen.nets import MLP, output_shape
 from jaxgen.numerics.kernels import squared_distances
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -113,7 +113,7 @@ class MMDMap:
         if len(row_specs) != 2 or not is_floating(*row_specs) or not all(len(row.shape) == 1 for row in row_specs):
             raise TypeError(
                 f"MMDMap learns from two tables of floating-point vectors (got {row_specs}); use "
-                "data.Zip((source, target))."
+                "data.Zip((source, target)), and convert integers with x.astype('float32')."
             )
         if not (self.bandwidth is None or callable(self.bandwidth) or self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be positive (got {self.bandwidth}); None is the target's median.")
@@ -179,7 +179,7 @@ class MMDMap:
     ) -> tuple[MMDMapState, Metrics]:
         """Take one gradient step on the discrepancy between mapped rows and the target's rows."""
         trained, metrics = self._descent.step(key, state.trained, source, target, state.bandwidth)
-        return MMDMapState(trained, metrics["bandwidth"]), metrics
+        return MMDMapState(trained, metrics["bandwidth"].astype(state.bandwidth.dtype)), metrics
 
     def loss(
         self,
@@ -208,7 +208,7 @@ class MMDMap:
         mapped = required(self, self.network).apply({"params": params}, inputs, rngs={"dropout": key_dropout})
         if callable(self.bandwidth):
             bandwidth = jax.lax.stop_gradient(self.bandwidth(mapped, target, axis_name=self.axis_name))
-        bandwidths = bandwidth * jnp.asarray(self.scales)
+        bandwidths = bandwidth * jnp.asarray(self.scales, bandwidth.dtype)
         discrepancy = jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidths, axis_name=self.axis_name))
         penalty = sum(
             self.l1 * jnp.sum(jnp.abs(leaf)) + self.l2 * jnp.sum(leaf**2) for leaf in self.regularized_params(params)
@@ -249,7 +249,7 @@ class MMDMap:
 
     def _append_noise(self, key: Key[Array, ""], x: Array) -> Array:
         """Append noise to each row."""
-        return jnp.concatenate([x, jax.random.normal(key, (len(x), self.noise_dim), x.dtype)], -1)
+        return jnp.concatenate([at_least_single(x), normal(key, len(x), self.noise_dim)], -1)
 
     def _first_bandwidth(self, target: Array) -> Array:
         if self.bandwidth is None or callable(self.bandwidth):

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["Auxiliary", "ModelSamples", "NegativeSource", "NoisyData", "Uniform"]
@@ -83,6 +84,7 @@ class NoisyData:
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return noisy rows."""
+        (x,) = promoted(x)
         return jnp.clip(x + self.scale * jax.random.normal(key, x.shape, x.dtype), 0, 1)
 
 
@@ -99,6 +101,7 @@ class Uniform:
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:
         """Return uniform noise."""
+        (x,) = promoted(x)
         return jax.random.randint(key, x.shape, 0, 256).astype(x.dtype) / 255
 
 

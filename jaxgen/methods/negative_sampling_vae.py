@@ -12,7 +12,7 @@ import optax
 
 from jaxgen import losses, nets
 from jaxgen.data.batches import value_range
-from jaxgen.methods._modules import apply_network, required
+from jaxgen.methods._modules import apply_network, at_least_single, normal, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.negative_samples import NegativeSource
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
@@ -110,7 +110,8 @@ class NegativeSamplingVAE:
         if len(row_specs) != num_tables or not is_floating(*row_specs) or len({row.shape for row in row_specs}) != 1:
             raise TypeError(
                 f"NegativeSamplingVAE with negatives={self.negatives} learns {num_tables} table(s) of floating-point "
-                f"rows of one shape (got {row_specs}); use data.Arrays(x), or data.Zip((images, others)) for two."
+                f"rows of one shape (got {row_specs}); use data.Arrays(x), or data.Zip((images, others)) for two, "
+                "and convert integers with x.astype('float32')."
             )
         shape = row_specs[0].shape
         check_whole(1, num_importance_samples=self.num_importance_samples)
@@ -168,7 +169,9 @@ class NegativeSamplingVAE:
         """Return networks with fresh parameters."""
         key_encoder, key_decoder = jax.random.split(key)
         encoder = dict(required(self, self.encoder).init(key_encoder, x[:1]))
-        decoder = dict(required(self, self.decoder).init(key_decoder, jnp.zeros((1, required(self, self.latent_dim)))))
+        decoder = dict(
+            required(self, self.decoder).init(key_decoder, jnp.zeros((1, required(self, self.latent_dim)), jnp.float32))
+        )
         params = {"decoder": decoder.pop("params"), "noise": self.observation_model.init()}
         encoder_state = self._encoder_step.init(encoder.pop("params"), encoder)
         return VAEState(encoder_state, self._decoder_step.init(params, decoder))
@@ -180,10 +183,10 @@ class NegativeSamplingVAE:
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(unrolled(key), 6)
         x, *observed = (
             self.observation_model.preprocess(jax.random.fold_in(key_rows, place), rows)
-            for place, rows in enumerate((x, *others))
+            for place, rows in enumerate(at_least_single((x, *others)))
         )
         size = (x.shape[0], required(self, self.latent_dim))
-        noise, other, prior = (jax.random.normal(key, size) for key in (key_latent, key_others, key_prior))
+        noise, other, prior = (normal(key, *size) for key in (key_latent, key_others, key_prior))
         fixed = (state.decoder.params, state.decoder.model_state)
         negatives = None
         if self.negatives is not None:
@@ -288,7 +291,7 @@ class NegativeSamplingVAE:
             key_rows, key_latent = jax.random.split(key)
             x = self.observation_model.preprocess(key_rows, x)
             posterior = self.encode(state, x)
-            z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape))
+            z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape, posterior.mean.dtype))
             output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
             likelihood = self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
             return losses.gaussian_kl(*posterior) - likelihood
@@ -306,7 +309,7 @@ class NegativeSamplingVAE:
         Returns:
             Samples `[n, ...]` in [0, 1].
         """
-        return self.decode(state, jax.random.normal(key, (n, required(self, self.latent_dim))))
+        return self.decode(state, normal(key, n, required(self, self.latent_dim)))
 
     def decode(self, state: VAEState, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
         """Return the mean images `[n, ...]` of latent vectors `[n, k]`."""
@@ -378,14 +381,15 @@ class NegativeSamplingVAE:
     ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
         """Return observed rows, their likelihood as a function of latents, posteriors, and noise for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
-        x = jax.vmap(lambda row: self.observation_model.preprocess(key_rows, row[None])[0])(x)  # the same noise for all
+        observed = lambda row: self.observation_model.preprocess(key_rows, row[None])[0]
+        x = jax.vmap(observed)(at_least_single(x))  # the same noise for all
         params = self._decoder_step.params(state.decoder)
 
         def likelihood(z: Array) -> Array:
             output, _ = self._decode(params, state.decoder.model_state, z, train=False)
             return self.observation_model.log_likelihood(params["noise"], x, output)
 
-        noise = jax.random.normal(key_latent, (self.num_importance_samples, required(self, self.latent_dim)))
+        noise = normal(key_latent, self.num_importance_samples, required(self, self.latent_dim))
         return x, likelihood, self.encode(state, x), noise
 
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen import losses
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float, Key, Params
 
 __all__ = ["Bernoulli", "DequantizedGaussian", "DiscretizedGaussian", "Gaussian", "ObservationModel"]
@@ -116,6 +117,7 @@ class DequantizedGaussian(Gaussian):
 
     def preprocess(self, key: Key[Array, ""], x: Float[Array, "n ..."]) -> Float[Array, "n ..."]:
         """Return the rows with uniform noise in [0, 1/255) added."""
+        (x,) = promoted(x)
         return x + jax.random.uniform(key, x.shape, x.dtype) / 255
 
 

@@ -57,7 +57,7 @@ class OutlierDiscriminator:
         if len(row_specs) != 2 or not is_floating(*row_specs) or row_specs[0].shape != row_specs[1].shape:
             raise TypeError(
                 "OutlierDiscriminator learns from inliers and outliers, floating-point rows of one shape (got "
-                f"{row_specs}); use data.Zip((inliers, outliers))."
+                f"{row_specs}); use data.Zip((inliers, outliers)), and convert integers with x.astype('float32')."
             )
         network = self.network or default_classifier(row_specs[0].shape, 1)
         pair = jax.ShapeDtypeStruct((2, *row_specs[0].shape), row_specs[0].dtype)

@@ -133,7 +133,7 @@ def regret(
 
     def step(key: Array, state: tuple, *_: Array) -> tuple[tuple, None]:
         posterior, opt_state = state
-        gradient = jax.grad(cost)(posterior, jax.random.normal(key, noise.shape[1:]))
+        gradient = jax.grad(cost)(posterior, jax.random.normal(key, noise.shape[1:], noise.dtype))
         updates, opt_state = optimizer.update(gradient, opt_state, posterior)
         return (optax.apply_updates(posterior, updates), opt_state), None
 

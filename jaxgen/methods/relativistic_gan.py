@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import losses, parallel
-from jaxgen.methods._modules import required
+from jaxgen.methods._modules import normal, required
 from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.nets.shapes import check_scalar_output
@@ -140,7 +140,7 @@ class RelativisticGAN:
     def init(self, key: Key[Array, ""], x: Float[Array, "b ..."]) -> GANState:
         """Return networks with fresh parameters."""
         key_generator, key_discriminator = jax.random.split(key)
-        generator = self._networks[0].init(key_generator, jnp.zeros((1, self.latent_dim)))
+        generator = self._networks[0].init(key_generator, jnp.zeros((1, self.latent_dim), jnp.float32))
         discriminator = self._networks[1].init(key_discriminator, x[:1])
         return GANState(self._generator_step.init(generator), self._discriminator_step.init(discriminator))
 
@@ -169,7 +169,7 @@ class RelativisticGAN:
             The loss; the metrics `score_data` and `score_samples`, the mean scores; and the model state.
         """
         generate, discriminate = (network.apply for network in self._networks)
-        samples = generate(generator, jax.random.normal(key, (x.shape[0], self.latent_dim)))
+        samples = generate(generator, normal(key, x.shape[0], self.latent_dim))
         real, fake = discriminate(params, x)[..., 0], discriminate(params, samples)[..., 0]
         metrics = {"score_data": jnp.mean(real), "score_samples": jnp.mean(fake)}
         return losses.relativistic_average(real, fake, axis_name=self.axis_name), (metrics, model_state)
@@ -224,7 +224,7 @@ class RelativisticGAN:
         Returns:
             Samples `[n, ...]`.
         """
-        noise = jax.random.normal(key, (n, self.latent_dim))
+        noise = normal(key, n, self.latent_dim)
         return self._networks[0].apply(self._generator_step.params(state.generator), noise)
 
     @property

@@ -7,6 +7,7 @@ import jax
 
 from jaxgen import losses
 from jaxgen.methods.energy_gan import EnergyGAN
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["WGANGP", "interpolate_rows", "interpolate_pixels"]
@@ -25,7 +26,8 @@ def interpolate_rows(
     Returns:
         Points, of the same shape.
     """
-    weight = jax.random.uniform(key, (x.shape[0], *(1,) * (x.ndim - 1)))
+    x, made = promoted(x, made)
+    weight = jax.random.uniform(key, (x.shape[0], *(1,) * (x.ndim - 1)), x.dtype)
     return made + weight * (x - made)
 
 
@@ -37,7 +39,8 @@ def interpolate_pixels(
     The baseline in the released code of the maximum entropy generators does so, which differs from WGAN-GP. Arguments
     and return value are those of `interpolate_rows`.
     """
-    return made + jax.random.uniform(key, x.shape) * (x - made)
+    x, made = promoted(x, made)
+    return made + jax.random.uniform(key, x.shape, x.dtype) * (x - made)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,7 @@ def kl_divergence(test: Histogram, model: Histogram) -> float:
     References:
         Guttenberg, Generating the support with extreme value losses (2019), equation 8, with p the test data.
     """
-    _check(test, model)
+    test, model = _checked(test, model)
     support = test > 0
     restricted = model[support] / max(model[support].sum(), _EMPTY) + _EMPTY
     return float(np.sum(test[support] * np.log(test[support] / (restricted / restricted.sum()))))
@@ -129,7 +129,7 @@ def fisher_distance(test: Histogram, model: Histogram) -> float:
         Guttenberg, Generating the support with extreme value losses (2019), equation 9, which has a misprint: with
         `1 - sum` two equal histograms would have the distance pi. The paper's released code has the form used here.
     """
-    _check(test, model)
+    test, model = _checked(test, model)
     return float(2 * np.arccos(np.clip(np.sum(np.sqrt(test * model)), 0.0, 1.0)))
 
 
@@ -146,11 +146,13 @@ def mass_off_support(test: Histogram, model: Histogram) -> float:
     Raises:
         ValueError: if the histograms have different shapes, or are not shares that sum to 1.
     """
-    _check(test, model)
+    test, model = _checked(test, model)
     return float(model[test == 0].sum())
 
 
-def _check(test: np.ndarray, model: np.ndarray) -> None:
+def _checked(test: ArrayLike, model: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return both histograms in double precision: in float16, the mass added to each cell would be 0."""
+    test, model = np.asarray(test, np.float64), np.asarray(model, np.float64)
     if test.shape != model.shape:
         raise ValueError(
             f"histograms must have the same shape (got {test.shape} and {model.shape}); count both on the same grid."
@@ -161,3 +163,4 @@ def _check(test: np.ndarray, model: np.ndarray) -> None:
                 f"`{name}` must hold shares >= 0 that sum to 1 (got a sum of {shares.sum():g}); divide counts by their "
                 "sum."
             )
+    return test, model

@@ -2,6 +2,7 @@
 
 import io
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
@@ -29,8 +30,10 @@ def png_bits_per_dim(images: ArrayLike) -> np.ndarray:
         likelihood-based generative models (2020), equation 1.
     """
     images = np.asarray(images)
+    if jnp.issubdtype(images.dtype, jnp.floating):  # bfloat16 too, which NumPy does not know
+        images = images.astype(np.float64)
     known = images.dtype == np.uint8 or (
-        np.issubdtype(images.dtype, np.floating) and images.size and 0 <= images.min() <= images.max() <= 1
+        images.dtype == np.float64 and images.size and 0 <= images.min() <= images.max() <= 1
     )
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or not known:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Bijective layers other than couplings, and their composition.
 
-Every layer maps forward and back, and returns the log absolute determinant of its Jacobian with each result.
+Every layer maps forward and back, and returns the log absolute determinant of its Jacobian with each result. Both are
+in single precision or better: in half precision the inverse would not return the samples.
 """
 
 import math
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.numerics.column_scale import location_and_scale
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["ActNorm", "ComposedBijection", "Flatten", "Bijection", "Permutation", "SpaceToDepth", "Split"]
@@ -51,12 +53,14 @@ class ActNorm(nn.Module):
 
     def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the normalized samples and log |det J|, a scalar `[]`."""
+        (x,) = promoted(x)
         location, log_scale, shift = self._learned(x)
         z = (x - _behind(location, x)) * _behind(jnp.exp(log_scale), x) + _behind(shift, x)
         return z, self._over_row(log_scale, x)
 
     def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples before normalization and log |det J| of the inverse map, a scalar `[]`."""
+        (z,) = promoted(z)
         location, log_scale, shift = self._learned(z)
         x = (z - _behind(shift, z)) * _behind(jnp.exp(-log_scale), z) + _behind(location, z)
         return x, -self._over_row(log_scale, z)
@@ -84,11 +88,13 @@ class Permutation(nn.Module):
 
     def __call__(self, x: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return the samples with permuted features, and log |det J| = 0."""
-        return x[..., self._order(x)], jnp.zeros(())
+        (x,) = promoted(x)
+        return x[..., self._order(x)], jnp.zeros((), x.dtype)
 
     def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return the samples with the features in their original order, and log |det J| = 0."""
-        return z[..., np.argsort(self._order(z))], jnp.zeros(())
+        (z,) = promoted(z)
+        return z[..., np.argsort(self._order(z))], jnp.zeros((), z.dtype)
 
     def _order(self, x: Array) -> np.ndarray:
         return np.random.default_rng(self.seed).permutation(x.shape[-1])
@@ -111,14 +117,14 @@ class SpaceToDepth(nn.Module):
         *lead, height, width, features = x.shape
         if height % 2 or width % 2:
             raise ValueError(f"image height and width must be even (got {height} x {width}); crop or pad the images.")
-        x = x.reshape(*lead, height // 2, 2, width // 2, 2, features)
-        return jnp.moveaxis(x, -4, -3).reshape(*lead, height // 2, width // 2, 4 * features), jnp.zeros(())
+        x = promoted(x)[0].reshape(*lead, height // 2, 2, width // 2, 2, features)
+        return jnp.moveaxis(x, -4, -3).reshape(*lead, height // 2, width // 2, 4 * features), jnp.zeros((), x.dtype)
 
     def inverse(self, z: Float[Array, "... h w c"], condition: Condition = None) -> Moved:
         """Return images `[..., 2 h, 2 w, c / 4]`, and log |det J| = 0."""
         *lead, height, width, features = z.shape
-        z = z.reshape(*lead, height, width, 2, 2, features // 4)
-        return jnp.moveaxis(z, -3, -4).reshape(*lead, 2 * height, 2 * width, features // 4), jnp.zeros(())
+        z = promoted(z)[0].reshape(*lead, height, width, 2, 2, features // 4)
+        return jnp.moveaxis(z, -3, -4).reshape(*lead, 2 * height, 2 * width, features // 4), jnp.zeros((), z.dtype)
 
 
 class Flatten(nn.Module):
@@ -132,11 +138,13 @@ class Flatten(nn.Module):
 
     def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return vectors `[..., d]`, and log |det J| = 0."""
-        return x.reshape(*x.shape[: x.ndim - len(self.shape)], -1), jnp.zeros(())
+        (x,) = promoted(x)
+        return x.reshape(*x.shape[: x.ndim - len(self.shape)], -1), jnp.zeros((), x.dtype)
 
     def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
         """Return images `[..., *shape]`, and log |det J| = 0."""
-        return z.reshape(*z.shape[:-1], *self.shape), jnp.zeros(())
+        (z,) = promoted(z)
+        return z.reshape(*z.shape[:-1], *self.shape), jnp.zeros((), z.dtype)
 
 
 class Split(nn.Module):
@@ -153,6 +161,7 @@ class Split(nn.Module):
     def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return vectors `[..., d]`, the transformed half first, and log |det J| of its transformation."""
         half = self.shape[-1] // 2
+        (x,) = promoted(x)
         gone, grown = self.onward(x[..., :half], condition)
         rest = x[..., half:].reshape(*gone.shape[:-1], -1)
         return jnp.concatenate([gone, rest], -1), grown
@@ -161,6 +170,7 @@ class Split(nn.Module):
         """Return samples `[..., *shape]`, and log |det J| of the inverse map."""
         half = self.shape[-1] // 2
         through = math.prod(self.shape[:-1]) * half
+        (z,) = promoted(z)
         gone, grown = self.onward.inverse(z[..., :through], condition)
         rest = z[..., through:].reshape(*gone.shape[:-1], self.shape[-1] - half)
         return jnp.concatenate([gone, rest], -1), grown
@@ -177,7 +187,8 @@ class ComposedBijection(nn.Module):
 
     def __call__(self, x: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples after all layers, and the sum of their log |det J|."""
-        total = jnp.zeros(())
+        (x,) = promoted(x)
+        total = jnp.zeros((), x.dtype)
         for layer in self.layers:
             x, grown = layer(x, condition)
             total = total + grown
@@ -185,7 +196,8 @@ class ComposedBijection(nn.Module):
 
     def inverse(self, z: Float[Array, "..."], condition: Condition = None) -> Moved:
         """Return the samples before all layers, and log |det J| of the inverse map."""
-        total = jnp.zeros(())
+        (z,) = promoted(z)
+        total = jnp.zeros((), z.dtype)
         for layer in reversed(self.layers):
             z, grown = layer.inverse(z, condition)
             total = total + grown

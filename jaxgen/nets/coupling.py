@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgen.nets.bijections import Moved
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["AdditiveCoupling", "AffineCoupling", "CouplingStack"]
@@ -36,7 +37,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(x, condition, lambda moving, made: (moving + made, jnp.zeros(())))
+        return self._along(x, condition, lambda moving, made: (moving + made, jnp.zeros((), moving.dtype)))
 
     def inverse(self, z: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the inverse-transformed samples, and log |det J| = 0.
@@ -44,7 +45,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(z, condition, lambda moving, made: (moving - made, jnp.zeros(())))
+        return self._along(z, condition, lambda moving, made: (moving - made, jnp.zeros((), moving.dtype)))
 
     @nn.compact
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
@@ -128,20 +129,23 @@ class CouplingStack(nn.Module):
 
         def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
             moved, grown = coupling(carry[0], condition)
-            return (_reordered(moved, *order), carry[1] + grown), None
+            return _as(carry, _reordered(moved, *order), carry[1] + grown), None
 
-        return self._scan(step, x, reverse=False)
+        return self._scan(step, x, condition, reverse=False)
 
     def inverse(self, z: Float[Array, "... d"], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return where rows came from, and the logarithm of the volume's growth on the way back, `[...]`."""
 
         def step(coupling: nn.Module, carry: Moved, order: tuple[Array, Array]) -> tuple[Moved, None]:
             moved, grown = coupling.inverse(_reordered(carry[0], *order[::-1]), condition)
-            return (moved, carry[1] + grown), None
+            return _as(carry, moved, carry[1] + grown), None
 
-        return self._scan(step, z, reverse=True)
+        return self._scan(step, z, condition, reverse=True)
 
-    def _scan(self, step: Callable[..., tuple[Moved, None]], x: Array, *, reverse: bool) -> Moved:
+    def _scan(
+        self, step: Callable[..., tuple[Moved, None]], x: Array, condition: Array | None, *, reverse: bool
+    ) -> Moved:
+        x, _ = _floating(x, condition)
         orders = np.stack([self._order(place, x.shape[-1]) for place in range(self.depth)])
         scan = nn.scan(
             step,
@@ -150,7 +154,7 @@ class CouplingStack(nn.Module):
             length=self.depth,
             reverse=reverse,
         )
-        start = x, jnp.zeros(x.shape[:-1], x.dtype)
+        start = x, jnp.zeros_like(x[..., 0])
         moved, _ = scan(self.coupling, start, (orders, np.argsort(orders, axis=1)))
         return moved
 
@@ -158,6 +162,16 @@ class CouplingStack(nn.Module):
         if place % 2 and features > 2:
             return np.random.default_rng(place).permutation(features)
         return np.arange(features)[::-1]
+
+
+def _floating(x: Array, condition: Array | None) -> tuple[Array, Array | None]:
+    """Samples and condition in one dtype, single precision or better."""
+    return (*promoted(x), None) if condition is None else promoted(x, condition)  # type: ignore[return-value]
+
+
+def _as(carry: Moved, moved: Array, grown: Array) -> Moved:
+    """Cast to the dtypes of the loop's state, as parameters of another precision would widen it."""
+    return moved.astype(carry[0].dtype), grown.astype(carry[1].dtype)
 
 
 @jax.custom_vjp
@@ -186,6 +200,7 @@ def transform_half(
             f"a coupling layer needs samples of 2 or more features (got shape {x.shape[-conditioner.axes :]}); "
             "use another layer for a single feature."
         )
+    x, condition = _floating(x, condition)
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.linen.dtypes import promote_dtype
 
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.initializers import Initializer, normal, normal_around_one, torch_uniform, torch_uniform_bias
@@ -55,9 +56,10 @@ class TransposedConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... rows columns features"]:
         """Map images `[..., height, width, channels]` to images `[..., *output, features]`."""
-        kernel = self.param("kernel", self.kernel, (self.size, self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
         bias_init = self.bias or torch_uniform_bias(self.size**2 * self.features)
-        bias = self.param("bias", bias_init, (self.features,))
+        bias = self.param("bias", bias_init, (self.features,), jnp.float32)
+        x, kernel, bias = promote_dtype(x, kernel, bias)
         images = x.reshape(-1, *x.shape[-3:])
         before = self.size - 1 - (self.size - 1) // 2
         after = [

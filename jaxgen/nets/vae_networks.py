@@ -28,8 +28,8 @@ class Affine(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "... features"]) -> Float[Array, "... features"]:
         """Multiply every feature by its scale and add its bias."""
-        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
-        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
         return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.numerics.kernels import product
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float, Key
 
 __all__ = ["Solver", "frank_wolfe", "project_to_simplex", "projected_gradient", "vertices", "dirichlet_weights"]
@@ -28,7 +29,7 @@ def dirichlet_weights(key: Key[Array, ""], n: int, *, count: int, concentration:
     Returns:
         Weights `[n, k]`, >= 0; each row sums to 1.
     """
-    return jax.random.dirichlet(key, jnp.full(count, concentration), (n,))
+    return jax.random.dirichlet(key, jnp.full(count, concentration, jnp.float32), (n,))
 
 
 def vertices(k: int) -> Float[Array, "k d"]:
@@ -170,8 +171,7 @@ def _problem(
         )
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1 (got {steps}); more steps come closer to the minimum.")
-    dtype = jnp.promote_types(jnp.result_type(targets, atoms), jnp.float32)
-    targets, atoms = targets.astype(dtype), atoms.astype(dtype)
+    targets, atoms = promoted(targets, atoms)
     # Weights that sum to 1 cancel a common offset, which would only worsen the conditioning.
     center = jnp.mean(atoms, 0, keepdims=True)
     targets, atoms = targets - center, atoms - center
@@ -183,5 +183,5 @@ def _problem(
         gradient = lambda dirichlet_weights: product(product(dirichlet_weights, atoms) - targets, atoms.T)
     if start is None:
         nearest = jnp.argmin(jnp.sum(atoms**2, -1)[None] / 2 - products, -1)
-        start = jax.nn.one_hot(nearest, len(atoms), dtype=dtype)
-    return atoms, gradient, start.astype(dtype)
+        start = jax.nn.one_hot(nearest, len(atoms), dtype=atoms.dtype)
+    return atoms, gradient, start.astype(atoms.dtype)

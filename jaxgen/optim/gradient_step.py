@@ -149,20 +149,20 @@ class GradientStep:
         chunks = jax.tree.map(lambda rows: chunked(rows, self.microbatch), data)
         first = jax.tree.map(lambda leaf: leaf[0], chunks)
         specs = jax.eval_shape(self._found, key, state.model_state, state.params, *first)[1]
-        nothing = jax.tree.map(lambda spec: jnp.zeros(spec.shape, spec.dtype), specs)
+        nothing = jax.tree.map(lambda spec: jnp.zeros_like(spec), specs)
         (model_state, total), _ = iterate(step, key, (state.model_state, nothing), *chunks)
         count = jax.tree.leaves(chunks)[0].shape[0]
         return model_state, jax.tree.map(lambda leaf: leaf / count, total)
 
 
 def _zeros(params: Params) -> Params:
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), params)
+    return jax.tree.map(lambda leaf: jnp.zeros_like(leaf, jnp.promote_types(leaf.dtype, jnp.float32)), params)
 
 
 def _averaged(average: optax.EmaState, params: Params, ema_decay: float) -> optax.EmaState:
     """Return the average after one more step; the first step's decay of 0 replaces the zeros of `init`."""
     done = average.count.astype(jnp.float32)
     decay = jnp.minimum(ema_decay, done / (done + 10))
-    # Computed in float32: a decay such as 0.999 rounds to 1 in bfloat16.
+    # At least in float32: a decay such as 0.999 rounds to 1 in bfloat16.
     mix = lambda mean, last: mean + (1 - decay) * (last.astype(mean.dtype) - mean)
     return optax.EmaState(optax.safe_increment(average.count), jax.tree.map(mix, average.ema, params))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from jaxgen.sharding import varying
 from jaxgen.types import Array, Float, Int, Key, Process, PyTree, State
 
 __all__ = ["StepSizeAdaptation", "DualAveragingState"]
@@ -77,7 +78,8 @@ class StepSizeAdaptation:
             The state before the first step.
         """
         inner = self.process(self.step_size).init(position)
-        return DualAveragingState(inner, jnp.zeros((), jnp.int32), jnp.zeros(()), self._start, self._start)
+        start = varying(self._start, inner)
+        return DualAveragingState(inner, jnp.zeros((), jnp.int32), jnp.zeros_like(start), start, start)
 
     def step(self, key: Key[Array, ""], state: DualAveragingState) -> tuple[DualAveragingState, PyTree]:
         """One step of the process, followed by an update of the step size.
@@ -117,4 +119,5 @@ class StepSizeAdaptation:
 
     @property
     def _start(self) -> Float[Array, ""]:
+        # At least in single precision, as all arithmetic on it: the samples may have half precision.
         return jnp.log(jnp.asarray(self.step_size, float))

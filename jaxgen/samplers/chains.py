@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from jaxgen.scan import iterate, keys
+from jaxgen.sharding import aligned
 from jaxgen.types import Array, Key, Process, PyTree, State
 
 __all__ = ["Chains"]
@@ -43,8 +44,8 @@ class Chains:
         Returns:
             The new states and the `info` of each chain, leaves `[chains, ...]`.
         """
-        chains = jax.tree.leaves(states)[0].shape[0]
-        return jax.vmap(self.process.step)(keys(key, chains), states)
+        first = jax.tree.leaves(states)[0]
+        return jax.vmap(self.process.step)(aligned(keys(key, first.shape[0]), first), states)
 
     def draw(self, key: Key[Array, ""], states: State, draws: int) -> tuple[State, PyTree, PyTree]:
         """Run all chains and keep their positions.

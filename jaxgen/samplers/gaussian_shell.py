@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
+from jaxgen.numerics.precision import promoted
+from jaxgen.sharding import automatic
 from jaxgen.types import Array, Float, Key
 
 __all__ = [
@@ -30,11 +32,13 @@ class Whitening(NamedTuple):
 
     def whiten(self, x: Float[Array, "n d"]) -> Float[Array, "n d"]:
         """Whiten samples `[n, d]`: subtract the mean and divide by `root`; their norms are Mahalanobis distances."""
-        return jax.scipy.linalg.solve_triangular(self.root, (x - self.mean[None]).T, lower=True).T
+        x, mean, root = promoted(x, *self)
+        return jax.scipy.linalg.solve_triangular(root, (x - mean[None]).T, lower=True).T
 
     def unwhiten(self, z: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        """Map standard normal samples `[n, d]` to this normal distribution: the inverse of `standard`."""
-        return z @ self.root.T + self.mean[None]
+        """Map standard normal samples `[n, d]` to this normal distribution: the inverse of `whiten`."""
+        z, mean, root = promoted(z, *self)
+        return z @ root.T + mean[None]
 
 
 def shell(key: Key[Array, ""], n: int, *, dimensions: int, radius: float | Float[Array, "..."]) -> Float[Array, "n d"]:
@@ -54,14 +58,15 @@ def shell(key: Key[Array, ""], n: int, *, dimensions: int, radius: float | Float
             of at least 1.
     """
     _check_dimensions(dimensions)
-    radius = jnp.asarray(radius)
+    radius = jnp.asarray(radius, float if isinstance(radius, int | float) else None)
+    radius = radius.astype(jnp.promote_types(radius.dtype, jnp.float32))
     if not isinstance(radius, jax.core.Tracer) and not np.all(np.asarray(radius) >= 0):
         raise ValueError(f"`radius` must not be negative or NaN (got {radius}); pass a radius of at least 0.")
     if radius.shape not in ((), (n,)):
         raise ValueError(
             f"`radius` must have shape () or ({n},) (got {radius.shape}); pass one radius, or one per sample."
         )
-    direction = jax.random.normal(key, (n, dimensions))
+    direction = jax.random.normal(key, (n, dimensions), radius.dtype)
     return jnp.reshape(radius, (-1, 1)) * direction / jnp.linalg.norm(direction, axis=-1, keepdims=True)
 
 
@@ -188,15 +193,19 @@ def whitening(x: Float[Array, "n d"], *, ridge: float = 1e-4) -> Whitening:
     Raises:
         ValueError: if there are fewer than two samples, or `ridge` is negative or infinite.
     """
-    x = jnp.asarray(x, jnp.promote_types(jnp.asarray(x).dtype, jnp.float32))
+    (x,) = promoted(x)
     if not 0 <= ridge < math.inf:
         raise ValueError(f"`ridge` must be finite and at least 0 (got {ridge}); the default is 1e-4.")
     if len(x) < 2:
         raise ValueError(f"whitening needs at least 2 samples for a covariance (got {len(x)}); pass more samples.")
-    mean = jnp.mean(x, 0)
-    covariance = (x - mean[None]).T @ (x - mean[None]) / (len(x) - 1)
-    size = jnp.maximum(jnp.trace(covariance) / x.shape[1], jnp.finfo(x.dtype).tiny ** 0.5)
-    return Whitening(mean, jnp.linalg.cholesky(covariance + ridge * size * jnp.eye(x.shape[1], dtype=x.dtype)))
+
+    def moments(x: Array) -> Whitening:
+        mean = jnp.mean(x, 0)
+        covariance = (x - mean[None]).T @ (x - mean[None]) / (len(x) - 1)
+        size = jnp.maximum(jnp.trace(covariance) / x.shape[1], jnp.finfo(x.dtype).tiny ** 0.5)
+        return Whitening(mean, jnp.linalg.cholesky(covariance + ridge * size * jnp.eye(x.shape[1], dtype=x.dtype)))
+
+    return automatic(moments, x)
 
 
 def _check_dimensions(dimensions: int) -> None:

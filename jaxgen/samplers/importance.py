@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
+from jaxgen.sharding import automatic
 from jaxgen.types import Array, Float, Int, Key
 
 __all__ = ["effective_sample_size", "reject", "resample"]
@@ -21,8 +23,7 @@ def effective_sample_size(log_weights: Float[Array, "... n"]) -> Float[Array, ".
     References:
         Kong, Liu and Wong, Sequential imputations and Bayesian missing data problems (1994).
     """
-    weights = jnp.asarray(log_weights)
-    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    (weights,) = promoted(log_weights)
     top = jnp.max(weights, -1, keepdims=True)
     # The largest weight becomes 1, as logarithms of sums near 1e7 have a precision of 1.
     weights = jnp.exp(weights - jnp.where(jnp.isfinite(top), top, 0.0))
@@ -51,7 +52,9 @@ def reject(key: Key[Array, ""], log_weights: Float[Array, " n"]) -> Array:
         Guttenberg, Generating the support with extreme value losses (2019), section III.
     """
     _check_vector(log_weights)
-    uniform = jax.random.uniform(key, log_weights.shape)  # in [0, 1), so strictly below the largest ratio, 1
+    (log_weights,) = promoted(log_weights)
+    # In [0, 1), so strictly below the largest ratio, 1.
+    uniform = jax.random.uniform(key, log_weights.shape, log_weights.dtype)
     return uniform < jnp.exp(log_weights - jnp.max(log_weights))
 
 
@@ -76,11 +79,15 @@ def resample(key: Key[Array, ""], log_weights: Float[Array, " n"], count: int) -
     _check_vector(log_weights)
     # Inversion of the cumulative weights takes O(count log n); `jax.random.categorical` would draw [count, n] numbers.
     # Integers, since a cumulative sum in single precision would lose every sixth of ten million equal weights.
-    weights = log_weights.astype(jnp.promote_types(log_weights.dtype, jnp.float32))  # 2^31 exceeds half precision
-    shares = jnp.round(jax.nn.softmax(weights) * 2.0**31).astype(jnp.uint32)
-    cumulative = jnp.cumsum(shares, dtype=jnp.uint32)
-    thresholds = _scale_to(jax.random.bits(key, (count,), jnp.uint32), cumulative[-1])
-    return jnp.searchsorted(cumulative, thresholds, side="right").astype(jnp.int32)
+    (weights,) = promoted(log_weights)  # 2^31 exceeds half precision
+    bits = jax.random.bits(key, (count,), jnp.uint32)
+
+    def drawn(weights: Array, bits: Array) -> Array:
+        shares = jnp.round(jax.nn.softmax(weights) * 2.0**31).astype(jnp.uint32)
+        cumulative = jnp.cumsum(shares, dtype=jnp.uint32)
+        return jnp.searchsorted(cumulative, _scale_to(bits, cumulative[-1]), side="right").astype(jnp.int32)
+
+    return automatic(drawn, weights, bits)
 
 
 def _check_vector(log_weights: Array) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["latent_log_density", "tilted_log_density"]
@@ -30,7 +31,7 @@ def latent_log_density(energy: Energy, generate: Generator) -> LogDensity:
     References:
         Kumar et al., Maximum entropy generators for energy-based models (2019), equation 10.
     """
-    return lambda noise: -energy(generate(noise))
+    return lambda noise: -promoted(energy(generate(noise)))[0]
 
 
 def tilted_log_density(energy: Energy, generate: Generator) -> LogDensity:
@@ -52,4 +53,4 @@ def tilted_log_density(energy: Energy, generate: Generator) -> LogDensity:
         (2020).
     """
     tilt = latent_log_density(energy, generate)
-    return lambda noise: tilt(noise) - 0.5 * jnp.sum(noise**2)
+    return lambda noise: tilt(noise) - 0.5 * jnp.sum(promoted(noise)[0] ** 2)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Bool, Float, Key, PyTree
 
 __all__ = ["MALA", "MALAInfo", "MALAState"]
@@ -90,7 +91,9 @@ class MALA:
         key_noise, key_accept = jax.random.split(key)
         flat, restore = ravel_pytree(state.position)
         noise = jax.random.normal(key_noise, flat.shape, flat.dtype)
-        return self.move(restore(noise), jax.random.uniform(key_accept, (), flat.dtype), state)
+        # Not in half precision, in which a uniform number is 0 too often.
+        threshold = jax.random.uniform(key_accept, (), jnp.promote_types(flat.dtype, jnp.float32))
+        return self.move(restore(noise), threshold, state)
 
     def move(self, noise: PyTree, threshold: Float[Array, ""], state: MALAState) -> tuple[MALAState, MALAInfo]:
         """Deterministic part of `step`, with its random numbers as arguments.
@@ -104,14 +107,17 @@ class MALA:
             The new state, and the outcome of the proposal.
         """
         (position, restore), (score, _), (e, _) = map(ravel_pytree, (state.position, state.score, noise))
-        root = jnp.sqrt(self.step_size / 2)
-        proposal = self._evaluate(restore(position + self.step_size * self.beta * score + 2 * root * e))
+        kept = position.dtype
+        position, score, e = promoted(position, score, e)
+        step_size, beta = jnp.asarray(self.step_size, position.dtype), jnp.asarray(self.beta, position.dtype)
+        root = jnp.sqrt(step_size / 2)
+        proposal = self._evaluate(restore((position + step_size * beta * score + 2 * root * e).astype(kept)))
         # Equation 11 in units of the noise: the proposal used noise e; the reverse move would need -(e + s), where s is
         # the sum of both drifts over the noise's std. (|e|^2 - |e + s|^2) / 2 is written without cancellation.
-        s = root * self.beta * (score + ravel_pytree(proposal.score)[0])
+        s = root * beta * (score + promoted(ravel_pytree(proposal.score)[0])[0])
         log_proposal_ratio = -jnp.sum(s * (e + s / 2))
         finite = jnp.isfinite(proposal.log_density + log_proposal_ratio)  # s contains the whole score
-        log_ratio = self.beta * (proposal.log_density - state.log_density) + log_proposal_ratio
+        log_ratio = beta * (proposal.log_density - state.log_density) + log_proposal_ratio
         acceptance = jnp.where(finite, jnp.exp(jnp.minimum(log_ratio, 0.0)), 0.0)
         accepted = threshold < acceptance
         new = jax.tree.map(lambda proposed, current: jnp.where(accepted, proposed, current), proposal, state)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
 __all__ = ["nearest_log_density", "pushforward_log_density", "zador_exponent", "zador_log_weights"]
@@ -56,6 +57,7 @@ def zador_log_weights(
     Raises:
         ValueError: if `dimensions` or `power` is not positive.
     """
+    (log_density,) = promoted(log_density)
     return (1 / zador_exponent(dimensions, power) - 1) * log_density
 
 
@@ -85,6 +87,7 @@ def nearest_log_density(
             "nearest_log_density needs at least two pools, of at least one sample, and positive `dimensions` "
             f"(got {pools} pools of {pool_size} samples in {dimensions} dimensions)."
         )
+    (distances,) = promoted(distances)
     unit_ball = dimensions / 2 * math.log(math.pi) - math.lgamma(dimensions / 2 + 1)
     volumes = jax.nn.logsumexp(dimensions * jnp.log(distances), -1) + unit_ball
     return math.log((pools - 1) / pool_size) - volumes
@@ -108,8 +111,9 @@ def pushforward_log_density(
     Raises:
         ValueError: if samples and noise have different dimensions.
     """
+    (noise,) = promoted(noise)
     dimensions = noise.shape[-1]
-    sample_shape = jax.eval_shape(generate, noise[0]).shape
+    sample_shape = jax.eval_shape(generate, jax.ShapeDtypeStruct((dimensions,), noise.dtype)).shape
     if sample_shape != (dimensions,):
         raise ValueError(
             f"samples must have the dimension of the noise (got noise of {dimensions} dimensions for samples of shape "
