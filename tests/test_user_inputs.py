@@ -146,12 +146,12 @@ SCORED = {
     "one row": (X[0], ValueError, r"got \(3,\)\); for one row give x\[None\]"),
     "more axes": (X[None], ValueError, r"got \(1, 16, 3\)"),
     "a tuple": ((X, X), ValueError, "got tuple"),
-    "a list": (X.tolist(), TypeError, r"got list\); use np.asarray\(rows\)"),
-    "None": (None, TypeError, "got None"),
+    "a list": (X.tolist(), TypeError, r"got list\); use .*np.asarray\(rows\)"),
+    "None": (None, TypeError, "got NoneType"),
     "text": (np.full((2, 3), "a"), TypeError, "must hold numbers"),
     "objects": (np.full((2, 3), None), TypeError, "must hold numbers"),
     "complex": (X * 1j, TypeError, "must hold numbers"),
-    "a generator": ((x for x in X), TypeError, "must hold arrays"),
+    "a generator": ((x for x in X), TypeError, "got generator"),
     "too large": (np.float64(X) * 1e200, ValueError, "must fit float32"),
 }
 

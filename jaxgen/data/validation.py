@@ -11,7 +11,7 @@ import numpy as np
 from jaxgen.data.batches import to_float
 from jaxgen.types import PyTree
 
-__all__ = ["check_dataset", "checked", "fingerprint", "from_frame", "row_specs", "scored_rows"]
+__all__ = ["check_array_like", "check_dataset", "checked", "fingerprint", "from_frame", "row_specs", "scored_rows"]
 
 
 _NUMERIC_KINDS = "fiub"  # NumPy kinds: floating point, integers, unsigned integers, booleans
@@ -67,11 +67,26 @@ def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     return tuple(jax.tree.map(spec, table) for table in tables)
 
 
+def check_array_like(x: Any) -> None:
+    """Check that rows to be scored are an array or a pytree of arrays.
+
+    Args:
+        x: the rows, after `from_frame`.
+
+    Raises:
+        TypeError: if they are a list, None, or an iterator.
+    """
+    if x is None or isinstance(x, list | str) or hasattr(x, "__next__"):
+        raise TypeError(
+            f"rows must be an array [n, ...] or a DataFrame (got {type(x).__name__}); use for example np.asarray(rows)."
+        )
+
+
 def scored_rows(x: Any, row: PyTree) -> PyTree:
     """Validate rows to be scored and convert them to arrays of JAX's default precision.
 
     Args:
-        x: rows `[n, ...]`: an array, a DataFrame, or a pytree of arrays.
+        x: rows `[n, ...]`, an array or a pytree of arrays.
         row: shape and dtype of one row of the first training table; of a pair, the first part is compared.
 
     Returns:
@@ -81,14 +96,7 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
         TypeError: if the rows do not hold numbers.
         ValueError: if they have another shape than those of training, or do not fit JAX's default precision.
     """
-    x = from_frame(x)
-    if isinstance(x, list):
-        raise TypeError("rows must be an array [n, ...] or a DataFrame (got list); use np.asarray(rows).")
-    if x is None:
-        raise TypeError("rows must be an array [n, ...] or a DataFrame (got None); give rows like those of training.")
-    is_leaf = lambda node: hasattr(node, "__next__")
-    convert = lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf)
-    x = jax.tree.map(convert, x, is_leaf=is_leaf)
+    x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf), x)
     first = row[0] if isinstance(row, tuple) and len(row) == 2 else row
     if isinstance(first, jax.ShapeDtypeStruct) and (
         not hasattr(x, "shape") or x.ndim != len(first.shape) + 1 or x.shape[1:] != first.shape

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
-from jaxgen.data.validation import scored_rows
+from jaxgen.data.validation import check_array_like, from_frame, scored_rows
 from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
@@ -143,13 +143,15 @@ class Result(Generic[MethodT]):
             RuntimeError: if this process was forked from one that has used JAX.
         """
         check_not_forked("Result.scores")
-        x = scored_rows(x, self.row_specs[0])
+        x = from_frame(x)
+        check_array_like(x)
         if None not in (self.signed_bytes, signed := is_scaled_to_tanh(x)) and signed != self.signed_bytes:
             trained, got = ("int8", "uint8") if self.signed_bytes else ("uint8", "int8")
             remedy = (
                 "wrap the dataset in data.ScaledToTanh" if self.signed_bytes else "do not wrap it in data.ScaledToTanh"
             )
             raise ValueError(f"rows must be {trained} as the training images (got {got}); {remedy}.")
+        x = scored_rows(x, self.row_specs[0])
         score = functools.partial(self._scores, self.state)
         return score(x) if batch_size is None else score_in_pieces(score, x, batch_size)
 
