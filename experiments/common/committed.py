@@ -6,18 +6,11 @@ import pathlib
 
 from experiments.common import report
 
-__all__ = ["MARK", "with_committed_rows"]
-
 MARK = "[committed]"
 
 
 def with_committed_rows(table: report.Table, file: pathlib.Path) -> report.Table:
-    """Return a table followed by the rows of a committed one, each marked as not measured by this run.
-
-    Args:
-        table: what was measured.
-        file: JSON that `report.Table.write` wrote, with the `first` seed among its details.
-    """
+    """Return a table followed by the rows of a committed one, each marked as not measured by this run."""
     content = json.loads(file.read_text())
     rows = [report.Row(f"{MARK} {row['title']}", row["values"], row["paper"], row["note"]) for row in content["rows"]]
     count = max(len(values) for row in rows for values in row.values.values())

@@ -9,8 +9,6 @@ import numpy as np
 
 from experiments.common import report
 
-__all__ = ["RESULTS", "Expectation", "read_rows", "verdicts"]
-
 RESULTS = pathlib.Path(__file__).parents[1] / "results"  # of the committed tables
 COVERAGE = 0.95  # probability that one further run falls inside
 FEWEST_SEEDS = 3  # for an interval
@@ -22,36 +20,17 @@ class Expectation:
 
     The interval is Student's for one more sample from a normal distribution. It is taken on logarithms where all values
     are positive, so that it stays positive.
-
-    Attributes:
-        columns: the measures.
-        values: one number per seed, by the measure's name.
-        first_seed: the first seed; the others follow it.
-        steps: training steps of each run.
-        machine: where the runs were measured.
     """
 
     columns: Sequence[report.Column]
-    values: Mapping[str, Sequence[float]]
+    values: Mapping[str, Sequence[float]]  # one number per seed, by the measure's name
     first_seed: int
-    steps: int
-    machine: str
+    steps: int  # training steps of each run
+    machine: str  # where the runs were measured
 
     @classmethod
     def read(cls, file: pathlib.Path, title: str, columns: Sequence[report.Column]) -> "Expectation":
-        """Read one row of a committed table.
-
-        Args:
-            file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
-            title: of the row.
-            columns: the measures to expect.
-
-        Returns:
-            The expectation.
-
-        Raises:
-            ValueError: if the row is missing, or has fewer than three seeds.
-        """
+        """Read one row of a committed table, JSON with `steps` and `first` among its details."""
         table = json.loads(file.read_text())
         rows = {row["title"]: row["values"] for row in table["rows"]}
         if title not in rows:
@@ -83,11 +62,7 @@ class Expectation:
         )
 
     def verdict(self, measures: Mapping[str, float]) -> list[str]:
-        """Return one line for each measure, which says whether it is inside its interval.
-
-        Args:
-            measures: of one run, by name; others are ignored.
-        """
+        """Return one line for each measure, which says whether it is inside its interval."""
         lines = []
         for column in self.columns:
             low, high = self.interval(column.name)
@@ -102,15 +77,7 @@ class Expectation:
 
 
 def read_rows(file: pathlib.Path, columns: Sequence[report.Column]) -> dict[str, Expectation]:
-    """Read all rows of a committed table that have enough seeds.
-
-    Args:
-        file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
-        columns: the measures to expect. Those without enough values in a row, and times, are left out.
-
-    Returns:
-        Expectations by row title.
-    """
+    """Read all rows of a committed table that have enough seeds for some of the columns, apart from times."""
     expected = {}
     for row in json.loads(file.read_text())["rows"]:
         measured = [c for c in columns if c.name != "seconds" and len(row["values"].get(c.name, ())) >= FEWEST_SEEDS]
@@ -120,14 +87,9 @@ def read_rows(file: pathlib.Path, columns: Sequence[report.Column]) -> dict[str,
 
 
 def verdicts(table: report.Table, expected: Mapping[str, Expectation]) -> list[str]:
-    """Return lines that compare each seed of a table with the expectations.
+    """Return lines that compare each seed of a table with the expectations, or say why they do not apply.
 
-    Args:
-        table: what was measured, with `steps` and `first` among its details.
-        expected: expectations by row title; rows that are missing here or in the table are skipped.
-
-    Returns:
-        For each row the intervals, then a line for each measure of each seed, or why the intervals do not apply.
+    The table has `steps` and `first` among its details; rows without an expectation are skipped.
     """
     lines = []
     for row in table.rows:

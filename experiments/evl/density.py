@@ -20,7 +20,6 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import jaxgen
 from experiments.common import experiment, report
@@ -33,34 +32,25 @@ from experiments.evl.density_cells import Network
 class Experiment(experiment.Experiment):
     """Networks, number of seeds, and length of trainings."""
 
-    guesses: tuple[int, ...] = (8, 32, 128)
-    """Numbers of guesses that compete for a target."""
+    guesses: tuple[int, ...] = (8, 32, 128)  # numbers of guesses that compete for a target
+    # Further numbers in two dimensions, where the exponent converges more slowly and training is less noisy.
     planar: tuple[int, ...] = (512,)
-    """Further numbers in two dimensions, where the exponent converges more slowly and training is less noisy."""
-    shown: int = 128
-    """The number in the rows that compare weights, and in the figure's panels of densities."""
+    shown: int = 128  # the number in the rows that compare weights, and in the figure's panels of densities
+    # `law`: the exponents. `shared`: a head on the generator's trunk. `valley`: two hills in one dimension.
     networks: tuple[str, ...] = ("law", "shared")
-    """`law`: the exponents. `shared`: a head on the generator's trunk. `valley`: two hills in one dimension."""
-    num_seeds: int = 5
-    """Seeds, trained side by side."""
-    steps: int = 5_000
-    """Training steps."""
+    num_seeds: int = 5  # seeds, trained side by side
+    steps: int = 5_000  # training steps
 
     name = "evl/density"
     choices = {"networks": ("law", "shared", "valley")}
+    small = {"networks": ("law",), "num_seeds": 2, "steps": 500, "guesses": (32,), "planar": (), "shown": 32}
 
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
-        if not self.quick and self.shown not in self.guesses:
+        if self.shown not in self.guesses:
             sizes = ", ".join(map(str, self.guesses))
             raise SystemExit(f"shown must be one of guesses (got {self.shown}); choose from {sizes}.")
-
-    def reduced(self) -> "Experiment":
-        """Two seeds, a tenth of the steps, 32 guesses."""
-        steps = min(self.steps, 500)
-        sizes: dict[str, Any] = {"guesses": (32,), "planar": (), "shown": 32}
-        return dataclasses.replace(self, networks=("law",), num_seeds=2, steps=steps, **sizes)
 
     def trained(self) -> list[Network]:
         """Networks of the table."""

@@ -12,8 +12,6 @@ from experiments.evl import density_cells, grid_metrics
 from experiments.evl.density_cells import WEIGHTS, Network
 from experiments.evl.density_data import Hills, fitted, log_density
 
-__all__ = ["draw", "tabulate"]
-
 TITLE = "The density law: exponent of p to which the guesses lie, and what weighing them by it is worth"
 COLUMNS = [
     report.Column("exponent", "exponent"),
@@ -54,9 +52,7 @@ def tabulate(experiment: Any, results: Results) -> report.Table:
         if network.guesses != experiment.shown:
             continue
         for name, title in WEIGHTS.items():
-            if name == "bare" or (
-                network.shared and name != "head"
-            ):  # in rows above, or equal to those without `shared`
+            if name == "bare" or (network.shared and name != "head"):  # in rows above, or equal without `shared`
                 continue
             measures = [seed[name] for seed in results[network.name][0]["seeds"]]
             lines.append(report.Row(f"{network.title}: {title}", _values(measures)))
@@ -96,7 +92,6 @@ def draw(path: pathlib.Path, experiment: Any, results: Results) -> None:
     measured = {network: results[network.name][0]["seeds"] for network in experiment.trained()}
     with report.figure(path, 4, 3) as axes:  # two rows for each number of dimensions
         for line, d in zip(axes.reshape(2, 6), (1, 2), strict=True):
-            line[5].axis("off")
             masses = Hills(dimensions=d).masses(density_cells.FINE[d])
             inside = fitted(masses)
             log_p = np.log(masses[inside] / masses.max())
@@ -106,14 +101,8 @@ def draw(path: pathlib.Path, experiment: Any, results: Results) -> None:
                 top = np.average(log_density(np.mean(seeds, 0), density_cells.DRAWS), weights=masses[inside])
                 top -= network.law * np.average(log_p, weights=masses[inside])
                 for shares in seeds:
-                    axis.plot(
-                        log_p,
-                        log_density(shares, density_cells.DRAWS) - top,
-                        ".",
-                        color="grey",
-                        markersize=2,
-                        alpha=0.5,
-                    )
+                    log_q = log_density(shares, density_cells.DRAWS) - top
+                    axis.plot(log_p, log_q, ".", color="grey", markersize=2, alpha=0.5)
                 exponent = np.mean([seed["exponent"] for seed in measured[network]])
                 middle = np.average(log_p, weights=masses[inside])
                 ends = np.array([log_p.min(), 0.0])

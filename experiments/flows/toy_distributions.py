@@ -11,8 +11,6 @@ from scipy.spatial import ConvexHull, Delaunay
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-__all__ = ["DISTRIBUTIONS", "OUTLIERS", "ThreeGaussians", "ToyDistribution", "TwoMoons"]
-
 Labeled: TypeAlias = tuple[np.ndarray, np.ndarray]  # points [n, 2], labels [n]
 BOX = 6.0  # half the side of the square of uniform outliers
 

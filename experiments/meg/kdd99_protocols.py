@@ -7,19 +7,6 @@ import jaxgen
 from jaxgen import data, methods, nets
 from jaxgen.optim import Cosine
 
-__all__ = [
-    "CANDIDATES",
-    "FLAGGED",
-    "PROTOCOLS",
-    "PUBLISHED",
-    "SCORE_BATCH_SIZE",
-    "TRAININGS",
-    "Protocol",
-    "Training",
-    "configure",
-    "on_validation_split",
-]
-
 LATENT_DIM, BATCH_SIZE = 32, 256
 FLAGGED = 0.2  # share of the test rows that is flagged
 SCORE_BATCH_SIZE = 8192
@@ -31,43 +18,28 @@ TUNED = (
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Protocol of evaluation.
+    """Protocol of evaluation."""
 
-    Attributes:
-        title: what differs from the paper's code.
-        connections: training and test rows.
-        training: name in `TRAININGS`.
-        score: the score that is reported, fixed in advance.
-        flagged: share of the test rows that is flagged.
-        overlap: a sentence on what the test set shares with the validation rows; follows `Training.chosen` in a remark.
-    """
-
-    title: str
-    connections: data.KDD99
-    training: str
-    score: str
-    flagged: float = FLAGGED
+    title: str  # what differs from the paper's code
+    connections: data.KDD99  # training and test rows
+    training: str  # name in `TRAININGS`
+    score: str  # the score that is reported, fixed in advance
+    flagged: float = FLAGGED  # share of the test rows that is flagged
+    # a sentence on what the test set shares with the validation rows; follows `Training.chosen` in a remark
     overlap: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Settings of a training.
+    """Settings of a training."""
 
-    Attributes:
-        connections: training rows.
-        penalty: lambda.
-        epochs: passes through the training rows.
-        chosen: a sentence on how penalty, epochs and rate were chosen.
-        cosine_rate: initial learning rate of a cosine decay; rows are shuffled, and the last evaluation is reported.
-            None is the released code: a constant 1e-4, rows in a fixed order, and the mean of the last evaluations. At
-            a constant rate the energy of scaled rows does not converge.
-    """
-
-    connections: data.KDD99
-    penalty: float
-    epochs: int
-    chosen: str
+    connections: data.KDD99  # training rows
+    penalty: float  # lambda
+    epochs: int  # passes through the training rows
+    chosen: str  # a sentence on how penalty, epochs and rate were chosen
+    # initial learning rate of a cosine decay; rows are shuffled, and the last evaluation is reported. None is the
+    # released code: a constant 1e-4, rows in a fixed order, and the mean of the last evaluations. At a constant rate
+    # the energy of scaled rows does not converge
     cosine_rate: float | None = None
 
 

@@ -40,14 +40,10 @@ LARGEST, COMPILED = 4_000, 20_000
 class Experiment(experiment.Experiment):
     """Numbers of points."""
 
-    points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)
-    """Of each sample."""
+    points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)  # of each sample
 
     name = "mmd/cost"
-
-    def reduced(self) -> "Experiment":
-        """The first two sizes: seconds."""
-        return dataclasses.replace(self, num_seeds=1, points=self.points[:2])
+    small = {"points": slice(2)}
 
     def cells(self) -> Iterator[Cell]:
         """Every implementation at every size that it can be compiled at, in a process of its own."""
@@ -69,9 +65,7 @@ class Experiment(experiment.Experiment):
     def figures(self, results: Results) -> None:
         """Time and temporaries against the number of points."""
         with report.figure(self.results_directory / "cost.png", 1, 2) as axes:
-            for axis, (measure, unit) in zip(
-                axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True
-            ):
+            for axis, measure, unit in zip(axes[0], ("seconds", "temporaries"), ("seconds", "MiB"), strict=True):
                 for name in IMPLEMENTATIONS:
                     cells = [(n, cell[0]) for n in self.points if (cell := results.get(_row(name, n)))]
                     line = [(n, cell[measure]) for n, cell in cells if measure in cell]
@@ -86,7 +80,7 @@ def _row(name: str, n: int) -> str:
 
 def measured_alone(name: str, n: int, directory: pathlib.Path) -> dict[str, float]:
     """Measure in a fresh process, since the peak of a process's memory never falls."""
-    return resources.alone(measured, name, n)
+    return resources.in_fresh_process(measured, name, n)
 
 
 def measured(name: str, n: int) -> dict[str, float]:
@@ -100,8 +94,7 @@ def measured(name: str, n: int) -> dict[str, float]:
         start = time.perf_counter()
         jax.block_until_ready(program(x, y))
         times.append(time.perf_counter() - start)
-    resident = resources.most_resident()
-    return costs | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
+    return costs | {"seconds": min(times)} | resources.peak_memory()
 
 
 if __name__ == "__main__":

@@ -103,16 +103,11 @@ COLUMNS = [
 class Experiment(experiment.Experiment):
     """Number and size of the samples."""
 
-    draws: int = 200
-    """Pairs of samples of each alternative."""
-    n: int = 100
-    """Points of each sample."""
+    draws: int = 200  # pairs of samples of each alternative
+    n: int = 100  # points of each sample
 
     name = "mmd/power"
-
-    def reduced(self) -> "Experiment":
-        """Five pairs of 20 points."""
-        return dataclasses.replace(self, num_seeds=1, draws=min(self.draws, 5), n=20)
+    small = {"draws": 5, "n": 20}
 
     def cells(self) -> Iterator[Cell]:
         """Every test that is installed on every alternative."""

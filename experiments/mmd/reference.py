@@ -6,8 +6,6 @@ import numpy as np
 
 from jaxgen import losses
 
-__all__ = ["points", "value_and_gradient", "whole"]
-
 
 def points(n: int) -> tuple[np.ndarray, np.ndarray]:
     """Normal and uniform points, `[n, 2]` each."""

@@ -10,8 +10,6 @@ from experiments.common import resources
 from experiments.mmd.reference import points, value_and_gradient, whole
 from experiments.speed.case import Case, Ready, equal
 
-__all__ = ["discrepancy"]
-
 
 def discrepancy(quick: bool) -> list[Case]:
     """MMD^2 and its gradient with the median heuristic, of two samples of 2,000 points in the plane."""

@@ -174,4 +174,4 @@ def test_its_command_line_explains_itself():
     )
     assert re.search(r"--quick\b", completed.stdout)
     assert re.search(r"--full\b", completed.stdout)
-    assert "Seeds" in completed.stdout
+    assert "seeds" in completed.stdout

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.common import cache
+from experiments.common import cache, image_classifier
 from experiments.meg import image_models, stacked_mnist
 from jaxgen import data
 
@@ -16,7 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(image_models, "networks", tiny.adversaries)
     for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits(), "SAMPLES_PER_MODE": 4}.items():
         monkeypatch.setattr(stacked_mnist, name, value)
-    stacked_mnist.classifier.cache_clear()
+    image_classifier.train.cache_clear()
     stacked_mnist.predicted_digits.cache_clear()
 
 

@@ -15,7 +15,9 @@ def test_both_implementations_agree():
 
 @pytest.mark.slow
 def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch):
-    monkeypatch.setattr(cost.resources, "alone", lambda function, *given: function(*given))  # in this process
+    monkeypatch.setattr(
+        cost.resources, "in_fresh_process", lambda function, *given: function(*given)
+    )  # in this process
     monkeypatch.setattr(cost, "LARGEST", 30)
     (table,) = cost.Experiment(points=(20, 40), quick=True, cache_dir=tmp_path).run()
     small, _, whole, compiled = (row.values for row in table.rows)
