@@ -80,10 +80,6 @@ class Detector:
     score: Callable[[np.random.RandomState, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def _forest(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return -IsolationForest(random_state=random).fit(x).score_samples(test)
-
-
 def _support(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
     rows = random.permutation(len(x))[:SVM_ROWS]
     return -OneClassSVM(nu=0.1).fit(x[rows]).decision_function(test)
@@ -103,18 +99,16 @@ def _components(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, 
     return np.concatenate(distances)
 
 
-def _chance(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return random.uniform(size=len(test))
-
-
-def _bound(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return anomalous + random.uniform(size=len(test)) / 2
-
-
+FOREST = Detector(
+    "isolation forest",
+    lambda random, x, test, anomalous: -IsolationForest(random_state=random).fit(x).score_samples(test),
+)
 DETECTORS = {
-    "forest": Detector("isolation forest", _forest),
+    "forest": FOREST,
     "support": Detector("one-class SVM", _support),
     "components": Detector("kernel PCA", _components),
-    "chance": Detector("at random (chance)", _chance),
-    "bound": Detector("every anomaly first (bound)", _bound),
+    "chance": Detector("at random (chance)", lambda random, x, test, anomalous: random.uniform(size=len(test))),
+    "bound": Detector(
+        "every anomaly first (bound)", lambda random, x, test, anomalous: anomalous + random.uniform(size=len(test)) / 2
+    ),
 }

@@ -1,4 +1,4 @@
-"""Expected measures: prediction intervals from committed runs of several seeds, and whether a new run is inside."""
+"""Committed tables next to a new run: their rows, and whether its measures are inside the prediction intervals."""
 
 import dataclasses
 import json
@@ -12,6 +12,7 @@ from experiments.common import report
 RESULTS = pathlib.Path(__file__).parents[1] / "results"  # of the committed tables
 COVERAGE = 0.95  # probability that one further run falls inside
 FEWEST_SEEDS = 3  # for an interval
+MARK = "[committed]"  # of rows that this run did not measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,3 +106,16 @@ def verdicts(table: report.Table, expected: Mapping[str, Expectation]) -> list[s
             measures = {column.name: value for column, value in zip(expectation.columns, values, strict=True)}
             lines += [f"seed {seed}, {line}" for line in expectation.verdict(measures)]
     return lines
+
+
+def with_committed_rows(table: report.Table, file: pathlib.Path) -> report.Table:
+    """Return a table followed by the rows of a committed one, each marked as not measured by this run."""
+    content = json.loads(file.read_text())
+    rows = [report.Row(f"{MARK} {row['title']}", row["values"], row["paper"], row["note"]) for row in content["rows"]]
+    count = max(len(values) for row in rows for values in row.values.values())
+    first, machine = content["first"], ", ".join(f"{name} {value}" for name, value in content["machine"].items())
+    remark = (
+        f"{MARK}: not measured by this run, but read from {file.parent.name}/{file.name}. There rows of {count} "
+        f"seeds have seeds {first} to {first + count - 1}, and rows of one have seed {first}. Machine: {machine}."
+    )
+    return dataclasses.replace(table, rows=[*table.rows, *rows], remarks=[*table.remarks, remark])

@@ -53,12 +53,9 @@ def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> ja
     )
     if published:
         method = dataclasses.replace(method, unroll=4, unrolled=methods.last_layer)
-    return _in_order(method, toy, epoch * epochs, epoch * training.steps_per_call(epochs, 10), seed)
-
-
-def _in_order(method: Any, toy: Any, steps: int, steps_per_call: int, seed: int) -> jaxgen.Config:
-    return jaxgen.Config(
-        method, toy, steps=steps, batch_size=BATCH_SIZE, steps_per_call=steps_per_call, seed=seed, shuffle=False
+    calls = epochs // training.steps_per_call(epochs, 10)  # of whole epochs
+    return training.configure(
+        method, toy, steps=epoch * epochs, batch_size=BATCH_SIZE, seed=seed, calls=calls, shuffle=False
     )
 
 
@@ -92,7 +89,8 @@ def extreme_value(
         learning_rate=Exponential(5e-4, 0.95, transition_steps=steps // (decays or epochs)),
         ema_decay=None,
     )
-    return _in_order(method, toy, steps, training.steps_per_call(steps, evaluations) if evaluations else epoch, seed)
+    calls = evaluations or epochs
+    return training.configure(method, toy, steps=steps, batch_size=BATCH_SIZE, seed=seed, calls=calls, shuffle=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,7 @@ def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
     rate = Exponential(1e-4, 0.95, transition_steps=epoch)
     method = _method(name, PAPER_WIDTHS, optimizer=torch_rmsprop, learning_rate=rate, ema_decay=None)
     images, steps = IMAGE_SETS[name].train, epochs * epoch
-    return jaxgen.Config(method, images, steps=steps, steps_per_call=epoch, batch_size=BATCH, seed=seed, shuffle=False)
+    return training.configure(method, images, steps=steps, batch_size=BATCH, seed=seed, calls=epochs, shuffle=False)
 
 
 def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:

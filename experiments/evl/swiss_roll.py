@@ -27,7 +27,7 @@ import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
 import jaxgen
-from experiments.common import committed, experiment, report
+from experiments.common import expectations, experiment, report
 from experiments.common.expectations import Expectation
 from experiments.common.experiment import Cell, Results
 from experiments.evl import baselines, grid_metrics
@@ -154,7 +154,7 @@ class Experiment(experiment.Experiment):
 
     def printed(self, table: report.Table) -> report.Table:
         """Without `--full`, the table with the rows of the committed one."""
-        return table if self.full else committed.with_committed_rows(table, FULL.file)
+        return table if self.full else expectations.with_committed_rows(table, FULL.file)
 
     def expected(self, table: report.Table) -> Mapping[str, Expectation]:
         """Measures of `ours` in the committed runs of its setting."""

@@ -75,14 +75,10 @@ class Experiment(experiment.Experiment):
         """The paper's configuration, or a smaller one with a learning rate that decays."""
         steps = STEPS[toy] if self.steps is None else self.steps
         steps, width = (100_000, 512) if self.paper else (steps, self.width)
-        networks = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
+        generator, energy, statistic = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
+        rate: Any = 1e-4 if self.paper else Cosine(1e-3, steps)
         method = methods.MEG(
-            critic=networks.energy,
-            generator=networks.generator,
-            statistic=networks.statistic,
-            latent_dim=2,
-            penalty=self.penalty(toy),
-            learning_rate=1e-4 if self.paper else Cosine(1e-3, steps),
+            energy, generator, statistic=statistic, latent_dim=2, penalty=self.penalty(toy), learning_rate=rate
         )
         points = TOYS[toy].toy(n=100_000, test_n=1, seed=seed)
         return training.configure(method, points, steps=steps, batch_size=5 * 256, seed=seed)

@@ -18,19 +18,51 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from experiments.common import experiment, report, resources
 from experiments.common.experiment import Cell, Results
-from experiments.mmd import reference
+from jaxgen import losses
 
 COLUMNS = [
     report.Column("seconds", "seconds"),
     report.Column("temporaries", "temporaries, MiB", 1),
     report.Column("resident", "most resident, MiB", 0),
 ]
+
+
+def points(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal and uniform points, `[n, 2]` each."""
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(n, 2)).astype(np.float32), generator.uniform(size=(n, 2)).astype(np.float32)
+
+
+def value_and_gradient(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MMD^2 at the pooled median as bandwidth, and its gradient with respect to the first sample, by the library."""
+    value = lambda x: losses.mmd2(x, y, bandwidth=losses.median_bandwidth(x, y))
+    return jax.value_and_grad(value)(x)
+
+
+def whole(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same in the plainest form: all distances in one matrix, differentiated by autodiff."""
+    pooled = jnp.concatenate([x, y])
+    square = lambda a, b: sum((a[:, None, i] - b[None, :, i]) ** 2 for i in range(a.shape[1]))
+    # Off the diagonal each pair occurs twice, which does not change the median.
+    r = jnp.median(square(pooled, pooled).reshape(-1)[1:].reshape(len(pooled) - 1, len(pooled) + 1)[:, :-1])
+
+    def value(x: jax.Array) -> jax.Array:
+        kernel = lambda a, b: jnp.sum(jnp.exp(-square(a, b) / r))
+        n, m = len(x), len(y)
+        within = (kernel(x, x) - n) / (n * (n - 1)) + (kernel(y, y) - m) / (m * (m - 1))
+        return within - 2 * kernel(x, y) / (n * m)
+
+    return jax.value_and_grad(value)(x)
+
+
 IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
-    "blocked": reference.value_and_gradient,
-    "whole matrices": reference.whole,
+    "blocked": value_and_gradient,
+    "whole matrices": whole,
 }
 # Most points whose whole matrices are run, and compiled: temporaries grow with the square.
 LARGEST, COMPILED = 4_000, 20_000
@@ -85,7 +117,7 @@ def measured_alone(name: str, n: int, directory: pathlib.Path) -> dict[str, floa
 
 def measured(name: str, n: int) -> dict[str, float]:
     """Compile, and run where memory suffices."""
-    x, y = reference.points(n)
+    x, y = points(n)
     program, costs = resources.compiled(jax.jit(IMPLEMENTATIONS[name]), x, y)
     if name != "blocked" and n > LARGEST:
         return costs
