@@ -1,4 +1,4 @@
-"""Measurements of the density law: networks and exact samples, exponents of their guesses, and divergences."""
+"""Measurements of the guesses' density: networks and exact samples, exponents of their guesses, and divergences."""
 
 import dataclasses
 import pathlib
@@ -26,9 +26,9 @@ RESOLVED = 32
 DRAWS, WEIGHED = 200_000, 40_000  # guesses counted for the exponent, and for the divergences
 WEIGHTS = {
     "bare": "guesses as they are",
-    "head": "learned head",
-    "nearest": "the law, density by nearest guesses",
-    "sheet": "the law, density by change of variables",
+    "head": "learned weights",
+    "nearest": "expected weights, density by nearest guesses",
+    "sheet": "expected weights, density by change of variables",
 }
 
 
@@ -51,7 +51,7 @@ class Network:
     @property
     def title(self) -> str:
         """Title of its row."""
-        kind = (", head on the trunk" if self.shared else "") + (", two hills" if self.apart else "")
+        kind = (", logit from the trunk" if self.shared else "") + (", two hills" if self.apart else "")
         return f"d = {self.dimensions}, r = {self.power:g}, {self.guesses} guesses{kind}"
 
     @property
@@ -60,8 +60,8 @@ class Network:
         return Hills(dimensions=self.dimensions, apart=self.apart)
 
     @property
-    def law(self) -> float:
-        """Exponent that the density law expects."""
+    def expected(self) -> float:
+        """Expected exponent, d / (d + r)."""
         return samplers.zador_exponent(self.dimensions, self.power)
 
 
@@ -151,14 +151,14 @@ def measured_optimum(network: Network, directory: pathlib.Path) -> dict[str, flo
 
 
 def measured_floor(network: Network, seeds: Sequence[int], directory: pathlib.Path) -> dict[str, Any]:
-    """Measure exact samples of p^(d / (d + r)), weighted by the density law."""
+    """Measure exact samples of p^(d / (d + r)), with the weights that make up for it."""
     d, measures = network.dimensions, []
     fine, coarse = (Hills(dimensions=d).masses(grid) for grid in (FINE[d], COARSE))
     for seed in seeds:
         generator = np.random.default_rng(1000 + seed)
-        many = generator.standard_normal((DRAWS, d)) / np.sqrt(network.law)
+        many = generator.standard_normal((DRAWS, d)) / np.sqrt(network.expected)
         few = many[:WEIGHED]
-        log_q = -0.5 * network.law * np.sum(few**2, 1)
+        log_q = -0.5 * network.expected * np.sum(few**2, 1)
         weights = samplers.zador_log_weights(jnp.asarray(log_q), dimensions=d, power=network.power)
         measures.append({"exponent": slope(FINE[d](many), DRAWS, fine), **score(coarse, few, weights)})
     return {"seeds": measures}

@@ -97,7 +97,7 @@ def optimum(
         return total / np.sum(np.exp(log_q) * total)
 
     corrected = lambda log_q: _normalized(log_q + exponent * np.log(np.maximum(gain(log_q), 1e-300)))
-    log_q = _normalized(np.log(masses if start is None else start))  # not the density law, which is to be tested
+    log_q = _normalized(np.log(masses if start is None else start))  # not the expected density, which is to be tested
     for _ in range(CORRECTIONS):
         if np.max(gain(log_q)) < 1 + TOLERANCE:
             return np.exp(log_q)

@@ -84,7 +84,7 @@ def digits(experiment: Any, by_set: dict[str, Results]) -> report.Table | None:
         "Total variation: half the sum of absolute differences of the shares from those of the test labels.",
         "Weighted: sampled by weight; unweighted: all guesses. Confidence: the classifier's mean largest probability.",
     ]
-    title = f"Digits according to a classifier: weighted, of {DRAWS:,} draws; unweighted, of all guesses"
+    title = f"Digits according to a classifier: weighted, of {DRAWS:,} samples; unweighted, of all guesses"
     return report.Table("images_digits", title, DIGIT_COLUMNS, rows, [" ".join(remarks)])
 
 

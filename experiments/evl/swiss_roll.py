@@ -38,8 +38,8 @@ from jaxgen import data
 TITLE = "Table I: the swiss roll in three dimensions, KL(test || model) and Fisher distance"
 COLUMNS = [*grid_metrics.DIVERGENCES, report.Column("ess", "ESS share", 2), grid_metrics.SECONDS]
 REMARKS = [
-    "KL sees only the cells with test points; mass off support is what it does not see. "
-    "The floor is what as many plain draws score; weighed or widened guesses may score below it."
+    "KL is over the cells with test points alone; mass off support is the mass of the others. The floor is the score "
+    "of equally many samples of the truth; weighted or widened guesses may score below it."
 ]
 
 

@@ -105,7 +105,7 @@ class Experiment(experiment.Experiment):
         if "classifier" in results:
             remark += f"The classifier's accuracy on test digits is {results['classifier'][0]['accuracy']:.2%}. "
         remark += "The thesis' classifier has 0.997, 0.844 and 0.638 of the drawn classes right for 7, 1 and 0.3."
-        details = {"size": dataclasses.asdict(size), "found": trained}
+        details = {"size": dataclasses.asdict(size), "trained": trained}
         lines = [report.Row.of(title, cells, COLUMNS) for title, cells in rows.items()]
         return [report.Table("archetypes", TITLE, COLUMNS, lines, [remark], details=details)]
 

@@ -127,7 +127,7 @@ SAMPLERS = {
     ),
     "spread": Sampler("radii spread", _SPREAD),
     "spread, rejected": Sampler("radii spread, likely ones rejected", partial(_SPREAD, rejected=True)),
-    "around, rejected": Sampler("around the rows, likely ones rejected", _around),
+    "around, rejected": Sampler("around the points, likely ones rejected", _around),
     "corners": Sampler("beyond archetypes", _beyond_archetypes),
     "oracle": Sampler("outliers of the test's own distributions (bound)", _oracle),
 }

@@ -24,7 +24,7 @@ from experiments.common.experiment import Cell, Results
 from experiments.meg import kdd99_protocols
 from experiments.meg.kdd99_protocols import CANDIDATES, Training
 
-TITLE = "Settings of KDD99, by the energy on rows held out of the training half"
+TITLE = "Settings of KDD99, by the energy on the validation half of the training rows"
 COLUMNS = [column for column in anomaly_metrics.COLUMNS if column.name in ("f1", "auroc", "auprc")]
 
 

@@ -5,7 +5,7 @@
     python -m experiments.meg.toy --paper                            # the paper's size: meant for a GPU
     python -m experiments.meg.toy --quick                            # a minute
 
-The paper shows pictures of exp(-E) and prints no number. Measured here are the number of peaks found, the share of
+The paper shows pictures of exp(-E) and prints no number. Measured here are the number of covered peaks, the share of
 samples near a peak, and KL divergences of the exact data distribution: from exp(-E)/Z, from generator samples, and from
 chains in the latent space and in data space. The scale of the energy is free, so the table also has the energy at the
 inverse temperature b that fits the training points best. Chains run at that temperature.
@@ -29,7 +29,7 @@ from jaxgen.optim import Cosine
 TITLE = "Figure 3: energies and samples in the plane"
 TOYS = {"eight": toy_data.EIGHT, "twenty_five": toy_data.TWENTY_FIVE, "roll": toy_data.ROLL}
 COLUMNS = [
-    report.Column("found", "peaks found", 1),
+    report.Column("covered", "covered peaks", 1),
     report.Column("within", "share within 4 sigma", 3),
     report.Column("kl", "KL of samples, nats"),
     report.Column("fisher", "Fisher of samples, rad"),
@@ -110,7 +110,7 @@ class Experiment(experiment.Experiment):
         config = self.config(toy, self.first_seed)
         remarks = (
             f"Samples are counted on {toy_metrics.COARSE.bins}^2 cells and compared with the exact mass of each; the "
-            f"density is that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak counts as found where a tenth "
+            f"density is that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak is covered where a tenth "
             f"of its expected samples lies. {toy_metrics.NUM_CHAINS:,} chains keep {toy_metrics.CHAIN_STEPS} steps "
             f"each after {toy_metrics.ADAPTATION_STEPS} that adapt the step size. Trained {config.steps:,} steps with "
             f"lambda {self.penalty(toy):g}."

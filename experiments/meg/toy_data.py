@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from jaxgen import data, metrics
 
-FOUND_SHARE = 0.1  # a peak counts as found at this share of its expected number of samples
+COVERED_SHARE = 0.1  # a peak is covered at this share of its expected number of samples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,8 @@ class PlanarMixture:
         distances, nearest = cKDTree(self.centers).query(x)
         near = distances < 4 * self.std
         counts = np.bincount(nearest[near], minlength=len(self.centers))
-        found = float(np.sum(counts >= FOUND_SHARE * len(x) / len(self.centers)))
-        return {"within": float(near.mean()), **({"found": found} if self.separate else {})}
+        covered = float(np.sum(counts >= COVERED_SHARE * len(x) / len(self.centers)))
+        return {"within": float(near.mean()), **({"covered": covered} if self.separate else {})}
 
 
 def _roll(count: int = 4_000) -> np.ndarray:
