@@ -146,9 +146,8 @@ class Experiment:
         """Return a cell's measurement from the cache, or compute and cache it."""
         training = cell.training()
         place = self.directory if cell.config is None else self.training_directory(cell.config)
-        file = (
-            self.directory / f"{cell.name}-{cache.digest({'row': cell.row, 'config': training, **cell.settings})}.json"
-        )
+        digest = cache.digest({"row": cell.row, "config": training, **cell.settings})
+        file = self.directory / f"{cell.name}-{digest}.json"
         return cache.cached(file, cell.identity(), lambda: cell.measure(place))
 
     def run(self) -> list[report.Table]:
