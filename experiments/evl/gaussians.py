@@ -189,8 +189,8 @@ class Experiment(experiment.Experiment):
             mean, band = np.exp(logs.mean(1)), logs.std(1) / 2
             axis.plot(self.gaussians, mean, "o-", color=f"C{position}", label=MODELS[model].title)
             axis.fill_between(self.gaussians, mean * (1 - band), mean * (1 + band), color=f"C{position}", alpha=0.2)
-        by_gaussians = dict(zip(MIXTURES, PUBLISHED[points]["ours"][d], strict=True))
-        published = [by_gaussians[n][MEASURES.index(measure)] for n in self.gaussians]
+        of_paper = PUBLISHED[points]["ours"][d]
+        published = [of_paper[MIXTURES.index(n)][MEASURES.index(measure)] for n in self.gaussians]
         axis.plot(self.gaussians, published, "k--", label="EVL, the paper")
         axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)
 

@@ -97,8 +97,9 @@ def encoded(flow: jaxgen.Result[methods.Flow], x: np.ndarray) -> np.ndarray:
 def archetypes(z: Any, count: int, *, sweeps: int, seed: int, **settings: Any) -> jaxgen.Result[methods.Archetypes]:
     """Find archetypes of vectors `[n, d]` by the classical analysis, whose every sweep sees all of them."""
     method, rows = methods.Archetypes(count, **settings), data.Arrays(np.asarray(z))
-    config = jaxgen.Config(
-        method, rows, steps=sweeps, batch_size=len(z), steps_per_call=sweeps, seed=seed, shuffle=False
+    one = jaxgen.Layout(devices=1)  # any number of rows divides over it
+    config = training.configure(
+        method, rows, steps=sweeps, batch_size=len(z), seed=seed, calls=1, shuffle=False, layout=one
     )
     return jaxgen.train(config, progress=False)
 

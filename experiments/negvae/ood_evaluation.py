@@ -14,6 +14,7 @@ import jaxgen
 from experiments.common import anomaly_metrics, cache, training
 from experiments.common.experiment import Cell
 from jaxgen import data, methods, metrics, nets
+from jaxgen.data.validation import row_specs
 from jaxgen.optim import tensorflow_rmsprop
 
 TRAINING = 5_000  # most training images for typicality
@@ -65,7 +66,7 @@ class OODModel:
     def resolved(self, seed: int) -> jaxgen.Config:
         """What is trained, with all networks and widths filled in: equal trainings share their checkpoints."""
         config = self.config(seed)
-        return dataclasses.replace(config, method=config.resolved().method)
+        return dataclasses.replace(config, method=config.method.resolve(*row_specs(config.data.tables())))
 
     def cell(self, count: int, fitted: int, seed: int) -> Cell:
         """The evaluation of one seed on `count` test images of each set."""

@@ -10,6 +10,7 @@ import numpy as np
 
 import jaxgen
 from experiments.common import resources
+from jaxgen.data.validation import row_specs
 from jaxgen.training import loop
 from jaxgen.training.compilation import batch_rows, init_keys, programs, root_keys, step_keys
 
@@ -37,6 +38,11 @@ class Case:
     def of(cls, config: jaxgen.Config, title: str, flop: float, aim: float | None = None) -> "Case":
         """Return the case of jaxgen training a config."""
         return cls(title, config.steps_per_call, flop, lambda: trained(config), aim, config=config)
+
+
+def resolved_method(config: jaxgen.Config) -> Any:
+    """Return the method with the shapes of its data, for any number of devices."""
+    return config.method.resolve(*row_specs(config.data.tables()))
 
 
 def trained(config: jaxgen.Config) -> Ready:

@@ -10,7 +10,16 @@ import numpy as np
 
 import jaxgen
 from experiments.evl import baselines
-from experiments.speed.case import Case, Ready, backward, dense_products, equal, forward, image_products
+from experiments.speed.case import (
+    Case,
+    Ready,
+    backward,
+    dense_products,
+    equal,
+    forward,
+    image_products,
+    resolved_method,
+)
 from jaxgen import data, methods, nets
 from jaxgen.optim import torch_rmsprop
 
@@ -101,7 +110,7 @@ def plain(config: jaxgen.Config, steps: int, make: Callable[[Any], Any], guesses
     from experiments.speed import torch_evl
     from experiments.speed.torch_networks import descend
 
-    (table,), method = config.data.tables(), config.resolved().method
+    (table,), method = config.data.tables(), resolved_method(config)
     key, x = jax.random.key(0), table[: config.batch_size]
     params = method.init(key, jnp.asarray(x)).params
     loss = make(params)

@@ -10,7 +10,7 @@ import optax
 
 import jaxgen
 from experiments.common import resources
-from experiments.speed.case import Case, Ready, dense_products, equal, forward
+from experiments.speed.case import Case, Ready, dense_products, equal, forward, resolved_method
 from jaxgen import data, methods, nets
 
 DEPTH, CLAMP, RATE = 8, 2.0, 1e-3  # number of couplings, bound of the log-scale, learning rate
@@ -41,7 +41,7 @@ def couplings(quick: bool) -> list[Case]:
 
 def initial(config: jaxgen.Config) -> tuple[Any, Any]:
     """Return the flow, and parameters with nonzero kernels and the identity as first scaling."""
-    method = config.resolved().method
+    method = resolved_method(config)
 
     def draw(key: Any, x: Any) -> Any:
         leaves, form = jax.tree.flatten(method.init(key, x).params["params"])

@@ -8,7 +8,7 @@ import numpy as np
 
 import jaxgen
 from experiments.common import resources
-from experiments.speed.case import Case, Ready, dense_products, equal, forward
+from experiments.speed.case import Case, Ready, dense_products, equal, forward, resolved_method
 from jaxgen import data, methods, nets, samplers
 from jaxgen.scan import iterate
 
@@ -126,7 +126,7 @@ def _cases(
     generator, energy, statistic = networks
     method = methods.MEG(critic=energy, generator=generator, statistic=statistic, latent_dim=latent_dim)
     config = jaxgen.Config(method, data.Arrays(x), steps=1000 * steps, batch_size=5 * rows, steps_per_call=steps)
-    flop = _flop(config.resolved().method, jnp.asarray(x[: 5 * rows]))
+    flop = _flop(resolved_method(config), jnp.asarray(x[: 5 * rows]))
     return [
         Case.of(config, f"{title}: jaxgen", flop),
         Case(f"{title}: eager PyTorch", steps, flop, lambda: _plain(config, steps, make), aim=aim, needs="torch"),
@@ -141,7 +141,7 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     from experiments.speed.torch_networks import adopt, tensors
 
     (table,) = config.data.tables()
-    method = config.resolved().method
+    method = resolved_method(config)
     rows = config.batch_size // method.n_critic
     key, x = jax.random.key(1), jnp.asarray(table[:rows])
     state = method.init(key, x)

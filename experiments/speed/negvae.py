@@ -9,7 +9,7 @@ import numpy as np
 
 import jaxgen
 from experiments.negvae import ood_evaluation
-from experiments.speed.case import Case, Ready, equal
+from experiments.speed.case import Case, Ready, equal, resolved_method
 from jaxgen import data, methods
 from jaxgen.methods.negative_sampling_vae import StepSamples
 
@@ -31,7 +31,7 @@ def _cases(name: str, negatives: Any, quick: bool) -> list[Case]:
     method = ood_evaluation.grayscale(methods.Bernoulli(), negatives, width)
     dataset: Any = data.Zip((data.Arrays(x), data.Arrays(others))) if negatives.tables else data.Arrays(x)
     config = jaxgen.Config(method, dataset, steps=1000, batch_size=rows, steps_per_call=1)
-    flop, unoptimized = _flop(config.resolved().method, *(jnp.asarray(table[:rows]) for table in tables))
+    flop, unoptimized = _flop(resolved_method(config), *(jnp.asarray(table[:rows]) for table in tables))
     title = f"negatives {name}, 28 x 28, {rows} + {rows} rows"
     return [
         Case.of(config, f"{title}: jaxgen", flop),
@@ -56,7 +56,7 @@ def _eager(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
     from experiments.speed import torch_negvae
     from experiments.speed.torch_networks import adopt, tensors
 
-    method = config.resolved().method
+    method = resolved_method(config)
     rows, key = config.batch_size, jax.random.key(1)
     x, others = (jnp.asarray(table[:rows]) for table in tables)
     state = method.init(key, x)
