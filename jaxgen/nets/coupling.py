@@ -36,7 +36,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(x, condition, lambda moving, made: (moving + made, jnp.zeros(())))
+        return self._along(x, condition, lambda moving, output: (moving + output, jnp.zeros(())))
 
     def inverse(self, z: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the inverse-transformed samples, and log |det J| = 0.
@@ -44,7 +44,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(z, condition, lambda moving, made: (moving - made, jnp.zeros(())))
+        return self._along(z, condition, lambda moving, output: (moving - output, jnp.zeros(())))
 
     @nn.compact
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
@@ -77,8 +77,8 @@ class AffineCoupling(nn.Module):
             ValueError: if the last axis is shorter than 2.
         """
 
-        def move(moving: Array, made: Array) -> Moved:
-            log_scale, shift = self._scale_and_shift(made)
+        def move(moving: Array, output: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(output)
             return moving * jnp.exp(log_scale) + shift, self._over_row(log_scale)
 
         return self._along(x, condition, move)
@@ -90,8 +90,8 @@ class AffineCoupling(nn.Module):
             ValueError: if the last axis is shorter than 2.
         """
 
-        def move(moving: Array, made: Array) -> Moved:
-            log_scale, shift = self._scale_and_shift(made)
+        def move(moving: Array, output: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(output)
             return (moving - shift) * jnp.exp(-log_scale), -self._over_row(log_scale)
 
         return self._along(z, condition, move)
@@ -100,8 +100,8 @@ class AffineCoupling(nn.Module):
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
         return transform_half(self.conditioner, self.flip, 2, x, condition, move)
 
-    def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
-        raw, shift = jnp.split(made, 2, -1)
+    def _scale_and_shift(self, output: Array) -> tuple[Array, Array]:
+        raw, shift = jnp.split(output, 2, -1)
         return self.clamp * jnp.tanh(raw / self.clamp), shift
 
     def _over_row(self, log_scale: Array) -> Array:
@@ -189,8 +189,8 @@ def transform_half(
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)
-    made = conditioner(numbers * moving.shape[-1])(
+    output = conditioner(numbers * moving.shape[-1])(
         kept if condition is None else conditioner.condition(kept, condition)
     )
-    moved, grown = move(moving, made)
+    moved, grown = move(moving, output)
     return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown
