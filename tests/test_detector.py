@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import jaxgen
 from jaxgen import methods, metrics, nets
+from jaxgen.detector.configuration import training_config
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(200, 3)) * [1.0, 1e-3, 1e4] + [0.0, 5.0, -1e5]
@@ -61,7 +62,7 @@ def test_the_false_positive_rate_is_alpha(rows, alpha, monkeypatch):
     The scores do not depend on training, so the model is trained once to save compilation.
     """
     trained = detector().fit(X[:, :2]).result_
-    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    monkeypatch.setattr("jaxgen.detector.novelty.train", lambda config, progress: trained)
     generator, fits, new = np.random.default_rng(1), 300, 500
     draw = lambda n: generator.standard_t(3, size=(n, 2))
     positives = [np.sum(detector(alpha=alpha).fit(draw(rows)).predict(draw(new)) == -1) for _ in range(fits)]
@@ -118,7 +119,7 @@ def test_constant_columns_keep_the_false_positive_rate(monkeypatch):
     generator = np.random.default_rng(4)
     draw = lambda n: np.concatenate([generator.normal(size=(n, 2)), generator.random((n, 1)) < 0.01], 1)
     trained = detector().fit(X).result_
-    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    monkeypatch.setattr("jaxgen.detector.novelty.train", lambda config, progress: trained)
     fits = [detector(scaler=StandardScaler()).fit(draw(95)) for _ in range(300)]
     assert 50 < sum(np.isfinite(fitted.constants_[2]) for fitted in fits) < 250
     rates = [np.mean(fitted.predict(draw(500)) == -1) for fitted in fits]
@@ -137,13 +138,13 @@ def test_batches_are_limited_by_rows_and_steps_are_rounded_up():
     config = detector(batch_size=256, steps=1_009).fit(X).result_.config
     assert (config.batch_size, config.steps, config.steps_per_call) == (160, 1_011, 337)
     rows = np.ones((23, 3), np.float32)
-    assert detector(tiny.meg(n_critic=5), batch_size=256)._config(rows, 0).batch_size == 20
+    assert training_config(detector(tiny.meg(n_critic=5), batch_size=256), rows, 0).batch_size == 20
 
 
 def test_large_tables_are_scored_in_pieces(monkeypatch):
     fitted = detector().fit(X)
     whole = fitted.score_samples(NEW)
-    monkeypatch.setattr("jaxgen.detector.PIECE", 7)
+    monkeypatch.setattr("jaxgen.detector.scoring.PIECE", 7)
     np.testing.assert_allclose(fitted.score_samples(NEW), whole, rtol=1e-6)
 
 
@@ -180,7 +181,9 @@ def test_the_default_is_a_blend_of_flows_and_neighbors(default):
     assert isinstance(config.method, methods.Flow)
     assert (config.num_seeds, fitted.blend_.num_neighbors) == (4, 3)
     assert config.method.noise == 0.47  # 6 / sqrt(160), which exceeds 0.4 * 160 ** (-1 / 7)
-    assert detector(None)._config(np.ones((10_000, 3), np.float32), 0).method.noise == 0.11  # 0.4 * 1e4 ** (-1 / 7)
+    assert (
+        training_config(detector(None), np.ones((10_000, 3), np.float32), 0).method.noise == 0.11
+    )  # 0.4 * 1e4 ** (-1 / 7)
     scaled = jnp.asarray(fitted._scaled(NEW))
     flows = np.mean([config.method.scores(fitted.result_.state_of(seed), scaled)["nll"] for seed in range(4)], 0)
     blend = fitted.blend_
@@ -194,7 +197,7 @@ def test_the_default_is_a_blend_of_flows_and_neighbors(default):
 def test_the_default_false_positive_rate_is_alpha_and_its_threshold_the_quantile(default, monkeypatch):
     """The blend uses training rows alone, so the calibration scores are those of new rows."""
     trained = default.result_  # saves compilation
-    monkeypatch.setattr("jaxgen.detector.train", lambda config, progress: trained)
+    monkeypatch.setattr("jaxgen.detector.novelty.train", lambda config, progress: trained)
     generator = np.random.default_rng(3)
     new = generator.normal(size=(4_000, 3))
     rates, ratios = [], []

@@ -1,7 +1,6 @@
 """Metrics of anomaly scores, and the baseline detectors and bounds that models are compared with."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,11 +11,9 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
 
+import jaxgen
 from experiments.common import report
-from experiments.common.batching import in_parts
-from jaxgen import data, metrics
-
-__all__ = ["COLUMNS", "DETECTORS", "PCA_ROWS", "SCORES", "SVM_ROWS", "Detector", "evaluate", "mean_of", "scores"]
+from jaxgen import metrics
 
 SCORES = {"score_norm": "norm of the gradient", "energy": "energy"}  # titles of the scores of an energy-based model
 COLUMNS = [
@@ -32,40 +29,16 @@ PCA_COMPONENTS = 30
 BATCH_SIZE = 4096  # test rows that kernel PCA scores at a time
 
 
-def scores(method: Any, state: Any, x: np.ndarray, at_once: int) -> dict[str, np.ndarray]:
-    """Score samples in batches.
-
-    Args:
-        method: has `scores`.
-        state: of one seed.
-        x: samples `[n, ...]`; images in uint8 or int8.
-        at_once: batch size.
-
-    Returns:
-        The method's scores by name, `[n]` each.
-    """
-    return in_parts(_scored, method, state, x, at_once)
-
-
-@functools.partial(jax.jit, static_argnums=0)  # compiled once for each method, however often it scores
-def _scored(method: Any, state: Any, rows: Any) -> dict[str, Any]:
-    return method.scores(state, data.to_float(rows))
+def scores(result: jaxgen.Result, x: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
+    """Return the scores `[n]` of samples `[n, ...]` by the first seed's model."""
+    return {name: by_seed[0] for name, by_seed in result.scores(x, batch_size=batch_size).items()}
 
 
 def evaluate(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[str, float]:
-    """Evaluate anomaly scores; a higher score means more out of distribution.
+    """Evaluate anomaly scores `[n]`; a higher score means more out of distribution.
 
-    Args:
-        scores: `[n]`.
-        anomalous: whether each sample is an anomaly, `[n]`.
-        flagged: share of samples to flag: those whose score is at least the quantile `1 - flagged`. Ties may flag more.
-
-    Returns:
-        `precision`, `recall` and `f1` of the flags; `auroc`; `auprc`, average precision; and `share`, that of the
-        anomalies.
-
-    Raises:
-        FloatingPointError: if a score is not finite.
+    The share `flagged` of the samples with the highest scores is flagged, and more where scores are equal. `precision`,
+    `recall` and `f1` are those of the flags, `auprc` is average precision, and `share` that of the anomalies.
     """
     scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
@@ -85,6 +58,14 @@ def evaluate(scores: np.ndarray, anomalous: np.ndarray, flagged: float) -> dict[
     }
 
 
+def evaluate_energy(
+    result: jaxgen.Result, x: np.ndarray, anomalous: np.ndarray, flagged: float, batch_size: int
+) -> dict[str, Any]:
+    """Evaluate each of the `SCORES` of an energy-based model on test samples."""
+    by_name = scores(result, x, batch_size)
+    return {name: evaluate(by_name[name], anomalous, flagged) for name in SCORES}
+
+
 def mean_of(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of each number over evaluations, nested dicts of the same keys."""
     return jax.tree.map(lambda *values: float(np.mean(values)), *evaluations)
@@ -92,20 +73,11 @@ def mean_of(evaluations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Detector:
-    """A baseline detector, or a bound that uses the labels.
+    """A baseline detector, or a bound that uses the labels."""
 
-    Attributes:
-        title: title of its row in a table.
-        score: `score(random_state, training_rows, test_rows, anomalous) -> scores`, where `anomalous` labels the test
-            rows, and scores are `[len(test_rows)]`.
-    """
-
-    title: str
+    title: str  # of its row in a table
+    # Takes a random state, training rows, test rows and their labels, and returns a score for each test row.
     score: Callable[[np.random.RandomState, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-def _forest(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return -IsolationForest(random_state=random).fit(x).score_samples(test)
 
 
 def _support(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
@@ -127,18 +99,16 @@ def _components(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, 
     return np.concatenate(distances)
 
 
-def _chance(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return random.uniform(size=len(test))
-
-
-def _bound(random: np.random.RandomState, x: np.ndarray, test: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-    return anomalous + random.uniform(size=len(test)) / 2
-
-
+FOREST = Detector(
+    "isolation forest",
+    lambda random, x, test, anomalous: -IsolationForest(random_state=random).fit(x).score_samples(test),
+)
 DETECTORS = {
-    "forest": Detector("isolation forest", _forest),
+    "forest": FOREST,
     "support": Detector("one-class SVM", _support),
     "components": Detector("kernel PCA", _components),
-    "chance": Detector("at random (chance)", _chance),
-    "bound": Detector("every anomaly first (bound)", _bound),
+    "chance": Detector("at random (chance)", lambda random, x, test, anomalous: random.uniform(size=len(test))),
+    "bound": Detector(
+        "every anomaly first (bound)", lambda random, x, test, anomalous: anomalous + random.uniform(size=len(test)) / 2
+    ),
 }

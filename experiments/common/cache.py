@@ -12,12 +12,8 @@ from typing import Any
 
 import jax
 
-__all__ = ["counted", "machine", "place", "remembered", "write_whole"]
 
-
-def remembered(
-    file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
+def cached(file: pathlib.Path, identity: Mapping[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Read a measurement from the cache if its identity is unchanged, else compute it and write it to the cache.
 
     Args:
@@ -40,14 +36,13 @@ def remembered(
     return cell
 
 
-def place(folder: pathlib.Path, name: str, identity: Mapping[str, Any]) -> pathlib.Path:
-    """Path of a measurement and its checkpoints, which differs with the identity, the machine and the versions."""
-    whole = json.dumps({**identity, "machine": machine()})
-    name = name.replace(".", "_")  # `with_suffix` replaces what follows a dot
-    return folder / f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+def digest(value: Any) -> str:
+    """Eight hexadecimal digits that depend on a value, the machine and the versions of libraries."""
+    whole = json.dumps({"value": value, "machine": machine()}, sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()[:8]
 
 
-def counted(*sets: Any) -> list[list[int]]:
+def table_lengths(*sets: Any) -> list[list[int]]:
     """Number of rows in each table of each dataset, for an identity: a dataset may be downloaded in part at first."""
     return [[len(table) for table in images.tables()] for images in sets]
 

@@ -1,4 +1,4 @@
-"""Expected measures: prediction intervals from committed runs of several seeds, and whether a new run is inside."""
+"""Committed tables next to a new run: their rows, and whether its measures are inside the prediction intervals."""
 
 import dataclasses
 import json
@@ -9,11 +9,10 @@ import numpy as np
 
 from experiments.common import report
 
-__all__ = ["RESULTS", "Expectation", "read_rows", "verdicts"]
-
 RESULTS = pathlib.Path(__file__).parents[1] / "results"  # of the committed tables
 COVERAGE = 0.95  # probability that one further run falls inside
 FEWEST_SEEDS = 3  # for an interval
+MARK = "[committed]"  # of rows that this run did not measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,36 +21,17 @@ class Expectation:
 
     The interval is Student's for one more sample from a normal distribution. It is taken on logarithms where all values
     are positive, so that it stays positive.
-
-    Attributes:
-        columns: the measures.
-        values: one number per seed, by the measure's name.
-        first_seed: the first seed; the others follow it.
-        steps: training steps of each run.
-        machine: where the runs were measured.
     """
 
     columns: Sequence[report.Column]
-    values: Mapping[str, Sequence[float]]
+    values: Mapping[str, Sequence[float]]  # one number per seed, by the measure's name
     first_seed: int
-    steps: int
-    machine: str
+    steps: int  # training steps of each run
+    machine: str  # where the runs were measured
 
     @classmethod
     def read(cls, file: pathlib.Path, title: str, columns: Sequence[report.Column]) -> "Expectation":
-        """Read one row of a committed table.
-
-        Args:
-            file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
-            title: of the row.
-            columns: the measures to expect.
-
-        Returns:
-            The expectation.
-
-        Raises:
-            ValueError: if the row is missing, or has fewer than three seeds.
-        """
+        """Read one row of a committed table, JSON with `steps` and `first` among its details."""
         table = json.loads(file.read_text())
         rows = {row["title"]: row["values"] for row in table["rows"]}
         if title not in rows:
@@ -83,11 +63,7 @@ class Expectation:
         )
 
     def verdict(self, measures: Mapping[str, float]) -> list[str]:
-        """Return one line for each measure, which says whether it is inside its interval.
-
-        Args:
-            measures: of one run, by name; others are ignored.
-        """
+        """Return one line for each measure, which says whether it is inside its interval."""
         lines = []
         for column in self.columns:
             low, high = self.interval(column.name)
@@ -102,15 +78,7 @@ class Expectation:
 
 
 def read_rows(file: pathlib.Path, columns: Sequence[report.Column]) -> dict[str, Expectation]:
-    """Read all rows of a committed table that have enough seeds.
-
-    Args:
-        file: JSON that `report.Table.write` wrote, with `steps` and `first` among its details.
-        columns: the measures to expect. Those without enough values in a row, and times, are left out.
-
-    Returns:
-        Expectations by row title.
-    """
+    """Read all rows of a committed table that have enough seeds for some of the columns, apart from times."""
     expected = {}
     for row in json.loads(file.read_text())["rows"]:
         measured = [c for c in columns if c.name != "seconds" and len(row["values"].get(c.name, ())) >= FEWEST_SEEDS]
@@ -120,14 +88,9 @@ def read_rows(file: pathlib.Path, columns: Sequence[report.Column]) -> dict[str,
 
 
 def verdicts(table: report.Table, expected: Mapping[str, Expectation]) -> list[str]:
-    """Return lines that compare each seed of a table with the expectations.
+    """Return lines that compare each seed of a table with the expectations, or say why they do not apply.
 
-    Args:
-        table: what was measured, with `steps` and `first` among its details.
-        expected: expectations by row title; rows that are missing here or in the table are skipped.
-
-    Returns:
-        For each row the intervals, then a line for each measure of each seed, or why the intervals do not apply.
+    The table has `steps` and `first` among its details; rows without an expectation are skipped.
     """
     lines = []
     for row in table.rows:
@@ -143,3 +106,16 @@ def verdicts(table: report.Table, expected: Mapping[str, Expectation]) -> list[s
             measures = {column.name: value for column, value in zip(expectation.columns, values, strict=True)}
             lines += [f"seed {seed}, {line}" for line in expectation.verdict(measures)]
     return lines
+
+
+def with_committed_rows(table: report.Table, file: pathlib.Path) -> report.Table:
+    """Return a table followed by the rows of a committed one, each marked as not measured by this run."""
+    content = json.loads(file.read_text())
+    rows = [report.Row(f"{MARK} {row['title']}", row["values"], row["paper"], row["note"]) for row in content["rows"]]
+    count = max(len(values) for row in rows for values in row.values.values())
+    first, machine = content["first"], ", ".join(f"{name} {value}" for name, value in content["machine"].items())
+    remark = (
+        f"{MARK}: not measured by this run, but read from {file.parent.name}/{file.name}. There rows of {count} "
+        f"seeds have seeds {first} to {first + count - 1}, and rows of one have seed {first}. Machine: {machine}."
+    )
+    return dataclasses.replace(table, rows=[*table.rows, *rows], remarks=[*table.remarks, remark])

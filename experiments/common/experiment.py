@@ -1,7 +1,6 @@
 """Base class of all experiments: which cells a table has, how they are cached and resumed, and where results go."""
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import sys
@@ -14,31 +13,22 @@ import jaxgen
 from experiments.common import cache, expectations, report
 from experiments.common.source import source_digest
 
-__all__ = ["Cell", "Experiment", "Results", "main"]
-
 Results: TypeAlias = dict[str, list[dict[str, Any]]]  # measurements of each row, by seed
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One measurement of a table: computed once, and read from the cache where nothing that it depends on has changed.
+    """One measurement of a table, read from the cache where nothing that it depends on has changed."""
 
-    Attributes:
-        row: the table's row, or whatever groups the seeds of one measurement.
-        seed: of data and training.
-        measure: `measure(directory) -> measurement`, in JSON's own types. Runs may keep checkpoints in the directory,
-            which depends on `config` alone: a changed metric does not train again.
-        config: what is trained; None where nothing is.
-        settings: what else the measurement depends on, apart from the config and the code, in JSON's own types.
-        version: increase it to compute the cell again although nothing else changed.
-    """
-
-    row: str
-    seed: int
+    row: str  # the table's row, or whatever groups the seeds of one measurement
+    seed: int  # of data and training
+    # Takes a directory and returns the measurement in JSON's own types. Runs may keep checkpoints in the directory,
+    # which depends on `config` alone: a changed metric does not train again.
     measure: Callable[[pathlib.Path], dict[str, Any]]
-    config: jaxgen.Config | None = None
+    config: jaxgen.Config | None = None  # what is trained; None where nothing is
+    # What else the measurement depends on, apart from the config and the code, in JSON's own types.
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    version: int = 0
+    version: int = 0  # increase it to compute the cell again although nothing else changed
 
     @property
     def name(self) -> str:
@@ -65,23 +55,20 @@ class Cell:
 class Experiment:
     """Seeds, size and directories of an experiment."""
 
-    num_seeds: int = 1
-    """Seeds, of data and training alike."""
-    first_seed: int = 0
-    """The first of them."""
-    quick: bool = False
-    """A run of about a minute, which checks that everything works; its numbers mean little."""
-    configs: bool = False
-    """Print the config of every cell as JSON, and train nothing."""
+    num_seeds: int = 1  # seeds, of data and training alike
+    first_seed: int = 0  # the first of them
+    quick: bool = False  # a run of about a minute, which checks that everything works; its numbers mean little
+    configs: bool = False  # print the config of every cell as JSON, and train nothing
+    # Compile each row for devices such as v5e:8 or h100:4, print memory and bounds on the time, and train nothing.
     preflight: str | None = None
-    """Compile each row for devices such as v5e:8 or h100:4, print memory and bounds on the time, and train nothing."""
+    # Directory of cells and checkpoints, from which an interrupted run resumes; by default runs/SYSTEM/NAME.
     cache_dir: pathlib.Path | None = None
-    """Directory of cells and checkpoints, from which an interrupted run resumes; by default runs/SYSTEM/NAME."""
-    output_dir: pathlib.Path | None = None
-    """Directory of tables and figures; the cache's by default."""
+    output_dir: pathlib.Path | None = None  # directory of tables and figures; the cache's by default
 
     name: ClassVar[str]  # SYSTEM/NAME, the module's path below `experiments`
     choices: ClassVar[Mapping[str, Collection[Any]]] = {}  # allowed entries of fields that are tuples or names
+    # Fields of a quick run, added to those of the base class: the largest number, a slice of a tuple, or another value.
+    small: ClassVar[Mapping[str, Any]] = {"num_seeds": 1}
 
     def __post_init__(self) -> None:
         """Check the fields of `choices` and the seeds."""
@@ -111,8 +98,17 @@ class Experiment:
         return self.directory if self.output_dir is None or self.quick else self.output_dir
 
     def reduced(self) -> Self:
-        """The experiment at the size of `quick`; override it, and shrink what takes time."""
-        return dataclasses.replace(self, num_seeds=1)
+        """The experiment at the size of `quick`."""
+        changes: dict[str, Any] = {}
+        for base in reversed(type(self).__mro__):
+            changes |= vars(base).get("small", {})
+        for field, value in changes.items():
+            own = getattr(self, field)
+            if isinstance(value, slice):
+                changes[field] = own[value]
+            elif isinstance(value, int | float) and own is not None:
+                changes[field] = min(own, value)
+        return dataclasses.replace(self, **changes)
 
     def cells(self) -> Iterable[Cell]:
         """Cells of the tables, in the order in which they are computed; tables may share cells."""
@@ -144,14 +140,15 @@ class Experiment:
 
     def training_directory(self, config: jaxgen.Config) -> pathlib.Path:
         """Directory of a training's checkpoints, shared by all cells that train the same, however they measure it."""
-        return self.directory / "training" / _digest(jaxgen.to_json(config))
+        return self.directory / "training" / cache.digest(jaxgen.to_json(config))
 
     def measure(self, cell: Cell) -> dict[str, Any]:
         """Return a cell's measurement from the cache, or compute and cache it."""
         training = cell.training()
         place = self.directory if cell.config is None else self.training_directory(cell.config)
-        file = self.directory / f"{cell.name}-{_digest({'row': cell.row, 'config': training, **cell.settings})}.json"
-        return cache.remembered(file, cell.identity(), lambda: cell.measure(place))
+        digest = cache.digest({"row": cell.row, "config": training, **cell.settings})
+        file = self.directory / f"{cell.name}-{digest}.json"
+        return cache.cached(file, cell.identity(), lambda: cell.measure(place))
 
     def run(self) -> list[report.Table]:
         """Compute all cells, print and write the tables, and draw the figures."""
@@ -186,11 +183,6 @@ class Experiment:
                 first.setdefault(cell.row, cell.config)
         for row, config in first.items():
             print(f"== {row}\n{jaxgen.preflight(config, target)}\n", flush=True)
-
-
-def _digest(value: Any) -> str:
-    whole = json.dumps({"value": value, "machine": cache.machine()}, sort_keys=True, default=str)
-    return hashlib.sha256(whole.encode()).hexdigest()[:8]
 
 
 def main(experiment: type[Experiment]) -> None:

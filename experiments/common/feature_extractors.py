@@ -12,27 +12,14 @@ import jaxgen
 from experiments.common import image_classifier
 from jaxgen import methods
 
-__all__ = ["Extractor", "find"]
-
 Extractor = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @functools.cache
 def find(name: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tuple[Extractor, str]:
-    """Import or load a feature extractor, or train a small classifier as one.
+    """Import or load a feature extractor, or train a small classifier as one; return it and its title.
 
-    Args:
-        name: `package.module:function`, or the directory of a saved classifier; empty trains a small classifier.
-        train: labeled image set that the small classifier is trained on.
-        test: labeled image set that its accuracy is measured on.
-        steps: training steps of the small classifier.
-        runs: directory of its checkpoints.
-
-    Returns:
-        The extractor, and its name for a table.
-
-    Raises:
-        SystemExit: if there is no such function or directory, or the directory holds another method.
+    `name` is `package.module:function`, or the directory of a saved classifier; empty trains a small classifier.
     """
     if not name:
         classifier = image_classifier.train(train, test, steps, runs)
@@ -42,7 +29,7 @@ def find(name: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tu
         if not isinstance(result.config.method, methods.Classifier):
             method = type(result.config.method).__name__
             raise SystemExit(f"extractor must be a saved Classifier (got a {method} in {name}).")
-        return _logits(image_classifier.Judge(result, np.nan)), f"the classifier in {name}"
+        return _logits(image_classifier.ImageClassifier(result, np.nan)), f"the classifier in {name}"
     module, _, function = name.partition(":")
     try:
         return getattr(importlib.import_module(module), function), name
@@ -52,7 +39,7 @@ def find(name: str, train: Any, test: Any, steps: int, runs: pathlib.Path) -> tu
         ) from error
 
 
-def _logits(classifier: image_classifier.Judge) -> Extractor:
+def _logits(classifier: image_classifier.ImageClassifier) -> Extractor:
     """Use a classifier's log-probabilities as features."""
 
     def extract(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
-from experiments.common import cache
-from experiments.common.batching import in_parts
+from experiments.common import cache, training
 from jaxgen import data, methods
 from jaxgen.optim import Cosine
+from jaxgen.training.batching import score_in_pieces
 
-__all__ = ["Judge", "classes", "frequencies", "log_probabilities", "pixels", "train"]
+BATCH_SIZE = 512  # images that are classified at a time
 
 
-class Judge(NamedTuple):
+class ImageClassifier(NamedTuple):
     """A trained image classifier."""
 
     result: jaxgen.Result
@@ -25,34 +25,35 @@ class Judge(NamedTuple):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Log-probabilities of the classes, `[n, classes]`, of images `[n, h, w, c]` between 0 and 1."""
-        return np.asarray(in_parts(log_probabilities, self.result.config.method, self.result.state_of(0), images))
+        return log_probabilities(self.result, images)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def log_probabilities(method: Any, state: Any, x: Any) -> Any:
-    """Log-probabilities of the classes, `[n, classes]`; compiled once for each method."""
+def log_probabilities(result: jaxgen.Result, x: np.ndarray) -> np.ndarray:
+    """Log-probabilities `[n, classes]` of samples `[n, ...]`, by the first seed's classifier."""
+    method, state = training.first_model(result)
+    return score_in_pieces(lambda piece: _log_probabilities(method, state, piece)[None], x, BATCH_SIZE)[0]
+
+
+@functools.partial(jax.jit, static_argnums=0)  # compiled once for each method
+def _log_probabilities(method: Any, state: Any, x: Any) -> Any:
     return method.log_probabilities(state, x)
 
 
-def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> Judge:
-    """Train a classifier, or load or resume it from an earlier run.
-
-    Args:
-        train: labeled image set to train on.
-        test: labeled image set to measure the accuracy on.
-        steps: training steps, of 100 images each.
-        runs: directory of checkpoints.
-
-    Returns:
-        The classifier and its accuracy.
-    """
+@functools.cache
+def train(train: Any, test: Any, steps: int, runs: pathlib.Path) -> ImageClassifier:
+    """Train a classifier on 100 labeled images a step and measure its accuracy, or load it from `runs`."""
     method = methods.Classifier(learning_rate=Cosine(2e-3, steps))
     config = jaxgen.Config(method, data.Labeled(train), steps=steps, batch_size=100, steps_per_call=steps)
-    place = cache.place(runs, "classifier", jaxgen.to_json(config))
-    classifier = Judge(jaxgen.train(config, checkpoint_dir=place), np.nan)
+    place = runs / f"classifier-{cache.digest(jaxgen.to_json(config))}"
+    classifier = ImageClassifier(jaxgen.train(config, checkpoint_dir=place), np.nan)
     labels = test.labels()
     log_p = classifier(pixels(test, np.arange(len(labels))))
     return classifier._replace(accuracy=float((log_p.argmax(1) == labels).mean()))
+
+
+def measure_accuracy(classifier: tuple[Any, Any, int, pathlib.Path], directory: pathlib.Path) -> dict[str, float]:
+    """Measurement of a cell: the accuracy of the classifier with these arguments of `train`."""
+    return {"accuracy": train(*classifier).accuracy}
 
 
 def pixels(images: Any, rows: np.ndarray) -> np.ndarray:
@@ -61,15 +62,9 @@ def pixels(images: Any, rows: np.ndarray) -> np.ndarray:
 
 
 def frequencies(log_probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Compare the frequencies of predicted classes with those of labels.
+    """Compare the frequencies of predicted classes, `share_0` and so on, with those of labels.
 
-    Args:
-        log_probabilities: a classifier's output, `[n, classes]`.
-        labels: `[m]`.
-
-    Returns:
-        `variation`, the total variation distance of the frequencies; `confidence`, the mean max softmax probability;
-        and `share_0`, `share_1`, ..., the frequencies of predicted classes.
+    `variation` is their total variation distance, and `confidence` the mean max softmax probability.
     """
     count = log_probabilities.shape[1]
     predicted, expected = classes(log_probabilities.argmax(1), count), classes(labels, count)

@@ -15,21 +15,10 @@ from experiments.common import cache
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-__all__ = [
-    "Column",
-    "Row",
-    "Table",
-    "figure",
-    "mean_and_deviation",
-    "median_and_range",
-    "pictures",
-    "tiled",
-]
-
 PANELS = 4  # most panels in a row of a figure of images
 
 
-def mean_and_deviation(values: np.ndarray, digits: int) -> str:
+def mean_and_std(values: np.ndarray, digits: int) -> str:
     """Format the mean and, of two values or more, the sample standard deviation."""
     spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{spread}"
@@ -43,36 +32,22 @@ def median_and_range(values: np.ndarray, digits: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One measure of a table.
+    """One measure of a table."""
 
-    Attributes:
-        name: key of the measure in each cell's results.
-        title: heading of the column, with the unit.
-        digits: decimal places.
-        written: `written(values, digits) -> text` formats a cell.
-    """
-
-    name: str
-    title: str
-    digits: int = 3
-    written: Callable[[np.ndarray, int], str] = mean_and_deviation
+    name: str  # key of the measure in each cell's results
+    title: str  # heading of the column, with the unit
+    digits: int = 3  # decimal places
+    format: Callable[[np.ndarray, int], str] = mean_and_std  # of the values and `digits`
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        title: what was measured.
-        values: by measure, one number per seed or repeat.
-        paper: the paper's numbers, by measure.
-        note: a remark on this row, such as a reduced size; printed below the table.
-    """
-
-    title: str
-    values: Mapping[str, Sequence[float]]
-    paper: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    note: str = ""
+    title: str  # what was measured
+    values: Mapping[str, Sequence[float]]  # by measure, one number per seed or repeat
+    paper: Mapping[str, float] = dataclasses.field(default_factory=dict)  # the paper's numbers, by measure
+    note: str = ""  # a remark on this row, such as a reduced size; printed below the table
 
     @classmethod
     def of(
@@ -84,31 +59,21 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table whose cells hold repeated measurements, printed and written as JSON and Markdown.
+    """A table whose cells hold repeated measurements, printed and written as JSON and Markdown."""
 
-    Attributes:
-        name: file name without its ending; begins with the name of the experiment's module.
-        title: one line.
-        columns: measures.
-        rows: rows.
-        remarks: sentences below the table.
-        counted: heading of the column with the number of values in a cell.
-        compared: heading of the column with the numbers to compare with.
-        details: further entries of the JSON file, such as configs.
-    """
-
-    name: str
-    title: str
-    columns: Sequence[Column]
-    rows: Sequence[Row]
-    remarks: Sequence[str] = ()
-    counted: str = "seeds"
-    compared: str = "paper"
+    name: str  # file name without its ending; begins with the name of the experiment's module
+    title: str  # one line
+    columns: Sequence[Column]  # measures
+    rows: Sequence[Row]  # rows
+    remarks: Sequence[str] = ()  # sentences below the table
+    count_title: str = "seeds"  # heading of the column with the number of values in a cell
+    paper_title: str = "paper"  # heading of the column with the numbers to compare with
+    # further entries of the JSON file, such as configs
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the table in Markdown, its columns padded to equal widths."""
-        head = ["", *(column.title for column in self.columns), self.counted, self.compared]
+        head = ["", *(column.title for column in self.columns), self.count_title, self.paper_title]
         lines = [head, *(self._line(row) for row in self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(head))]
         bars = [
@@ -119,26 +84,12 @@ class Table:
         notes = [f"- {row.title}: {row.note}" for row in self.rows if row.note]
         return "\n".join([self.title, "", *bars, *([""] if notes or self.remarks else []), *notes, *self.remarks])
 
-    def write(
-        self, folder: pathlib.Path, details: Mapping[str, Any] | None = None, *, printed: "Table | None" = None
-    ) -> None:
-        """Print the table, and write `NAME.json` with the numbers of every seed, and `NAME.md`.
-
-        Args:
-            folder: created if it does not exist.
-            details: further entries of the JSON file, in place of the table's own.
-            printed: a table to print in its place, such as one with rows that this run did not measure.
-        """
+    def write(self, folder: pathlib.Path, *, printed: "Table | None" = None) -> None:
+        """Print the table, or another in its place; write `NAME.json` with the numbers of every seed, and `NAME.md`."""
         print(f"\n{printed or self}\n")
         folder.mkdir(parents=True, exist_ok=True)
-        machine = cache.machine()
-        rows = [dataclasses.asdict(row) for row in self.rows]
-        content = {
-            "title": self.title,
-            "machine": machine,
-            "rows": rows,
-            **(self.details if details is None else details),
-        }
+        machine, rows = cache.machine(), [dataclasses.asdict(row) for row in self.rows]
+        content = {"title": self.title, "machine": machine, "rows": rows, **self.details}
         (folder / f"{self.name}.json").write_text(json.dumps(content, indent=1, default=float) + "\n")
         measured_on = ", ".join(f"{name} {value}" for name, value in machine.items())
         (folder / f"{self.name}.md").write_text(f"{self}\n\nMeasured on: {measured_on}.\n")
@@ -148,7 +99,7 @@ class Table:
         cells = [row.title]
         for column in self.columns:
             values = np.asarray(row.values.get(column.name, []), float)
-            cells.append(column.written(values, column.digits) if len(values) else "")
+            cells.append(column.format(values, column.digits) if len(values) else "")
         count = max((len(values) for values in row.values.values()), default=0)
         return [*cells, str(count or ""), " / ".join(f"{number:g}" for number in row.paper.values())]
 
@@ -161,7 +112,7 @@ def tiled(images: np.ndarray, across: int) -> np.ndarray:
     return joined if channels == 3 else joined[..., 0]
 
 
-def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> None:
+def image_panels(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> None:
     """Draw one panel of tiled images for each title, and write the figure.
 
     Args:
@@ -171,16 +122,14 @@ def pictures(path: pathlib.Path, shown: Mapping[str, Any], across: int = 8) -> N
     """
     lines = -(-len(shown) // PANELS)
     with figure(path, lines, -(-len(shown) // lines), size=4) as axes:
-        for axis in axes.flat:
-            axis.axis("off")
         for axis, (title, images) in zip(axes.flat, shown.items(), strict=False):
             axis.imshow(tiled(np.array(images, np.uint8), across), cmap="gray")
-            axis.set(title=title)
+            axis.set(title=title, xticks=[], yticks=[])
 
 
 @contextlib.contextmanager
 def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) -> Iterator[np.ndarray]:
-    """Open a figure, and write it unless drawing raises.
+    """Open a figure, and write it without its empty axes unless drawing raises.
 
     Args:
         path: a PNG file.
@@ -196,6 +145,9 @@ def figure(path: pathlib.Path, rows: int, columns: int, *, size: float = 3.0) ->
     )
     try:
         yield axes
+        for axis in axes.flat:
+            if not axis.has_data():
+                axis.axis("off")
         path.parent.mkdir(parents=True, exist_ok=True)
         drawn.savefig(path, dpi=120)
         print(f"written: {path}")

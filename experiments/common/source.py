@@ -12,14 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 
-__all__ = ["source_digest"]
-
 # Other packages need no digest: the config names methods, losses and data, and the identity holds library versions.
 PACKAGES = ("experiments", "jaxgen.metrics")
 
 
 def source_digest(function: Callable[..., Any]) -> str:
-    """SHA-256 of a function's source and constants, and of those of all functions and classes of `PACKAGES` it reaches.
+    """Digest of a function's source and constants, and of those of all functions and classes of `PACKAGES` it reaches.
 
     Reached means named by a global, as an attribute of an imported module, in a closure, or bound by
     `functools.partial`. A method of an object that is known only at run time is not followed: the cell's config or

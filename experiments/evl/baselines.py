@@ -14,7 +14,7 @@ from experiments.evl import grid_metrics
 from jaxgen import methods, nets
 from jaxgen.optim import Cosine, Exponential, torch_rmsprop
 
-__all__ = ["MODELS", "Model", "configs", "extreme_value", "gan", "mixture_density", "mixture_density_model"]
+BATCH_SIZE = 200  # points a step, as in the paper
 
 
 def empirical(toy: Any) -> np.ndarray:
@@ -44,31 +44,25 @@ def again(toy: Any) -> np.ndarray:
 def gan(toy: Any, seed: int, *, epochs: int = 50, published: bool = False) -> jaxgen.Config:
     """Return the paper's unrolled relativistic network, by its protocol.
 
-    Args:
-        toy: the data.
-        seed: of the training.
-        epochs: of 200 points a step, in a fixed order.
-        published: whether to unroll as the released code does, four times and through the last layer alone.
+    The released code (`published`) unrolls four times, and through the last layer alone.
     """
-    epoch = toy.n // 200
+    epoch = toy.n // BATCH_SIZE
     method = methods.RelativisticGAN(
         generator_rate=Exponential(1e-3, 0.99, transition_steps=epoch),
         discriminator_rate=Exponential(1e-3, 0.95, transition_steps=epoch),
     )
     if published:
         method = dataclasses.replace(method, unroll=4, unrolled=methods.last_layer)
-    every = epoch * training.segment(epochs, 10)
-    return jaxgen.Config(
-        method, toy, steps=epoch * epochs, batch_size=200, steps_per_call=every, seed=seed, shuffle=False
+    calls = epochs // training.steps_per_call(epochs, 10)  # of whole epochs
+    return training.configure(
+        method, toy, steps=epoch * epochs, batch_size=BATCH_SIZE, seed=seed, calls=calls, shuffle=False
     )
 
 
 def mixture_density(toy: Any, seed: int, *, components: int, steps: int = 4000) -> jaxgen.Config:
     """Return a mixture density network without inputs: a mixture of Gaussians fitted by gradient descent."""
     method = methods.MixtureDensity(components=components, learning_rate=Cosine(2e-2, steps), standardize=False)
-    return jaxgen.Config(
-        method, toy, steps=steps, batch_size=200, steps_per_call=training.segment(steps, 10), seed=seed
-    )
+    return training.configure(method, toy, steps=steps, batch_size=BATCH_SIZE, seed=seed, calls=10)
 
 
 def extreme_value(
@@ -82,15 +76,10 @@ def extreme_value(
 ) -> jaxgen.Config:
     """Return the paper's protocol: 128 guesses per target, 200 targets a step, RMSprop, points in a fixed order.
 
-    Args:
-        toy: the data.
-        seed: of the training.
-        epochs: through the data.
-        decays: how often the learning rate falls by 0.95 over the run; None is after every epoch, as in the paper.
-        widths: of the hidden layers.
-        evaluations: most evaluations along the training; None is one after every epoch.
+    The learning rate falls by 0.95 after every epoch, as in the paper, or `decays` times over the run. A compiled call
+    is an epoch, or one of at most `evaluations` parts of the run.
     """
-    epoch = toy.n // 200
+    epoch = toy.n // BATCH_SIZE
     steps = epoch * epochs
     method = methods.EVL(
         generator=nets.MLP((*widths, toy.tables()[0].shape[1] + 1)),
@@ -100,33 +89,19 @@ def extreme_value(
         learning_rate=Exponential(5e-4, 0.95, transition_steps=steps // (decays or epochs)),
         ema_decay=None,
     )
-    return jaxgen.Config(
-        method,
-        toy,
-        steps=steps,
-        batch_size=200,
-        steps_per_call=training.segment(steps, evaluations) if evaluations else epoch,
-        seed=seed,
-        shuffle=False,
-    )
+    calls = evaluations or epochs
+    return training.configure(method, toy, steps=steps, batch_size=BATCH_SIZE, seed=seed, calls=calls, shuffle=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """One model of a table: either `points` or `config` is set.
-
-    Attributes:
-        title: of its row.
-        points: `points(toy) -> samples`, of a model that needs no training by steps.
-        config: `config(experiment, toy) -> config` of a model that is trained. Baselines read the experiment's `epochs`
-            and `density_steps`.
-        options: arguments of `grid_metrics.measured`.
-    """
+    """One model of a table: either `points` or `config` is set."""
 
     title: str
-    points: Callable[[Any], np.ndarray] | None = None
+    points: Callable[[Any], np.ndarray] | None = None  # samples of a model that needs no training by steps, of the data
+    # What is trained, of the experiment and the data; baselines read its `epochs` and `density_steps`.
     config: Callable[[Any, Any], jaxgen.Config] | None = None
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # arguments of `grid_metrics.measured`
 
     def cell(self, experiment: Any, row: str, toy: Any) -> Cell:
         """Return the cell that measures the model on some data."""
@@ -138,14 +113,7 @@ class Model:
 
 
 def configs(models: Iterable[str], known: Mapping[str, Model], experiment: Any, toy: Any) -> dict[str, Any]:
-    """Return the configs of models that are trained, in JSON's own types, for the details of a table.
-
-    Args:
-        models: their names.
-        known: models by name.
-        experiment: with the lengths of trainings.
-        toy: the data.
-    """
+    """Return the configs of models that are trained, in JSON's own types, for the details of a table."""
     makers = {model: known[model].config for model in models}
     return {model: jaxgen.to_json(make(experiment, toy)) for model, make in makers.items() if make}
 

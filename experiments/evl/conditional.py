@@ -39,21 +39,13 @@ TRUTH = 12345  # seed of the true distribution's samples
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A conditional distribution to learn.
-
-    Attributes:
-        title: in the table.
-        width: of an outcome.
-        make: `make(seed) -> data`.
-        inputs: where it is tested, `[25, 1]`.
-        grid: on which outcomes are counted.
-    """
+    """A conditional distribution to learn."""
 
     title: str
-    width: int
-    make: Callable[[int], data.ConditionalToy]
-    inputs: np.ndarray
-    grid: metrics.Grid
+    width: int  # of an outcome
+    make: Callable[[int], data.ConditionalToy]  # data of a seed
+    inputs: np.ndarray  # where it is tested, `[25, 1]`
+    grid: metrics.Grid  # on which outcomes are counted
 
 
 PROBLEMS = {
@@ -101,15 +93,10 @@ def mixture_density(width: int, steps: int) -> methods.MixtureDensity:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A row of the table.
-
-    Attributes:
-        title: of the row.
-        make: `make(width, steps) -> method` for outcomes of a width; None where nothing is trained.
-    """
+    """A row of the table."""
 
     title: str
-    make: Callable[[int, int], Any] | None = None
+    make: Callable[[int, int], Any] | None = None  # method for outcomes of a width, and steps; None: nothing is trained
 
 
 MODELS = {
@@ -126,31 +113,23 @@ MODELS = {
 class Experiment(experiment.Experiment):
     """Problems, models, number of seeds, and length of trainings."""
 
-    problems: tuple[str, ...] = tuple(PROBLEMS)
-    """Conditional distributions to learn."""
-    models: tuple[str, ...] = tuple(MODELS)
-    """Rows of each."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike."""
-    first_seed: int = 1
-    """The first of them."""
-    steps: int = 3_000
-    """Training steps."""
+    problems: tuple[str, ...] = tuple(PROBLEMS)  # conditional distributions to learn
+    models: tuple[str, ...] = tuple(MODELS)  # rows of each
+    num_seeds: int = 5  # seeds, of data and training alike
+    first_seed: int = 1  # the first of them
+    steps: int = 3_000  # training steps
 
     name = "evl/conditional"
     choices = {"problems": PROBLEMS, "models": MODELS}
-
-    def reduced(self) -> "Experiment":
-        """One seed, few steps."""
-        return dataclasses.replace(self, num_seeds=1, steps=min(self.steps, 500))
+    small = {"steps": 500}
 
     def config(self, name: str, model: str, seed: int) -> jaxgen.Config | None:
         """What is trained; None where nothing is."""
-        make, problem, steps = MODELS[model].make, PROBLEMS[name], self.steps
+        make, problem = MODELS[model].make, PROBLEMS[name]
         if make is None:
             return None
-        method, every = make(problem.width, steps), training.segment(steps, 5)
-        return jaxgen.Config(method, problem.make(seed), steps=steps, steps_per_call=every, seed=seed)
+        method = make(problem.width, self.steps)
+        return training.configure(method, problem.make(seed), steps=self.steps, batch_size=200, seed=seed, calls=5)
 
     def cells(self) -> Iterator[Cell]:
         """Every model on every problem."""
@@ -178,13 +157,10 @@ class Experiment(experiment.Experiment):
 
     def figures(self, results: Results) -> None:
         """Samples of the ring over the input, and the pendulum's ends by input, of the first seed."""
+        first = {name: {model: results[f"{name}-{model}"][0] for model in self.models} for name in self.problems}
         points = {
-            name: {
-                MODELS[model].title: results[f"{name}-{model}"][0]["points"]
-                for model in self.models
-                if "points" in results[f"{name}-{model}"][0]
-            }
-            for name in self.problems
+            name: {MODELS[model].title: cell["points"] for model, cell in cells.items() if "points" in cell}
+            for name, cells in first.items()
         }
         draw(self.results_directory / "conditional.png", points)
 
@@ -207,15 +183,14 @@ def scores(name: str, sample: Callable[[int], np.ndarray]) -> dict[str, Any]:
 
 def measured(config: jaxgen.Config, name: str, train: bool, directory: pathlib.Path) -> dict[str, Any]:
     """Train a model on a problem, or take its initial values, and compare its samples with the truth."""
-    method, state, cell = training.networks(config, directory, train=train)
-    sample_given = jax.jit(method.sample_given, static_argnums=3)
+    result, times = training.timed(config, directory, train=train)
+    sample_given, state = jax.jit(result.config.method.sample_given, static_argnums=3), result.state_of(0)
     inputs = PROBLEMS[name].inputs
     at = jnp.asarray(inputs, jnp.float32)
     sample = lambda i: np.asarray(sample_given(jax.random.key(i), state, at[i : i + 1], DRAWS)[0])
     points = np.concatenate([sample(i)[:SHOWN] for i in range(len(at))])
     shown = np.concatenate([np.repeat(inputs, SHOWN, 0), points], 1)
-    seconds = {name: value for name, value in cell.items() if name == "seconds"}
-    return {**scores(name, sample), **seconds, "points": np.round(shown, 3).tolist()}
+    return {**scores(name, sample), **times, "points": np.round(shown, 3).tolist()}
 
 
 def measured_control(name: str, control: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:
@@ -227,22 +202,14 @@ def measured_control(name: str, control: str, seed: int, directory: pathlib.Path
 
 
 def draw(path: pathlib.Path, points: dict[str, dict[str, Any]]) -> None:
-    """Draw the truth and the samples of every model: the ring over the input, the pendulum's ends by input.
-
-    Args:
-        path: a PNG file.
-        points: samples `[n, 1 + d]`, the input first, by problem and title of the model.
-    """
+    """Draw the truth and samples by problem and model's title, `[n, 1 + d]` with the input first."""
     panels = 1 + max(map(len, points.values()))
     lines = -(-panels // report.PANELS)
     with report.figure(path, lines * len(points), -(-panels // lines)) as axes:
-        for axis in axes.flat:
-            axis.axis("off")
         for row, (name, by_title) in zip(axes.reshape(len(points), -1), points.items(), strict=True):
             inputs = np.repeat(PROBLEMS[name].inputs, SHOWN, 0)
             exact = np.concatenate([inputs, truth(name, TRUTH)[:, :SHOWN].reshape(len(inputs), -1)], 1)
             for axis, (title, samples) in zip(row, {"the truth": exact, **by_title}.items(), strict=False):
-                axis.axis("on")
                 x = np.array(samples)
                 if x.shape[1] == 2:
                     axis.plot(x[:, 0], x[:, 1], ",", color="black")

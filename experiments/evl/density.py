@@ -1,26 +1,25 @@
 """Density of guesses, section III of Guttenberg, Generating the support with extreme value losses (2019), for a normal.
 
     python -m experiments.evl.density                               # nine minutes of processor time
-    python -m experiments.evl.density --networks law shared valley --output-dir experiments/results/evl  # committed
+    python -m experiments.evl.density --networks own shared valley --output-dir experiments/results/evl  # committed
     python -m experiments.evl.density --quick                       # a minute
 
 Guesses trained on the least of their distances to the power r in d dimensions have a density that goes as
 p^(d / (d + r)). The paper expects a uniform density for r > 1 (exponent 0) and one that follows p for r < 1 (exponent
 1). Here the exponent is fitted to trained networks and to the exact optimum of finitely many guesses. Three ways to
-weight the guesses are compared: a learned head, and the density law itself with two estimates of the guesses' density.
-With 128 guesses expect 0.59, 0.50 and 0.34 in one dimension for r = 1/2, 1 and 2, where the density law has 2/3, 1/2
-and 1/3. With 512 guesses expect 0.78, 0.67 and 0.51 in two dimensions, where it has 4/5, 2/3 and 1/2.
+weight the guesses are compared: learned weights, and those that make up for the expected density, estimated twice.
+With 128 guesses expect 0.59, 0.50 and 0.34 in one dimension for r = 1/2, 1 and 2, where d / (d + r) is 2/3, 1/2
+and 1/3. With 512 guesses expect 0.78, 0.67 and 0.51 in two dimensions, where it is 4/5, 2/3 and 1/2.
 
 The data are standard normal: log p varies by 2.3 within the fitted region. They have no edge from which guesses draw
 back. They have no valley, which mass crosses slowly in one dimension, where a guess moves only by pushing its
-neighbors; `--networks law shared valley` adds data with two hills.
+neighbors; `--networks own shared valley` adds data with two hills.
 """
 
 import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import jaxgen
 from experiments.common import experiment, report
@@ -33,41 +32,32 @@ from experiments.evl.density_cells import Network
 class Experiment(experiment.Experiment):
     """Networks, number of seeds, and length of trainings."""
 
-    guesses: tuple[int, ...] = (8, 32, 128)
-    """Numbers of guesses that compete for a target."""
+    guesses: tuple[int, ...] = (8, 32, 128)  # numbers of guesses that compete for a target
+    # Further numbers in two dimensions, where the exponent converges more slowly and training is less noisy.
     planar: tuple[int, ...] = (512,)
-    """Further numbers in two dimensions, where the exponent converges more slowly and training is less noisy."""
-    shown: int = 128
-    """The number in the rows that compare weights, and in the figure's panels of densities."""
-    networks: tuple[str, ...] = ("law", "shared")
-    """`law`: the exponents. `shared`: a head on the generator's trunk. `valley`: two hills in one dimension."""
-    num_seeds: int = 5
-    """Seeds, trained side by side."""
-    steps: int = 5_000
-    """Training steps."""
+    shown: int = 128  # the number in the rows that compare weights, and in the figure's panels of densities
+    # `own`: weights by a network of their own. `shared`: by the generator's trunk. `valley`: two hills.
+    networks: tuple[str, ...] = ("own", "shared")
+    num_seeds: int = 5  # seeds, trained side by side
+    steps: int = 5_000  # training steps
 
     name = "evl/density"
-    choices = {"networks": ("law", "shared", "valley")}
+    choices = {"networks": ("own", "shared", "valley")}
+    small = {"networks": ("own",), "num_seeds": 2, "steps": 500, "guesses": (32,), "planar": (), "shown": 32}
 
     def __post_init__(self) -> None:
         """Check the fields."""
         super().__post_init__()
-        if not self.quick and self.shown not in self.guesses:
+        if self.shown not in self.guesses:
             sizes = ", ".join(map(str, self.guesses))
             raise SystemExit(f"shown must be one of guesses (got {self.shown}); choose from {sizes}.")
-
-    def reduced(self) -> "Experiment":
-        """Two seeds, a tenth of the steps, 32 guesses."""
-        steps = min(self.steps, 500)
-        sizes: dict[str, Any] = {"guesses": (32,), "planar": (), "shown": 32}
-        return dataclasses.replace(self, networks=("law",), num_seeds=2, steps=steps, **sizes)
 
     def trained(self) -> list[Network]:
         """Networks of the table."""
         kinds = list(itertools.product((1, 2), density_cells.POWERS))
         counts = {1: self.guesses, 2: (*self.guesses, *self.planar)}
         networks: list[Network] = []
-        if "law" in self.networks:
+        if "own" in self.networks:
             networks += [Network(d, r, k) for d, r in kinds for k in counts[d]]
         if "shared" in self.networks:
             networks += [Network(d, r, self.shown, shared=True) for d, r in kinds]
@@ -124,7 +114,7 @@ class Experiment(experiment.Experiment):
 
     def figures(self, results: Results) -> None:
         """Densities, exponents and divergences."""
-        if "law" in self.networks:
+        if "own" in self.networks:
             density_report.draw(self.results_directory / "density.png", self, results)
 
 

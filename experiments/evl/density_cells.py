@@ -1,4 +1,4 @@
-"""Measurements of the density law: networks and exact samples, exponents of their guesses, and divergences."""
+"""Measurements of the guesses' density: networks and exact samples, exponents of their guesses, and divergences."""
 
 import dataclasses
 import pathlib
@@ -16,20 +16,6 @@ from experiments.evl.density_data import Hills, empty, optimum, slope
 from jaxgen import methods, metrics, nets, samplers
 from jaxgen.optim import Cosine
 
-__all__ = [
-    "DRAWS",
-    "FINE",
-    "POWERS",
-    "RESOLVED",
-    "WEIGHTS",
-    "Network",
-    "config",
-    "measured",
-    "measured_control",
-    "measured_floor",
-    "measured_optimum",
-]
-
 POWERS = (0.5, 1.0, 2.0)
 FINE = {1: metrics.Grid(100, -5.0, 5.0), 2: metrics.Grid(40, -4.0, 4.0)}  # where the exponent is fitted
 COARSE = metrics.Grid(15, -3.0, 3.0)  # where divergences are computed; 40,000 points should reach each cell
@@ -40,9 +26,9 @@ RESOLVED = 32
 DRAWS, WEIGHED = 200_000, 40_000  # guesses counted for the exponent, and for the divergences
 WEIGHTS = {
     "bare": "guesses as they are",
-    "head": "learned head",
-    "nearest": "the law, density by nearest guesses",
-    "sheet": "the law, density by change of variables",
+    "head": "learned weights",
+    "nearest": "expected weights, density by nearest guesses",
+    "sheet": "expected weights, density by change of variables",
 }
 
 
@@ -65,12 +51,17 @@ class Network:
     @property
     def title(self) -> str:
         """Title of its row."""
-        kind = (", head on the trunk" if self.shared else "") + (", two hills" if self.apart else "")
+        kind = (", logit from the trunk" if self.shared else "") + (", two hills" if self.apart else "")
         return f"d = {self.dimensions}, r = {self.power:g}, {self.guesses} guesses{kind}"
 
     @property
-    def law(self) -> float:
-        """Exponent that the density law expects."""
+    def data(self) -> Hills:
+        """The data that it learns."""
+        return Hills(dimensions=self.dimensions, apart=self.apart)
+
+    @property
+    def expected(self) -> float:
+        """Expected exponent, d / (d + r)."""
         return samplers.zador_exponent(self.dimensions, self.power)
 
 
@@ -93,15 +84,9 @@ def config(network: Network, steps: int, num_seeds: int, seed: int = 0) -> jaxge
         power=network.power,
         learning_rate=Cosine(5e-3 * network.power, steps),
     )
-    rows = Hills(dimensions=d, apart=network.apart)
-    return jaxgen.Config(
-        method,
-        rows,
-        steps=steps,
-        steps_per_call=steps,
-        batch_size=1024 if d == 1 else 256,
-        num_seeds=num_seeds,
-        seed=seed,
+    size = 1024 if d == 1 else 256
+    return training.configure(
+        method, network.data, steps=steps, batch_size=size, seed=seed, calls=1, num_seeds=num_seeds
     )
 
 
@@ -112,9 +97,9 @@ def score(masses: np.ndarray, points: Any, log_weights: jax.Array) -> dict[str, 
     return {**grid_metrics.score(masses, COARSE(points, weights)), "ess": share}
 
 
-def measure(network: Network, method: Any, states: Sequence[Any], ways: Sequence[str]) -> list[dict[str, Any]]:
+def measure(network: Network, result: jaxgen.Result, ways: Sequence[str]) -> list[dict[str, Any]]:
     """Measure each seed: the exponent, the divergences under some ways to weight guesses, and the folds."""
-    rows = Hills(dimensions=network.dimensions, apart=network.apart)
+    method, rows = result.config.method, network.data
     fine, coarse = rows.masses(FINE[network.dimensions]), rows.masses(COARSE)
     weighted_samples, closed_form = (
         jax.jit(function, static_argnums=2)
@@ -124,7 +109,7 @@ def measure(network: Network, method: Any, states: Sequence[Any], ways: Sequence
     key = jax.random.key(1)
     noise = jax.random.normal(key, (WEIGHED, method.latent_dim))  # of the guesses that are weighted
     measures = []
-    for state in states:
+    for state in map(result.state_of, range(result.config.num_seeds)):
         shares = FINE[network.dimensions](weighted_samples(jax.random.key(0), state, DRAWS).samples)
         guesses, log_q = decode(state, noise), log_density(state, noise)
         weights = {
@@ -150,32 +135,15 @@ def measure(network: Network, method: Any, states: Sequence[Any], ways: Sequence
 def measured(
     config: jaxgen.Config, network: Network, weights: Sequence[str], train: bool, directory: pathlib.Path
 ) -> dict[str, Any]:
-    """Train all seeds of a network and measure each.
-
-    Args:
-        config: what is trained.
-        network: the network.
-        weights: ways to weight its guesses, among `WEIGHTS`.
-        train: whether to train it; else its initial values are measured.
-        directory: of checkpoints.
-
-    Returns:
-        The measures of each of the `seeds`, and the `seconds` of a training that was not resumed.
-    """
-    seconds: dict[str, float] = {}
-    if train:
-        result, seconds = training.timed(config, directory)
-        method, states = result.config.method, [result.state_of(seed) for seed in range(config.num_seeds)]
-    else:
-        seeds = range(config.seed, config.seed + config.num_seeds)
-        method, states = config.method, [training.untrained(dataclasses.replace(config, seed=s))[1] for s in seeds]
-    return {**seconds, "seeds": measure(network, method, states, weights)}
+    """Train all seeds of a network, or take their initial values, and measure each with some of the `WEIGHTS`."""
+    result, times = training.timed(config, directory, train=train)
+    return {**times, "seeds": measure(network, result, weights)}
 
 
 def measured_optimum(network: Network, directory: pathlib.Path) -> dict[str, float | None]:
     """Fit the exponent of the exact optimum on a lattice; None if it leaves part of the fitted region empty."""
     grid, d = LATTICE[network.dimensions], network.dimensions
-    masses = Hills(dimensions=d, apart=network.apart).masses(grid)
+    masses = network.data.masses(grid)
     axis = grid.low + (np.arange(grid.bins) + 0.5) * (grid.high - grid.low) / grid.bins
     places = np.stack(np.meshgrid(*[axis] * d, indexing="ij"), -1).reshape(-1, d)
     shares = optimum(masses, places, network.guesses, network.power)
@@ -183,14 +151,14 @@ def measured_optimum(network: Network, directory: pathlib.Path) -> dict[str, flo
 
 
 def measured_floor(network: Network, seeds: Sequence[int], directory: pathlib.Path) -> dict[str, Any]:
-    """Measure exact samples of p^(d / (d + r)), weighted by the density law."""
+    """Measure exact samples of p^(d / (d + r)), with the weights that make up for it."""
     d, measures = network.dimensions, []
     fine, coarse = (Hills(dimensions=d).masses(grid) for grid in (FINE[d], COARSE))
     for seed in seeds:
         generator = np.random.default_rng(1000 + seed)
-        many = generator.standard_normal((DRAWS, d)) / np.sqrt(network.law)
+        many = generator.standard_normal((DRAWS, d)) / np.sqrt(network.expected)
         few = many[:WEIGHED]
-        log_q = -0.5 * network.law * np.sum(few**2, 1)
+        log_q = -0.5 * network.expected * np.sum(few**2, 1)
         weights = samplers.zador_log_weights(jnp.asarray(log_q), dimensions=d, power=network.power)
         measures.append({"exponent": slope(FINE[d](many), DRAWS, fine), **score(coarse, few, weights)})
     return {"seeds": measures}

@@ -7,25 +7,18 @@ from scipy import stats
 
 from jaxgen import data, metrics, samplers
 
-__all__ = ["Hills", "empty", "fitted", "log_density", "optimum", "slope"]
-
 RATIO = 10.0  # the fitted region: where p is at least a tenth of its maximum
 TOLERANCE, CORRECTIONS = 1e-4, 200  # of the exact optimum: of the gains, and the most corrections of q
 
 
 @dataclasses.dataclass(frozen=True)
 class Hills(data.Toy):
-    """One standard normal, or two of unit width side by side along the first axis, in proportion 7 : 3.
-
-    Attributes:
-        dimensions: d.
-        apart: distance of the two centers; 0 makes them one standard normal.
-    """
+    """One standard normal, or two of unit width side by side along the first axis, in proportion 7 : 3."""
 
     n: int = 200_000
     test_n: int = 40_000
-    dimensions: int = 1
-    apart: float = 0.0
+    dimensions: int = 1  # d
+    apart: float = 0.0  # distance of the two centers; 0 makes them one standard normal
 
     def points(self, count: int) -> np.ndarray:
         """Sample points `[count, d]`."""
@@ -58,13 +51,7 @@ def empty(shares: np.ndarray, masses: np.ndarray) -> bool:
 def slope(shares: np.ndarray, count: int, masses: np.ndarray) -> float:
     """Fit the exponent: the slope of log q on log p over the cells where p is large, weighted by their mass.
 
-    Args:
-        shares: of the guesses in each cell.
-        count: number of guesses.
-        masses: of the data in each cell, exactly.
-
-    Returns:
-        The exponent.
+    `shares` are those of `count` guesses in each cell, and `masses` those of the data, exactly.
     """
     inside = fitted(masses)
     log_p, weight = np.log(masses[inside]), masses[inside]
@@ -86,19 +73,6 @@ def optimum(
     The mean over targets x of E min |x - y|^r is a convex function of the density q. Its gradient at y is minus the
     gain of one more guess there, which is equal wherever q > 0 and nowhere larger; where it is too large, q is raised.
     The change of log q over two such corrections is extrapolated.
-
-    Args:
-        masses: of the data at each place `[n]`.
-        places: `[n, d]`, a cubic lattice.
-        guesses: number of guesses.
-        power: r.
-        start: shares `[n]`, positive, initial values; None takes the data's own.
-
-    Returns:
-        Shares of the guesses at each place `[n]`.
-
-    Raises:
-        RuntimeError: if the largest gain still exceeds the mean gain by a share of `TOLERANCE` after `CORRECTIONS`.
 
     References:
         Varadhan and Roland, Simple and globally convergent methods for accelerating the convergence of any EM
@@ -123,7 +97,7 @@ def optimum(
         return total / np.sum(np.exp(log_q) * total)
 
     corrected = lambda log_q: _normalized(log_q + exponent * np.log(np.maximum(gain(log_q), 1e-300)))
-    log_q = _normalized(np.log(masses if start is None else start))  # not the density law, which is to be tested
+    log_q = _normalized(np.log(masses if start is None else start))  # not the expected density, which is to be tested
     for _ in range(CORRECTIONS):
         if np.max(gain(log_q)) < 1 + TOLERANCE:
             return np.exp(log_q)

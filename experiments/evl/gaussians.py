@@ -12,13 +12,13 @@ paper, and plain. The paper's numbers are those of its stored results.
 
 import dataclasses
 import itertools
-import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 import jaxgen
-from experiments.common import experiment, report
+from experiments.common import experiment, report, training
 from experiments.common.experiment import Cell, Results
 from experiments.evl import baselines, grid_metrics
 from experiments.evl.baselines import Model
@@ -80,7 +80,7 @@ def ours(mixture: data.GaussianMixture, steps: int) -> jaxgen.Config:
         candidates=methods.SharedPool(512),
         learning_rate=Cosine(1e-3, steps),
     )
-    return jaxgen.Config(method, mixture, steps=steps, batch_size=500, steps_per_call=steps, seed=mixture.seed)
+    return training.configure(method, mixture, steps=steps, batch_size=500, seed=mixture.seed, calls=1)
 
 
 MODELS = {
@@ -101,46 +101,28 @@ MODELS = {
 class Experiment(experiment.Experiment):
     """Models, mixtures, number of seeds, and length of trainings."""
 
+    # Models; baselines take most of the time.
     models: tuple[str, ...] = ("floor", "chance", "empirical", "untrained", "ours")
-    """Models; baselines take most of the time."""
-    dimensions: tuple[int, ...] = (1, 2, 3, 4)
-    """Dimensions of the data."""
-    gaussians: tuple[int, ...] = MIXTURES
-    """Numbers of Gaussians in a mixture."""
-    points: tuple[int, ...] = (50_000, 5_000)
-    """Numbers of training points, a table each."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike."""
-    first_seed: int = 1
-    """The first of them; the paper's are 1 to 5, and 81379 chose the configuration."""
-    steps: int = 5_000
-    """Training steps of `ours`."""
-    epochs: int = 50
-    """Epochs of the adversarial networks."""
-    density_steps: int = 4_000
-    """Training steps of the mixture density network."""
+    dimensions: tuple[int, ...] = (1, 2, 3, 4)  # dimensions of the data
+    gaussians: tuple[int, ...] = MIXTURES  # numbers of Gaussians in a mixture
+    points: tuple[int, ...] = (50_000, 5_000)  # numbers of training points, a table each
+    num_seeds: int = 5  # seeds, of data and training alike
+    first_seed: int = 1  # the first of them; the paper's are 1 to 5, and 81379 chose the configuration
+    steps: int = 5_000  # training steps of `ours`
+    epochs: int = 50  # epochs of the adversarial networks
+    density_steps: int = 4_000  # training steps of the mixture density network
 
     name = "evl/gaussians"
-    choices = {
-        "models": MODELS,
-        "dimensions": PUBLISHED[50_000]["ours"],
-        "gaussians": MIXTURES,
-        "points": PUBLISHED,
+    choices = {"models": MODELS, "dimensions": PUBLISHED[50_000]["ours"], "gaussians": MIXTURES, "points": PUBLISHED}
+    small = {
+        "models": tuple(MODELS),
+        "dimensions": (1, 2),
+        "gaussians": (4,),
+        "points": (5_000,),
+        "steps": 500,
+        "epochs": 10,
+        "density_steps": 500,
     }
-
-    def reduced(self) -> "Experiment":
-        """All models on two mixtures, one seed, few steps."""
-        return dataclasses.replace(
-            self,
-            models=tuple(MODELS),
-            dimensions=(1, 2),
-            gaussians=(4,),
-            points=(5_000,),
-            num_seeds=1,
-            steps=min(self.steps, 500),
-            epochs=min(self.epochs, 10),
-            density_steps=min(self.density_steps, 500),
-        )
 
     def mixture(self, points: int, d: int, n: int, seed: int) -> data.GaussianMixture:
         """The data of a cell."""
@@ -158,7 +140,7 @@ class Experiment(experiment.Experiment):
 
     def _table(self, results: Results, points: int) -> report.Table:
         columns = [
-            *(dataclasses.replace(measure, written=geometric) for measure in MEASURES),
+            *(dataclasses.replace(measure, format=geometric) for measure in MEASURES),
             grid_metrics.DIVERGENCES[2],
             grid_metrics.SECONDS,
         ]
@@ -192,7 +174,25 @@ class Experiment(experiment.Experiment):
 
     def figures(self, results: Results) -> None:
         """Figures 1 and 2: both measures against the number of Gaussians, a column for each dimension."""
-        draw(self, self.results_directory / "gaussians.png", results)
+        kinds = [(points, measure) for points in self.points for measure in MEASURES]
+        with report.figure(self.results_directory / "gaussians.png", len(kinds), len(self.dimensions)) as axes:
+            for row, (points, measure) in zip(axes, kinds, strict=True):
+                for axis, d in zip(row, self.dimensions, strict=True):
+                    self._draw(axis, results, points, d, measure)
+            axes[0, 0].legend(fontsize="x-small")
+
+    def _draw(self, axis: Any, results: Results, points: int, d: int, measure: report.Column) -> None:
+        shown = [model for model in self.models if model not in ("chance", "untrained")]
+        for position, model in enumerate(shown):
+            cells = [results[row_name(model, points, d, n)] for n in self.gaussians]
+            logs = np.log([[seed[measure.name] for seed in by_seed] for by_seed in cells])
+            mean, band = np.exp(logs.mean(1)), logs.std(1) / 2
+            axis.plot(self.gaussians, mean, "o-", color=f"C{position}", label=MODELS[model].title)
+            axis.fill_between(self.gaussians, mean * (1 - band), mean * (1 + band), color=f"C{position}", alpha=0.2)
+        of_paper = PUBLISHED[points]["ours"][d]
+        published = [of_paper[MIXTURES.index(n)][MEASURES.index(measure)] for n in self.gaussians]
+        axis.plot(self.gaussians, published, "k--", label="EVL, the paper")
+        axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)
 
 
 def row_name(model: str, points: int, d: int, n: int) -> str:
@@ -205,31 +205,6 @@ def geometric(values: np.ndarray, digits: int) -> str:
     mean = float(np.exp(np.log(values).mean()))
     band = mean * float(np.log(values).std()) / 2
     return f"{mean:.{digits}g} ± {band:.1g}; {values.mean():.{digits}g}"
-
-
-def draw(settings: Experiment, path: pathlib.Path, results: Results) -> None:
-    """Draw Figures 1 and 2: both measures against the number of Gaussians, a column for each dimension."""
-    kinds = [(points, measure) for points in settings.points for measure in MEASURES]
-    shown = [model for model in settings.models if model not in ("chance", "untrained")]
-    with report.figure(path, len(kinds), len(settings.dimensions)) as axes:
-        for row, (points, measure) in zip(axes, kinds, strict=True):
-            for axis, d in zip(row, settings.dimensions, strict=True):
-                for position, model in enumerate(shown):
-                    logs = [
-                        [np.log(seed[measure.name]) for seed in results[row_name(model, points, d, n)]]
-                        for n in settings.gaussians
-                    ]
-                    mean, band = np.mean(logs, 1), np.std(logs, 1) / 2
-                    line = axis.plot(settings.gaussians, np.exp(mean), "o-", color=f"C{position}")
-                    line[0].set_label(MODELS[model].title)
-                    low, high = np.exp(mean) * (1 - band), np.exp(mean) * (1 + band)
-                    axis.fill_between(settings.gaussians, low, high, color=f"C{position}", alpha=0.2)
-                published = [
-                    PUBLISHED[points]["ours"][d][MIXTURES.index(n)][MEASURES.index(measure)] for n in settings.gaussians
-                ]
-                axis.plot(settings.gaussians, published, "k--", label="EVL, the paper")
-                axis.set(title=f"d = {d}, {points:,} points", yscale="log", xlabel="Gaussians", ylabel=measure.title)
-        axes[0, 0].legend(fontsize="x-small")
 
 
 if __name__ == "__main__":

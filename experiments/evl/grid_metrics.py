@@ -15,23 +15,6 @@ from experiments.common import report, training
 from experiments.common.source import source_digest
 from jaxgen import metrics, samplers
 
-__all__ = [
-    "DIVERGENCES",
-    "GRID",
-    "RESIDUAL",
-    "SECONDS",
-    "Counted",
-    "bare",
-    "count_samples",
-    "measured",
-    "measured_points",
-    "reject",
-    "score",
-    "some",
-    "weigh",
-    "widened",
-]
-
 DIVERGENCES = [
     report.Column("kl", "KL, nats"),
     report.Column("fisher", "Fisher, rad"),
@@ -47,23 +30,16 @@ POINTS = 10_000  # kept for the figures
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """Counts of a model's samples.
+    """Counts of a model's samples."""
 
-    Attributes:
-        shares: of the cells.
-        points: some samples.
-        share: effective sample size, or number of samples that rejection kept, divided by the number of samples.
-    """
-
-    shares: metrics.Histogram
-    points: np.ndarray
-    share: float
+    shares: metrics.Histogram  # of the cells
+    points: np.ndarray  # some samples
+    share: float  # effective sample size, or number of samples that rejection kept, divided by the number of samples
 
 
-def weigh(method: Any, state: Any) -> Counted:
+def weigh(result: jaxgen.Result) -> Counted:
     """Count an extreme value network's guesses by their weights, as the released code does."""
-    weighted_samples = _finite(method)
-    blocks = [weighted_samples(jax.random.key(block), state, BLOCK) for block in range(BLOCKS)]
+    blocks = [_guesses(result, jax.random.key(block)) for block in range(BLOCKS)]
     counts = [
         GRID(block.samples, np.exp(np.asarray(block.log_weights, float) - np.max(block.log_weights)))
         for block in blocks
@@ -73,29 +49,34 @@ def weigh(method: Any, state: Any) -> Counted:
     return Counted(np.mean(counts, 0), np.asarray(blocks[0].samples[picked]), float(share))
 
 
-def reject(method: Any, state: Any) -> Counted:
+def reject(result: jaxgen.Result) -> Counted:
     """Count the guesses that rejection sampling keeps, as the paper describes; their number is that of `weigh`."""
-    weighted_samples = _finite(method)
     kept: list[np.ndarray] = []
     rounds = 0
     while sum(map(len, kept)) < BLOCKS * BLOCK:
         key_guess, key_keep = jax.random.split(jax.random.key(1000 + rounds))
-        guesses = weighted_samples(key_guess, state, BLOCK)
+        guesses = _guesses(result, key_guess)
         kept.append(np.asarray(guesses.samples)[np.asarray(samplers.reject(key_keep, guesses.log_weights))])
         rounds += 1
     points = np.concatenate(kept)
     return Counted(GRID(points[: BLOCKS * BLOCK]), points[:POINTS], len(points) / (rounds * BLOCK))
 
 
+def bare(result: jaxgen.Result) -> Counted:
+    """Count the guesses without the bandwidth."""
+    return weigh(_with_bandwidth(result, 0.0))
+
+
+def count_samples(result: jaxgen.Result) -> Counted:
+    """Count the samples of a model without weights."""
+    points = result.sample(jax.random.key(0), BLOCKS * BLOCK, batch_size=BLOCK)[0]
+    return Counted(GRID(points), points[:POINTS], 1.0)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 3))
-def _guess(method: Any, key: Any, state: Any, count: int) -> Any:
+def _weighted_samples(method: Any, key: Any, state: Any, count: int) -> Any:
     """Sample with weights; compiled once for equal methods, however often a training is evaluated."""
     return method.weighted_samples(key, state, count)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 3))
-def _sample(method: Any, key: Any, state: Any, count: int) -> Any:
-    return method.sample(key, state, count)
 
 
 # Operation by operation they take a second longer to compile.
@@ -103,43 +84,34 @@ _resample = jax.jit(samplers.resample, static_argnums=2)
 _effective = jax.jit(samplers.effective_sample_size)
 
 
-def _finite(method: Any) -> Callable[[Any, Any, int], Any]:
-    """Return the method's compiled `weighted_samples`, which raises if a weight is not finite."""
-
-    def checked(key: Any, state: Any, count: int) -> Any:
-        # NumPy arrays always: JAX compiles again for arrays that are committed to a device, as a finished run's are.
-        guesses = _guess(method, key, jax.tree.map(np.asarray, state), count)
-        if wrong := int((~np.isfinite(guesses.log_weights)).sum()):
-            raise FloatingPointError(
-                f"log-weights must be finite (got {wrong} of {count} that are not); see whether training diverged."
-            )
-        return guesses
-
-    return checked
+def _guesses(result: jaxgen.Result, key: Any) -> Any:
+    """Sample a block with weights, and raise if one is not finite."""
+    # NumPy arrays always: JAX compiles again for arrays that are committed to a device, as a finished run's are.
+    state = jax.tree.map(np.asarray, result.state_of(0))
+    guesses = _weighted_samples(result.config.method, key, state, BLOCK)
+    if wrong := int((~np.isfinite(guesses.log_weights)).sum()):
+        raise FloatingPointError(
+            f"log-weights must be finite (got {wrong} of {BLOCK} that are not); see whether training diverged."
+        )
+    return guesses
 
 
-def bare(method: Any, state: Any) -> Counted:
-    """Count the guesses without the bandwidth."""
-    return weigh(dataclasses.replace(method, bandwidth=0.0), state)
+def as_trained(result: jaxgen.Result) -> jaxgen.Result:
+    """Return the result as it is."""
+    return result
 
 
-def widened(result: jaxgen.Result) -> Any:
-    """Return the method with the bandwidth that accounts for the residual.
+def widened(result: jaxgen.Result) -> jaxgen.Result:
+    """Return the result with the bandwidth that accounts for the residual.
 
     The bandwidth is the root mean square distance, per coordinate, from a training point to its nearest guess.
     """
-    residual = np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())
-    method: Any = result.config.method
-    return dataclasses.replace(method, bandwidth=float(residual))
+    return _with_bandwidth(result, float(np.sqrt(result.history["distance"][0, -RESIDUAL:].mean())))
 
 
-def count_samples(method: Any, state: Any) -> Counted:
-    """Count the samples of a model without weights."""
-    state = jax.tree.map(np.asarray, state)
-    points = np.concatenate(
-        [np.asarray(_sample(method, jax.random.key(block), state, BLOCK)) for block in range(BLOCKS)]
-    )
-    return Counted(GRID(points), points[:POINTS], 1.0)
+def _with_bandwidth(result: jaxgen.Result, bandwidth: float) -> jaxgen.Result:
+    method = dataclasses.replace(result.config.method, bandwidth=bandwidth)
+    return dataclasses.replace(result, config=dataclasses.replace(result.config, method=method))
 
 
 def score(test: metrics.Histogram, model: metrics.Histogram) -> dict[str, float]:
@@ -158,34 +130,20 @@ def some(points: np.ndarray) -> list[list[float]]:
 
 
 def measured_points(toy: Any, sample: Callable[[Any], np.ndarray], directory: pathlib.Path) -> dict[str, Any]:
-    """Score a model that needs no training by steps.
-
-    Args:
-        toy: the data, with `test()`.
-        sample: `sample(toy) -> points` of the model.
-        directory: unused.
-
-    Returns:
-        The measures, seconds and some points.
-    """
+    """Score `sample(toy)`, a model that needs no training by steps; the data have `test()`."""
     begun = time.perf_counter()
     points = sample(toy)
     seconds = time.perf_counter() - begun
     return {**score(GRID(toy.test()), GRID(points)), "seconds": seconds, "points": some(points)}
 
 
-def as_trained(result: jaxgen.Result) -> Any:
-    """Return the method as it was trained."""
-    return result.config.method
-
-
 def measured(
     config: jaxgen.Config,
     directory: pathlib.Path,
     *,
-    count: Callable[[Any, Any], Counted] = weigh,
-    others: Mapping[str, Callable[[Any, Any], Counted]] = {},
-    fit: Callable[[jaxgen.Result], Any] = as_trained,
+    count: Callable[[jaxgen.Result], Counted] = weigh,
+    others: Mapping[str, Callable[[jaxgen.Result], Counted]] = {},
+    fit: Callable[[jaxgen.Result], jaxgen.Result] = as_trained,
     train: bool = True,
     evaluations: int = EVALUATIONS,
 ) -> dict[str, Any]:
@@ -194,9 +152,9 @@ def measured(
     Args:
         config: what is trained, on data with `test()`.
         directory: of checkpoints; evaluations are kept next to it, in a file that depends on how samples are counted.
-        count: `count(method, state)` counts its samples.
+        count: counts the samples.
         others: other ways to count them, whose measures are named `NAME_kl` and so on.
-        fit: `fit(result) -> method`, the method that is counted.
+        fit: maps the result to the one whose samples are counted.
         train: whether to train it; else its initial values are scored.
         evaluations: points of the curve along the training, about.
 
@@ -204,26 +162,23 @@ def measured(
         The measures, `curve` along the training, seconds and some points.
     """
     test = GRID(config.data.test())  # type: ignore[attr-defined]
-    cell: dict[str, Any] = {}
-    curve: list[dict[str, Any]] = []
     if train:
         spacing = config.steps_per_call * max(1, config.steps // config.steps_per_call // evaluations)
         way = functools.partial(tuple, [count, fit, score, BLOCK, BLOCKS, GRID, spacing])  # not called: only digested
-        run = training.followed(
+        run = training.train_and_evaluate(
             config,
             range(spacing, config.steps, spacing),
-            lambda result: score(test, count(fit(result), result.state_of(0)).shares),
+            lambda result: score(test, count(fit(result)).shares),
             checkpoint_dir=directory,
-            kept=directory.with_name(f"{directory.name}-{source_digest(way)}.curve"),
+            curve_file=directory.with_name(f"{directory.name}-{source_digest(way)}.curve"),
         )
-        method, state, curve = fit(run.result), run.result.state_of(0), run.curve
-        cell = {} if run.seconds is None else {"seconds": run.seconds}
+        result, cell = fit(run.result), dict[str, Any](run.times)
     else:
-        method, state = training.untrained(config)
-    counted = count(method, state)
+        result, cell = jaxgen.untrained(config), {}
+    counted = count(result)
     final = score(test, counted.shares)
     cell |= {**final, "ess": counted.share, "points": some(counted.points)}
     for other, count_other in others.items():
-        also = count_other(method, state)
+        also = count_other(result)
         cell |= {f"{other}_{k}": v for k, v in {**score(test, also.shares), "share": also.share}.items()}
-    return {**cell, "curve": [*curve, {"step": config.steps, **final}]} if train else cell
+    return {**cell, "curve": [*run.curve, {"step": config.steps, **final}]} if train else cell

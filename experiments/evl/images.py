@@ -30,38 +30,17 @@ from jaxgen import samplers
 class Experiment(experiment.Experiment):
     """Image sets, rows, number of seeds, and length of trainings."""
 
-    sets: tuple[str, ...] = tuple(images_models.IMAGE_SETS)
-    """Image sets."""
-    rows: tuple[str, ...] = ("mean", "training", "untrained", "ours")
-    """Rows of the table."""
-    steps: int = 1_200
-    """Training steps of `ours`: an epoch of MNIST."""
-    paper: bool = False
-    """The paper's protocol as well: 20 epochs of a network for a GPU, days on two CPU cores."""
-    paper_epochs: int = 20
-    """Epochs of the paper's protocol; fewer are the beginning of the same run."""
-    classifier_steps: int = 3_000
-    """Training steps of the classifier of digits: five epochs."""
-    guesses: int = images_models.SIZES[-1]
-    """Largest number of guesses among which the nearest is searched for."""
+    sets: tuple[str, ...] = tuple(images_models.IMAGE_SETS)  # image sets
+    rows: tuple[str, ...] = ("mean", "training", "untrained", "ours")  # rows of the table
+    steps: int = 1_200  # training steps of `ours`: an epoch of MNIST
+    paper: bool = False  # the paper's protocol as well: 20 epochs of a network for a GPU, days on two CPU cores
+    paper_epochs: int = 20  # epochs of the paper's protocol; fewer are the beginning of the same run
+    classifier_steps: int = 3_000  # training steps of the classifier of digits: five epochs
+    guesses: int = images_models.SIZES[-1]  # largest number of guesses among which the nearest is searched for
 
     name = "evl/images"
-    choices = {
-        "sets": images_models.IMAGE_SETS,
-        "rows": images_report.ROW_TITLES,
-        "guesses": images_models.SIZES,
-    }
-
-    def reduced(self) -> "Experiment":
-        """One seed, few steps, 1,024 guesses."""
-        return dataclasses.replace(
-            self,
-            num_seeds=1,
-            steps=min(self.steps, 40),
-            paper=False,
-            classifier_steps=min(self.classifier_steps, 200),
-            guesses=min(self.guesses, 1024),
-        )
+    choices = {"sets": images_models.IMAGE_SETS, "rows": images_report.ROW_TITLES, "guesses": images_models.SIZES}
+    small = {"steps": 40, "paper": False, "classifier_steps": 200, "guesses": 1024}
 
     def config(self, row: str, name: str, seed: int) -> jaxgen.Config:
         """What is trained."""
@@ -73,7 +52,7 @@ class Experiment(experiment.Experiment):
         """Every row of every image set; the mean image has no seed."""
         for name in self.sets:
             images = images_models.IMAGE_SETS[name]
-            settings = {"images": cache.counted(images.train, images.test)}
+            settings = {"images": cache.table_lengths(images.train, images.test)}
             sizes = (self.guesses, self.classifier_steps, self.directory)
             for row in dict.fromkeys((*self.rows, *["paper"] * self.paper)):
                 for seed in self.seeds[:1] if row == "mean" else self.seeds:
@@ -123,46 +102,26 @@ def measured(
     runs: pathlib.Path,
     directory: pathlib.Path,
 ) -> dict[str, Any]:
-    """Measure a network, trained or at its initial values.
-
-    Args:
-        config: what is trained.
-        train: whether to train it.
-        name: of the image set.
-        guesses: number of guesses among which the nearest is searched for.
-        classifier_steps: training steps of the classifier of digits.
-        runs: directory of the classifier.
-        directory: of checkpoints.
-
-    Returns:
-        Distances, the map of the latent space and, for digits, their frequencies and the classifier's accuracy.
-    """
+    """Measure a network, trained or at its initial values: distances, the latent map and, for digits, frequencies."""
     images = images_models.IMAGE_SETS[name]
-    cell: dict[str, Any] = {}
+    result, times = training.timed(config, directory, train=train)
+    cell: dict[str, Any] = {**times}
     if train:
-        result, cell = training.timed(config, directory)
         last = max(config.steps // 20, 1)
         cell |= {part: float(result.history[part][0, -last:].mean()) for part in ("distance", "cross_entropy")}
-        method, state = result.config.method, result.state_of(0)
-    else:
-        method, state = training.untrained(config)
-    pool, log_weights = images_models.guesses(method, state, guesses)
-    cell |= {
-        **images_models.distances(name, pool, guesses),
-        "map": images_models.latent_map(method, state),
-    }
+    pool, log_weights = images_models.guesses(result, guesses)
+    cell |= {**images_models.distances(name, pool, guesses), "map": images_models.latent_map(result)}
     if images.digits:
-        trained, labels = classifier(name, classifier_steps, runs), images.test.labels()
-        log_p = trained(pool)
+        classifier, labels = (
+            image_classifier.train(images.train, images.test, classifier_steps, runs),
+            images.test.labels(),
+        )
+        log_p = classifier(pool)
         picked = np.asarray(samplers.resample(jax.random.key(1), jnp.asarray(log_weights), images_report.DRAWS))
         share = float(samplers.effective_sample_size(jnp.asarray(log_weights))) / len(pool)
-        cell |= {
-            "digits": {
-                "weighted": {**image_classifier.frequencies(log_p[picked], labels), "ess": share},
-                "unweighted": image_classifier.frequencies(log_p, labels),
-            },
-            "accuracy": trained.accuracy,
-        }
+        weighted = {**image_classifier.frequencies(log_p[picked], labels), "ess": share}
+        digits = {"weighted": weighted, "unweighted": image_classifier.frequencies(log_p, labels)}
+        cell |= {"digits": digits, "accuracy": classifier.accuracy}
     return cell
 
 
@@ -184,17 +143,10 @@ def measured_images(
     pool = image_classifier.pixels(images.train, order[:guesses])
     cell: dict[str, Any] = images_models.distances(name, pool, guesses)
     if images.digits:
-        trained = classifier(name, classifier_steps, runs)
-        weighted = image_classifier.frequencies(trained(pool[: images_report.DRAWS]), images.test.labels())
-        cell |= {"digits": {"weighted": weighted}, "accuracy": trained.accuracy}
+        classifier = image_classifier.train(images.train, images.test, classifier_steps, runs)
+        weighted = image_classifier.frequencies(classifier(pool[: images_report.DRAWS]), images.test.labels())
+        cell |= {"digits": {"weighted": weighted}, "accuracy": classifier.accuracy}
     return cell
-
-
-@functools.cache
-def classifier(name: str, steps: int, runs: pathlib.Path) -> image_classifier.Judge:
-    """Train the classifier of digits, or load it."""
-    images = images_models.IMAGE_SETS[name]
-    return image_classifier.train(images.train, images.test, steps, runs)
 
 
 if __name__ == "__main__":

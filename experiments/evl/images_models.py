@@ -14,38 +14,14 @@ from jaxgen import data, losses, methods, nets
 from jaxgen.optim import Cosine, Exponential, torch_rmsprop
 from jaxgen.scan import keys
 
-__all__ = [
-    "BATCH",
-    "PAPER_WIDTHS",
-    "IMAGE_SETS",
-    "SIDE",
-    "SIZES",
-    "TARGETS",
-    "WIDTHS",
-    "Pictures",
-    "distances",
-    "guesses",
-    "latent_map",
-    "mosaic",
-    "ours",
-    "paper",
-    "sizes",
-]
-
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Training and test images of one set.
-
-    Attributes:
-        train: training images.
-        test: test images.
-        digits: whether its classes are the digits.
-    """
+    """Training and test images of one set."""
 
     train: Any
     test: Any
-    digits: bool = False
+    digits: bool = False  # whether its classes are the digits
 
     def shape(self) -> tuple[int, ...]:
         """Return height, width and channels."""
@@ -67,8 +43,7 @@ SIDE = 16  # of the map of the latent space
 def ours(name: str, seed: int, steps: int) -> jaxgen.Config:
     """Return our configuration: smaller widths, Adam on half a cosine, averaged weights, shuffled images."""
     method = _method(name, WIDTHS, learning_rate=Cosine(1e-3, steps), ema_decay=0.999)
-    every = training.segment(steps)
-    return jaxgen.Config(method, IMAGE_SETS[name].train, steps=steps, batch_size=BATCH, steps_per_call=every, seed=seed)
+    return training.configure(method, IMAGE_SETS[name].train, steps=steps, batch_size=BATCH, seed=seed)
 
 
 def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
@@ -76,15 +51,8 @@ def paper(name: str, seed: int, epochs: int = 20) -> jaxgen.Config:
     epoch = len(IMAGE_SETS[name].train.labels()) // BATCH
     rate = Exponential(1e-4, 0.95, transition_steps=epoch)
     method = _method(name, PAPER_WIDTHS, optimizer=torch_rmsprop, learning_rate=rate, ema_decay=None)
-    return jaxgen.Config(
-        method,
-        IMAGE_SETS[name].train,
-        steps=epochs * epoch,
-        batch_size=BATCH,
-        steps_per_call=epoch,
-        seed=seed,
-        shuffle=False,
-    )
+    images, steps = IMAGE_SETS[name].train, epochs * epoch
+    return training.configure(method, images, steps=steps, batch_size=BATCH, seed=seed, calls=epochs, shuffle=False)
 
 
 def _method(name: str, widths: tuple[int, ...], **changes: Any) -> methods.EVL:
@@ -116,19 +84,20 @@ def distances(name: str, pool: np.ndarray, most: int) -> dict[str, float]:
     return {**measures, "rmse": float(np.sqrt(best).mean())}
 
 
-def guesses(method: methods.EVL, state: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+def guesses(result: jaxgen.Result[methods.EVL], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Generate guesses, images `[count, ...]`, and their log-weights `[count]`."""
+    method, state = result.config.method, result.state_of(0)
     weighted_samples = jax.jit(lambda key: method.weighted_samples(key, state, CHUNK))
     chunks = [jax.tree.map(np.asarray, weighted_samples(key)) for key in keys(jax.random.key(0), -(-count // CHUNK))]
     samples, log_weights = (np.concatenate(column)[:count] for column in zip(*chunks, strict=True))
     return samples, log_weights
 
 
-def latent_map(method: methods.EVL, state: Any) -> dict[str, Any]:
+def latent_map(result: jaxgen.Result[methods.EVL]) -> dict[str, Any]:
     """Decode a grid over [-2, 2]^2 into images, as bytes, and their probabilities in units of an equal share."""
     ticks = np.linspace(-2, 2, SIDE, dtype=np.float32)
     noise = jnp.asarray(np.stack(np.meshgrid(ticks, ticks), -1).reshape(-1, 2))
-    images, log_weights = jax.jit(method.decode)(state, noise)
+    images, log_weights = jax.jit(result.config.method.decode)(result.state_of(0), noise)
     pixels = np.uint8(np.clip(np.asarray(images) * 255, 0, 255).round())
     times = SIDE**2 * np.asarray(jax.nn.softmax(log_weights))
     return {

@@ -11,8 +11,6 @@ from experiments.common import image_classifier, report
 from experiments.common.experiment import Results
 from experiments.evl import grid_metrics, images_models
 
-__all__ = ["DRAWS", "ROW_TITLES", "digits", "draw", "nearest"]
-
 DRAWS = 10_000  # by weight, for the frequencies of the digits; their number is that of the test images
 ROW_TITLES = {
     "mean": "the mean training image (chance)",
@@ -56,10 +54,8 @@ def _note(experiment: Any, row: str, name: str) -> str:
     if row == "training" and count < experiment.guesses:
         return f"there are {count:,}, so the last column has those."
     if row == "ours":
-        epochs = images_models.BATCH * experiment.steps / count
-        return (
-            f"widths {images_models.WIDTHS} instead of {images_models.PAPER_WIDTHS}, {epochs:.1f} epochs instead of 20."
-        )
+        widths, epochs = images_models.WIDTHS, images_models.BATCH * experiment.steps / count
+        return f"widths {widths} instead of {images_models.PAPER_WIDTHS}, {epochs:.1f} epochs instead of 20."
     return f"{experiment.paper_epochs} of 20 epochs." if row == "paper" else ""
 
 
@@ -69,10 +65,9 @@ def digits(experiment: Any, by_set: dict[str, Results]) -> report.Table | None:
     for name, kinds in by_set.items():
         truth = image_classifier.classes(images_models.IMAGE_SETS[name].test.labels(), 10)
         for label, shares in (("test labels", truth), ("uniform (chance)", np.full(10, 0.1))):
-            known = {f"share_{digit}": [float(share)] for digit, share in enumerate(shares)}
-            rows.append(
-                report.Row(f"{name}: {label}", {"variation": [float(np.abs(shares - truth).sum() / 2)], **known})
-            )
+            values = {f"share_{digit}": [float(share)] for digit, share in enumerate(shares)}
+            variation = float(np.abs(shares - truth).sum() / 2)
+            rows.append(report.Row(f"{name}: {label}", {"variation": [variation], **values}))
         for row, cells in kinds.items():
             for kind in cells[0].get("digits", {}):
                 measured = [cell["digits"][kind] for cell in cells]
@@ -89,13 +84,14 @@ def digits(experiment: Any, by_set: dict[str, Results]) -> report.Table | None:
         "Total variation: half the sum of absolute differences of the shares from those of the test labels.",
         "Weighted: sampled by weight; unweighted: all guesses. Confidence: the classifier's mean largest probability.",
     ]
-    title = f"Digits according to a classifier: weighted, of {DRAWS:,} draws; unweighted, of all guesses"
+    title = f"Digits according to a classifier: weighted, of {DRAWS:,} samples; unweighted, of all guesses"
     return report.Table("images_digits", title, DIGIT_COLUMNS, rows, [" ".join(remarks)])
 
 
 def draw(path: pathlib.Path, name: str, results: Results) -> None:
     """Draw the latent map and its probabilities for each network, and the distances against n."""
     shown: list[str] = [row for row in ("paper", "ours") if row in results]
+    images = images_models.IMAGE_SETS[name]
     with report.figure(path, len(shown) + 1, 2, size=6.0) as axes:
         for (left, right), row in zip(axes, shown, strict=False):
             kept = results[row][0]["map"]
@@ -119,14 +115,7 @@ def draw(path: pathlib.Path, name: str, results: Results) -> None:
                 right.plot(range(10), shares, "o-", label=ROW_TITLES[row])
         left.set(xscale="log", xlabel="n", title="MSE of a test image to the nearest of n")
         left.legend()
-        if images_models.IMAGE_SETS[name].digits:
-            right.plot(
-                range(10),
-                image_classifier.classes(images_models.IMAGE_SETS[name].test.labels(), 10),
-                "k--",
-                label="test labels",
-            )
+        if images.digits:
+            right.plot(range(10), image_classifier.classes(images.test.labels(), 10), "k--", label="test labels")
             right.set(title="share of each digit, drawn by weight", xlabel="digit", ylim=(0, None))
             right.legend()
-        else:
-            right.axis("off")

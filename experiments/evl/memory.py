@@ -38,18 +38,13 @@ WIDTHS = {"ours": images_models.WIDTHS, "paper": images_models.PAPER_WIDTHS}
 class Experiment(experiment.Experiment):
     """Sizes of the pool."""
 
-    guesses: tuple[int, ...] = (512, 4096, 16_384, 65_536)
-    """Sizes of the pool."""
-    chunk: int = 512
-    """Guesses generated at a time."""
+    guesses: tuple[int, ...] = (512, 4096, 16_384, 65_536)  # sizes of the pool
+    chunk: int = 512  # guesses generated at a time
+    # Train the paper's network too; it takes ten minutes a step for 65,536 guesses on two CPU cores.
     paper: bool = False
-    """Train the paper's network too; it takes ten minutes a step for 65,536 guesses on two CPU cores."""
 
     name = "evl/memory"
-
-    def reduced(self) -> "Experiment":
-        """The first two sizes."""
-        return dataclasses.replace(self, num_seeds=1, guesses=self.guesses[:2])
+    small = {"guesses": slice(2)}
 
     def rows(self) -> Iterator[tuple[str, str, int, int | None]]:
         """Title, network, size of the pool and guesses generated at a time, None for all, of each row."""
@@ -81,7 +76,7 @@ def measured_alone(
     network: str, guesses: int, chunk: int | None, train: bool, directory: pathlib.Path
 ) -> dict[str, float]:
     """Measure in a fresh process."""
-    return resources.alone(measure, network, guesses, chunk, train)
+    return resources.in_fresh_process(measure, network, guesses, chunk, train)
 
 
 def config(network: str, guesses: int, chunk: int | None) -> jaxgen.Config:
@@ -102,8 +97,7 @@ def measure(network: str, guesses: int, chunk: int | None, train: bool) -> dict[
         times: list[float] = []
         callback = lambda step, result: times.append(time.perf_counter())
         jaxgen.train(trained, callback=callback, progress=False)
-        resident = resources.most_resident()
-        measures = {"seconds": times[1] - times[0]} | ({} if resident is None else {"resident": resident})
+        measures = {"seconds": times[1] - times[0], **resources.peak_memory()}
     x = jax.ShapeDtypeStruct((trained.batch_size, *images_models.IMAGE_SETS["mnist"].shape()), "float32")
     state = jax.eval_shape(method.init, jax.random.key(0), x)
     return measures | resources.compiled(jax.jit(method.step, donate_argnums=1), jax.random.key(0), state, x)[1]

@@ -47,24 +47,15 @@ FEW, MANY = 5_000, 50_000  # training points
 class Experiment(experiment.Experiment):
     """Mixture, number of seeds, and network."""
 
-    dimensions: int = 4
-    """Dimensions of the data."""
-    gaussians: int = 4
-    """Number of Gaussians in the mixture."""
-    num_seeds: int = 3
-    """Seeds, of data and training alike."""
-    first_seed: int = 1
-    """The first of them."""
-    epochs: int = 50
-    """Epochs through each set of points."""
-    paper: bool = False
-    """The paper's five layers of 256 instead of three of 64."""
+    dimensions: int = 4  # dimensions of the data
+    gaussians: int = 4  # number of Gaussians in the mixture
+    num_seeds: int = 3  # seeds, of data and training alike
+    first_seed: int = 1  # the first of them
+    epochs: int = 50  # epochs through each set of points
+    paper: bool = False  # the paper's five layers of 256 instead of three of 64
 
     name = "evl/sample_size"
-
-    def reduced(self) -> "Experiment":
-        """One seed, one epoch."""
-        return dataclasses.replace(self, num_seeds=1, epochs=1)
+    small = {"epochs": 1}
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -95,10 +86,10 @@ class Experiment(experiment.Experiment):
         curves = {title: [cell["curve"] for cell in results[title]] for title in self.plans()}
         rows = []
         for title, by_seed in curves.items():
-            best = [min(curve, key=lambda at: at["kl"]) for curve in by_seed]
-            cells = [
-                {**curve[-1], "least": at["kl"], "at": at["step"]} for curve, at in zip(by_seed, best, strict=True)
-            ]
+            cells = []
+            for curve in by_seed:
+                best = min(curve, key=lambda at: at["kl"])
+                cells.append({**curve[-1], "least": best["kl"], "at": best["step"]})
             rows.append(report.Row.of(title, cells, COLUMNS))
         kind = f"{self.gaussians} Gaussians in {self.dimensions} dimensions, hidden layers {self.widths}"
         remarks = ["Spread: root mean squared distance of the guesses from their mean, over that of the test points."]
@@ -113,8 +104,15 @@ class Experiment(experiment.Experiment):
 
     def figures(self, results: Results) -> None:
         """Each measure along training."""
-        curves = {title: [cell["curve"] for cell in results[title]] for title in self.plans()}
-        draw(self.results_directory / f"{self.stem}.png", curves)
+        shown = {"kl": "KL, nats", "fisher": "Fisher, rad", "missed": "test mass missed", "spread": "spread"}
+        with report.figure(self.results_directory / f"{self.stem}.png", 1, len(shown)) as axes:
+            for axis, (name, title) in zip(axes[0], shown.items(), strict=True):
+                for position, plan in enumerate(self.plans()):
+                    for number, cell in enumerate(results[plan]):
+                        steps, values = zip(*((at["step"], at[name]) for at in cell["curve"]), strict=True)
+                        axis.plot(steps, values, color=f"C{position}", label=plan if number == 0 else None)
+                axis.set(title=title, xscale="log", yscale="linear" if name == "spread" else "log", xlabel="step")
+            axes[0, 0].legend(fontsize="x-small")
 
 
 def measured(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
@@ -127,7 +125,7 @@ def measured(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
 
     def evaluate(result: jaxgen.Result) -> dict[str, Any]:
         method: Any = result.config.method
-        counted = weigh(method, result.state_of(0))
+        counted = weigh(result)
         plain = np.asarray(method.weighted_samples(jax.random.key(0), result.state_of(0), 20_000).samples)
         return {
             **score(test, counted.shares),
@@ -137,20 +135,7 @@ def measured(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
         }
 
     # The curve is the measurement, so another grid means another run: the checkpoints depend on `evaluate`.
-    return {"curve": training.followed(config, steps, evaluate, checkpoint_dir=directory).curve}
-
-
-def draw(path: pathlib.Path, curves: dict[str, list[list[dict[str, float]]]]) -> None:
-    """Draw each measure against the step."""
-    shown = {"kl": "KL, nats", "fisher": "Fisher, rad", "missed": "test mass missed", "spread": "spread"}
-    with report.figure(path, 1, len(shown)) as axes:
-        for axis, (name, title) in zip(axes[0], shown.items(), strict=True):
-            for position, (plan, seeds) in enumerate(curves.items()):
-                for number, curve in enumerate(seeds):
-                    line = axis.plot([at["step"] for at in curve], [at[name] for at in curve], color=f"C{position}")
-                    line[0].set_label(plan if number == 0 else None)
-            axis.set(title=title, xscale="log", yscale="linear" if name == "spread" else "log", xlabel="step")
-        axes[0, 0].legend(fontsize="x-small")
+    return {"curve": training.train_and_evaluate(config, steps, evaluate, checkpoint_dir=directory).curve}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from experiments.common import committed, experiment, report
+import jaxgen
+from experiments.common import expectations, experiment, report
 from experiments.common.expectations import Expectation
 from experiments.common.experiment import Cell, Results
 from experiments.evl import baselines, grid_metrics
@@ -37,8 +38,8 @@ from jaxgen import data
 TITLE = "Table I: the swiss roll in three dimensions, KL(test || model) and Fisher distance"
 COLUMNS = [*grid_metrics.DIVERGENCES, report.Column("ess", "ESS share", 2), grid_metrics.SECONDS]
 REMARKS = [
-    "KL sees only the cells with test points; mass off support is what it does not see. "
-    "The floor is what as many plain draws score; weighed or widened guesses may score below it."
+    "KL is over the cells with test points alone; mass off support is the mass of the others. The floor is the score "
+    "of equally many samples of the truth; weighted or widened guesses may score below it."
 ]
 
 
@@ -49,6 +50,10 @@ def smoothed(roll: data.SwissRoll) -> np.ndarray:
     return points + BANDWIDTH * generator.standard_normal(points.shape)
 
 
+def _ours(experiment: "Experiment", roll: data.SwissRoll) -> jaxgen.Config:
+    return ours(roll, experiment.setting, experiment.length)
+
+
 # Other ways to count the samples of `ours` double the evaluation, so only `--full` has them.
 OURS_FULL = {"others": {"rejected": grid_metrics.reject, "bare": grid_metrics.bare}}
 MODELS = {
@@ -57,15 +62,13 @@ MODELS = {
     "gaussian_mixture": baselines.MODELS["gaussian_mixture"],
     "mixture_density": baselines.mixture_density_model(100),
     **{name: baselines.MODELS[name] for name in ("gan_published", "gan")},
-    "untrained": Model(
-        "EVL, untrained", config=lambda e, roll: ours(roll, e.setting, e.length), options={"train": False}
-    ),
+    "untrained": Model("EVL, untrained", config=_ours, options={"train": False}),
     "paper": Model(
         "EVL, the paper's protocol",
         config=lambda e, roll: baselines.extreme_value(roll, roll.seed, epochs=e.paper_epochs),
         options={"others": {"rejected": grid_metrics.reject}},
     ),
-    "ours": Model(OURS, config=lambda e, roll: ours(roll, e.setting, e.length), options={"evaluations": EVALUATIONS}),
+    "ours": Model(OURS, config=_ours, options={"evaluations": EVALUATIONS}),
 }
 PUBLISHED = {  # Table I
     "empirical": {"kl": 0.054, "fisher": 0.126},
@@ -80,25 +83,18 @@ PUBLISHED = {  # Table I
 class Experiment(experiment.Experiment):
     """Rows of the table, number of seeds, and length of trainings."""
 
-    models: tuple[str, ...] = ()
-    """Rows of the table; without any, `ours` alone, and with `--full` all."""
-    full: bool = False
-    """Every row, and `ours` in the setting of the committed table, 30,000 steps."""
-    first_seed: int = 30
-    """The first seed; lower ones chose the configuration, and are not reported."""
-    paper_seeds: int = 0
-    """Seeds of the paper's own protocol, each of which takes 27 minutes on two CPU cores."""
-    paper_epochs: int = 50
-    """Epochs of the paper's own protocol; fewer are the beginning of the same run."""
-    steps: int | None = None
-    """Training steps of `ours`; by default the setting's own."""
-    epochs: int = 50
-    """Epochs of the adversarial networks."""
-    density_steps: int = 4_000
-    """Training steps of the mixture density network."""
+    models: tuple[str, ...] = ()  # rows of the table; without any, `ours` alone, and with `--full` all
+    full: bool = False  # every row, and `ours` in the setting of the committed table, 30,000 steps
+    first_seed: int = 30  # the first seed; lower ones chose the configuration, and are not reported
+    paper_seeds: int = 0  # seeds of the paper's own protocol, each of which takes 27 minutes on two CPU cores
+    paper_epochs: int = 50  # epochs of the paper's own protocol; fewer are the beginning of the same run
+    steps: int | None = None  # training steps of `ours`; by default the setting's own
+    epochs: int = 50  # epochs of the adversarial networks
+    density_steps: int = 4_000  # training steps of the mixture density network
 
     name = "evl/swiss_roll"
     choices = {"models": MODELS}
+    small = {"paper_epochs": 1, "epochs": 5, "density_steps": 1_000}
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -123,13 +119,7 @@ class Experiment(experiment.Experiment):
 
     def reduced(self) -> "Experiment":
         """The same seeds, and few epochs of the other rows that are named; `ours` has a setting of its own."""
-        return dataclasses.replace(
-            self,
-            paper_seeds=max(1, self.paper_seeds),
-            paper_epochs=1,
-            epochs=min(self.epochs, 5),
-            density_steps=min(self.density_steps, 1_000),
-        )
+        return dataclasses.replace(super().reduced(), num_seeds=self.num_seeds, paper_seeds=max(1, self.paper_seeds))
 
     def cells(self) -> Iterator[Cell]:
         """Every model on every seed."""
@@ -164,7 +154,7 @@ class Experiment(experiment.Experiment):
 
     def printed(self, table: report.Table) -> report.Table:
         """Without `--full`, the table with the rows of the committed one."""
-        return table if self.full else committed.with_committed_rows(table, FULL.file)
+        return table if self.full else expectations.with_committed_rows(table, FULL.file)
 
     def expected(self, table: report.Table) -> Mapping[str, Expectation]:
         """Measures of `ours` in the committed runs of its setting."""
@@ -201,8 +191,6 @@ def draw(path: pathlib.Path, results: Results, roll: data.SwissRoll) -> None:
     learned = [name for name, by_seed in evaluations.items() if by_seed]
     panels = len(points) + 2 + (len(learned) > 1)  # with many curves, their legend takes a panel
     with report.figure(path, -(-panels // report.PANELS), min(panels, report.PANELS), size=2.7) as axes:
-        for axis in axes.flat[panels - (len(learned) > 1) :]:
-            axis.axis("off")
         for axis, (title, samples) in zip(axes.flat, points.items(), strict=False):
             x, _, z = np.array(samples).T
             axis.plot(x, z, ",", color="black", alpha=0.5)

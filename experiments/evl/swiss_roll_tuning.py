@@ -10,8 +10,6 @@ from experiments.evl import grid_metrics
 from jaxgen import data, methods, nets
 from jaxgen.optim import Cosine
 
-__all__ = ["BANDWIDTH", "EVALUATIONS", "FULL", "OURS", "QUICK", "SHORT", "Setting", "ours"]
-
 OURS = "EVL, ours"
 EVALUATIONS = 5  # of `ours` along a short training, the last at its end
 BANDWIDTH = 0.05  # of the Gaussian for which each of our guesses stands; the roll's own noise is as wide
@@ -19,27 +17,16 @@ BANDWIDTH = 0.05  # of the Gaussian for which each of our guesses stands; the ro
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Size and length of the training of `ours`.
+    """Size and length of the training of `ours`, and where its numbers are committed."""
 
-    Attributes:
-        pool: guesses that a minibatch shares.
-        latent_dim: dimensions of the noise.
-        widths: of the generator's hidden layers.
-        batch_size: targets of a step.
-        learning_rate: at the start of half a cosine.
-        steps: of the training.
-        bandwidth: standard deviation of the Gaussian for which each guess stands.
-        committed: file of the committed table with its numbers, below `experiments/results/evl`.
-    """
-
-    pool: int
+    pool: int  # guesses that a minibatch shares
     latent_dim: int
-    widths: tuple[int, ...]
+    widths: tuple[int, ...]  # of the generator's hidden layers
     batch_size: int
-    learning_rate: float
+    learning_rate: float  # at the start of half a cosine
     steps: int
-    bandwidth: float
-    committed: str
+    bandwidth: float  # standard deviation of the Gaussian for which each guess stands
+    committed: str  # file of the table, below `experiments/results/evl`
 
     @property
     def file(self) -> pathlib.Path:
@@ -70,5 +57,5 @@ def ours(roll: data.SwissRoll, setting: Setting, steps: int) -> jaxgen.Config:
         learning_rate=Cosine(setting.learning_rate, steps),
         bandwidth=setting.bandwidth,
     )
-    every = training.segment(steps, 20 if setting == FULL else 2 * EVALUATIONS)
-    return jaxgen.Config(method, roll, steps=steps, batch_size=setting.batch_size, steps_per_call=every, seed=roll.seed)
+    calls = 20 if setting == FULL else 2 * EVALUATIONS
+    return training.configure(method, roll, steps=steps, batch_size=setting.batch_size, seed=roll.seed, calls=calls)

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import cache, experiment, image_classifier, report
+import jaxgen
+from experiments.common import cache, experiment, image_classifier, report, training
 from experiments.common.experiment import Cell, Results
 from experiments.common.olivetti import Olivetti
 from experiments.flows import image_models
@@ -46,37 +47,34 @@ Mixtures: TypeAlias = dict[float, dict[str, np.ndarray]]  # images by concentrat
 class Experiment(experiment.Experiment):
     """Image sets, number of seeds, and size."""
 
-    sets: tuple[str, ...] = tuple(IMAGE_SETS)
-    """Image sets to train on."""
-    num_seeds: int = 5
-    """Seeds of the digits; the faces, and all figures, are of the first."""
-    size: image_models.Size = dataclasses.field(default_factory=image_models.Size)
-    """Of flow and archetypes."""
-    classifier_steps: int = 1_000
-    """Training steps of the classifier, of 100 images each."""
-    sweeps: int = SWEEPS
-    """Steps of the classical analysis."""
+    sets: tuple[str, ...] = tuple(IMAGE_SETS)  # image sets to train on
+    num_seeds: int = 5  # seeds of the digits; the faces, and all figures, are of the first
+    size: image_models.Size = dataclasses.field(default_factory=image_models.Size)  # of flow and archetypes
+    classifier_steps: int = 1_000  # training steps of the classifier, of 100 images each
+    sweeps: int = SWEEPS  # steps of the classical analysis
 
     name = "flows/archetypes"
     choices = {"sets": IMAGE_SETS}
-
-    def reduced(self) -> "Experiment":
-        """One seed, small flows, 20 steps."""
-        size = image_models.Size(depth=1, features=8, steps=20, deep_steps=10, archetypes=4)
-        return dataclasses.replace(self, num_seeds=1, size=size, classifier_steps=20, sweeps=2)
+    small = {
+        "size": image_models.Size(depth=1, features=8, steps=20, deep_steps=10, archetypes=4),
+        "classifier_steps": 20,
+        "sweeps": 2,
+    }
 
     def cells(self) -> Iterator[Cell]:
         """Trained networks of each set; of digits also real images, untrained networks, and the classifier itself."""
         for name in self.sets:
             digits = name == "digits"
-            settings: dict[str, Any] = {
-                "images": cache.counted(IMAGE_SETS[name], *[TEST] * digits),
+            settings = {
+                "images": cache.table_lengths(IMAGE_SETS[name], *[TEST] * digits),
                 "sweeps": self.sweeps,
+                "size": dataclasses.asdict(self.size),
+                "steps": self.classifier_steps,
             }
-            settings |= {"size": dataclasses.asdict(self.size), "steps": self.classifier_steps}
-            classifier = (self.classifier_steps, self.directory) if digits else None
+            classifier = (IMAGE_SETS["digits"], TEST, self.classifier_steps, self.directory) if digits else None
             if classifier:
-                yield Cell("classifier", 0, functools.partial(measure_classifier, *classifier), None, settings)
+                accuracy = functools.partial(image_classifier.measure_accuracy, classifier)
+                yield Cell("classifier", 0, accuracy, None, settings)
             for seed in self.seeds if digits else self.seeds[:1]:
                 config = self.size.flow_config(IMAGE_SETS[name], seed)
                 figure = seed == self.first_seed
@@ -85,7 +83,7 @@ class Experiment(experiment.Experiment):
                 yield Cell(name, seed, shown, config, settings | {"figure": figure})
                 if classifier:
                     yield Cell(f"{name}-untrained", seed, functools.partial(measure, train=False), config, settings)
-                    yield Cell("real", seed, functools.partial(measure_real, seed, *classifier), None, settings)
+                    yield Cell("real", seed, functools.partial(measure_real, seed, classifier), None, settings)
 
     def tables(self, results: Results) -> list[report.Table]:
         """The classifier's outputs on real and generated digits."""
@@ -107,27 +105,23 @@ class Experiment(experiment.Experiment):
         if "classifier" in results:
             remark += f"The classifier's accuracy on test digits is {results['classifier'][0]['accuracy']:.2%}. "
         remark += "The thesis' classifier has 0.997, 0.844 and 0.638 of the drawn classes right for 7, 1 and 0.3."
-        details = {"size": dataclasses.asdict(size), "found": trained}
+        details = {"size": dataclasses.asdict(size), "trained": trained}
         lines = [report.Row.of(title, cells, COLUMNS) for title, cells in rows.items()]
         return [report.Table("archetypes", TITLE, COLUMNS, lines, [remark], details=details)]
 
     def figures(self, results: Results) -> None:
         """A figure for each image set, of the first seed."""
         for name in self.sets:
-            report.pictures(self.results_directory / f"archetypes-{name}.png", results[name][0]["pictures"])
+            report.image_panels(self.results_directory / f"archetypes-{name}.png", results[name][0]["pictures"])
 
 
-def measure_classifier(steps: int, runs: pathlib.Path, directory: pathlib.Path) -> dict[str, float]:
-    """Accuracy of the classifier on test digits."""
-    return {"accuracy": _classifier(steps, runs).accuracy}
-
-
-def measure_real(seed: int, steps: int, runs: pathlib.Path, directory: pathlib.Path) -> dict[str, Any]:
+def measure_real(seed: int, classifier: tuple[Any, ...], directory: pathlib.Path) -> dict[str, Any]:
     """Evaluate test digits and uniform noise."""
     digits = image_classifier.pixels(TEST, np.random.default_rng(seed).permutation(len(TEST.labels()))[:2_000])
     noise = np.random.default_rng(seed).uniform(size=digits.shape)
     images = {"test digits (floor)": digits, "noise (chance)": noise}
-    return {"classified": {title: classified(_classifier(steps, runs), x) for title, x in images.items()}}
+    evaluator = image_classifier.train(*classifier)
+    return {"classified": {title: classified(evaluator, x) for title, x in images.items()}}
 
 
 def measure_models(
@@ -135,7 +129,7 @@ def measure_models(
     name: str,
     seed: int,
     sweeps: int,
-    classifier: tuple[int, pathlib.Path] | None,
+    classifier: tuple[Any, ...] | None,
     directory: pathlib.Path,
     *,
     train: bool = True,
@@ -143,79 +137,46 @@ def measure_models(
 ) -> dict[str, Any]:
     """Train networks or leave them untrained, find archetypes, and draw mixtures.
 
-    Args:
-        size: size of the networks.
-        name: key of `IMAGE_SETS`.
-        seed: seed of the training and of the samples.
-        sweeps: steps of the classical analysis.
-        classifier: training steps and directory of the classifier, which evaluates the samples; None for faces.
-        directory: directory of checkpoints.
-        train: whether to train.
-        figure: whether to measure what the figure shows.
-
-    Returns:
-        `explained`, the share of the latent vectors' variance; `seconds`; `classified`, measures of samples by title;
-        and `pictures` by title.
+    `explained` is the share of the latent vectors' variance. A classifier, if there is one, evaluates the samples.
     """
     models = image_models.trained(size, IMAGE_SETS[name], seed, directory, train=train)
     (x,) = IMAGE_SETS[name].tables()
     subset = np.asarray(x[np.random.default_rng(seed).permutation(len(x))[:LATENTS]])
-    method, state, explained = classical(*models.flow, subset, size.archetypes, sweeps, seed)
-    mixtures = {alpha: drawn(models, method, state, seed, alpha) for alpha in CONCENTRATIONS}
+    latent = classical(models.flow, subset, size.archetypes, sweeps, seed)
+    mixtures = {alpha: drawn(models, latent, seed, alpha) for alpha in CONCENTRATIONS}
+    explained = float(latent.history["explained"][0, -1])
     measures: dict[str, Any] = {"explained": explained, "seconds": models.seconds}
     if classifier:
         images = {"flow's samples": image_models.shelled(jax.random.key(seed), models, 500, None)}
         for alpha, kinds in mixtures.items():
             images |= {f"{kind}, concentration {alpha:g}": samples for kind, samples in kinds.items()}
-        evaluator = _classifier(*classifier)
+        evaluator = image_classifier.train(*classifier)
         measures["classified"] = {title: classified(evaluator, samples) for title, samples in images.items()}
     if figure:
-        measures["pictures"] = pictures(models, state, mixtures)
+        measures["pictures"] = pictures(models, latent, mixtures)
     return measures
 
 
-@functools.cache
-def _classifier(steps: int, runs: pathlib.Path) -> image_classifier.Judge:
-    return image_classifier.train(IMAGE_SETS["digits"], TEST, steps, runs)
-
-
-def classified(classifier: image_classifier.Judge, images: np.ndarray) -> dict[str, float]:
+def classified(classifier: image_classifier.ImageClassifier, images: np.ndarray) -> dict[str, float]:
     """Confidence of a classifier on images, and the distance of its class frequencies from the digits'."""
     log_p = classifier(images)
     measures = image_classifier.frequencies(log_p, IMAGE_SETS["digits"].labels())
     return {**measures, "sure": float(np.mean(log_p.max(1) > np.log(0.9)))}
 
 
-def classical(flow: Any, state: Any, x: np.ndarray, count: int, sweeps: int, seed: int) -> tuple[Any, Any, float]:
-    """Find archetypes of a flow's latent vectors by the classical analysis.
-
-    Args:
-        flow: method.
-        state: its state.
-        x: images `[n, h, w, c]`.
-        count: number of archetypes.
-        sweeps: steps of the analysis.
-        seed: seed of the analysis.
-
-    Returns:
-        The method, its state, and the share of the latent vectors' variance that it explains.
-    """
-    z = jnp.asarray(image_models.encoded((flow, state), x))
-    method = methods.Archetypes(count, steps=100).resolve(jax.ShapeDtypeStruct(z.shape[1:], z.dtype))
-    fitted, step_metrics = method.init(jax.random.key(seed), z), {"explained": jnp.nan}
-    step = jax.jit(method.step)
-    for sweep in range(sweeps):
-        fitted, step_metrics = step(jax.random.key(sweep), fitted, z)
-    return method, fitted, float(step_metrics["explained"])
+def classical(flow: Any, x: np.ndarray, count: int, sweeps: int, seed: int) -> jaxgen.Result[methods.Archetypes]:
+    """Find archetypes of a flow's latent vectors by the classical analysis."""
+    return image_models.archetypes(image_models.encoded(flow, x), count, sweeps=sweeps, seed=seed, steps=100)
 
 
-def drawn(models: image_models.Models, method: Any, state: Any, seed: int, concentration: float) -> dict[str, Any]:
+def drawn(models: image_models.Models, latent: Any, seed: int, concentration: float) -> dict[str, Any]:
     """Draw 500 mixtures of both kinds of archetypes, `[500, h, w, c]` each."""
     key = jax.random.fold_in(jax.random.key(seed), round(100 * concentration))
-    flow, flow_state = models.flow
-    z = dataclasses.replace(method, concentration=concentration).sample(key, state, 500)
+    flow, state = training.first_model(models.flow)
+    method = dataclasses.replace(latent.config.method, concentration=concentration)
+    z = method.sample(key, latent.state_of(0), 500)
     return {
-        "latent archetypes": np.clip(np.asarray(jax.jit(flow.decode)(flow_state, z)), 0, 1),
+        "latent archetypes": np.clip(np.asarray(jax.jit(flow.decode)(state, z)), 0, 1),
         "deep archetypes": image_models.beyond(key, models, 500, concentration=concentration, stretch=1.0),
     }
 
@@ -226,10 +187,11 @@ def paths(weights: np.ndarray, steps: int) -> np.ndarray:
     return np.concatenate([(1 - share) * a + share * b for a, b in zip(weights, np.roll(weights, -1, 0), strict=True)])
 
 
-def pictures(models: image_models.Models, state: Any, mixtures: Mixtures) -> dict[str, Any]:
+def pictures(models: image_models.Models, latent: Any, mixtures: Mixtures) -> dict[str, Any]:
     """Archetypes of both kinds, paths between deep ones, and 40 mixtures of each concentration; uint8 by title."""
-    flow, flow_state = models.flow
-    deep, deep_state = models.deep
+    flow, flow_state = training.first_model(models.flow)
+    deep, deep_state = training.first_model(models.deep)
+    state = latent.state_of(0)
     mix = lambda weights: np.asarray(jax.jit(deep.mixture)(deep_state, jnp.asarray(weights, jnp.float32)))
     decode = lambda z: np.asarray(jax.jit(flow.decode)(flow_state, z))
     mean = state.archetypes.mean(0)[None]

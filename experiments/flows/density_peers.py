@@ -12,8 +12,6 @@ import jaxgen
 from jaxgen import nets
 from jaxgen.methods import Flow
 
-__all__ = ["trained"]
-
 
 def trained(
     config: jaxgen.Config[Flow],
@@ -21,13 +19,8 @@ def trained(
     """Train FlowJAX's flow with as many couplings, bins and units as `nets.spline_flow` has by default.
 
     Points are standardized, as its documentation advises. Adam's learning rate falls along a cosine from the same peak,
-    and minibatches of the same size are drawn with replacement. There is no average of the weights.
-
-    Args:
-        config: names the points, steps, batch size and seed.
-
-    Returns:
-        Functions that draw samples, `n -> [n, d]`, and return log-densities `[n]` of points `[n, d]`.
+    and minibatches of the same size are drawn with replacement. There is no average of the weights. Returned are
+    functions that draw samples, `n -> [n, d]`, and return log-densities `[n]` of points `[n, d]`.
     """
     import equinox
     import paramax

@@ -8,8 +8,6 @@ from jaxtyping import Float
 from scipy.stats import multivariate_normal
 from sklearn import datasets, decomposition
 
-__all__ = ["TABLES", "Table", "gaussian_nll"]
-
 # Settings were chosen on two other tables, the inliers of ADBench's glass and Pima.
 TABLES: dict[str, Callable[[], np.ndarray]] = {
     "iris": lambda: datasets.load_iris().data,
@@ -23,15 +21,10 @@ JITTER = 0.05  # standard deviation of noise on standardized columns: columns of
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of a table with standardized columns; 70 % are for training.
+    """Rows of a table with standardized columns; 70 % are for training."""
 
-    Attributes:
-        name: key of `TABLES`.
-        seed: random seed of the split, and of the noise that is added to all rows.
-    """
-
-    name: str
-    seed: int
+    name: str  # key of `TABLES`
+    seed: int  # random seed of the split, and of the noise that is added to all rows
 
     def tables(self) -> tuple[Float[np.ndarray, "n d"]]:
         """Return one table: the training rows `[n, d]`."""

@@ -24,7 +24,6 @@ import numpy as np
 
 import jaxgen
 from experiments.common import anomaly_metrics, cache, experiment, report, training
-from experiments.common.batching import in_parts
 from experiments.common.experiment import Cell, Results
 from experiments.common.image_classifier import log_probabilities, pixels
 from experiments.flows import image_models
@@ -75,26 +74,18 @@ NUM_OUTLIERS, NUM_EVALUATED = 10_000, 2_000  # training outliers; evaluated imag
 class Experiment(experiment.Experiment):
     """Sources of outliers, number of seeds, and size."""
 
-    sources: tuple[str, ...] = tuple(SOURCES)
-    """Sources of the training outliers."""
-    num_seeds: int = 5
-    """Seeds."""
-    size: image_models.Size = dataclasses.field(default_factory=image_models.Size)
-    """Of flow and archetypes."""
-    classifier_steps: int = 1_000
-    """Training steps of a discriminator or classifier, of 100 images of each table."""
+    sources: tuple[str, ...] = tuple(SOURCES)  # sources of the training outliers
+    num_seeds: int = 5  # seeds
+    size: image_models.Size = dataclasses.field(default_factory=image_models.Size)  # of flow and archetypes
+    classifier_steps: int = 1_000  # training steps of a discriminator or classifier, of 100 images of each table
 
     name = "flows/images"
     choices = {"sources": SOURCES}
-
-    def reduced(self) -> "Experiment":
-        """One seed, small flows, 20 steps."""
-        size = image_models.Size(depth=1, features=8, steps=20, deep_steps=10)
-        return dataclasses.replace(self, num_seeds=1, size=size, classifier_steps=20)
+    small = {"size": image_models.Size(depth=1, features=8, steps=20, deep_steps=10), "classifier_steps": 20}
 
     def cells(self) -> Iterator[Cell]:
         """Networks without outliers, and with those of each source; all cells of a seed share flow and archetypes."""
-        images = cache.counted(*IMAGE_SETS.values())
+        images = cache.table_lengths(*IMAGE_SETS.values())
         for seed in self.seeds:
             config = self.size.flow_config(IMAGE_SETS["train"], seed)
             setting = self.size, self.classifier_steps, seed
@@ -134,7 +125,7 @@ class Experiment(experiment.Experiment):
         """The flow's samples and the outliers of each source, of the first seed."""
         samples = {SOURCES.get(source, "flow's samples"): cells[0]["drawn"] for source, cells in results.items()}
         shown = {title: np.round(255 * np.array(images)) for title, images in samples.items()}
-        report.pictures(self.results_directory / "images.png", shown)
+        report.image_panels(self.results_directory / "images.png", shown)
 
 
 def _published(table: Mapping[str, Sequence[float]], source: str, columns: Sequence[report.Column]) -> dict[str, float]:
@@ -183,12 +174,10 @@ def inliers(source: str, size: image_models.Size, seed: int, directory: pathlib.
     return data.Arrays(image_models.shelled(key, models, NUM_OUTLIERS, None))
 
 
-def trained(method: Any, tables: data.Dataset, steps: int, seed: int) -> tuple[Any, Any]:
-    """Train a discriminator or classifier; return method and state."""
-    calls = training.segment(steps, 4)
-    config = jaxgen.Config(method, tables, steps=steps, batch_size=100, steps_per_call=calls, seed=seed)
-    result = jaxgen.train(config, progress=False)
-    return result.config.method, result.state_of(0)
+def trained(method: Any, tables: data.Dataset, steps: int, seed: int) -> jaxgen.Result:
+    """Train a discriminator or classifier."""
+    config = training.configure(method, tables, steps=steps, batch_size=100, seed=seed, calls=4)
+    return jaxgen.train(config, progress=False)
 
 
 def detected(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -196,25 +185,25 @@ def detected(scores: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {f"auroc {name}": metrics.auroc(scores["test"], scores[name]) for name in OOD_SETS}
 
 
-def evaluated_scores(method: Any, state: Any, name: str) -> dict[str, np.ndarray]:
-    """One of a method's scores on the evaluated images of each set."""
-    return {key: anomaly_metrics.scores(method, state, evaluated_images(key), 500)[name] for key in IMAGE_SETS}
+def evaluated_scores(result: jaxgen.Result, name: str) -> dict[str, np.ndarray]:
+    """One of a model's scores on the evaluated images of each set."""
+    return {key: anomaly_metrics.scores(result, evaluated_images(key), 500)[name] for key in IMAGE_SETS}
 
 
-def evaluated_discriminator(method: Any, state: Any) -> dict[str, float]:
+def evaluated_discriminator(result: jaxgen.Result) -> dict[str, float]:
     """Share of accepted images in each set, and AUROC."""
-    logits = evaluated_scores(method, state, "logit")
+    logits = evaluated_scores(result, "logit")
     # The probability of an inlier is above 0.7 if the odds of an outlier are below 3 to 7.
     accepted = {f"accepted {name}": float(np.mean(logits[name] <= np.log(3 / 7))) for name in IMAGE_SETS}
     return {**accepted, **detected(logits)}
 
 
-def evaluated_classifier(method: Any, state: Any) -> dict[str, float]:
+def evaluated_classifier(result: jaxgen.Result) -> dict[str, float]:
     """Accuracy, mean max softmax probability on each set, and AUROC of 1 - max softmax."""
     measures: dict[str, float] = {}
     uncertainty = {}
     for name in IMAGE_SETS:
-        p = np.exp(in_parts(log_probabilities, method, state, evaluated_images(name)).astype(np.float64))
+        p = np.exp(log_probabilities(result, evaluated_images(name)).astype(np.float64))
         uncertainty[name], measures[f"confidence {name}"] = 1 - p.max(1), float(p.max(1).mean())
         if name == "test":
             labels = IMAGE_SETS["test"].labels()
@@ -226,14 +215,12 @@ def measure_baselines(size: image_models.Size, steps: int, seed: int, directory:
     """Evaluate the flow, an untrained discriminator, and a classifier that is trained without outliers."""
     digits, models = IMAGE_SETS["train"], _models(size, seed, directory)
     both = data.Zip((digits, digits))
-    discriminator = jaxgen.Config(
-        methods.OutlierDiscriminator(), both, steps=1, batch_size=100, steps_per_call=1, seed=seed
-    )
+    discriminator = training.configure(methods.OutlierDiscriminator(), both, steps=1, batch_size=100, seed=seed)
     classifier = methods.Classifier(learning_rate=optim.Cosine(1e-3, steps))
     return {
-        "flow": detected(evaluated_scores(*models.flow, "nll")),
-        "untrained": evaluated_discriminator(*training.untrained(discriminator)),
-        "classifier": evaluated_classifier(*trained(classifier, data.Labeled(digits), steps, seed)),
+        "flow": detected(evaluated_scores(models.flow, "nll")),
+        "untrained": evaluated_discriminator(jaxgen.untrained(discriminator)),
+        "classifier": evaluated_classifier(trained(classifier, data.Labeled(digits), steps, seed)),
         "drawn": image_models.shelled(jax.random.key(seed), models, 500, None)[:64].round(3).tolist(),
         "seconds": models.seconds,
     }
@@ -250,8 +237,8 @@ def measure_source(
     separated = data.Zip((inliers(source, size, seed, directory), table))
     classifier = methods.Classifier(uniformity_weight=1.0, learning_rate=rate)
     return {
-        "discriminator": evaluated_discriminator(*trained(discriminator, separated, steps, seed)),
-        "classifier": evaluated_classifier(*trained(classifier, data.Zip((labeled, table)), steps, seed)),
+        "discriminator": evaluated_discriminator(trained(discriminator, separated, steps, seed)),
+        "classifier": evaluated_classifier(trained(classifier, data.Zip((labeled, table)), steps, seed)),
         "drawn": x[:64].round(3).tolist(),
     }
 

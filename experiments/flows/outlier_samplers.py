@@ -3,34 +3,27 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.flows import toy_distributions
+import jaxgen
+from experiments.common import training
+from experiments.flows import image_models, toy_distributions
 from experiments.flows.toy_distributions import ToyDistribution
 from jaxgen import methods, samplers
 from jaxgen.numerics import simplex
 
-__all__ = ["SAMPLERS", "Flows", "Sampler"]
-
 
 class Flows(NamedTuple):
-    """Trained flows of the inliers.
+    """Trained flows of the inliers."""
 
-    Attributes:
-        plain: method and state of a flow of all points.
-        by_class: method and state of a flow that is conditional on the class.
-        min_log_prob: for each flow, the log-density that 1 % of validation inliers lie below.
-        x: the training points `[n, 2]`.
-    """
-
-    plain: tuple[methods.Flow, Any]
-    by_class: tuple[methods.Flow, Any]
-    min_log_prob: tuple[float, float]
-    x: np.ndarray
+    plain: jaxgen.Result[methods.Flow]  # of all points
+    by_class: jaxgen.Result[methods.Flow]  # conditional on the class
+    min_log_prob: tuple[float, float]  # of each flow, the log-density that 1 % of validation inliers lie below
+    x: np.ndarray  # the training points `[n, 2]`
 
 
 Draw: TypeAlias = Callable[[jax.Array, Flows, ToyDistribution, int], np.ndarray]
@@ -38,15 +31,10 @@ Draw: TypeAlias = Callable[[jax.Array, Flows, ToyDistribution, int], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """A distribution of outliers.
+    """A distribution of outliers."""
 
-    Attributes:
-        title: title of its rows in a table.
-        draw: `draw(key, flows, distribution, n)` returns points `[n, 2]`.
-    """
-
-    title: str
-    draw: Draw
+    title: str  # title of its rows in a table
+    draw: Draw  # `draw(key, flows, distribution, n)` returns points `[n, 2]`
 
 
 def _generator(key: jax.Array) -> np.random.Generator:
@@ -64,7 +52,7 @@ def _latent(
     rejected: bool = False,
 ) -> np.ndarray:
     """Draw latent vectors at the given radii; `rejected` drops points with a log-density above `min_log_prob`."""
-    flow, state = flows.by_class if by_class else flows.plain
+    flow, state = training.first_model(flows.by_class if by_class else flows.plain)
     below = flows.min_log_prob[by_class] if rejected else None
     return np.asarray(methods.latent_outliers(key, state, n, flow=flow, radii=radii, max_log_prob=below))
 
@@ -89,31 +77,22 @@ def _box(key: jax.Array, flows: Flows, distribution: ToyDistribution, n: int) ->
 
 def _around(key: jax.Array, flows: Flows, distribution: ToyDistribution, n: int) -> np.ndarray:
     """Draw uniformly in the bounding box of the points, enlarged by half, and keep points of low density."""
-    flow, state = flows.plain
     low, high = flows.x.min(0), flows.x.max(0)
     margin = (high - low) / 4
     points = _generator(key).uniform(low - margin, high + margin, (40 * n, 2)).astype(np.float32)
-    log_prob = np.asarray(jax.jit(flow.log_prob)(state, jnp.asarray(points)))
-    return points[log_prob < flows.min_log_prob[0]][:n]
+    return points[-flows.plain.scores(points)["nll"][0] < flows.min_log_prob[0]][:n]
 
 
 def _beyond_archetypes(key: jax.Array, flows: Flows, distribution: ToyDistribution, n: int) -> np.ndarray:
     """Mix seven archetypes of latent vectors, mostly of one each, at 1.5 times their distance from the mean."""
-    flow, state = flows.plain
-    key_start, key_mix = jax.random.split(key)
+    flow, state = training.first_model(flows.plain)
+    key_seed, key_mix = jax.random.split(key)
     z = flow.encode(state, jnp.asarray(flows.x[:1_000]))
-    method = methods.Archetypes(7).resolve(jax.ShapeDtypeStruct((2,), jnp.float32))
-    fitted = method.init(key_start, z)
-    for iteration in range(20):
-        fitted, _ = _archetypes_step(method, jax.random.fold_in(key_start, iteration), fitted, z)
+    seed = int(jax.random.key_data(key_seed)[-1])
+    archetypes = image_models.archetypes(z, 7, sweeps=20, seed=seed).state_of(0).archetypes
     weights = simplex.dirichlet_weights(key_mix, n, count=7, concentration=0.3)
-    mean = fitted.archetypes.mean(0)[None]
-    return np.asarray(flow.decode(state, mean + 1.5 * (weights @ fitted.archetypes - mean)))
-
-
-@partial(jax.jit, static_argnums=0)
-def _archetypes_step(method: methods.Archetypes, key: jax.Array, state: Any, z: jax.Array) -> Any:
-    return method.step(key, state, z)
+    mean = archetypes.mean(0)[None]
+    return np.asarray(flow.decode(state, mean + 1.5 * (weights @ archetypes - mean)))
 
 
 def _oracle(key: jax.Array, flows: Flows, distribution: ToyDistribution, n: int) -> np.ndarray:
@@ -148,7 +127,7 @@ SAMPLERS = {
     ),
     "spread": Sampler("radii spread", _SPREAD),
     "spread, rejected": Sampler("radii spread, likely ones rejected", partial(_SPREAD, rejected=True)),
-    "around, rejected": Sampler("around the rows, likely ones rejected", _around),
+    "around, rejected": Sampler("around the points, likely ones rejected", _around),
     "corners": Sampler("beyond archetypes", _beyond_archetypes),
     "oracle": Sampler("outliers of the test's own distributions (bound)", _oracle),
 }

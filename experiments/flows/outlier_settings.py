@@ -5,8 +5,6 @@ import functools
 import pathlib
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
@@ -14,8 +12,6 @@ from experiments.common import training
 from experiments.flows import toy_distributions
 from experiments.flows.outlier_samplers import Flows
 from jaxgen import data, methods, nets, optim
-
-__all__ = ["Points", "Setting", "flows", "points"]
 
 TRAIN_POINTS, VALIDATION_POINTS, TEST_POINTS = 5_000, 1_000, 5_000  # of each seed
 
@@ -47,23 +43,14 @@ def points(name: str, seed: int) -> Points:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Data and training of a cell.
+    """Data and training of a cell."""
 
-    Attributes:
-        name: distribution of the inliers.
-        seed: of data and training.
-        depth: couplings of a flow.
-        steps: training steps of a flow.
-        classifier_steps: training steps of a discriminator or classifier.
-        figure: whether to measure what the figures show.
-    """
-
-    name: str
-    seed: int
-    depth: int
-    steps: int
-    classifier_steps: int
-    figure: bool
+    name: str  # distribution of the inliers
+    seed: int  # of data and training
+    depth: int  # couplings of a flow
+    steps: int  # training steps of a flow
+    classifier_steps: int  # training steps of a discriminator or classifier
+    figure: bool  # whether to measure what the figures show
 
     @property
     def points(self) -> Points:
@@ -72,8 +59,7 @@ class Setting:
 
     def config(self, method: Any, tables: Any, steps: int, batch_size: int) -> jaxgen.Config:
         """Configuration of one training."""
-        calls = training.segment(steps, 5)
-        return jaxgen.Config(method, tables, steps=steps, batch_size=batch_size, steps_per_call=calls, seed=self.seed)
+        return training.configure(method, tables, steps=steps, batch_size=batch_size, seed=self.seed, calls=5)
 
     def flow_config(self, *, by_class: bool = False) -> jaxgen.Config:
         """Configuration of the flow of all points, or of the one that is conditional on the class."""
@@ -92,20 +78,16 @@ class Setting:
             methods.Classifier(classifier, classes, uniformity_weight, learning_rate=1e-3, ema_decay=0.99),
         )
 
-    def trained(self, method: Any, *tables: data.Dataset) -> tuple[Any, Any]:
-        """Train a discriminator or classifier; return method and state."""
+    def trained(self, method: Any, *tables: data.Dataset) -> jaxgen.Result:
+        """Train a discriminator or classifier."""
         joined = tables[0] if len(tables) == 1 else data.Zip(tables)
-        result = jaxgen.train(self.config(method, joined, self.classifier_steps, 256), progress=False)
-        return result.config.method, result.state_of(0)
+        return jaxgen.train(self.config(method, joined, self.classifier_steps, 256), progress=False)
 
 
 @functools.lru_cache(2)
 def flows(setting: Setting, directory: pathlib.Path) -> Flows:
     """Train both flows, or load them from their checkpoints."""
-    trained: list[tuple[Any, Any]] = []
-    for by_class, place in ((False, "plain"), (True, "by_class")):
-        result, _ = training.timed(setting.flow_config(by_class=by_class), directory / place)
-        trained.append((result.config.method, result.state_of(0)))
-    x = jnp.asarray(setting.points.validation)
-    low = [float(np.quantile(jax.jit(flow.log_prob)(state, x), 0.01)) for flow, state in trained]
-    return Flows(trained[0], trained[1], (low[0], low[1]), setting.points.x)
+    train = lambda by_class, place: training.timed(setting.flow_config(by_class=by_class), directory / place)[0]
+    plain, by_class = train(False, "plain"), train(True, "by_class")
+    low = lambda flow: float(np.quantile(-flow.scores(setting.points.validation)["nll"][0], 0.01))
+    return Flows(plain, by_class, (low(plain), low(by_class)), setting.points.x)

@@ -24,12 +24,14 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
+import jaxgen
 from experiments.common import experiment, report, training
 from experiments.common.experiment import Cell, Results
+from experiments.common.image_classifier import log_probabilities
 from experiments.flows import outliers_report, toy_distributions
 from experiments.flows.outlier_samplers import SAMPLERS, Flows
 from experiments.flows.outlier_settings import TRAIN_POINTS, Points, Setting, flows
-from jaxgen import data, metrics
+from jaxgen import data, methods, metrics
 
 Score: TypeAlias = Callable[[np.ndarray], Any]  # points [n, 2] -> scores [n], higher for outliers
 
@@ -38,26 +40,16 @@ Score: TypeAlias = Callable[[np.ndarray], Any]  # points [n, 2] -> scores [n], h
 class Experiment(experiment.Experiment):
     """Distributions, samplers, number of seeds, and length."""
 
-    distributions: tuple[str, ...] = tuple(toy_distributions.DISTRIBUTIONS)
-    """Distributions of the inliers."""
-    samplers: tuple[str, ...] = tuple(SAMPLERS)
-    """Samplers of the training outliers."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike."""
-    depth: int = 8
-    """Couplings of a flow."""
-    steps: int = 1_000
-    """Training steps of a flow, of 512 points each."""
-    classifier_steps: int = 1_500
-    """Training steps of a discriminator or classifier, of 256 points of each table."""
+    distributions: tuple[str, ...] = tuple(toy_distributions.DISTRIBUTIONS)  # distributions of the inliers
+    samplers: tuple[str, ...] = tuple(SAMPLERS)  # samplers of the training outliers
+    num_seeds: int = 5  # seeds, of data and training alike
+    depth: int = 8  # couplings of a flow
+    steps: int = 1_000  # training steps of a flow, of 512 points each
+    classifier_steps: int = 1_500  # training steps of a discriminator or classifier, of 256 points of each table
 
     name = "flows/outliers"
     choices = {"distributions": toy_distributions.DISTRIBUTIONS, "samplers": SAMPLERS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of two samplers, flows of two couplings, 20 steps."""
-        few = tuple(name for name in self.samplers if name in ("extreme", "spread, rejected"))
-        return dataclasses.replace(self, samplers=few, num_seeds=1, depth=2, steps=20, classifier_steps=20)
+    small = {"samplers": ("extreme", "spread, rejected"), "depth": 2, "steps": 20, "classifier_steps": 20}
 
     def cells(self) -> Iterator[Cell]:
         """The baselines and each sampler; all cells of a distribution and seed share the trained flows."""
@@ -97,11 +89,11 @@ class Experiment(experiment.Experiment):
 
 def quality(flows: Flows, points: Points) -> dict[str, float]:
     """KL divergence of the true distribution from each flow in nats, on the test points, and inversion errors."""
-    test = jnp.asarray(points.test, jnp.float32)
+    test = np.asarray(points.test, np.float32)
     truth = points.distribution.log_density(points.test).mean()
-    divergence = lambda flow, state: float(truth - jnp.mean(jax.jit(flow.log_prob)(state, test)))
-    divergences = {"kl": divergence(*flows.plain), "kl by class": divergence(*flows.by_class)}
-    return divergences | inversion(*flows.plain, points.test)
+    divergence = lambda flow: float(truth + np.mean(flow.scores(test)["nll"][0]))
+    divergences = {"kl": divergence(flows.plain), "kl by class": divergence(flows.by_class)}
+    return divergences | inversion(*training.first_model(flows.plain), points.test)
 
 
 def inversion(flow: Any, state: Any, x: np.ndarray) -> dict[str, float]:
@@ -128,11 +120,10 @@ def evaluated(score: Score, points: Points) -> dict[str, Any]:
     return by_kind | dict(zip(("auroc", "auprc", "auprc_in", "fpr"), np.mean(every, 0).tolist(), strict=True))
 
 
-def evaluated_classifier(method: Any, state: Any, points: Points) -> dict[str, Any]:
+def evaluated_classifier(result: jaxgen.Result[methods.Classifier], points: Points) -> dict[str, Any]:
     """Evaluate a classifier: 1 - max softmax as a score, accuracy, calibration, and entropy on outliers."""
-    program = jax.jit(lambda x: method.log_probabilities(state, x))
-    p = lambda x: np.exp(np.asarray(program(jnp.asarray(x, jnp.float32)), np.float64))
-    entropy = lambda p: -np.mean(np.sum(p * np.log(np.maximum(p, 1e-30)), 1)) / np.log(method.classes)
+    p = lambda x: np.exp(log_probabilities(result, np.asarray(x, np.float32)).astype(np.float64))
+    entropy = lambda p: -np.mean(np.sum(p * np.log(np.maximum(p, 1e-30)), 1)) / np.log(p.shape[1])
     test = p(points.test)
     return {
         **evaluated(lambda x: 1 - p(x).max(1), points),
@@ -142,10 +133,9 @@ def evaluated_classifier(method: Any, state: Any, points: Points) -> dict[str, A
     }
 
 
-def scorer(method: Any, state: Any, name: str) -> Score:
-    """Compile one of a method's scores as a function of points."""
-    program = jax.jit(lambda x: method.scores(state, x)[name])
-    return lambda x: program(jnp.asarray(x, jnp.float32))
+def scorer(result: jaxgen.Result, name: str) -> Score:
+    """One of a model's scores as a function of points."""
+    return lambda x: result.scores(np.asarray(x, np.float32))[name][0]
 
 
 def measure_baselines(setting: Setting, directory: pathlib.Path) -> dict[str, Any]:
@@ -153,20 +143,20 @@ def measure_baselines(setting: Setting, directory: pathlib.Path) -> dict[str, An
     points, trained = setting.points, flows(setting, directory)
     discriminator, classifier = setting.networks(uniformity_weight=0.0)
     inliers = data.Arrays(points.x)
-    classifier_state = setting.trained(classifier, data.Arrays((points.x, points.labels)))
-    untrained = training.untrained(setting.config(discriminator, data.Zip((inliers, inliers)), 5, 256))
+    plain = setting.trained(classifier, data.Arrays((points.x, points.labels)))
+    untrained = jaxgen.untrained(setting.config(discriminator, data.Zip((inliers, inliers)), 5, 256))
     neighbors = NearestNeighbors(n_neighbors=5).fit(points.x)
     distance = lambda x: neighbors.kneighbors(np.asarray(x, np.float32))[0][:, -1]
     measures = {
-        "flow": {**evaluated(scorer(*trained.plain, "nll"), points), **quality(trained, points)},
-        "flow by class": evaluated(scorer(*trained.by_class, "nll"), points),
-        "plain classifier": evaluated_classifier(*classifier_state, points),
+        "flow": {**evaluated(scorer(trained.plain, "nll"), points), **quality(trained, points)},
+        "flow by class": evaluated(scorer(trained.by_class, "nll"), points),
+        "plain classifier": evaluated_classifier(plain, points),
         "neighbours": evaluated(distance, points),
         "truth": evaluated(lambda x: -points.distribution.log_density(x), points),
-        "untrained": evaluated(scorer(*untrained, "logit"), points),
+        "untrained": evaluated(scorer(untrained, "logit"), points),
     }
     if setting.figure:
-        measures["pictures"] = outliers_report.maps(trained, *classifier_state, points)
+        measures["pictures"] = outliers_report.maps(trained, plain, points)
     return measures
 
 
@@ -180,14 +170,13 @@ def measure_sampler(setting: Setting, sampler: str, directory: pathlib.Path) -> 
     contamination = {"contamination": float(np.mean(likely))}
     discriminator, classifier = setting.networks(uniformity_weight=1.0)
     table = data.Arrays(outliers)
-    method, state = setting.trained(discriminator, data.Arrays(points.x), table)
-    separated = {**evaluated(scorer(method, state, "logit"), points), **contamination}
+    separates = setting.trained(discriminator, data.Arrays(points.x), table)
+    classifies = setting.trained(classifier, data.Arrays((points.x, points.labels)), table)
+    separated = {**evaluated(scorer(separates, "logit"), points), **contamination}
+    classified = {**evaluated_classifier(classifies, points), **contamination}
     if setting.figure:
-        separated["map"] = outliers_report.score_map(method, state)
-    method, state = setting.trained(classifier, data.Arrays((points.x, points.labels)), table)
-    classified = {**evaluated_classifier(method, state, points), **contamination}
-    if setting.figure:
-        classified["map"] = outliers_report.score_map(method, state)
+        separated["map"] = outliers_report.score_map(separates)
+        classified["map"] = outliers_report.score_map(classifies)
     return {"points": outliers[:500].tolist(), "discriminator": separated, "classifier": classified}
 
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from experiments.common import report
+import jaxgen
+from experiments.common import report, training
+from experiments.common.image_classifier import log_probabilities
 from experiments.flows import toy_distributions
 from experiments.flows.outlier_samplers import SAMPLERS, Flows
 from experiments.flows.outlier_settings import Points
-
-__all__ = ["Rows", "claims", "draw", "draw_flows", "maps", "score_map", "tables"]
 
 TITLE = "Outliers from a flow's latent space, and networks trained on them"
 COLUMNS = [
@@ -77,38 +77,33 @@ SIDE, REACH = 60, 6.0  # pixels of a map, and half the side of its square
 Rows: TypeAlias = dict[str, dict[str, list[Any]]]  # measurements of all seeds by distribution and row
 
 
-def score_map(method: Any, state: Any) -> list[list[float]]:
+def score_map(result: jaxgen.Result) -> list[list[float]]:
     """Map of a score over the plane: a classifier's entropy divided by ln K, or the probability of outliers."""
-    scores = jax.jit(method.scores)(state, jnp.asarray(_grid(), jnp.float32))
-    values = scores["entropy"] / math.log(method.classes) if "entropy" in scores else jax.nn.sigmoid(scores["logit"])
-    return np.asarray(values).reshape(SIDE, SIDE).round(4).tolist()
+    scores = {name: values[0] for name, values in result.scores(_grid().astype(np.float32)).items()}
+    if "entropy" in scores:
+        return _shaped(scores["entropy"] / math.log(result.config.method.classes))
+    return _shaped(jax.nn.sigmoid(scores["logit"]))
 
 
-def maps(flows: Flows, classifier: Any, state: Any, points: Points) -> dict[str, Any]:
-    """Maps of the flow's and the true log-density and of a classifier, and latent vectors of 1,000 inliers.
-
-    Args:
-        flows: trained flows.
-        classifier: a classifier trained without outliers.
-        state: its state.
-        points: points of the distribution.
-
-    Returns:
-        `density`, `truth`, `classes` and `entropy`, 60 by 60 numbers each; `latents`, `latents by class` and `labels`.
-    """
-    grid = jnp.asarray(_grid(), jnp.float32)
-    flow, flow_state = flows.plain
+def maps(flows: Flows, classifier: jaxgen.Result, points: Points) -> dict[str, Any]:
+    """Maps of the flow's and the true log-density and of a classifier, and latent vectors of 1,000 inliers."""
+    grid = _grid().astype(np.float32)
+    flow, state = training.first_model(flows.plain)
+    by_class, state_by_class = training.first_model(flows.by_class)
     x, labels = jnp.asarray(points.x[:1_000]), points.labels[:1_000]
-    shaped = lambda values: np.asarray(values, np.float64).reshape(SIDE, SIDE).round(4).tolist()
     return {
-        "density": shaped(jnp.maximum(jax.jit(flow.log_prob)(flow_state, grid), -20.0)),
-        "truth": shaped(np.maximum(points.distribution.log_density(_grid()), -20.0)),
-        "classes": shaped(classifier.predict(state, grid)),
-        "entropy": score_map(classifier, state),
-        "latents": flow.encode(flow_state, x).tolist(),
-        "latents by class": flows.by_class[0].encode(flows.by_class[1], x, jnp.asarray(labels)).tolist(),
+        "density": _shaped(np.maximum(-flows.plain.scores(grid)["nll"][0], -20.0)),
+        "truth": _shaped(np.maximum(points.distribution.log_density(_grid()), -20.0)),
+        "classes": _shaped(log_probabilities(classifier, grid).argmax(1)),
+        "entropy": score_map(classifier),
+        "latents": flow.encode(state, x).tolist(),
+        "latents by class": by_class.encode(state_by_class, x, jnp.asarray(labels)).tolist(),
         "labels": labels.tolist(),
     }
+
+
+def _shaped(values: Any) -> list[list[float]]:
+    return np.asarray(values, np.float64).reshape(SIDE, SIDE).round(4).tolist()
 
 
 def _grid() -> np.ndarray:
@@ -128,16 +123,10 @@ def _answer(gain: np.ndarray, margin: float) -> str:
 
 
 def claims(rows: Rows) -> list[str]:
-    """Test the claims on every distribution, each by the paired differences of two rows over the seeds.
+    """Test the claims on every distribution with both rows, by the paired differences of the rows over the seeds.
 
     A claim holds (yes) if the 95 % interval of the mean difference is above 0. It does not hold (no) if the interval
     ends below `MARGIN`, a difference too small to matter. Otherwise it is open.
-
-    Args:
-        rows: measurements of all seeds by distribution and row.
-
-    Returns:
-        A line for each claim and distribution that has both rows and two seeds or more.
     """
     answers = []
     for name, measured in rows.items():
@@ -145,27 +134,18 @@ def claims(rows: Rows) -> list[str]:
             if not {one, other} <= set(measured) or len(measured[one]) < 2 or measure not in measured[one][0]:
                 continue
             gain = _gain(measured, one, other, measure)
-            answer, numbers = _answer(gain, MARGIN), f"{measure} {report.mean_and_deviation(gain, 4)} higher"
+            answer, numbers = _answer(gain, MARGIN), f"{measure} {report.mean_and_std(gain, 4)} higher"
             if claim.startswith("C1"):
                 loss = _gain(measured, one, other, "accuracy")
                 both = answer, _answer(loss + 0.01, 0.0)
                 answer = next(worst for worst in ("no", "open", "yes") if worst in both)
-                numbers += f", accuracy {report.mean_and_deviation(loss, 4)}"
+                numbers += f", accuracy {report.mean_and_std(loss, 4)}"
             answers.append(f"- {claim}; {name}: {answer} ({numbers}).")
     return answers
 
 
 def tables(rows: Rows, samplers: Sequence[str], details: Mapping[str, Any]) -> list[report.Table]:
-    """Tables of detection and of the flows.
-
-    Args:
-        rows: measurements of all seeds by distribution and row.
-        samplers: keys of `SAMPLERS`.
-        details: further entries of the JSON files.
-
-    Returns:
-        Two tables.
-    """
+    """Tables of detection and of the flows."""
     lines, flows = [], []
     for name, measured in rows.items():
         lines += [report.Row.of(f"{name}: {title}", measured[key], COLUMNS) for key, title in BASELINES.items()]
@@ -196,18 +176,14 @@ def draw(path: pathlib.Path, name: str, rows: Mapping[str, Sequence[Any]], sampl
     extent = (-REACH, REACH, -REACH, REACH)
     bands = -(-len(samplers) // ACROSS)
     with report.figure(path, 3 * bands, min(len(samplers), ACROSS), size=2.2) as axes:
-        for axis in axes[-3:].flat:  # the last band may have empty panels
-            axis.axis("off")
         for place, key in enumerate(samplers):
             top, column = 3 * (place // ACROSS), place % ACROSS
             scatter = axes[top, column]
-            scatter.axis("on")
             scatter.scatter(*inliers.T, s=1, c="0.7")
             scatter.scatter(*np.array(rows[f"{key}: points"][0]).T, s=1, c="tab:red")
             scatter.set(title=key, xlim=extent[:2], ylim=extent[:2])
             for row, kind in ((1, "discriminator"), (2, "classifier")):
                 axis = axes[top + row, column]
-                axis.axis("on")
                 axis.imshow(rows[f"{key}: {kind}"][0]["map"], origin="lower", extent=extent, vmin=0, vmax=1)
                 if not column:
                     axis.set_ylabel("discriminator, P(outlier)" if row == 1 else "classifier, entropy / ln K")

@@ -12,8 +12,6 @@ from scipy.special import logsumexp
 from experiments.flows import toy_distributions
 from jaxgen import data
 
-__all__ = ["CHOOSING", "JUDGED", "SHAPES", "Curve", "Sampled", "Shape"]
-
 
 class Shape(abc.ABC):
     """A distribution of points."""
@@ -55,15 +53,10 @@ class Toy(Shape):
 
 @dataclasses.dataclass(frozen=True)
 class Gaussians(Toy):
-    """A toy of equally likely Gaussians.
+    """A toy of equally likely Gaussians."""
 
-    Attributes:
-        centers: `[k, d]`.
-        std: standard deviation of each.
-    """
-
-    centers: Callable[[], Float[np.ndarray, "k d"]]
-    std: float
+    centers: Callable[[], Float[np.ndarray, "k d"]]  # `[k, d]`
+    std: float  # standard deviation of each
 
     def log_density(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
         """Return log-densities `[n]`."""
@@ -89,15 +82,10 @@ class Checkerboard(Toy):
 
 @dataclasses.dataclass(frozen=True)
 class Curve(Shape):
-    """A curve with a uniform parameter, and normal noise around it.
+    """A curve with a uniform parameter, and normal noise around it."""
 
-    Attributes:
-        curve: maps the parameter, `[n]` in [0, 1], to points `[n, d]`.
-        noise: standard deviation of the noise.
-    """
-
-    curve: Callable[[np.ndarray], np.ndarray]
-    noise: float
+    curve: Callable[[np.ndarray], np.ndarray]  # maps the parameter, `[n]` in [0, 1], to points `[n, d]`
+    noise: float  # standard deviation of the noise
 
     def draw(self, seed: int, n: int) -> Float[np.ndarray, "n d"]:
         """Draw points `[n, d]`."""
@@ -173,17 +161,11 @@ SHAPES = CHOOSING | JUDGED
 
 @dataclasses.dataclass(frozen=True)
 class Sampled:
-    """Training points of a shape.
+    """Training points of a shape."""
 
-    Attributes:
-        shape: its name.
-        n: number of points.
-        seed: random seed of the points.
-    """
-
-    shape: str
-    n: int
-    seed: int
+    shape: str  # its name
+    n: int  # number of points
+    seed: int  # random seed of the points
 
     def tables(self) -> tuple[Float[np.ndarray, "n d"]]:
         """Return one table: the points `[n, d]`."""

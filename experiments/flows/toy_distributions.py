@@ -11,8 +11,6 @@ from scipy.spatial import ConvexHull, Delaunay
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-__all__ = ["DISTRIBUTIONS", "OUTLIERS", "ThreeGaussians", "ToyDistribution", "TwoMoons"]
-
 Labeled: TypeAlias = tuple[np.ndarray, np.ndarray]  # points [n, 2], labels [n]
 BOX = 6.0  # half the side of the square of uniform outliers
 
@@ -109,10 +107,6 @@ class TwoMoons(ToyDistribution):
 DISTRIBUTIONS: dict[str, ToyDistribution] = {"three Gaussians": ThreeGaussians(), "two moons": TwoMoons()}
 
 
-def _box(distribution: ToyDistribution, generator: np.random.Generator, n: int) -> np.ndarray:
-    return generator.uniform(-BOX, BOX, (n, 2))
-
-
 def _ring(distribution: ToyDistribution, generator: np.random.Generator, n: int) -> np.ndarray:
     angle, radius = generator.uniform(0, 2 * np.pi, n), 5 + 0.1 * generator.standard_normal(n)
     return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -132,14 +126,10 @@ def _other(distribution: ToyDistribution, generator: np.random.Generator, n: int
     return other.draw(generator, n)[0]
 
 
-def _noise(distribution: ToyDistribution, generator: np.random.Generator, n: int) -> np.ndarray:
-    return 3 * generator.standard_normal((n, 2))
-
-
 OUTLIERS: dict[str, Callable[[ToyDistribution, np.random.Generator, int], np.ndarray]] = {
-    "box": _box,
+    "box": lambda distribution, generator, n: generator.uniform(-BOX, BOX, (n, 2)),
     "ring": _ring,
     "gap": _gap,
     "other": _other,
-    "noise": _noise,
+    "noise": lambda distribution, generator, n: 3 * generator.standard_normal((n, 2)),
 }

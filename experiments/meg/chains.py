@@ -54,15 +54,11 @@ SPACES = {"latent": "latent space", "data": "among the images"}
 class Experiment(image_models.Experiment):
     """Image sets, number of seeds, and size."""
 
-    sets: tuple[str, ...] = ("mnist",)
-    """Image sets, a table and a figure each."""
+    sets: tuple[str, ...] = ("mnist",)  # image sets, a table and a figure each
 
     name = "meg/chains"
     choices = {"sets": IMAGE_SETS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of one image set, 20 steps."""
-        return dataclasses.replace(super().reduced(), sets=self.sets[:1])
+    small = {"sets": slice(1)}
 
     def config(self, name: str, seed: int) -> jaxgen.Config:
         """Configuration of one image set."""
@@ -72,7 +68,7 @@ class Experiment(image_models.Experiment):
     def cells(self) -> Iterator[Cell]:
         """Chains of trained and of untrained networks."""
         for name in self.sets:
-            settings = {"images": cache.counted(IMAGE_SETS[name][1])}
+            settings = {"images": cache.table_lengths(IMAGE_SETS[name][1])}
             for row, train in (("trained", True), ("untrained", False)):
                 for seed in self.seeds:
                     config = self.config(name, seed)
@@ -95,9 +91,8 @@ class Experiment(image_models.Experiment):
             "energies, pooled over the chains."
         )
         details = {"config": jaxgen.to_json(self.config(name, self.first_seed))}
-        return report.Table(
-            f"chains_{name}", f"{TITLE}, {IMAGE_SETS[name][0]}", COLUMNS, rows, [remark], details=details
-        )
+        title = f"{TITLE}, {IMAGE_SETS[name][0]}"
+        return report.Table(f"chains_{name}", title, COLUMNS, rows, [remark], details=details)
 
     def figures(self, results: Results) -> None:
         """A figure for each image set, of the first seed's trained networks."""
@@ -114,19 +109,10 @@ def run_chains(
     *,
     adapt: bool,
 ) -> dict[str, Any]:
-    """Run MALA chains, and measure the energies along the way.
+    """Run MALA chains from positions `[n, ...]`, and measure the energies along the way.
 
-    Args:
-        key: random key of the proposals.
-        log_density: `log_density(state)` is the log-density of one position.
-        observe: `observe(state, positions)` returns images `[n, h, w, c]` and energies `[n]`.
-        state: of the networks.
-        start: initial positions `[n, ...]`.
-        adapt: whether to adapt the step size first; the measured chains begin at `start` again.
-
-    Returns:
-        `step_size`; mean `acceptance`; `ess` per chain and `rhat` of the energies; mean energies at the `start` and
-        the `end`, and after every step (`energies`); and `images` of some chains, `[steps / 10 + 1, 6, h, w, c]`.
+    `observe(state, positions)` returns images `[n, h, w, c]` and energies `[n]`. If the step size is adapted first, the
+    measured chains begin at `start` again.
     """
 
     @jax.jit
@@ -165,18 +151,9 @@ def run_chains(
 
 
 def measure(config: jaxgen.Config, train: bool, directory: pathlib.Path) -> dict[str, Any]:
-    """Run chains of trained or untrained networks in both spaces, with the published and an adapted step size.
-
-    Args:
-        config: what to train.
-        train: whether to train.
-        directory: directory of checkpoints.
-
-    Returns:
-        `walks`: by "SPACE RULE", such as "latent adapted", the measures of `run_chains`, and `data`, the mean energy
-        of 400 training images. For trained networks, those of `training.networks` too.
-    """
-    method, state, cell = training.networks(config, directory, train=train)
+    """Run chains of trained or untrained networks in both spaces, with the published and an adapted step size."""
+    result, times = training.timed(config, directory, train=train)
+    method, state = training.first_model(result)
     key_start, key_run = jax.random.split(training.fresh_key(config.seed))
     z = jax.random.normal(key_start, (NUM_CHAINS, method.latent_dim))
     observe_images = lambda state, x: (image_models.pixels(x), method.energy(state, x))
@@ -191,7 +168,7 @@ def measure(config: jaxgen.Config, train: bool, directory: pathlib.Path) -> dict
     for rule, adapt in (("published", False), ("adapted", True)):
         for space, arguments in spaces.items():
             walks[f"{space} {rule}"] = {**run_chains(key_run, *arguments, adapt=adapt), **energy_of_data}
-    return {**cell, "walks": walks}
+    return {**times, "walks": walks}
 
 
 def above_data(walk: dict[str, Any]) -> dict[str, Any]:

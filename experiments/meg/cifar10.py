@@ -63,28 +63,17 @@ class Evaluation:
 class Experiment(image_models.Experiment):
     """Models, number of seeds, size, and feature extractor."""
 
-    models: tuple[str, ...] = ("meg", "wgan")
-    """Rows of the table."""
+    models: tuple[str, ...] = ("meg", "wgan")  # rows of the table
+    # Number of images to evaluate, at most half of the training images. The paper has 50,000; with `paper` it is that
+    # half.
     num_samples: int = 5_000
-    """Number of images to evaluate, at most half of the training images. The paper has 50,000; with `paper` it is that
-    half."""
+    # `package.module:function`, or the directory of a saved classifier; empty trains a small one here.
     extractor: str = ""
-    """`package.module:function`, or the directory of a saved classifier; empty trains a small one here."""
-    classifier_steps: int = 3_000
-    """Training steps of the small classifier, of 100 images each."""
+    classifier_steps: int = 3_000  # training steps of the small classifier, of 100 images each
 
     name = "meg/cifar10"
     choices = {"models": image_models.VARIANTS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of one model, 10 steps, 500 images, and a classifier of 100 steps."""
-        return dataclasses.replace(
-            super().reduced(),
-            models=self.models[:1],
-            steps=min(self.steps, 10),
-            num_samples=min(self.num_samples, 500),
-            classifier_steps=min(self.classifier_steps, 100),
-        )
+    small = {"models": slice(1), "steps": 10, "num_samples": 500, "classifier_steps": 100}
 
     def config(self, model: str, seed: int) -> jaxgen.Config:
         """Configuration of one model."""
@@ -101,7 +90,7 @@ class Experiment(image_models.Experiment):
     def cells(self) -> Iterator[Cell]:
         """Title of the extractor, references without a network, untrained and trained networks."""
         evaluation = self.evaluation()
-        settings = {"images": cache.counted(TRAIN, TEST), "extractor": digest(self.extractor)}
+        settings = {"images": cache.table_lengths(TRAIN, TEST), "extractor": digest(self.extractor)}
         yield Cell("extractor", 0, functools.partial(measure_extractor, evaluation), settings=settings)
         for row in REFERENCES:
             for seed in self.seeds if row == "noise" else (0,):
@@ -134,12 +123,12 @@ class Experiment(image_models.Experiment):
         """Samples of each model, and of its chains, of the first seed."""
         cells = {**results, **_chains(self.models, results)}
         shown = {title: cells[row][0]["picture"] for row, title in self._titles(results).items()}
-        report.pictures(self.results_directory / "cifar10.png", shown)
+        report.image_panels(self.results_directory / "cifar10.png", shown)
 
     def _titles(self, results: Results) -> dict[str, str]:
         titles = {}
         for model in self.models:
-            titles[model] = image_models.VARIANTS[model][0]
+            titles[model] = image_models.VARIANTS[model].title
             if "chain" in results[model][0]:
                 titles[f"{model} chain"] = f"{titles[model]}, five latent steps"
         return titles
@@ -171,26 +160,18 @@ def measure_model(
     config: jaxgen.Config, train: bool, evaluation: Evaluation, directory: pathlib.Path
 ) -> dict[str, Any]:
     """Evaluate a generator's samples, trained or untrained; for a trained `methods.MEG` those of its `chain` too."""
-    method, state, cell = training.networks(config, directory, train=train)
+    result, times = training.timed(config, directory, train=train)
     count, seed = evaluation.num_samples, config.seed
-    cell = {**cell, **evaluate(evaluation, image_models.samples(method, state, count, seed=seed))}
-    if train and isinstance(method, methods.MEG):
+    cell = {**times, **evaluate(evaluation, image_models.samples(result, count, seed=seed))}
+    if train and isinstance(config.method, methods.MEG):
         acceptance: list[float] = []
-        measures = evaluate(evaluation, chain_samples(method, state, count, acceptance, seed=seed))
+        measures = evaluate(evaluation, chain_samples(result, count, acceptance, seed=seed))
         cell["chain"] = {**measures, "acceptance": float(np.mean(acceptance))}
     return cell
 
 
 def evaluate(evaluation: Evaluation, blocks: Iterable[np.ndarray]) -> dict[str, Any]:
-    """Inception score, and Frechet distance from the first half of the training images.
-
-    Args:
-        evaluation: how images are evaluated.
-        blocks: images `[n, 32, 32, 3]` between 0 and 1.
-
-    Returns:
-        `score` and its `score_deviation`, `frechet`, and the first 64 images as a `picture`.
-    """
+    """Inception score, and Frechet distance from the first half of the training images."""
     extract, _ = find(evaluation)
     features, probabilities, first = [], [], []
     for images in blocks:
@@ -223,22 +204,23 @@ def real(images: Any, rows: range) -> Iterator[np.ndarray]:
 
 
 def chain_samples(
-    method: methods.MEG, state: Any, count: int, acceptance: list[float], *, seed: int
+    result: jaxgen.Result[methods.MEG], count: int, acceptance: list[float], *, seed: int
 ) -> Iterator[np.ndarray]:
     """Yield images as `image_models.samples` does, after latent MCMC has moved their noise.
 
     The mean acceptance of each block is appended to `acceptance`.
     """
+    method, state = training.first_model(result)
 
     @jax.jit
-    def run(key: Any, state: Any) -> Any:
+    def run(key: Any) -> Any:
         z = jax.random.normal(key, (image_models.BLOCK, method.latent_dim or 128))
         decode, log_density = lambda z: method.decode(state, z), method.data_log_density(state)
         z, accepted = CHAIN(jax.random.fold_in(key, 1), lambda x: -log_density(x), decode, z)
         return image_models.pixels(decode(z)), jnp.mean(accepted)
 
     for block, key in enumerate(keys(training.fresh_key(seed), -(-count // image_models.BLOCK))):
-        images, accepted = run(key, state)
+        images, accepted = run(key)
         acceptance.append(float(accepted))
         yield np.asarray(images)[: count - block * image_models.BLOCK]
 

@@ -1,8 +1,8 @@
 """Energy-based models of images: the configurations that several experiments train, and their samples."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,29 +13,32 @@ from experiments.common import experiment, training
 from jaxgen import losses, methods, nets
 from jaxgen.scan import keys
 
-__all__ = ["PENALTIES", "VARIANTS", "Experiment", "Size", "as_bytes", "networks", "pixels", "samples"]
-
 BATCH_SIZE = 64  # images in each update, as in the paper
 BLOCK = 500  # images that are generated at a time
-Networks = dict[str, Any]  # networks by the name of the method's field
-VARIANTS: dict[str, tuple[str, Callable[[Networks, float], Any]]] = {
-    "meg": ("MEG", lambda fields, penalty: methods.MEG(**fields, penalty=penalty)),
-    "meg_released": (
-        "MEG, its penalty as released",
-        lambda fields, penalty: methods.MEG(**fields, penalty=penalty, regularizer=losses.pixel_score_penalty),
+
+
+class Variant(NamedTuple):
+    """A training method of the tables."""
+
+    title: str
+    method: type[methods.MEG] | type[methods.WGANGP]
+    penalty: float  # weight of the regularizer, on stacked digits and photographs
+    settings: dict[str, Any] = {}  # other fields of the method
+
+
+VARIANTS = {
+    "meg": Variant("MEG", methods.MEG, 0.1),
+    "meg_released": Variant(
+        "MEG, its penalty as released", methods.MEG, 10.0, {"regularizer": losses.pixel_score_penalty}
     ),
-    "wgan": ("WGAN-GP", lambda fields, penalty: methods.WGANGP(**_without_statistic(fields), penalty=penalty)),
-    "wgan_released": (
+    "wgan": Variant("WGAN-GP", methods.WGANGP, 10.0),
+    "wgan_released": Variant(
         "WGAN-GP as released",
-        lambda fields, penalty: methods.WGANGP(
-            **_without_statistic(fields),
-            penalty=penalty,
-            regularizer=losses.pixel_gradient_penalty,
-            between=methods.interpolate_pixels,
-        ),
+        methods.WGANGP,
+        10.0,
+        {"regularizer": losses.pixel_gradient_penalty, "between": methods.interpolate_pixels},
     ),
 }
-PENALTIES = {"meg": 0.1, "meg_released": 10.0, "wgan": 10.0, "wgan_released": 10.0}  # on stacked digits and photographs
 
 
 class Size(NamedTuple):
@@ -57,43 +60,37 @@ class Size(NamedTuple):
 class Experiment(experiment.Experiment):
     """Seeds and size of an experiment on images."""
 
-    width: int = 32
-    """Features of the smallest images; the paper has 512."""
-    steps: int = 1_000
-    """Generator steps, of five energy updates each; the paper has 100,000."""
+    width: int = 32  # features of the smallest images; the paper has 512
+    steps: int = 1_000  # generator steps, of five energy updates each; the paper has 100,000
+    # Learning rate; the paper has 1e-4, at which small networks generate a single image for thousands of steps.
     rate: float = 1e-3
-    """Learning rate; the paper has 1e-4, at which small networks generate a single image for thousands of steps."""
-    paper: bool = False
-    """The paper's width, steps and learning rate."""
+    paper: bool = False  # the paper's width, steps and learning rate
+
+    small = {"steps": 20, "paper": False}
 
     def size(self) -> Size:
         """Return width, steps and learning rate."""
         return Size(512, 100_000, 1e-4) if self.paper else Size(self.width, self.steps, self.rate)
-
-    def reduced(self) -> Self:
-        """One seed, 20 steps."""
-        return dataclasses.replace(self, num_seeds=1, steps=min(self.steps, 20), paper=False)
 
     def image_config(
         self, variant: str, images: Any, shape: tuple[int, ...], seed: int, *, penalty: float | None = None
     ) -> jaxgen.Config:
         """Return the configuration of one of `VARIANTS`, on a dataset of images between -1 and 1.
 
-        `shape` is height, width and channels. By default `penalty`, the weight of the regularizer, is in `PENALTIES`.
+        `shape` is height, width and channels. The weight of the regularizer is the variant's own unless it is given.
         """
-        width, steps, rate = self.size()
-        made = networks(shape, width)
-        fields = {"critic": made.energy, "generator": made.generator, "statistic": made.statistic, "latent_dim": 128}
-        method = VARIANTS[variant][1](fields, PENALTIES[variant] if penalty is None else penalty)
-        method = dataclasses.replace(method, learning_rate=rate)
-        return jaxgen.Config(
-            method,
-            images,
-            steps=steps,
-            batch_size=method.n_critic * BATCH_SIZE,
-            steps_per_call=training.segment(steps),
-            seed=seed,
+        (width, steps, rate), kind = self.size(), VARIANTS[variant]
+        generator, energy, statistic = networks(shape, width)
+        method = kind.method(
+            critic=energy,
+            generator=generator,
+            latent_dim=128,
+            penalty=kind.penalty if penalty is None else penalty,
+            learning_rate=rate,
+            **({"statistic": statistic} if kind.method is methods.MEG else {}),
+            **kind.settings,
         )
+        return training.configure(method, images, steps=steps, batch_size=method.n_critic * BATCH_SIZE, seed=seed)
 
 
 def networks(shape: tuple[int, ...], width: int) -> nets.MEGNetworks:
@@ -104,11 +101,10 @@ def networks(shape: tuple[int, ...], width: int) -> nets.MEGNetworks:
     return nets.photo_meg_networks(side, width=width)
 
 
-def samples(method: Any, state: Any, count: int, *, seed: int = 0) -> Iterator[np.ndarray]:
+def samples(result: jaxgen.Result, count: int, *, seed: int = 0) -> Iterator[np.ndarray]:
     """Generate `count` images in blocks `[at most 500, h, w, c]`, with pixels between 0 and 1."""
-    sample = jax.jit(lambda key, state: pixels(method.sample(key, state, BLOCK)))
     for block, key in enumerate(keys(training.fresh_key(seed), -(-count // BLOCK))):
-        yield np.asarray(sample(key, state))[: count - block * BLOCK]
+        yield np.asarray(pixels(result.sample(key, BLOCK)[0]))[: count - block * BLOCK]
 
 
 def pixels(x: jax.Array) -> jax.Array:
@@ -119,7 +115,3 @@ def pixels(x: jax.Array) -> jax.Array:
 def as_bytes(images: Any) -> list[Any]:
     """Round pixels between 0 and 1 to uint8, as nested lists for JSON."""
     return np.round(np.asarray(images) * 255).astype(np.uint8).tolist()
-
-
-def _without_statistic(fields: Networks) -> Networks:
-    return {name: network for name, network in fields.items() if name != "statistic"}

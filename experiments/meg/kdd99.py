@@ -25,7 +25,6 @@ from experiments.common import anomaly_metrics, experiment, report, training
 from experiments.common.experiment import Cell, Results
 from experiments.meg import kdd99_protocols
 from experiments.meg.kdd99_protocols import PROTOCOLS, TRAININGS
-from jaxgen import methods
 
 TITLE = "Table 3: KDD99, at the threshold that flags the anomalies' nominal share"
 MAX_AVERAGED = 10  # most evaluations whose mean is reported
@@ -35,17 +34,13 @@ MAX_AVERAGED = 10  # most evaluations whose mean is reported
 class Experiment(experiment.Experiment):
     """Protocols, number of seeds, and epochs."""
 
+    # Protocols, a table and a figure each; seeds are those of the training, and the split is fixed as in the paper.
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
-    """Protocols, a table and a figure each; seeds are those of the training, and the split is fixed as in the paper."""
-    epochs: int = 54
-    """Most epochs of a training."""
+    epochs: int = 54  # most epochs of a training
 
     name = "meg/kdd99"
     choices = {"protocols": PROTOCOLS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of the scaled rows without repetitions, two epochs."""
-        return dataclasses.replace(self, protocols=("distinct",), num_seeds=1, epochs=min(self.epochs, 2))
+    small = {"protocols": ("distinct",), "epochs": 2}
 
     def config(self, name: str, seed: int) -> jaxgen.Config:
         """Configuration of one of `TRAININGS`."""
@@ -56,13 +51,14 @@ class Experiment(experiment.Experiment):
         for name in dict.fromkeys(PROTOCOLS[protocol].training for protocol in self.protocols):
             for seed in self.seeds:
                 config = self.config(name, seed)
-                for row, measure in (("trained", measure_trained), ("untrained", measure_untrained)):
-                    yield Cell(f"{name}-{row}", seed, functools.partial(measure, config, name), config)
+                for row in ("trained", "untrained"):
+                    measure = functools.partial(measure_model, config, row == "trained", name)
+                    yield Cell(f"{name}-{row}", seed, measure, config)
         for protocol in self.protocols:
             for detector in anomaly_metrics.DETECTORS:
                 for seed in self.seeds:
-                    measure = functools.partial(measure_baseline, protocol, detector, seed)
-                    yield Cell(f"{protocol}-{detector}", seed, measure)
+                    baseline = functools.partial(measure_baseline, protocol, detector, seed)
+                    yield Cell(f"{protocol}-{detector}", seed, baseline)
 
     def tables(self, results: Results) -> list[report.Table]:
         """A table for each protocol."""
@@ -90,14 +86,8 @@ class Experiment(experiment.Experiment):
             f"reported score was fixed in advance; lambda is {TRAININGS[protocol.training].penalty:g}. "
             f"{TRAININGS[protocol.training].chosen}.{protocol.overlap}"
         )
-        return report.Table(
-            f"kdd99_{name}",
-            f"{TITLE}: {protocol.title}",
-            anomaly_metrics.COLUMNS,
-            rows,
-            [remarks],
-            details={"config": jaxgen.to_json(config), "runs": runs(name, results)},
-        )
+        title, details = f"{TITLE}: {protocol.title}", {"config": jaxgen.to_json(config), "runs": runs(name, results)}
+        return report.Table(f"kdd99_{name}", title, anomaly_metrics.COLUMNS, rows, [remarks], details=details)
 
     def figures(self, results: Results) -> None:
         """A figure for each protocol."""
@@ -110,46 +100,31 @@ def num_averaged(name: str, epochs: int) -> int:
     return 1 if TRAININGS[name].cosine_rate is not None else min(MAX_AVERAGED, epochs)
 
 
-def measure_trained(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[str, Any]:
-    """Train, and evaluate under every protocol with this training.
+def measure_model(config: jaxgen.Config, train: bool, name: str, directory: pathlib.Path) -> dict[str, Any]:
+    """Evaluate a trained or untrained network under every protocol with this training.
 
-    Args:
-        config: what to train.
-        name: one of `TRAININGS`.
-        directory: directory of checkpoints.
-
-    Returns:
-        Means over the last evaluations by protocol, score and measure; the `curve` of all evaluations; the `energy_gap`
-        at each; and the `seconds` of the training.
+    The measures of a trained one are means over the last evaluations; all of them are in `curve`.
     """
+    if not train:
+        return evaluate(jaxgen.untrained(config), name)
     epochs = config.steps // config.steps_per_call
     last, every = num_averaged(name, epochs), max(1, epochs // MAX_AVERAGED)
     evaluated = [epoch for epoch in range(1, epochs + 1) if epoch > epochs - last or epoch % every == 0]
     steps = [epoch * config.steps_per_call for epoch in evaluated]
-    look = lambda result: evaluate(result.config.method, result.state_of(0), name)
-    run = training.followed(config, steps, look, checkpoint_dir=directory)
+    run = training.train_and_evaluate(config, steps, lambda result: evaluate(result, name), checkpoint_dir=directory)
     gaps = [float(run.result.history["energy_gap"][0, point["step"] - 1]) for point in run.curve]
     means = anomaly_metrics.mean_of(run.curve[-last:])
-    return {**means, "curve": run.curve, "energy_gap": gaps, "seconds": run.seconds}
+    return {**means, "curve": run.curve, "energy_gap": gaps, **run.times}
 
 
-def measure_untrained(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[str, Any]:
-    """Evaluate untrained networks under every protocol with this training."""
-    return evaluate(*training.untrained(config), name)
-
-
-def evaluate(method: methods.MEG, state: Any, name: str) -> dict[str, Any]:
+def evaluate(result: jaxgen.Result, name: str) -> dict[str, Any]:
     """Evaluate both scores on the test rows of every protocol with this training: measures by protocol and score."""
-    measures: dict[str, Any] = {}
-    for key, protocol in PROTOCOLS.items():
-        if protocol.training == name:
-            x, anomalous = protocol.connections.test()
-            scores = anomaly_metrics.scores(method, state, x, kdd99_protocols.SCORE_BATCH_SIZE)
-            measures[key] = {
-                score: anomaly_metrics.evaluate(scores[score], anomalous, protocol.flagged)
-                for score in anomaly_metrics.SCORES
-            }
-    return measures
+    size = kdd99_protocols.SCORE_BATCH_SIZE
+    return {
+        key: anomaly_metrics.evaluate_energy(result, *protocol.connections.test(), protocol.flagged, size)
+        for key, protocol in PROTOCOLS.items()
+        if protocol.training == name
+    }
 
 
 def measure_baseline(protocol: str, detector: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:
@@ -166,7 +141,7 @@ def runs(name: str, results: Results) -> list[dict[str, Any]]:
         {
             "curve": [{"step": point["step"], name: point[name]} for point in cell["curve"]],
             "energy_gap": cell["energy_gap"],
-            "seconds": cell["seconds"],
+            "seconds": cell.get("seconds"),
         }
         for cell in results[f"{PROTOCOLS[name].training}-trained"]
     ]

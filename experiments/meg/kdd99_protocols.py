@@ -4,21 +4,9 @@ import dataclasses
 import itertools
 
 import jaxgen
+from experiments.common import training
 from jaxgen import data, methods, nets
 from jaxgen.optim import Cosine
-
-__all__ = [
-    "CANDIDATES",
-    "FLAGGED",
-    "PROTOCOLS",
-    "PUBLISHED",
-    "SCORE_BATCH_SIZE",
-    "TRAININGS",
-    "Protocol",
-    "Training",
-    "configure",
-    "on_validation_split",
-]
 
 LATENT_DIM, BATCH_SIZE = 32, 256
 FLAGGED = 0.2  # share of the test rows that is flagged
@@ -31,43 +19,28 @@ TUNED = (
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Protocol of evaluation.
+    """Protocol of evaluation."""
 
-    Attributes:
-        title: what differs from the paper's code.
-        connections: training and test rows.
-        training: name in `TRAININGS`.
-        score: the score that is reported, fixed in advance.
-        flagged: share of the test rows that is flagged.
-        overlap: a sentence on what the test set shares with the validation rows; follows `Training.chosen` in a remark.
-    """
-
-    title: str
-    connections: data.KDD99
-    training: str
-    score: str
-    flagged: float = FLAGGED
+    title: str  # what differs from the paper's code
+    connections: data.KDD99  # training and test rows
+    training: str  # name in `TRAININGS`
+    score: str  # the score that is reported, fixed in advance
+    flagged: float = FLAGGED  # share of the test rows that is flagged
+    # a sentence on what the test set shares with the validation rows; follows `Training.chosen` in a remark
     overlap: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """Settings of a training.
+    """Settings of a training."""
 
-    Attributes:
-        connections: training rows.
-        penalty: lambda.
-        epochs: passes through the training rows.
-        chosen: a sentence on how penalty, epochs and rate were chosen.
-        cosine_rate: initial learning rate of a cosine decay; rows are shuffled, and the last evaluation is reported.
-            None is the released code: a constant 1e-4, rows in a fixed order, and the mean of the last evaluations. At
-            a constant rate the energy of scaled rows does not converge.
-    """
-
-    connections: data.KDD99
-    penalty: float
-    epochs: int
-    chosen: str
+    connections: data.KDD99  # training rows
+    penalty: float  # lambda
+    epochs: int  # passes through the training rows
+    chosen: str  # a sentence on how penalty, epochs and rate were chosen
+    # Initial learning rate of a cosine decay; rows are shuffled, and the last evaluation is reported. None is the
+    # released code: a constant 1e-4, rows in a fixed order, and the mean of the last evaluations. At a constant rate
+    # the energy of scaled rows does not converge.
     cosine_rate: float | None = None
 
 
@@ -111,33 +84,27 @@ CANDIDATES = {
 PUBLISHED = {"precision": 0.9307, "recall": 0.9472, "f1": 0.9389}
 
 
-def on_validation_split(training: Training) -> Training:
+def on_validation_split(setting: Training) -> Training:
     """Train on half of the training rows for the same number of steps; the test rows are the other half."""
-    connections = dataclasses.replace(training.connections, validation=True)
-    return dataclasses.replace(training, connections=connections, epochs=2 * training.epochs)
+    connections = dataclasses.replace(setting.connections, validation=True)
+    return dataclasses.replace(setting, connections=connections, epochs=2 * setting.epochs)
 
 
-def configure(training: Training, seed: int, max_epochs: int) -> jaxgen.Config:
+def configure(setting: Training, seed: int, max_epochs: int) -> jaxgen.Config:
     """Configuration with the paper's networks, one generator update for each energy update, and one call an epoch."""
-    (x,) = training.connections.tables()
-    networks = nets.dense_meg_networks(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
-    epoch = len(x) // BATCH_SIZE
-    steps = epoch * min(training.epochs, max_epochs)
+    (x,) = setting.connections.tables()
+    generator, energy, statistic = nets.dense_meg_networks(x.shape[1], generator=(64, 128), energy=(256, 128, 128))
+    epochs, decays = min(setting.epochs, max_epochs), setting.cosine_rate is not None
+    steps = len(x) // BATCH_SIZE * epochs
     method = methods.MEG(
-        critic=networks.energy,
-        generator=networks.generator,
-        statistic=networks.statistic,
+        energy,
+        generator,
+        statistic=statistic,
         latent_dim=LATENT_DIM,
         n_critic=1,
-        penalty=training.penalty,
-        learning_rate=1e-4 if training.cosine_rate is None else Cosine(training.cosine_rate, steps),
+        penalty=setting.penalty,
+        learning_rate=Cosine(setting.cosine_rate, steps) if setting.cosine_rate is not None else 1e-4,
     )
-    return jaxgen.Config(
-        method,
-        training.connections,
-        steps=steps,
-        batch_size=BATCH_SIZE,
-        steps_per_call=epoch,
-        seed=seed,
-        shuffle=training.cosine_rate is not None,
+    return training.configure(
+        method, setting.connections, steps=steps, batch_size=BATCH_SIZE, seed=seed, calls=epochs, shuffle=decays
     )

@@ -24,7 +24,7 @@ from experiments.common.experiment import Cell, Results
 from experiments.meg import kdd99_protocols
 from experiments.meg.kdd99_protocols import CANDIDATES, Training
 
-TITLE = "Settings of KDD99, by the energy on rows held out of the training half"
+TITLE = "Settings of KDD99, by the energy on the validation half of the training rows"
 COLUMNS = [column for column in anomaly_metrics.COLUMNS if column.name in ("f1", "auroc", "auprc")]
 
 
@@ -32,23 +32,15 @@ COLUMNS = [column for column in anomaly_metrics.COLUMNS if column.name in ("f1",
 class Experiment(experiment.Experiment):
     """Trainings, candidates, and number of seeds."""
 
-    trainings: tuple[str, ...] = tuple(CANDIDATES)
-    """Trainings, a table each."""
-    num_candidates: int | None = None
-    """Number of settings to try, the first ones; by default all."""
-    max_epochs: int | None = None
-    """Most epochs of a training; by default those of each setting."""
-    num_seeds: int = 3
-    """Seeds of the training; the two best settings have twice as many."""
-    first_seed: int = 100
-    """The first of them."""
+    trainings: tuple[str, ...] = tuple(CANDIDATES)  # trainings, a table each
+    num_candidates: int | None = None  # number of settings to try, the first ones; by default all
+    max_epochs: int | None = None  # most epochs of a training; by default those of each setting
+    num_seeds: int = 3  # seeds of the training; the two best settings have twice as many
+    first_seed: int = 100  # the first of them
 
     name = "meg/kdd99_tuning"
     choices = {"trainings": CANDIDATES}
-
-    def reduced(self) -> "Experiment":
-        """Two settings of the rows without repetitions, two seeds of one epoch each."""
-        return dataclasses.replace(self, trainings=("distinct",), num_candidates=2, max_epochs=1, num_seeds=1)
+    small = {"trainings": ("distinct",), "num_candidates": 2, "max_epochs": 1}
 
     def candidates(self, name: str) -> list[Training]:
         """Settings of one of the trainings."""
@@ -101,7 +93,7 @@ def measure(config: jaxgen.Config, training: Training, directory: pathlib.Path) 
     """Train, and evaluate the energy after the last step on the validation rows."""
     result = jaxgen.train(config, checkpoint_dir=directory)
     rows, anomalous = training.connections.test()
-    scores = anomaly_metrics.scores(result.config.method, result.state_of(0), rows, kdd99_protocols.SCORE_BATCH_SIZE)
+    scores = anomaly_metrics.scores(result, rows, kdd99_protocols.SCORE_BATCH_SIZE)
     return anomaly_metrics.evaluate(scores["energy"], anomalous, kdd99_protocols.FLAGGED)
 
 

@@ -22,7 +22,6 @@ from experiments.common import anomaly_metrics, experiment, report, training
 from experiments.common.experiment import Cell, Results
 from experiments.meg import image_models
 from experiments.meg.mnist_anomaly_data import HeldOut
-from jaxgen import methods
 
 TITLE = "Table 4: MNIST with one digit held out"
 COLUMNS = [
@@ -38,19 +37,12 @@ EPOCHS = 54  # the paper averages ten evaluations, and the last one comes before
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Split and settings of the training.
+    """Split and settings of the training."""
 
-    Attributes:
-        title: title of the table.
-        leaking: whether test inliers are sampled from all inliers, most of which are trained on.
-        variant: one of `image_models.VARIANTS`.
-        penalty: lambda.
-    """
-
-    title: str
-    leaking: bool
-    variant: str
-    penalty: float
+    title: str  # title of the table
+    leaking: bool  # whether test inliers are sampled from all inliers, most of which are trained on
+    variant: str  # one of `image_models.VARIANTS`
+    penalty: float  # lambda
 
 
 PROTOCOLS = {
@@ -63,25 +55,18 @@ PROTOCOLS = {
 class Experiment(image_models.Experiment):
     """Digits, protocols, number of seeds, and size."""
 
-    digits: tuple[int, ...] = tuple(range(10))
-    """Digits that are held out, one at a time."""
+    digits: tuple[int, ...] = tuple(range(10))  # digits that are held out, one at a time
+    # Protocols, a table each; seeds are those of the training, and the split is fixed as in the paper.
     protocols: tuple[str, ...] = tuple(PROTOCOLS)
-    """Protocols, a table each; seeds are those of the training, and the split is fixed as in the paper."""
-    width: int = 16
-    """Features of the smallest images; the paper has 512."""
-    steps: int = 400
-    """Generator steps, of five energy updates each; the paper has 55 epochs, about 8,600 steps."""
-    evaluations: int = 1
-    """Number of evaluations at the end of the training whose mean is reported; the paper has ten."""
+    width: int = 16  # features of the smallest images; the paper has 512
+    steps: int = 400  # generator steps, of five energy updates each; the paper has 55 epochs, about 8,600 steps
+    evaluations: int = 1  # number of evaluations at the end of the training whose mean is reported; the paper has ten
+    # The paper's width, learning rate and number of evaluations, and its epochs up to the last evaluation.
     paper: bool = False
-    """The paper's width, learning rate and number of evaluations, and its epochs up to the last evaluation."""
 
     name = "meg/mnist_anomaly"
     choices = {"digits": range(10), "protocols": PROTOCOLS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of one digit, 20 steps."""
-        return dataclasses.replace(super().reduced(), digits=self.digits[:1])
+    small = {"digits": slice(1)}
 
     def config(self, protocol: str, digit: int, seed: int) -> jaxgen.Config:
         """Configuration of one protocol and digit; at the paper's size each call of the training is one epoch."""
@@ -103,10 +88,9 @@ class Experiment(image_models.Experiment):
                             f"evaluations must be 1 to {calls}, the calls of the training (got {evaluations})."
                         )
                     images = {"images": split(protocol, digit).count()}
-                    trained = functools.partial(measure_trained, config, protocol, digit, evaluations)
-                    yield Cell(f"{protocol}-{digit}-trained", seed, trained, config, images)
-                    untrained = functools.partial(measure_untrained, config, protocol, digit)
-                    yield Cell(f"{protocol}-{digit}-untrained", seed, untrained, config, images)
+                    for row, count in (("trained", evaluations), ("untrained", 0)):
+                        measure = functools.partial(measure_model, config, protocol, digit, count)
+                        yield Cell(f"{protocol}-{digit}-{row}", seed, measure, config, images)
 
     def tables(self, results: Results) -> list[report.Table]:
         """A table for each protocol."""
@@ -135,14 +119,8 @@ class Experiment(image_models.Experiment):
             "paper's: 512, 55 epochs and 0.0001). AUPRC is average precision. The paper's is the trapezoid under the "
             "curve, which differs little unless scores are equal."
         )
-        return report.Table(
-            f"mnist_anomaly_{protocol}",
-            f"{TITLE}, {PROTOCOLS[protocol].title}",
-            COLUMNS,
-            rows,
-            [remark],
-            details={"config": jaxgen.to_json(config)},
-        )
+        title, details = f"{TITLE}, {PROTOCOLS[protocol].title}", {"config": jaxgen.to_json(config)}
+        return report.Table(f"mnist_anomaly_{protocol}", title, COLUMNS, rows, [remark], details=details)
 
 
 def split(protocol: str, digit: int) -> HeldOut:
@@ -150,28 +128,24 @@ def split(protocol: str, digit: int) -> HeldOut:
     return HeldOut(digit, leaking=PROTOCOLS[protocol].leaking)
 
 
-def measure_trained(
+def measure_model(
     config: jaxgen.Config, protocol: str, digit: int, evaluations: int, directory: pathlib.Path
 ) -> dict[str, Any]:
-    """Train, and evaluate both scores: the means over the last evaluations, their `curve`, and `seconds`."""
+    """Train, and return the means of the last evaluations, and their `curve`; without any, evaluate it untrained."""
+    if not evaluations:
+        return evaluate(jaxgen.untrained(config), protocol, digit)
     every = config.steps_per_call
     steps = range(config.steps - (evaluations - 1) * every, config.steps + 1, every)
-    look = lambda result: evaluate(result.config.method, result.state_of(0), protocol, digit)
-    run = training.followed(config, steps, look, checkpoint_dir=directory)
-    return {**anomaly_metrics.mean_of(run.curve), "curve": run.curve, "seconds": run.seconds}
+    look = lambda result: evaluate(result, protocol, digit)
+    run = training.train_and_evaluate(config, steps, look, checkpoint_dir=directory)
+    return {**anomaly_metrics.mean_of(run.curve), "curve": run.curve, **run.times}
 
 
-def measure_untrained(config: jaxgen.Config, protocol: str, digit: int, directory: pathlib.Path) -> dict[str, Any]:
-    """Evaluate both scores of untrained networks."""
-    return evaluate(*training.untrained(config), protocol, digit)
-
-
-def evaluate(method: methods.MEG, state: Any, protocol: str, digit: int) -> dict[str, Any]:
+def evaluate(result: jaxgen.Result, protocol: str, digit: int) -> dict[str, Any]:
     """Evaluate both scores on the test images: measures by score."""
     x, anomalous = split(protocol, digit).test()
     share = float(anomalous.mean())
-    scores = anomaly_metrics.scores(method, state, x, SCORE_BATCH_SIZE)
-    measures = {score: anomaly_metrics.evaluate(scores[score], anomalous, share) for score in anomaly_metrics.SCORES}
+    measures = anomaly_metrics.evaluate_energy(result, x, anomalous, share, SCORE_BATCH_SIZE)
     return {score: {**of_score, "above": of_score["auprc"] - share} for score, of_score in measures.items()}
 
 

@@ -7,24 +7,17 @@ from jaxtyping import Bool, Int8
 
 from jaxgen import data
 
-__all__ = ["HeldOut"]
-
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """MNIST with one digit as the anomaly; four fifths of the other digits' images are for training.
+    """MNIST with one digit as the anomaly; four fifths of the other digits' images are for training."""
 
-    Attributes:
-        digit: the anomaly, which is never trained on.
-        leaking: whether test inliers are sampled from all inliers, as in the released code of the maximum entropy
-            generators. Then four fifths of them are training images too; otherwise none is.
-        split: seed of the split.
-        sets: image sets that are joined before the split.
-    """
-
-    digit: int
+    digit: int  # the anomaly, which is never trained on
+    # whether test inliers are sampled from all inliers, as in the released code of the maximum entropy generators. Then
+    # four fifths of them are training images too; otherwise none is
     leaking: bool = False
-    split: int = 42
+    split: int = 42  # seed of the split
+    # image sets that are joined before the split
     sets: tuple[data.Images | data.Digits, ...] = (data.Images("mnist"), data.Images("mnist", "test"))
 
     def tables(self) -> tuple[Int8[np.ndarray, "n height width channels"]]:

@@ -5,7 +5,7 @@
     python -m experiments.meg.toy --paper                            # the paper's size: meant for a GPU
     python -m experiments.meg.toy --quick                            # a minute
 
-The paper shows pictures of exp(-E) and prints no number. Measured here are the number of peaks found, the share of
+The paper shows pictures of exp(-E) and prints no number. Measured here are the number of covered peaks, the share of
 samples near a peak, and KL divergences of the exact data distribution: from exp(-E)/Z, from generator samples, and from
 chains in the latent space and in data space. The scale of the energy is free, so the table also has the energy at the
 inverse temperature b that fits the training points best. Chains run at that temperature.
@@ -29,7 +29,7 @@ from jaxgen.optim import Cosine
 TITLE = "Figure 3: energies and samples in the plane"
 TOYS = {"eight": toy_data.EIGHT, "twenty_five": toy_data.TWENTY_FIVE, "roll": toy_data.ROLL}
 COLUMNS = [
-    report.Column("found", "peaks found", 1),
+    report.Column("covered", "covered peaks", 1),
     report.Column("within", "share within 4 sigma", 3),
     report.Column("kl", "KL of samples, nats"),
     report.Column("fisher", "Fisher of samples, rad"),
@@ -56,22 +56,16 @@ ROW_TITLES = {
 class Experiment(experiment.Experiment):
     """Data, number of seeds, and size."""
 
-    toys: tuple[str, ...] = tuple(TOYS)
-    """Distributions, a table each; seed 100 chose the settings and is not reported."""
+    toys: tuple[str, ...] = tuple(TOYS)  # distributions, a table each; seed 100 chose the settings and is not reported
+    # Generator steps, of five energy updates each; by default those that each lambda was chosen for.
     steps: int | None = None
-    """Generator steps, of five energy updates each; by default those that each lambda was chosen for."""
-    width: int = 128
-    """Width of the three hidden layers of each network."""
+    width: int = 128  # width of the three hidden layers of each network
+    # The paper's size: width 512, 100,000 steps at a constant rate, lambda 0.1. Hours for each seed on a CPU.
     paper: bool = False
-    """The paper's size: width 512, 100,000 steps at a constant rate, lambda 0.1. Hours for each seed on a CPU."""
 
     name = "meg/toy"
     choices = {"toys": TOYS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of eight Gaussians, 400 steps."""
-        steps = min(self.steps or 400, 400)
-        return dataclasses.replace(self, toys=("eight",), num_seeds=1, steps=steps, paper=False)
+    small = {"toys": ("eight",), "steps": 400, "paper": False}
 
     def penalty(self, toy: str) -> float:
         """Weight of the score penalty."""
@@ -81,23 +75,13 @@ class Experiment(experiment.Experiment):
         """The paper's configuration, or a smaller one with a learning rate that decays."""
         steps = STEPS[toy] if self.steps is None else self.steps
         steps, width = (100_000, 512) if self.paper else (steps, self.width)
-        networks = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
+        generator, energy, statistic = nets.dense_meg_networks(2, generator=(width,) * 3, energy=(width,) * 3)
+        rate: Any = 1e-4 if self.paper else Cosine(1e-3, steps)
         method = methods.MEG(
-            critic=networks.energy,
-            generator=networks.generator,
-            statistic=networks.statistic,
-            latent_dim=2,
-            penalty=self.penalty(toy),
-            learning_rate=1e-4 if self.paper else Cosine(1e-3, steps),
+            energy, generator, statistic=statistic, latent_dim=2, penalty=self.penalty(toy), learning_rate=rate
         )
-        return jaxgen.Config(
-            method,
-            TOYS[toy].toy(n=100_000, test_n=1, seed=seed),
-            steps=steps,
-            batch_size=5 * 256,
-            steps_per_call=training.segment(steps),
-            seed=seed,
-        )
+        points = TOYS[toy].toy(n=100_000, test_n=1, seed=seed)
+        return training.configure(method, points, steps=steps, batch_size=5 * 256, seed=seed)
 
     def cells(self) -> Iterator[Cell]:
         """Trained and untrained networks, samples of the distribution itself, and uniform points."""
@@ -126,27 +110,18 @@ class Experiment(experiment.Experiment):
         config = self.config(toy, self.first_seed)
         remarks = (
             f"Samples are counted on {toy_metrics.COARSE.bins}^2 cells and compared with the exact mass of each; the "
-            f"density is that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak counts as found where a tenth "
+            f"density is that of {toy_metrics.FINE.bins}^2 cells over [-2, 2]^2. A peak is covered where a tenth "
             f"of its expected samples lies. {toy_metrics.NUM_CHAINS:,} chains keep {toy_metrics.CHAIN_STEPS} steps "
             f"each after {toy_metrics.ADAPTATION_STEPS} that adapt the step size. Trained {config.steps:,} steps with "
             f"lambda {self.penalty(toy):g}."
         )
-        details = [
-            {
-                "history": cell["history"],
-                "seconds": cell.get("seconds"),
-                "inverse_temperature": cell["fitted"]["inverse_temperature"],
-            }
-            for cell in trained
+        inverse = [{"inverse_temperature": cell["fitted"]["inverse_temperature"]} for cell in trained]
+        runs = [
+            {"history": cell["history"], "seconds": cell.get("seconds"), **fit}
+            for cell, fit in zip(trained, inverse, strict=True)
         ]
-        return report.Table(
-            f"toy_{toy}",
-            f"{TITLE}: {TOYS[toy].title}",
-            COLUMNS,
-            rows,
-            [remarks],
-            details={"config": jaxgen.to_json(config), "trained": details},
-        )
+        title, details = f"{TITLE}: {TOYS[toy].title}", {"config": jaxgen.to_json(config), "trained": runs}
+        return report.Table(f"toy_{toy}", title, COLUMNS, rows, [remarks], details=details)
 
     def figures(self, results: Results) -> None:
         """A figure for each distribution, of the first seed."""
@@ -156,13 +131,16 @@ class Experiment(experiment.Experiment):
 
 
 def measured(config: jaxgen.Config, toy: str, train: bool, directory: pathlib.Path) -> dict[str, Any]:
-    """Measure the energy and the generator and, if they are trained, chains."""
-    method, state, cell = training.networks(config, directory, train=train)
-    measures = toy_metrics.measure_models(method, state, TOYS[toy], config.seed)
+    """Measure the energy and the generator and, if they are trained, chains and means along the training."""
+    result, times = training.timed(config, directory, train=train)
+    measures = toy_metrics.measure_models(result, TOYS[toy], config.seed)
     if not train:
         return measures
     inverse = measures["fitted"]["inverse_temperature"]
-    return {**measures, **toy_metrics.measure_chains(method, state, TOYS[toy], config.seed, inverse), **cell}
+    chains = toy_metrics.measure_chains(*training.first_model(result), TOYS[toy], config.seed, inverse)
+    parts = {name: np.array_split(values[0], min(100, config.steps)) for name, values in result.history.items()}
+    history = {name: [float(part.mean()) for part in split] for name, split in parts.items()}
+    return {**measures, **chains, **times, "history": history}
 
 
 def floor(toy: str, seed: int, directory: pathlib.Path) -> dict[str, Any]:

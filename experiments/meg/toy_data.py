@@ -8,27 +8,18 @@ from scipy.spatial import cKDTree
 
 from jaxgen import data, metrics
 
-__all__ = ["EIGHT", "ROLL", "TWENTY_FIVE", "PlanarMixture"]
-
-FOUND_SHARE = 0.1  # a peak counts as found at this share of its expected number of samples
+COVERED_SHARE = 0.1  # a peak is covered at this share of its expected number of samples
 
 
 @dataclasses.dataclass(frozen=True)
 class PlanarMixture:
-    """Mixture of isotropic Gaussians of equal weight and equal standard deviation.
+    """Mixture of isotropic Gaussians of equal weight and equal standard deviation."""
 
-    Attributes:
-        title: title in tables.
-        toy: dataset of its samples.
-        centers: `[k, 2]`.
-        std: standard deviation of each component, in every direction.
-        separate: whether the components are separate peaks, which can be counted; otherwise they overlap in a curve.
-    """
-
-    title: str
-    toy: type[data.Toy]
-    centers: np.ndarray
-    std: float
+    title: str  # title in tables
+    toy: type[data.Toy]  # dataset of its samples
+    centers: np.ndarray  # `[k, 2]`
+    std: float  # standard deviation of each component, in every direction
+    # whether the components are separate peaks, which can be counted; otherwise they overlap in a curve
     separate: bool = True
 
     def cell_probabilities(self, grid: metrics.Grid) -> metrics.Histogram:
@@ -39,20 +30,12 @@ class PlanarMixture:
         return (along[0] @ along[1].T).ravel() / len(self.centers)
 
     def coverage(self, x: np.ndarray) -> dict[str, float]:
-        """Assign samples to their nearest centers, and measure how well they cover the components.
-
-        Args:
-            x: samples `[n, 2]`.
-
-        Returns:
-            `within`, the share of samples within 4 standard deviations of a center; and, for separate peaks, `found`,
-            the number of peaks with at least a tenth of their expected samples.
-        """
+        """Assign samples to their nearest centers, and measure how well they cover the components."""
         distances, nearest = cKDTree(self.centers).query(x)
         near = distances < 4 * self.std
         counts = np.bincount(nearest[near], minlength=len(self.centers))
-        found = float(np.sum(counts >= FOUND_SHARE * len(x) / len(self.centers)))
-        return {"within": float(near.mean()), **({"found": found} if self.separate else {})}
+        covered = float(np.sum(counts >= COVERED_SHARE * len(x) / len(self.centers)))
+        return {"within": float(near.mean()), **({"covered": covered} if self.separate else {})}
 
 
 def _roll(count: int = 4_000) -> np.ndarray:

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import optimize, special
 
+import jaxgen
 from experiments.common import training
 from experiments.meg.toy_data import PlanarMixture
 from jaxgen import methods, metrics, samplers
 from jaxgen.scan import iterate, keys
-
-__all__ = ["measure_chains", "measure_models", "measure_samples"]
 
 FINE, COARSE = metrics.Grid(500, -2.0, 2.0), metrics.Grid(50, -2.0, 2.0)  # of densities, as in the paper; of samples
 NUM_SAMPLES, NUM_CHAINS = 100_000, 2_000
@@ -23,11 +22,7 @@ ADAPTATION_STEPS, CHAIN_STEPS = 300, 50  # steps that adapt the step size; steps
 def run_chains(
     key: Any, log_density: Callable[[Any], samplers.latent.LogDensity], state: Any, start: Any
 ) -> tuple[np.ndarray, float]:
-    """Adapt the step size of MALA chains from positions `[n, k]`, freeze it, and run them on.
-
-    Returns:
-        Positions after each kept step, `[CHAIN_STEPS * n, k]`, and the mean acceptance probability.
-    """
+    """Adapt the step size of MALA chains from positions `[n, k]`, freeze it, and run them on."""
 
     @jax.jit
     def run(key: Any, state: Any) -> tuple[Any, Any]:  # the state is an argument: XLA would fold a constant
@@ -47,12 +42,7 @@ def run_chains(
 def measure_chains(
     method: methods.MEG, state: Any, distribution: PlanarMixture, seed: int, inverse: float
 ) -> dict[str, Any]:
-    """Measure chains on the energy times an inverse temperature, in the latent space and in data space.
-
-    Returns:
-        Measures of `measure_samples` and the `acceptance` of chains: `latent`, from the generator's noise; `tilted`,
-        the same with the prior of the noise in the target; and `data`, from the generator's samples.
-    """
+    """Measure chains on the energy times an inverse temperature, in the latent space and in data space."""
     _, key_noise, key = keys(training.fresh_key(seed), 3)  # `measure_models` uses the first
     decode = jax.jit(method.decode)
     z = jax.random.normal(key_noise, (NUM_CHAINS, 2))
@@ -68,18 +58,11 @@ def measure_chains(
     return {**measures, "data": {**measure_samples(distribution, positions), "acceptance": acceptance}}
 
 
-def measure_models(method: methods.MEG, state: Any, distribution: PlanarMixture, seed: int) -> dict[str, Any]:
-    """Measure the generator and the energy of one seed.
-
-    Returns:
-        Measures of `measure_samples` for `generator`; for `energy`, exp(-E)/Z; and for `fitted`, exp(-bE)/Z with the
-        inverse temperature of highest likelihood. The last two also have `grid_kl`, the KL divergence of the density in
-        nats, and their `inverse_temperature`; `energy` has its log10 `density` too.
-    """
-    draw = jax.jit(method.sample, static_argnums=2)
-    generated = np.asarray(draw(keys(training.fresh_key(seed), 1)[0], state, NUM_SAMPLES))
+def measure_models(result: jaxgen.Result[methods.MEG], distribution: PlanarMixture, seed: int) -> dict[str, Any]:
+    """Measure the generator and the energy of one seed."""
+    generated = np.asarray(result.sample(keys(training.fresh_key(seed), 1)[0], NUM_SAMPLES)[0])
     measures = {"generator": measure_samples(distribution, generated)}
-    log_density = -_energies(method, state)
+    log_density = -_energies(*training.first_model(result))
     frequencies = FINE(distribution.toy(n=100_000, test_n=1, seed=seed).tables()[0])
     truth = distribution.cell_probabilities(FINE)
     for row, inverse in (("energy", 1.0), ("fitted", _best_inverse_temperature(log_density, frequencies))):
@@ -94,12 +77,7 @@ def measure_models(method: methods.MEG, state: Any, distribution: PlanarMixture,
 
 
 def measure_samples(distribution: PlanarMixture, x: np.ndarray) -> dict[str, Any]:
-    """Compare samples `[n, 2]` with the distribution.
-
-    Returns:
-        Measures of `PlanarMixture.coverage`; `kl` and `fisher`, distances of the histograms in nats and radians; and
-        `points`, at most 4,000 of the samples for a figure.
-    """
+    """Compare samples `[n, 2]` with the distribution."""
     truth, counted = distribution.cell_probabilities(COARSE), COARSE(x)
     divergences = {"kl": metrics.kl_divergence(truth, counted), "fisher": metrics.fisher_distance(truth, counted)}
     some = np.random.default_rng(0).permutation(len(x))[:4_000]

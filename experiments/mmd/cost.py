@@ -18,19 +18,51 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from experiments.common import experiment, report, resources
 from experiments.common.experiment import Cell, Results
-from experiments.mmd import reference
+from jaxgen import losses
 
 COLUMNS = [
     report.Column("seconds", "seconds"),
     report.Column("temporaries", "temporaries, MiB", 1),
     report.Column("resident", "most resident, MiB", 0),
 ]
+
+
+def points(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normal and uniform points, `[n, 2]` each."""
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(n, 2)).astype(np.float32), generator.uniform(size=(n, 2)).astype(np.float32)
+
+
+def value_and_gradient(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """MMD^2 at the pooled median as bandwidth, and its gradient with respect to the first sample, by the library."""
+    value = lambda x: losses.mmd2(x, y, bandwidth=losses.median_bandwidth(x, y))
+    return jax.value_and_grad(value)(x)
+
+
+def whole(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same in the plainest form: all distances in one matrix, differentiated by autodiff."""
+    pooled = jnp.concatenate([x, y])
+    square = lambda a, b: sum((a[:, None, i] - b[None, :, i]) ** 2 for i in range(a.shape[1]))
+    # Off the diagonal each pair occurs twice, which does not change the median.
+    r = jnp.median(square(pooled, pooled).reshape(-1)[1:].reshape(len(pooled) - 1, len(pooled) + 1)[:, :-1])
+
+    def value(x: jax.Array) -> jax.Array:
+        kernel = lambda a, b: jnp.sum(jnp.exp(-square(a, b) / r))
+        n, m = len(x), len(y)
+        within = (kernel(x, x) - n) / (n * (n - 1)) + (kernel(y, y) - m) / (m * (m - 1))
+        return within - 2 * kernel(x, y) / (n * m)
+
+    return jax.value_and_grad(value)(x)
+
+
 IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
-    "blocked": reference.value_and_gradient,
-    "whole matrices": reference.whole,
+    "blocked": value_and_gradient,
+    "whole matrices": whole,
 }
 # Most points whose whole matrices are run, and compiled: temporaries grow with the square.
 LARGEST, COMPILED = 4_000, 20_000
@@ -40,14 +72,10 @@ LARGEST, COMPILED = 4_000, 20_000
 class Experiment(experiment.Experiment):
     """Numbers of points."""
 
-    points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)
-    """Of each sample."""
+    points: tuple[int, ...] = (1_000, 2_000, 4_000, 10_000, 20_000, 50_000)  # of each sample
 
     name = "mmd/cost"
-
-    def reduced(self) -> "Experiment":
-        """The first two sizes: seconds."""
-        return dataclasses.replace(self, num_seeds=1, points=self.points[:2])
+    small = {"points": slice(2)}
 
     def cells(self) -> Iterator[Cell]:
         """Every implementation at every size that it can be compiled at, in a process of its own."""
@@ -69,9 +97,7 @@ class Experiment(experiment.Experiment):
     def figures(self, results: Results) -> None:
         """Time and temporaries against the number of points."""
         with report.figure(self.results_directory / "cost.png", 1, 2) as axes:
-            for axis, (measure, unit) in zip(
-                axes[0], {"seconds": "seconds", "temporaries": "MiB"}.items(), strict=True
-            ):
+            for axis, measure, unit in zip(axes[0], ("seconds", "temporaries"), ("seconds", "MiB"), strict=True):
                 for name in IMPLEMENTATIONS:
                     cells = [(n, cell[0]) for n in self.points if (cell := results.get(_row(name, n)))]
                     line = [(n, cell[measure]) for n, cell in cells if measure in cell]
@@ -86,12 +112,12 @@ def _row(name: str, n: int) -> str:
 
 def measured_alone(name: str, n: int, directory: pathlib.Path) -> dict[str, float]:
     """Measure in a fresh process, since the peak of a process's memory never falls."""
-    return resources.alone(measured, name, n)
+    return resources.in_fresh_process(measured, name, n)
 
 
 def measured(name: str, n: int) -> dict[str, float]:
     """Compile, and run where memory suffices."""
-    x, y = reference.points(n)
+    x, y = points(n)
     program, costs = resources.compiled(jax.jit(IMPLEMENTATIONS[name]), x, y)
     if name != "blocked" and n > LARGEST:
         return costs
@@ -100,8 +126,7 @@ def measured(name: str, n: int) -> dict[str, float]:
         start = time.perf_counter()
         jax.block_until_ready(program(x, y))
         times.append(time.perf_counter() - start)
-    resident = resources.most_resident()
-    return costs | {"seconds": min(times)} | ({} if resident is None else {"resident": resident})
+    return costs | {"seconds": min(times)} | resources.peak_memory()
 
 
 if __name__ == "__main__":

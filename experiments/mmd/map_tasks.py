@@ -14,19 +14,6 @@ import jaxgen
 from jaxgen import data, losses, methods, metrics, nets
 from jaxgen.optim import Cosine
 
-__all__ = [
-    "BANDWIDTH",
-    "POINTS",
-    "TASKS",
-    "Task",
-    "transported",
-    "discrepancy",
-    "evaluated",
-    "lines",
-    "rejected",
-    "working",
-]
-
 BANDWIDTH = 6.07  # the report's, as its curves show
 POINTS = 20_000  # test points of source and target each
 SCALES = 2.0 ** np.arange(-3, 4)  # of the test's bandwidths, relative to the target's median
@@ -34,34 +21,19 @@ SCALES = 2.0 ** np.arange(-3, 4)  # of the test's bandwidths, relative to the ta
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A map from one distribution to another.
-
-    Attributes:
-        title: in the table.
-        source: takes numbers of points and a seed.
-        target: the same.
-        median: median squared distance within the target, rounded; the square's is 0.262.
-        paper: the report's last MMD^2.
-        epochs: the report's, of 8 minibatches of 100 points.
-        rate: the report's learning rate.
-        penalty: the report's weight of L2.
-        network: the report's.
-        span: range of the source in which a grid is drawn.
-        working_rate: learning rate of the working configuration; a smaller one is better for the square, which has no
-            tails.
-    """
+    """A map from one distribution to another."""
 
     title: str
-    source: Callable[..., data.Toy]
+    source: Callable[..., data.Toy]  # of numbers of points and a seed
     target: Callable[..., data.Toy]
-    median: float
-    paper: float
-    epochs: int
-    rate: float
-    penalty: float
+    median: float  # median squared distance within the target, rounded; the square's is 0.262
+    paper: float  # the report's last MMD^2
+    epochs: int  # the report's, of 8 minibatches of 100 points
+    rate: float  # the report's learning rate
+    penalty: float  # the report's weight of L2
     network: nets.MLP
-    span: tuple[float, float] = (0.0, 1.0)
-    working_rate: float = 0.01
+    span: tuple[float, float] = (0.0, 1.0)  # range of the source in which a grid is drawn
+    working_rate: float = 0.01  # a smaller one is better for the square, which has no tails
 
     def target_points(self, n: int, seed: int) -> data.Toy:
         """Points of the target, independent of the source's."""
@@ -96,19 +68,10 @@ def transported(result: jaxgen.Result, x: Any) -> np.ndarray:
 
 
 def evaluated(task: Task, mapped: np.ndarray, target: np.ndarray, *, seed: int = 0) -> dict[str, float]:
-    """Compare mapped points with as many points of the target.
+    """Compare mapped points with as many points of the target, `[POINTS, 2]` each.
 
-    Args:
-        task: holds the target's bandwidth.
-        mapped: points `[POINTS, 2]`.
-        target: of the same shape.
-        seed: of permutations and projections.
-
-    Returns:
-        `own` and `reported`, MMD^2 of 10,000 points at the target's and at the report's bandwidth; `sliced`, the
-        sliced Wasserstein distance; `narrow` and `wide`, the smallest and largest standard deviation along an axis
-        relative to the target's; `p_value` of the first 1,000 points; `rejected`, the share of all such sets that the
-        test rejects.
+    `own` and `reported` are MMD^2 of 10,000 points at the target's and at the report's bandwidth. `narrow` and `wide`
+    are the smallest and largest standard deviation along an axis, relative to the target's.
     """
     own, reported = discrepancy(mapped[:10_000], target[:10_000], task.median, BANDWIDTH)
     ratio = mapped.std(0) / target.std(0)

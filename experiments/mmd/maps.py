@@ -16,10 +16,9 @@ has its p-value and the share of 20 such tests that reject.
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -49,11 +48,11 @@ VARIANTS = {
     "factored": "as published, two networks",
     "working": "working",
 }
-VARIANTS_OF = {"f1": ("published", "drifting", "working"), "f2": ("published", "drifting", "working")}
-VARIANTS_OF["f3"] = ("factored", "published", "working")
+VARIANTS_OF = {
+    **dict.fromkeys(("f1", "f2"), ("published", "drifting", "working")),
+    "f3": ("factored", "published", "working"),
+}
 TITLES = {("f3", "published"): "as published, one network", ("f3", "working"): "working, with a noise input"}
-
-
 CONTROLS = {
     "floor": "the target itself (floor)",
     "smaller": "the target, a tenth smaller",
@@ -65,21 +64,14 @@ CONTROLS = {
 class Experiment(experiment.Experiment):
     """Maps, number of seeds, and length."""
 
-    tasks: tuple[str, ...] = tuple(map_tasks.TASKS)
-    """Maps."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike; 100 to 102 chose the settings and are not reported."""
-    steps: int = 4_000
-    """Training steps of the working configurations."""
-    epochs: float = 1.0
-    """Share of the report's epochs."""
+    tasks: tuple[str, ...] = tuple(map_tasks.TASKS)  # maps
+    num_seeds: int = 5  # seeds, of data and training alike; 100 to 102 chose the settings and are not reported
+    steps: int = 4_000  # training steps of the working configurations
+    epochs: float = 1.0  # share of the report's epochs
 
     name = "mmd/maps"
     choices = {"tasks": map_tasks.TASKS}
-
-    def reduced(self) -> "Experiment":
-        """One seed, a fiftieth of the training."""
-        return dataclasses.replace(self, num_seeds=1, steps=min(self.steps, 60), epochs=min(self.epochs, 0.02))
+    small = {"steps": 60, "epochs": 0.02}
 
     def config(self, name: str, variant: str, seed: int) -> jaxgen.Config:
         """A task's configuration as published, or one that works."""
@@ -87,7 +79,6 @@ class Experiment(experiment.Experiment):
         if variant == "working":
             method = map_tasks.working(task, self.steps, noise_dim=int(name == "f3"))
             points, batch_size, steps = 50_000, 1_000, self.steps
-            steps_per_call = training.segment(steps)
         else:
             drifting = variant == "drifting"
             method = methods.MMDMap(
@@ -101,16 +92,9 @@ class Experiment(experiment.Experiment):
             )
             points, batch_size = 800, 100
             steps = max(EVALUATIONS, round(8 * task.epochs * self.epochs) // EVALUATIONS * EVALUATIONS)
-            steps_per_call = steps // EVALUATIONS
         source = task.source(n=points, test_n=map_tasks.POINTS, seed=seed)
-        return jaxgen.Config(
-            method,
-            data.Zip((source, task.target_points(points, seed))),
-            steps=steps,
-            batch_size=batch_size,
-            steps_per_call=steps_per_call,
-            seed=seed,
-        )
+        tables = data.Zip((source, task.target_points(points, seed)))
+        return training.configure(method, tables, steps=steps, batch_size=batch_size, seed=seed, calls=EVALUATIONS)
 
     def cells(self) -> Iterator[Cell]:
         """Controls, untrained networks, and every variant of every task."""
@@ -118,15 +102,14 @@ class Experiment(experiment.Experiment):
             for seed in self.seeds:
                 for control in CONTROLS:
                     large = control != "point" and seed == self.first_seed and not self.quick
-                    yield Cell(
-                        f"{name} {control}", seed, functools.partial(measured_control, name, control, seed, large)
-                    )
+                    measure = functools.partial(measured_control, name, control, seed, large)
+                    yield Cell(f"{name} {control}", seed, measure)
                 untrained = self.config(name, "working", seed)
                 yield Cell(f"{name} untrained", seed, functools.partial(measured_untrained, untrained, name), untrained)
                 for variant in VARIANTS_OF[name]:
                     config = self.config(name, variant, seed)
-                    measure = measured_factored if variant == "factored" else measured
-                    yield Cell(f"{name} {variant}", seed, functools.partial(measure, config, name), config)
+                    of_variant = measured_factored if variant == "factored" else measured
+                    yield Cell(f"{name} {variant}", seed, functools.partial(of_variant, config, name), config)
 
     def tables(self, results: Results) -> list[report.Table]:
         """One table, a row for each task and control or variant."""
@@ -165,26 +148,9 @@ class Experiment(experiment.Experiment):
                 draw(axes[2 * number : 2 * number + 2].ravel(), name, first, self.first_seed)
 
 
-def factored(config: jaxgen.Config) -> tuple[jaxgen.Config, Callable[[jaxgen.Result], jaxgen.Config]]:
-    """The report's two trainings of one coordinate each; the first one's output is the second one's source."""
-    source, target = config.data.datasets  # type: ignore[attr-defined]
-    (x,), (y,) = source.tables(), target.tables()
-    network = nets.MLP((50, 50, 1), jnp.tanh)
-    one = dataclasses.replace(config.method, network=network)
-    first = dataclasses.replace(config, method=one, data=data.Zip((data.Arrays(x), data.Arrays(y[:, :1]))))
-
-    def second(result: jaxgen.Result) -> jaxgen.Config:
-        mapped = np.asarray(map_tasks.transported(result, x))
-        return dataclasses.replace(first, data=data.Zip((data.Arrays(mapped), data.Arrays(y[:, 1:]))))
-
-    return first, second
-
-
 def _evaluated(config: jaxgen.Config, name: str, mapped: np.ndarray, target: np.ndarray) -> dict[str, Any]:
-    return {
-        **map_tasks.evaluated(map_tasks.TASKS[name], mapped, target, seed=config.seed),
-        "points": mapped[:1_000].tolist(),
-    }
+    measures = map_tasks.evaluated(map_tasks.TASKS[name], mapped, target, seed=config.seed)
+    return {**measures, "points": mapped[:1_000].tolist()}
 
 
 def _test_points(config: jaxgen.Config) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +160,7 @@ def _test_points(config: jaxgen.Config) -> tuple[np.ndarray, np.ndarray]:
 
 def _followed(
     config: jaxgen.Config, source: np.ndarray, target: np.ndarray, directory: pathlib.Path
-) -> training.Followed:
+) -> training.EvaluatedRun:
     """Train, with MMD^2 of training, validation and test points along the way."""
     size = map_tasks.POINTS // 20
     parts = {"validation": slice(0, size), "test": slice(size, 2 * size)}
@@ -208,8 +174,8 @@ def _followed(
         return values
 
     steps = range(config.steps_per_call, config.steps + 1, config.steps_per_call)
-    kept = directory.with_suffix(".curve")
-    return training.followed(config, steps, evaluate, checkpoint_dir=directory, kept=kept)
+    file = directory.with_suffix(".curve")
+    return training.train_and_evaluate(config, steps, evaluate, checkpoint_dir=directory, curve_file=file)
 
 
 def measured(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[str, Any]:
@@ -218,27 +184,27 @@ def measured(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[
     run = _followed(config, source, target, directory)
     grid = map_tasks.lines(map_tasks.TASKS[name], source.shape[1])
     bent = map_tasks.transported(run.result, grid.reshape(-1, grid.shape[-1])).reshape(*grid.shape[:2], 2)
-    seconds = {} if run.seconds is None else {"seconds": run.seconds}
     mapped = map_tasks.transported(run.result, source)
-    return {**_evaluated(config, name, mapped, target), "curve": run.curve, "grid": bent.tolist(), **seconds}
+    return {**_evaluated(config, name, mapped, target), "curve": run.curve, "grid": bent.tolist(), **run.times}
 
 
 def measured_factored(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[str, Any]:
-    """Train and evaluate the report's two networks, one coordinate each."""
-    (source, target), (one, then) = _test_points(config), factored(config)
-    first = _followed(one, source, target, directory / "x")
-    second, _ = training.timed(then(first.result), directory / "y")
+    """Train and evaluate the report's two networks, one coordinate each; the first's output is the second's source."""
+    source, target = _test_points(config)
+    (x,), (y,) = (dataset.tables() for dataset in config.data.datasets)  # type: ignore[attr-defined]
+    method = dataclasses.replace(config.method, network=nets.MLP((50, 50, 1), jnp.tanh))
+    between = lambda x, y: dataclasses.replace(config, method=method, data=data.Zip((data.Arrays(x), data.Arrays(y))))
+    first = _followed(between(x, y[:, :1]), source, target, directory / "x")
+    second, _ = training.timed(between(map_tasks.transported(first.result, x), y[:, 1:]), directory / "y")
     x = map_tasks.transported(first.result, source)
     mapped = np.concatenate([x, map_tasks.transported(second, x)], 1)
     return {**_evaluated(config, name, mapped, target), "curve": first.curve}
 
 
 def measured_untrained(config: jaxgen.Config, name: str, directory: pathlib.Path) -> dict[str, Any]:
-    """Evaluate a network as it was drawn."""
-    method, state = training.untrained(config)
+    """Evaluate an untrained network."""
     source, target = _test_points(config)
-    mapped = method.transport(jax.random.key(1), state, jnp.asarray(source))
-    return _evaluated(config, name, np.asarray(mapped), target)
+    return _evaluated(config, name, map_tasks.transported(jaxgen.untrained(config), source), target)
 
 
 def measured_control(name: str, control: str, seed: int, large: bool, directory: pathlib.Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from experiments.common import experiment, report
 from experiments.common.experiment import Cell, Results
 from jaxgen import losses, metrics
 
-TITLE = "Share of pairs of samples that are told apart at level 0.05"
+TITLE = "Share of pairs of samples that are distinguished at level 0.05"
 PERMUTATIONS = 199
 Distribution = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -94,7 +94,7 @@ TESTS: dict[str, tuple[Callable[[np.ndarray, np.ndarray, int], float], bool]] = 
     "hyppo, energy": (hyppo_test("Energy"), True),
 }
 COLUMNS = [
-    report.Column("rejected", "share told apart"),
+    report.Column("rejected", "share distinguished"),
     report.Column("milliseconds", "ms a test", 1, report.median_and_range),
 ]
 
@@ -103,16 +103,11 @@ COLUMNS = [
 class Experiment(experiment.Experiment):
     """Number and size of the samples."""
 
-    draws: int = 200
-    """Pairs of samples of each alternative."""
-    n: int = 100
-    """Points of each sample."""
+    draws: int = 200  # pairs of samples of each alternative
+    n: int = 100  # points of each sample
 
     name = "mmd/power"
-
-    def reduced(self) -> "Experiment":
-        """Five pairs of 20 points."""
-        return dataclasses.replace(self, num_seeds=1, draws=min(self.draws, 5), n=20)
+    small = {"draws": 5, "n": 20}
 
     def cells(self) -> Iterator[Cell]:
         """Every test that is installed on every alternative."""

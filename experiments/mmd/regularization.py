@@ -50,19 +50,13 @@ BINS = 61  # of a histogram of weights
 class Experiment(experiment.Experiment):
     """Penalties, number of seeds, and length."""
 
-    penalties: tuple[str, ...] = tuple(PENALTIES)
-    """Rows of the table."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike."""
-    epochs: int = TASK.epochs
-    """Of 8 minibatches of 100 points; the report's."""
+    penalties: tuple[str, ...] = tuple(PENALTIES)  # rows of the table
+    num_seeds: int = 5  # seeds, of data and training alike
+    epochs: int = TASK.epochs  # of 8 minibatches of 100 points; the report's
 
     name = "mmd/regularization"
     choices = {"penalties": PENALTIES}
-
-    def reduced(self) -> "Experiment":
-        """One seed, 20 epochs."""
-        return dataclasses.replace(self, num_seeds=1, epochs=min(self.epochs, 20))
+    small = {"epochs": 20}
 
     def config(self, penalty: str, seed: int) -> jaxgen.Config:
         """The report's network with a penalty."""
@@ -74,10 +68,7 @@ class Experiment(experiment.Experiment):
             **PENALTIES[penalty],  # type: ignore[arg-type]
         )
         tables = data.Zip((TASK.source(n=800, test_n=map_tasks.POINTS, seed=seed), TASK.target_points(800, seed)))
-        steps = 8 * self.epochs
-        return jaxgen.Config(
-            method, tables, steps=steps, batch_size=100, steps_per_call=training.segment(steps), seed=seed
-        )
+        return training.configure(method, tables, steps=8 * self.epochs, batch_size=100, seed=seed)
 
     def cells(self) -> Iterator[Cell]:
         """Every penalty and seed."""
@@ -101,13 +92,9 @@ class Experiment(experiment.Experiment):
         shown = {penalty: cells[0] for penalty, cells in results.items()}
         lines = -(-len(shown) // report.PANELS)
         with report.figure(self.results_directory / "regularization.png", 2 * lines, report.PANELS) as axes:
-            for axis in axes.flat:
-                axis.axis("off")
             for position, (penalty, cell) in enumerate(shown.items()):
                 line, column = divmod(position, report.PANELS)
                 top, bottom = axes[2 * line, column], axes[2 * line + 1, column]
-                top.axis("on")
-                bottom.axis("on")
                 top.scatter(*np.array(cell["points"]).T, s=1)
                 top.set(title=penalty, xlim=(-0.2, 1.2), ylim=(-0.2, 1.2))
                 bottom.stairs(*cell["histogram"], fill=True)

@@ -17,14 +17,10 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
-import numpy as np
-
 from experiments.common import experiment, report, training
 from experiments.common.experiment import Results
 from experiments.negvae import ood_evaluation, ood_table
 from jaxgen import data, methods
-from jaxgen.scan import keys
 
 ALPHAS, DIMENSIONS = (0.0, 0.1, 0.5, 1.0), (10, 50, 100, 250, 500)
 SHIFTS, COLOR_SHIFTS = (2.0, 4.0, 6.0, 8.0, 10.0), (5.0, 10.0, 15.0, 20.0, 25.0, 30.0)
@@ -55,17 +51,12 @@ PARTS = {
 class Experiment(ood_table.Experiment):
     """Parts, and size."""
 
-    parts: tuple[str, ...] = tuple(PARTS)
-    """What is varied."""
-    steps: int = 600
-    """Of 50 images and 50 negatives; a third of them in color."""
+    parts: tuple[str, ...] = tuple(PARTS)  # what is varied
+    steps: int = 600  # of 50 images and 50 negatives; a third of them in color
 
     name = "negvae/ablations"
     choices = {"parts": PARTS}
-
-    def reduced(self) -> "Experiment":
-        """One seed and the first part, 20 steps."""
-        return dataclasses.replace(super().reduced(), parts=self.parts[:1])
+    small = {"parts": slice(1)}
 
     def models(self) -> Iterator[ood_evaluation.OODModel]:
         """Models of all parts."""
@@ -161,11 +152,8 @@ class Experiment(ood_table.Experiment):
 def _bank(table: Experiment, seed: int) -> data.Arrays:
     """Train without negatives, and sample."""
     config = table._fashion("no negatives", "bank", table._grayscale(None)).resolved(seed)
-    method, state, _ = training.networks(config, table.training_directory(config), train=True)
-    draw = jax.jit(lambda key: method.sample(key, state, ood_evaluation.ROWS))
-    own = jax.random.fold_in(jax.random.key(seed), BANK)  # a key that the training does not use
-    samples = [np.asarray(draw(key)) for key in keys(own, BANK // ood_evaluation.ROWS)]
-    return data.Arrays(np.concatenate(samples))
+    result, _ = training.timed(config, table.training_directory(config))
+    return data.Arrays(result.sample(training.fresh_key(seed), BANK, batch_size=ood_evaluation.ROWS)[0])
 
 
 if __name__ == "__main__":

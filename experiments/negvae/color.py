@@ -41,31 +41,23 @@ EPOCHS = {"adversarial": 300}  # the paper's, where not 100
 class Experiment(ood_table.Experiment):
     """Sets, observation models, sources of negatives, and size."""
 
-    inliers: tuple[str, ...] = ("cifar10", "svhn")
-    """Sets to learn."""
-    noises: tuple[str, ...] = tuple(NOISES)
-    """Observation models; the paper has the quantized one for CIFAR-10 alone."""
-    sources: tuple[str, ...] = tuple(SOURCES)
-    """Sources of negatives, and untrained networks."""
-    steps: int = 400
-    """Of 50 images and 50 negatives."""
+    inliers: tuple[str, ...] = ("cifar10", "svhn")  # sets to learn
+    noises: tuple[str, ...] = tuple(NOISES)  # observation models; the paper has the quantized one for CIFAR-10 alone
+    sources: tuple[str, ...] = tuple(SOURCES)  # sources of negatives, and untrained networks
+    steps: int = 400  # of 50 images and 50 negatives
+    # First learning rate, which falls to zero along half a cosine; by default 1e-4 throughout, as in the paper.
     rate: float | None = None
-    """First learning rate, which falls to zero along half a cosine; by default 1e-4 throughout, as in the paper."""
-    fitted: int = 50
-    """Test images to which a posterior is fitted in a hundred steps, for likelihood regret."""
+    fitted: int = 50  # test images to which a posterior is fitted in a hundred steps, for likelihood regret
 
     name = "negvae/color"
     choices = {"inliers": ("cifar10", "svhn"), "noises": NOISES, "sources": SOURCES}
+    small = {"noises": slice(1)}
 
     def __post_init__(self) -> None:
         """Check that the paper has one of the combinations."""
         super().__post_init__()
         if not any(pair in PUBLISHED for pair in itertools.product(self.inliers, self.noises)):
             raise SystemExit("the quantized observation model needs the inlier set cifar10; add it, or another model.")
-
-    def reduced(self) -> "Experiment":
-        """One seed, one observation model, 20 steps."""
-        return dataclasses.replace(super().reduced(), noises=self.noises[:1])
 
     def config(self, inlier: str, noise: str, source: str, seed: int) -> jaxgen.Config:
         """A row's training: the released networks, and Adam."""

@@ -54,21 +54,14 @@ PUBLISHED = {
 class Experiment(ood_table.Experiment):
     """Sets, observation models, sources of negatives, and size."""
 
-    inliers: tuple[str, ...] = tuple(SETS)
-    """Sets to learn."""
-    noises: tuple[str, ...] = tuple(ood_evaluation.NOISES)
-    """Observation models."""
-    sources: tuple[str, ...] = tuple(SOURCES)
-    """Sources of negatives, and untrained networks."""
-    upright: bool = False
-    """Transpose letters, so that they stand upright."""
+    inliers: tuple[str, ...] = tuple(SETS)  # sets to learn
+    noises: tuple[str, ...] = tuple(ood_evaluation.NOISES)  # observation models
+    sources: tuple[str, ...] = tuple(SOURCES)  # sources of negatives, and untrained networks
+    upright: bool = False  # transpose letters, so that they stand upright
 
     name = "negvae/grayscale"
     choices = {"inliers": SETS, "noises": ood_evaluation.NOISES, "sources": SOURCES}
-
-    def reduced(self) -> "Experiment":
-        """One seed, one inlier set, one observation model, 20 steps."""
-        return dataclasses.replace(super().reduced(), inliers=self.inliers[:1], noises=self.noises[:1])
+    small = {"inliers": slice(1), "noises": slice(1)}
 
     def images(self, name: str, split: str) -> Any:
         """A set of images."""

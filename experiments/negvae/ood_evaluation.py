@@ -17,8 +17,6 @@ from jaxgen import data, methods, metrics, nets
 from jaxgen.data.validation import row_specs
 from jaxgen.optim import tensorflow_rmsprop
 
-__all__ = ["NOISES", "WIDTH", "OODModel", "Turned", "configure", "evaluated", "grayscale", "mirrored", "upright"]
-
 TRAINING = 5_000  # most training images for typicality
 IMPORTANCE = 4  # latent samples of the bound: decoding an image takes longer than encoding it
 BATCH, ROWS = 50, 200  # images in a step; scored at a time
@@ -31,15 +29,10 @@ NOISES: dict[str, methods.observation_models.ObservationModel] = {
 
 @dataclasses.dataclass(frozen=True)
 class Turned:
-    """Images with a transformation.
+    """Images with a transformation."""
 
-    Attributes:
-        images: the set.
-        turn: maps images `[n, h, w, c]` to images, such as `upright` or `mirrored`.
-    """
-
-    images: Any
-    turn: Callable[[np.ndarray], np.ndarray]
+    images: Any  # the set
+    turn: Callable[[np.ndarray], np.ndarray]  # maps images `[n, h, w, c]` to images, such as `upright` or `mirrored`
 
     def tables(self) -> tuple[np.ndarray]:
         """One table of transformed images."""
@@ -58,27 +51,17 @@ def mirrored(images: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class OODModel:
-    """A model, and the sets that it is evaluated on.
+    """A model, and the sets that it is evaluated on."""
 
-    Attributes:
-        title: first part of its rows in a table.
-        name: of its cells.
-        config: `config(seed)` is what is trained.
-        inlier: test images of the set that it learns.
-        training_images: from which typicality is estimated.
-        outliers: test images of other sets, by title.
-        paper: the paper's numbers, by title and measure.
-        train: False for the untrained control.
-    """
-
-    title: str
-    name: str
-    config: Callable[[int], jaxgen.Config]
-    inlier: Any
-    training_images: Any
-    outliers: Mapping[str, Any]
+    title: str  # first part of its rows in a table
+    name: str  # of its cells
+    config: Callable[[int], jaxgen.Config]  # what is trained with a seed
+    inlier: Any  # test images of the set that it learns
+    training_images: Any  # from which typicality is estimated
+    outliers: Mapping[str, Any]  # test images of other sets, by title
+    # The paper's numbers, by title and measure.
     paper: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
-    train: bool = True
+    train: bool = True  # False for the untrained control
 
     def resolved(self, seed: int) -> jaxgen.Config:
         """What is trained, with all networks and widths filled in: equal trainings share their checkpoints."""
@@ -88,11 +71,10 @@ class OODModel:
     def cell(self, count: int, fitted: int, seed: int) -> Cell:
         """The evaluation of one seed on `count` test images of each set."""
         config = self.resolved(seed)
-        sets = [config.data, self.inlier, self.training_images, *self.outliers.values()]
-        measure = functools.partial(
-            evaluated, config, self.inlier, self.training_images, dict(self.outliers), self.train, count, fitted
-        )
-        return Cell(self.name, seed, measure, config, {"images": cache.counted(*sets)})
+        sets = self.inlier, self.training_images, dict(self.outliers)
+        measure = functools.partial(evaluated, config, *sets, self.train, count, fitted)
+        lengths = cache.table_lengths(config.data, *sets[:2], *self.outliers.values())
+        return Cell(self.name, seed, measure, config, {"images": lengths})
 
 
 def grayscale(
@@ -101,16 +83,9 @@ def grayscale(
     width: int = WIDTH,
     **changes: Any,
 ) -> methods.NegativeSamplingVAE:
-    """Model of images of 28 by 28 with the released optimizer.
+    """Model of images of 28 by 28 with the released optimizer, and `width` features in the decoder's last hidden layer.
 
-    Args:
-        noise: observation model.
-        negatives: their source.
-        width: features of the decoder's last hidden layer; at the paper's width it takes nine tenths of the arithmetic.
-        **changes: other fields.
-
-    Returns:
-        The method.
+    At the paper's width that layer takes nine tenths of the arithmetic.
     """
     decoder = nets.ConvDecoder(layers=((32, 5, 2), (32, 5, 2), (width, 5, 1)))
     return methods.NegativeSamplingVAE(
@@ -126,22 +101,9 @@ def grayscale(
 def configure(
     method: methods.NegativeSamplingVAE, images: Any, seed: int, steps: int, others: Any = None
 ) -> jaxgen.Config:
-    """Training of a model on a set of images.
-
-    Args:
-        method: the model.
-        images: the set to learn.
-        seed: of the training.
-        steps: of 50 images, and 50 negatives.
-        others: the set of auxiliary negatives; None for other sources.
-
-    Returns:
-        The configuration.
-    """
+    """Training of a model on a set of images, and on another one as auxiliary negatives."""
     tables = images if others is None else data.Zip((images, others))
-    return jaxgen.Config(
-        method, tables, steps=steps, batch_size=BATCH, steps_per_call=training.segment(steps), seed=seed
-    )
+    return training.configure(method, tables, steps=steps, batch_size=BATCH, seed=seed)
 
 
 def evaluated(
@@ -156,31 +118,19 @@ def evaluated(
 ) -> dict[str, Any]:
     """Train, or leave untrained, and compare the scores of inliers with those of each OOD set.
 
-    Args:
-        config: what is trained.
-        inlier: test images of the learned set.
-        training_images: from which typicality is estimated.
-        outliers: test images of other sets, by title.
-        train: whether to train.
-        count: test images of each set.
-        fitted: number of these to which a posterior is fitted, for likelihood regret.
-        directory: of the checkpoints.
-
-    Returns:
-        For each OOD set, and for the `inlier`: mean `bpd` and `kl`, and each image's `nats` by the importance weighted
-        bound. For OOD sets also the AUROC by each score, with its bootstrap interval. The training's history and
-        seconds.
+    The first `count` images of each set are scored, and a posterior is fitted to `fitted` of them for likelihood
+    regret. The measurement has means, the bound of each image in `nats`, and the AUROC by each score with its interval.
     """
-    method, state, spent = training.networks(config, directory, train=train)
-    known = anomaly_metrics.scores(method, state, tested(training_images, min(count, TRAINING)), ROWS)["bpd"]
+    model, times = training.timed(config, directory, train=train)
+    known = anomaly_metrics.scores(model, tested(training_images, min(count, TRAINING)), ROWS)["bpd"]
 
     def scored(images: Any) -> dict[str, np.ndarray]:
         x = tested(images, count)
-        scores = anomaly_metrics.scores(method, state, x, ROWS)
+        scores = anomaly_metrics.scores(model, x, ROWS)
         scores["corrected"] = scores["bpd"] - _complexity(images, count)
         scores["typicality"] = metrics.typicality(scores["bpd"], known)
-        if train and method.negatives is None:
-            scores["regret"] = np.asarray(_regret(method, state, jnp.asarray(x[:fitted])))
+        if train and config.method.negatives is None:
+            scores["regret"] = np.asarray(_regret(*training.first_model(model), jnp.asarray(x[:fitted])))
         return scores
 
     def summary(scores: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -189,7 +139,7 @@ def evaluated(
         return {**means, "nats": [round(float(number), 3) for number in nats]}
 
     own = scored(inlier)
-    result: dict[str, Any] = {"inlier": summary(own), **spent}
+    result: dict[str, Any] = {"inlier": summary(own), **times}
     for title, images in outliers.items():
         other = scored(images)
         result[title] = {

@@ -11,8 +11,6 @@ from experiments.common import anomaly_metrics, experiment, report, training
 from experiments.negvae import ood_evaluation
 from jaxgen import data
 
-__all__ = ["draw"]
-
 ACROSS = 8  # images in a line
 
 
@@ -24,29 +22,20 @@ def draw(
     count: int,
     seed: int,
 ) -> None:
-    """Draw two rows of three panels for each model.
-
-    Args:
-        path: a PNG file.
-        models: trained or untrained.
-        outlier: the OOD set that is shown.
-        table: the experiment whose checkpoints are read.
-        count: images of each set that are scored and mapped.
-        seed: of the training.
-    """
+    """Draw two rows of three panels for each model: of `count` images of its inliers, and of an OOD set."""
     with report.figure(path, 2 * len(models), 3) as axes:
         for number, model in enumerate(models):
             config = model.resolved(seed)
-            method, state, _ = training.networks(config, table.training_directory(config), train=model.train)
+            result, _ = training.timed(config, table.training_directory(config), train=model.train)
+            method, state = training.first_model(result)
             panels = axes[2 * number : 2 * number + 2].ravel()
-            inliers, outliers = (
-                ood_evaluation.tested(images, count) for images in (model.inlier, model.outliers[outlier])
-            )
+            sets = model.inlier, model.outliers[outlier]
+            inliers, outliers = (ood_evaluation.tested(images, count) for images in sets)
             samples = np.asarray(method.sample(training.fresh_key(seed), state, ACROSS * ACROSS))
             _tile(panels[0], samples, f"{model.title}: samples")
             _tile(panels[1], _with_reconstructions(method, state, inliers), "inliers and reconstructions")
             _tile(panels[2], _with_reconstructions(method, state, outliers), f"{outlier} and reconstructions")
-            scores = [anomaly_metrics.scores(method, state, x, ood_evaluation.ROWS) for x in (inliers, outliers)]
+            scores = [anomaly_metrics.scores(result, x, ood_evaluation.ROWS) for x in (inliers, outliers)]
             for axis, score, title in zip(panels[3:5], ("bpd", "kl"), ("bits per dimension", "KL, nats"), strict=True):
                 values = [np.log10(np.maximum(each[score], 1e-2)) for each in scores]
                 edges = np.linspace(min(map(np.min, values)), max(map(np.max, values)), 50)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from experiments.common import experiment, report
 from experiments.common.experiment import Cell, Results
 from experiments.negvae import ood_evaluation, ood_figures
 from jaxgen import metrics
-
-__all__ = ["COLOR_EPOCH", "COLUMNS", "EPOCH", "Experiment"]
 
 # The paper's two scores, and the field's others.
 SCORES = {
@@ -38,18 +36,14 @@ EPOCH, COLOR_EPOCH = 1_200, 1_000  # steps of 50 of 60,000 and of 50,000 images
 class Experiment(experiment.Experiment):
     """Number of seeds, length, and number of images."""
 
-    first_seed: int = 1
-    """The first of them."""
-    steps: int = EPOCH
-    """Of 50 images and 50 negatives."""
-    width: int = 32
-    """Features of the last hidden layer of decoders for 28 by 28; the paper has 256."""
-    tested: int = 2_000
-    """Test images of each set; the paper has 10,000."""
-    fitted: int = 200
-    """Test images to which a posterior is fitted in a hundred steps, for likelihood regret."""
-    paper: bool = False
-    """The paper's epochs, width and test images."""
+    first_seed: int = 1  # the first of them
+    steps: int = EPOCH  # of 50 images and 50 negatives
+    width: int = 32  # features of the last hidden layer of decoders for 28 by 28; the paper has 256
+    tested: int = 2_000  # test images of each set; the paper has 10,000
+    fitted: int = 200  # test images to which a posterior is fitted in a hundred steps, for likelihood regret
+    paper: bool = False  # the paper's epochs, width and test images
+
+    small = {"paper": False, "steps": 20, "tested": 200, "fitted": 20}
 
     @property
     def directory(self) -> pathlib.Path:
@@ -60,17 +54,6 @@ class Experiment(experiment.Experiment):
     def models(self) -> Iterable[ood_evaluation.OODModel]:
         """Models of the table."""
         raise NotImplementedError
-
-    def reduced(self) -> Self:
-        """One seed, 20 steps, 200 test images."""
-        return dataclasses.replace(
-            self,
-            num_seeds=1,
-            paper=False,
-            steps=min(self.steps, 20),
-            tested=min(self.tested, 200),
-            fitted=min(self.fitted, 20),
-        )
 
     def cells(self) -> Iterator[Cell]:
         """Every model with every seed."""
@@ -105,18 +88,7 @@ class Experiment(experiment.Experiment):
         results: Results,
         remarks: Sequence[str] = (),
     ) -> report.Table:
-        """The table of some models: a row for each model and OOD set.
-
-        Args:
-            name: of the table's files.
-            title: of the table.
-            models: in their order.
-            results: of all cells.
-            remarks: sentences below it.
-
-        Returns:
-            The table.
-        """
+        """The table of some models: a row for each model and OOD set; `remarks` are further sentences below it."""
         rows, cells_by_row, configs = [], {}, {}
         for model in models:
             cells = results[model.name]

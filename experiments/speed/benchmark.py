@@ -63,10 +63,9 @@ SIDE, PRODUCTS = 1024, 20  # the peak is measured by products of square matrices
 class Experiment(experiment.Experiment):
     """Comparisons, and number of repeats."""
 
+    # Comparisons to run; `first_step`, the time to the first training step, has its own table.
     comparisons: tuple[str, ...] = (*COMPARISONS, FIRST_STEP)
-    """Comparisons to run; `first_step`, the time to the first training step, has its own table."""
-    repeats: int = 7
-    """Runs of each implementation, interleaved."""
+    repeats: int = 7  # runs of each implementation, interleaved
 
     name = "speed/benchmark"
     choices = {"comparisons": (*COMPARISONS, FIRST_STEP)}
@@ -121,25 +120,12 @@ class Experiment(experiment.Experiment):
 
 
 def compare(name: str, cases: Sequence[Case], repeats: int, quick: bool, directory: pathlib.Path) -> dict[str, Any]:
-    """Run one comparison.
-
-    Args:
-        name: key of `COMPARISONS`.
-        cases: its cases.
-        repeats: runs of each.
-        quick: whether the networks are small.
-        directory: not used.
-
-    Returns:
-        `rows`, the fields of a table's row for each case. `details`: each repeat's `seconds` of wall time and of all
-        cores together, the `peaks` in operations per second, `others`, how many cores other processes kept busy, the
-        `load` of the machine before, and the `configs` that jaxgen trained.
-    """
+    """Run one comparison."""
     available = {place: case for place, case in enumerate(cases) if not case.needs or _installed(case.needs)}
     resident = {}
     for place, case in available.items():
         print(f"{case.title}: memory", flush=True)
-        resident[place] = resources.alone(peak_memory, name, place, quick)
+        resident[place] = resources.in_fresh_process(peak_memory, name, place, quick)
     products = _products()
     ready = {place: case.prepare() for place, case in available.items()}
     for place in ready:
@@ -183,8 +169,7 @@ def compare(name: str, cases: Sequence[Case], repeats: int, quick: bool, directo
 def peak_memory(name: str, place: int, quick: bool) -> list[float]:
     """Prepare and run one case; return the peak resident memory of the process in MiB, or [] where it is unknown."""
     COMPARISONS[name](quick)[place].prepare().run()
-    resident = resources.most_resident()
-    return [] if resident is None else [resident]
+    return list(resources.peak_memory().values())
 
 
 def _installed(module: str) -> bool:

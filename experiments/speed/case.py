@@ -6,62 +6,33 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
 from experiments.common import resources
 from jaxgen.data.validation import row_specs
-from jaxgen.training import loop, preparation
+from jaxgen.training import loop
 from jaxgen.training.compilation import batch_rows, init_keys, programs, root_keys, step_keys
-
-__all__ = [
-    "Case",
-    "Ready",
-    "backward",
-    "dense_products",
-    "equal",
-    "forward",
-    "image_products",
-    "plain",
-    "resolved_method",
-    "trained",
-]
 
 
 class Ready(NamedTuple):
-    """A case that is ready to run.
+    """A case that is ready to run."""
 
-    Attributes:
-        run: takes the case's steps, and waits until they are done.
-        costs: cost of the preparation by column: seconds of compilation, MiB of XLA's temporaries.
-    """
-
-    run: Callable[[], Any]
-    costs: dict[str, float]
+    run: Callable[[], Any]  # takes the case's steps, and waits until they are done
+    costs: dict[str, float]  # cost of the preparation by column: seconds of compilation, MiB of XLA's temporaries
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """One implementation of the steps of a comparison.
+    """One implementation of the steps of a comparison."""
 
-    Attributes:
-        title: title of its row.
-        steps: steps of one run.
-        flop: floating-point operations of one step: 2 for each multiplication of matrix products and convolutions.
-        prepare: compiles or prepares it.
-        aim: required ratio of its time to that of the comparison's first case.
-        needs: module of an optional library.
-        config: what is trained; None for other libraries.
-    """
-
-    title: str
-    steps: int
-    flop: float
-    prepare: Callable[[], Ready]
-    aim: float | None = None
-    needs: str = ""
-    config: jaxgen.Config | None = None
+    title: str  # title of its row
+    steps: int  # steps of one run
+    flop: float  # floating-point operations of one step: 2 for each multiplication of matrix products and convolutions
+    prepare: Callable[[], Ready]  # compiles or prepares it
+    aim: float | None = None  # required ratio of its time to that of the comparison's first case
+    needs: str = ""  # module of an optional library
+    config: jaxgen.Config | None = None  # what is trained; None for other libraries
 
     @classmethod
     def of(cls, config: jaxgen.Config, title: str, flop: float, aim: float | None = None) -> "Case":
@@ -70,14 +41,14 @@ class Case:
 
 
 def resolved_method(config: jaxgen.Config) -> Any:
-    """Return the method with the shapes of its data."""
+    """Return the method with the shapes of its data, for any number of devices."""
     return config.method.resolve(*row_specs(config.data.tables()))
 
 
 def trained(config: jaxgen.Config) -> Ready:
     """Compile one call of `train`: `config.steps_per_call` steps in one program, with the data on the device."""
     tables = config.data.tables()
-    config = preparation.resolved(config, row_specs(tables))
+    config = config.resolved()
     compiled, roots = programs(config), root_keys(config)
     rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
     started = compiled.start(tables, init_keys(roots), tuple(batches[:, 0] for batches in rows))
@@ -95,40 +66,6 @@ def trained(config: jaxgen.Config) -> Ready:
     return Ready(run, costs)
 
 
-def plain(config: jaxgen.Config, steps: int, make: Callable[[Any], Any], guesses: int) -> Ready:
-    """Prepare the step of an extreme value network in eager PyTorch, and check that its loss equals jaxgen's.
-
-    Args:
-        config: what jaxgen trains.
-        steps: steps of one run.
-        make: `make(params)` returns the loss with jaxgen's initial parameters.
-        guesses: noise vectors of one step.
-
-    Returns:
-        The case. Both losses were compared at the same parameters and noise.
-    """
-    import torch
-
-    from experiments.speed import torch_evl
-
-    (table,) = config.data.tables()
-    method = resolved_method(config)
-    key, x = jax.random.key(0), table[: config.batch_size]
-    params = method.init(key, jnp.asarray(x)).params
-    loss = make(params)
-    noise = np.array(jax.random.normal(key, (guesses, method.latent_dim)))
-    ours, theirs = float(method.loss(key, params, {}, jnp.asarray(x))[0]), torch_evl.value(loss, noise, x)
-    equal(ours, theirs)
-    optimizer = torch.optim.RMSprop(loss.parameters(), lr=5e-4)
-    batches = torch.tensor(table[: steps * config.batch_size]).split(config.batch_size)
-
-    def run() -> None:
-        for batch in batches:
-            torch_evl.descend(loss, optimizer, noise.shape, batch)
-
-    return Ready(run, {})
-
-
 def equal(ours: float, theirs: float) -> None:
     """Exit unless two implementations compute the same number at the same parameters and noise."""
     if not abs(ours - theirs) <= 1e-4 * max(abs(ours), 1e-2):
@@ -141,14 +78,7 @@ def dense_products(widths: Sequence[int]) -> list[int]:
 
 
 def image_products(latent_dim: int, widths: Sequence[int], channels: int, *, taps: int = 9) -> list[int]:
-    """Return the multiplications of each layer of `nets.ConvGenerator` for one image.
-
-    Args:
-        latent_dim: dimension of the noise.
-        widths: channels of each block.
-        channels: channels of the images.
-        taps: kernel entries per upsampled pixel; 4 if `nets.convolve_upsampled` merges those on equal pixels.
-    """
+    """Return the multiplications of each layer of `nets.ConvGenerator` for one image."""
     products = []
     for block, (inputs, outputs) in enumerate(zip((latent_dim, *widths), widths, strict=False)):
         products += [4 ** (block + 1) * outputs * entries for entries in (taps * inputs, 9 * outputs)]

@@ -37,12 +37,9 @@ CASES: dict[str, tuple[tuple[int, int], tuple[int, int], int, tuple[int, int], i
 class Experiment:
     """Which shapes, how often."""
 
-    batch_size: int = 16
-    """Images of a convolution."""
-    repeats: int = 2
-    """Least number of runs of each function; short ones run up to 50 times."""
-    quick: bool = False
-    """A quarter of the images and an eighth of the features: shows that it runs, not how fast."""
+    batch_size: int = 16  # images of a convolution
+    repeats: int = 2  # least number of runs of each function; short ones run up to 50 times
+    quick: bool = False  # a quarter of the images and an eighth of the features: shows that it runs, not how fast
 
 
 def run(experiment: Experiment) -> dict[str, float]:

@@ -1,19 +1,27 @@
 """Cases of extreme value networks: training steps by jaxgen, by plain autodiff, and in eager PyTorch."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxgen
 from experiments.evl import baselines
-from experiments.speed.case import Case, backward, dense_products, forward, image_products, plain
+from experiments.speed.case import (
+    Case,
+    Ready,
+    backward,
+    dense_products,
+    equal,
+    forward,
+    image_products,
+    resolved_method,
+)
 from jaxgen import data, methods, nets
 from jaxgen.optim import torch_rmsprop
-
-__all__ = ["own", "pool"]
 
 
 def own(quick: bool) -> list[Case]:
@@ -34,8 +42,9 @@ def own(quick: bool) -> list[Case]:
 
     def make(params: Any) -> Any:
         from experiments.speed import torch_evl
+        from experiments.speed.torch_networks import adopt, dense
 
-        return torch_evl.PerTarget(torch_evl.adopt(torch_evl.dense((16, *network.widths)), params["generator"]))
+        return torch_evl.PerTarget(adopt(dense((16, *network.widths)), params["generator"]["params"]))
 
     title = f"{published.batch_size} targets x {guesses} guesses of their own"
     eager = lambda: plain(of(None), steps, make, rows)
@@ -70,9 +79,10 @@ def pool(quick: bool) -> list[Case]:
 
     def make(params: Any) -> Any:
         from experiments.speed import torch_evl
+        from experiments.speed.torch_networks import adopt, dense
 
-        generator = torch_evl.adopt(torch_evl.convolutional(latent_dim, widths, shape), params["generator"])
-        weight_network = torch_evl.adopt(torch_evl.dense((latent_dim, *head, 1)), params["weight_network"])
+        generator = adopt(torch_evl.convolutional(latent_dim, widths, shape), params["generator"]["params"])
+        weight_network = adopt(dense((latent_dim, *head, 1)), params["weight_network"]["params"])
         return torch_evl.SharedPool(generator, weight_network)
 
     logits, search = dense_products((latent_dim, *head, 1)), 2.0 * batch * guesses * pixels[0].size
@@ -91,3 +101,26 @@ def pool(quick: bool) -> list[Case]:
         Case.of(of(None), f"{title}: jaxgen, through all of it", differentiated(guesses, images) + search, aim=2),
         Case(f"{title}: eager PyTorch, through all of it", steps, flop, eager, aim=2, needs="torch"),
     ]
+
+
+def plain(config: jaxgen.Config, steps: int, make: Callable[[Any], Any], guesses: int) -> Ready:
+    """Prepare the step in eager PyTorch, and check that its loss equals jaxgen's at the same parameters and noise."""
+    import torch
+
+    from experiments.speed import torch_evl
+    from experiments.speed.torch_networks import descend
+
+    (table,), method = config.data.tables(), resolved_method(config)
+    key, x = jax.random.key(0), table[: config.batch_size]
+    params = method.init(key, jnp.asarray(x)).params
+    loss = make(params)
+    noise = np.array(jax.random.normal(key, (guesses, method.latent_dim)))
+    equal(float(method.loss(key, params, {}, jnp.asarray(x))[0]), torch_evl.value(loss, noise, x))
+    optimizer = torch.optim.RMSprop(loss.parameters(), lr=5e-4)
+    batches = torch.tensor(table[: steps * config.batch_size]).split(config.batch_size)
+
+    def run() -> None:
+        for batch in batches:
+            descend(optimizer, loss(torch.randn(noise.shape), batch))
+
+    return Ready(run, {})

@@ -36,22 +36,26 @@ ROWS = {
     "vae": "NegativeSamplingVAE, adversarial, 28 x 28 x 1",
 }
 QUICK = ("mmd",)
+COLUMN_TITLES = {
+    "seconds": "s to the first step",
+    "xla": "of these XLA",
+    "trace": "tracing and lowering",
+    "rest": "the rest",
+    "cores": "core s to the first step",
+    "programs": "programs compiled",
+    "imports": "s to import",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
     """Methods, and number of repeats."""
 
-    rows: tuple[str, ...] = tuple(ROWS)
-    """Methods to measure."""
-    repeats: int = 5
-    """Fresh processes of each, interleaved."""
-    before: pathlib.Path | None = None
-    """Another checkout to compare with."""
-    quick: bool = False
-    """One method once; the times mean nothing."""
-    output_dir: pathlib.Path = pathlib.Path("runs/speed/first_step")
-    """Directory of the table."""
+    rows: tuple[str, ...] = tuple(ROWS)  # methods to measure
+    repeats: int = 5  # fresh processes of each, interleaved
+    before: pathlib.Path | None = None  # another checkout to compare with
+    quick: bool = False  # one method once; the times mean nothing
+    output_dir: pathlib.Path = pathlib.Path("runs/speed/first_step")  # directory of the table
 
 
 def run(experiment: Experiment) -> "report.Table":
@@ -64,22 +68,17 @@ def run(experiment: Experiment) -> "report.Table":
         experiment = dataclasses.replace(experiment, rows=QUICK, repeats=1)
     here = pathlib.Path(__file__).parents[2]
     checkouts = {"": here} | ({} if experiment.before is None else {", before": experiment.before.absolute()})
-    found: dict[str, list[dict[str, float]]] = {}
+    measured: dict[str, list[dict[str, float]]] = {}
     for _ in range(experiment.repeats):
         for name in experiment.rows:
             for which, checkout in checkouts.items():
                 if not (name == "flowjax" and which):
-                    found.setdefault(ROWS[name] + which, []).append(fresh(name, checkout))
+                    measured.setdefault(ROWS[name] + which, []).append(fresh(name, checkout))
+    digits = lambda name: 0 if name == "programs" else 1
     columns = [
-        report.Column("seconds", "s to the first step", 1, report.median_and_range),
-        report.Column("xla", "of these XLA", 1, report.median_and_range),
-        report.Column("trace", "tracing and lowering", 1, report.median_and_range),
-        report.Column("rest", "the rest", 1, report.median_and_range),
-        report.Column("cores", "core s to the first step", 1, report.median_and_range),
-        report.Column("programs", "programs compiled", 0, report.median_and_range),
-        report.Column("imports", "s to import", 1, report.median_and_range),
+        report.Column(name, title, digits(name), report.median_and_range) for name, title in COLUMN_TITLES.items()
     ]
-    rows = [report.Row.of(title, cells, columns) for title, cells in found.items()]
+    rows = [report.Row.of(title, cells, columns) for title, cells in measured.items()]
     remark = (
         f"Medians of {experiment.repeats} fresh processes, and their range; importing is not included. A function that "
         "is traced within another counts twice, and two programs that are compiled at the same time both count, so the "
@@ -87,7 +86,7 @@ def run(experiment: Experiment) -> "report.Table":
     )
     title = "Time to the first training step in a fresh process"
     table = report.Table("first_step", title, columns, rows, [remark], "processes", "aim")
-    table.write(experiment.output_dir, {})
+    table.write(experiment.output_dir)
     return table
 
 

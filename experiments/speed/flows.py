@@ -13,8 +13,6 @@ from experiments.common import resources
 from experiments.speed.case import Case, Ready, dense_products, equal, forward, resolved_method
 from jaxgen import data, methods, nets
 
-__all__ = ["adopt", "couplings", "initial"]
-
 DEPTH, CLAMP, RATE = 8, 2.0, 1e-3  # number of couplings, bound of the log-scale, learning rate
 
 
@@ -56,12 +54,7 @@ def initial(config: jaxgen.Config) -> tuple[Any, Any]:
 
 
 def adopt(params: Any, width: int) -> Any:
-    """Return FlowJAX's flow with the same couplings, bound of the log-scale, and parameters.
-
-    Args:
-        params: parameters of jaxgen's flow, whose first scaling is the identity.
-        width: width of the two hidden layers.
-    """
+    """Return FlowJAX's flow with the same couplings, bound of the log-scale, and parameters."""
     import equinox
     import paramax
     from flowjax import bijections, distributions, flows

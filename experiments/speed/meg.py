@@ -1,6 +1,5 @@
 """Cases of maximum entropy generators: training steps and chains by jaxgen, by BlackJAX and in eager PyTorch."""
 
-import itertools
 from typing import Any
 
 import jax
@@ -9,11 +8,9 @@ import numpy as np
 
 import jaxgen
 from experiments.common import resources
-from experiments.speed.case import Case, Ready, equal, resolved_method
+from experiments.speed.case import Case, Ready, dense_products, equal, forward, resolved_method
 from jaxgen import data, methods, nets, samplers
 from jaxgen.scan import iterate
-
-__all__ = ["chains", "digits", "plane"]
 
 
 def plane(quick: bool) -> list[Case]:
@@ -26,11 +23,10 @@ def plane(quick: bool) -> list[Case]:
     def make() -> Any:
         from torch import nn
 
-        from experiments.speed import torch_meg as eager
-        from experiments.speed.torch_evl import dense
+        from experiments.speed.torch_networks import Pair, dense, leaky
 
-        critic = lambda inputs: dense((inputs, *(width,) * 3, 1), eager.leaky)
-        return critic(2), dense((2, *(width,) * 3, 2)), eager.Pair(nn.Identity(), critic(4))
+        critic = lambda inputs: dense((inputs, *(width,) * 3, 1), leaky)
+        return critic(2), dense((2, *(width,) * 3, 2)), Pair(nn.Identity(), critic(4))
 
     title = f"MEG in the plane, {width} wide, 5 x {rows} + {rows} rows"
     return _cases(title, networks, 2, x, rows, steps, make, aim=1.5)
@@ -43,9 +39,9 @@ def digits(quick: bool) -> list[Case]:
     x = np.random.default_rng(0).uniform(-1, 1, (10 * 5 * rows, 28, 28, 1)).astype(np.float32)  # no real images needed
 
     def make() -> Any:
-        from experiments.speed import torch_meg as eager
+        from experiments.speed import torch_meg
 
-        return eager.digits(latent_dim, width)
+        return torch_meg.digits(latent_dim, width)
 
     title = f"MEG on 28 x 28, {width} wide, 5 x {rows} + {rows} rows"
     return _cases(title, networks, latent_dim, x, rows, steps, make, aim=1)
@@ -93,11 +89,11 @@ def chains(quick: bool) -> list[Case]:
         import torch
 
         from experiments.speed import torch_meg
-        from experiments.speed.torch_evl import dense
+        from experiments.speed.torch_networks import adopt, dense, leaky
 
         hidden = (width,) * 3
-        energy = torch_meg.adopt(dense((2, *hidden, 1), torch_meg.leaky), params[0]["params"])
-        generator = torch_meg.adopt(dense((2, *hidden, 2)), params[1]["params"])
+        energy = adopt(dense((2, *hidden, 1), leaky), params[0]["params"])
+        generator = adopt(dense((2, *hidden, 2)), params[1]["params"])
         chains = torch_meg.Chains(energy, generator, torch.tensor(np.array(start)), step_size)
         equal(float(jnp.mean(jax.vmap(density(params))(start))), float(chains.position[1].mean()))
 
@@ -107,8 +103,7 @@ def chains(quick: bool) -> list[Case]:
 
         return Ready(run, {})
 
-    widths = (2, *(width,) * 3, 2, *(width,) * 3, 1)
-    flop = 2 * 2.0 * count * sum(inputs * outputs for inputs, outputs in itertools.pairwise(widths))
+    flop = 2 * forward(count, dense_products((2, *(width,) * 3, 2, *(width,) * 3, 1)))
     title = f"MALA, {count} chains, {width} wide"
     return [
         Case(f"{title}: jaxgen", steps, flop, ours),
@@ -128,9 +123,8 @@ def _cases(
     *,
     aim: float,
 ) -> list[Case]:
-    method = methods.MEG(
-        critic=networks.energy, generator=networks.generator, statistic=networks.statistic, latent_dim=latent_dim
-    )
+    generator, energy, statistic = networks
+    method = methods.MEG(critic=energy, generator=generator, statistic=statistic, latent_dim=latent_dim)
     config = jaxgen.Config(method, data.Arrays(x), steps=1000 * steps, batch_size=5 * rows, steps_per_call=steps)
     flop = _flop(resolved_method(config), jnp.asarray(x[: 5 * rows]))
     return [
@@ -143,7 +137,8 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     """Prepare the same step in eager PyTorch, and check that its losses equal jaxgen's."""
     import torch
 
-    from experiments.speed import torch_meg as eager
+    from experiments.speed import torch_meg
+    from experiments.speed.torch_networks import adopt, tensors
 
     (table,) = config.data.tables()
     method = resolved_method(config)
@@ -151,17 +146,16 @@ def _plain(config: jaxgen.Config, steps: int, make: Any) -> Ready:
     key, x = jax.random.key(1), jnp.asarray(table[:rows])
     state = method.init(key, x)
     parts = (state.critic.params, state.generator.params["generator"], state.generator.params["statistic"])
-    energy, generator, statistic = (eager.adopt(net, part["params"]) for net, part in zip(make(), parts, strict=True))
-    theirs = eager.Adversaries(energy, generator, statistic, method.penalty, method.latent_dim)
+    energy, generator, statistic = (adopt(net, part["params"]) for net, part in zip(make(), parts, strict=True))
+    theirs = torch_meg.Adversaries(energy, generator, statistic, method.penalty, method.latent_dim)
     draw = lambda key: jax.random.normal(key, (rows, method.latent_dim))
-    torch_of = lambda *arrays: [torch.tensor(np.array(array)) for array in arrays]
     first, second = jax.random.split(key)
     params, model_state = state.generator.params, state.generator.model_state
     ours = float(method.critic_loss(key, state.critic.params, {}, x, params, model_state)[0])
-    equal(ours, float(theirs.critic_loss(*torch_of(x, draw(first))).detach()))
+    equal(ours, float(theirs.critic_loss(*tensors(x, draw(first))).detach()))
     ours = float(method.generator_loss(key, params, model_state, state.critic.params, rows)[0])
     shuffled = methods.shuffled_rows(second, draw(first))
-    equal(ours, float(theirs.generator_loss(*torch_of(draw(first), shuffled)).detach()))
+    equal(ours, float(theirs.generator_loss(*tensors(draw(first), shuffled)).detach()))
     batches = torch.tensor(np.array(table[: steps * config.batch_size])).split(config.batch_size)
 
     def run() -> None:

@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from experiments.common import resources
-from experiments.mmd.reference import points, value_and_gradient, whole
+from experiments.mmd.cost import points, value_and_gradient, whole
 from experiments.speed.case import Case, Ready, equal
-
-__all__ = ["discrepancy"]
 
 
 def discrepancy(quick: bool) -> list[Case]:

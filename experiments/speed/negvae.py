@@ -13,8 +13,6 @@ from experiments.speed.case import Case, Ready, equal, resolved_method
 from jaxgen import data, methods
 from jaxgen.methods.negative_sampling_vae import StepSamples
 
-__all__ = ["adversarial", "auxiliary"]
-
 
 def auxiliary(quick: bool) -> list[Case]:
     """The paper's step on images of 28 by 28, with images of another set as negatives."""
@@ -55,7 +53,8 @@ def _eager(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
     """Prepare the same step in eager PyTorch, and check that its losses equal jaxgen's."""
     import torch
 
-    from experiments.speed import torch_meg, torch_negvae
+    from experiments.speed import torch_negvae
+    from experiments.speed.torch_networks import adopt, tensors
 
     method = resolved_method(config)
     rows, key = config.batch_size, jax.random.key(1)
@@ -63,24 +62,17 @@ def _eager(config: jaxgen.Config, tables: tuple[np.ndarray, np.ndarray], width: 
     state = method.init(key, x)
     networks = torch_negvae.digits(method.latent_dim, width)
     parts = (state.encoder.params, state.decoder.params["decoder"])
-    encoder, decoder = (torch_meg.adopt(net, part) for net, part in zip(networks, parts, strict=True))
-    theirs = torch_negvae.Autoencoders(
-        encoder,
-        decoder,
-        method.latent_dim,
-        method.shift,
-        adversarial=method.negatives.adversarial > 0,
-        shared=shared,
-    )
+    encoder, decoder = (adopt(net, part) for net, part in zip(networks, parts, strict=True))
+    kind = {"adversarial": method.negatives.adversarial > 0, "shared": shared}
+    theirs = torch_negvae.Autoencoders(encoder, decoder, method.latent_dim, method.shift, **kind)
     noise, prior = jax.random.normal(key, (2, rows, method.latent_dim))
     samples = StepSamples(x, noise, prior, others, noise)
-    torch_of = lambda *arrays: [torch.tensor(np.array(array)) for array in arrays]
     encoder_state, decoder_state = ((part.params, part.model_state) for part in (state.encoder, state.decoder))
     ours = float(method.encoder_loss(key, *encoder_state, samples, decoder_state)[0])
-    loss, z = theirs.encoder_loss(*torch_of(x, others, noise))
+    loss, z = theirs.encoder_loss(*tensors(x, others, noise))
     equal(ours, float(loss.detach()))
     ours = float(method.decoder_loss(key, *decoder_state, samples, encoder_state, encoder_state)[0])
-    torch_x, torch_prior = torch_of(x, prior)
+    torch_x, torch_prior = tensors(x, prior)
     equal(ours, float(theirs.decoder_loss(torch_x, z, torch_prior).detach()))
     batches = itertools.cycle(zip(*(torch.tensor(table).split(rows) for table in tables), strict=True))
     return Ready(lambda: theirs.step(*next(batches)), {})

@@ -47,15 +47,10 @@ METHODS = {
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows of zeros, one table or two: only their shape matters.
+    """Rows of zeros: only their shape matters."""
 
-    Attributes:
-        shape: number of rows and shape of each.
-        count: number of tables.
-    """
-
-    shape: tuple[int, ...]
-    count: int = 1
+    shape: tuple[int, ...]  # number of rows and shape of each
+    count: int = 1  # number of tables
 
     def tables(self) -> tuple[np.ndarray, ...]:
         """The tables."""
@@ -66,17 +61,12 @@ class Rows:
 class Experiment(experiment.Experiment):
     """Methods and targets."""
 
-    targets: tuple[str, ...] = ("v5e:2x2", "h100:4")
-    """Devices to compile for."""
-    methods: tuple[str, ...] = tuple(METHODS)
-    """Methods to compile."""
+    targets: tuple[str, ...] = ("v5e:2x2", "h100:4")  # devices to compile for
+    methods: tuple[str, ...] = tuple(METHODS)  # methods to compile
 
     name = "speed/preflight"
     choices = {"methods": METHODS}
-
-    def reduced(self) -> "Experiment":
-        """One method for two simulated devices."""
-        return dataclasses.replace(self, num_seeds=1, targets=("cpu:2",), methods=("MMDMap, plane",))
+    small = {"targets": ("cpu:2",), "methods": ("MMDMap, plane",)}
 
     def cells(self) -> Iterator[Cell]:
         """Every method for every target."""

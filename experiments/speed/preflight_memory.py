@@ -50,15 +50,11 @@ CASES = {
 class Experiment(experiment.Experiment):
     """Cases to compare."""
 
-    cases: tuple[str, ...] = tuple(CASES)
-    """Cases to measure."""
+    cases: tuple[str, ...] = tuple(CASES)  # cases to measure
 
     name = "speed/preflight_memory"
     choices = {"cases": CASES}
-
-    def reduced(self) -> "Experiment":
-        """The first case."""
-        return dataclasses.replace(self, num_seeds=1, cases=self.cases[:1])
+    small = {"cases": slice(1)}
 
     def cells(self) -> Iterator[Cell]:
         """One cell for each case."""
@@ -85,7 +81,7 @@ def config(case: str) -> jaxgen.Config:
 
 def measured(case: str, directory: pathlib.Path) -> dict[str, float]:
     """Compare in a fresh process."""
-    return resources.alone(compare, case)
+    return resources.in_fresh_process(compare, case)
 
 
 def compare(case: str) -> dict[str, float]:

@@ -1,16 +1,11 @@
 """Training steps of extreme value networks in eager PyTorch (extra `benchmark`)."""
 
-import itertools
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-
-__all__ = ["PerTarget", "SharedPool", "adopt", "convolutional", "dense", "descend", "value"]
 
 
 class PerTarget(nn.Module):
@@ -53,14 +48,6 @@ class SharedPool(nn.Module):
         return functional.mse_loss(guesses[nearest], targets) - log_probability[nearest].mean()
 
 
-def dense(widths: Sequence[int], activation: Callable[[], nn.Module] = lambda: nn.ReLU(inplace=True)) -> nn.Module:
-    """Dense layers with an activation between them; the first width is the input's."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs), activation()]
-    return nn.Sequential(*layers[:-1])
-
-
 def convolutional(latent_dim: int, widths: Sequence[int], shape: Sequence[int]) -> nn.Module:
     """Image generator: each block upsamples by two and convolves twice; the center of the last output is cropped."""
     height, width, channels = shape
@@ -74,35 +61,7 @@ def convolutional(latent_dim: int, widths: Sequence[int], shape: Sequence[int]) 
     return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # 1.7 times as fast on a CPU
 
 
-def adopt(network: nn.Module, params: Mapping[str, Any]) -> nn.Module:
-    """Copy the parameters of a Flax module into the same network in PyTorch.
-
-    Args:
-        network: linear layers or convolutions.
-        params: `{"params": ...}` of layers that Flax numbers in the same order.
-
-    Returns:
-        The network.
-    """
-    torch_layers = [layer for layer in network.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    layers = params["params"]
-    flax_layers = [layers[name] for name in sorted(layers, key=lambda name: int(re.findall(r"\d+$", name)[0]))]
-    with torch.no_grad():
-        for layer, values in zip(torch_layers, flax_layers, strict=True):
-            layer.weight.copy_(torch.tensor(np.moveaxis(np.asarray(values["kernel"]), (-1, -2), (0, 1))))
-            layer.bias.copy_(torch.tensor(np.asarray(values["bias"])))
-    return network
-
-
 def value(loss: nn.Module, noise: np.ndarray, x: np.ndarray) -> float:
     """Evaluate a loss without differentiating it."""
     with torch.no_grad():
         return float(loss(torch.tensor(np.asarray(noise)), torch.tensor(np.asarray(x))))
-
-
-def descend(loss: nn.Module, optimizer: torch.optim.Optimizer, noise: tuple[int, int], x: torch.Tensor) -> None:
-    """Take one training step on targets, with new noise of a shape."""
-    result = loss(torch.randn(noise), x)
-    optimizer.zero_grad()
-    result.backward()
-    optimizer.step()

@@ -1,44 +1,12 @@
 """Training step and chains of maximum entropy generators in eager PyTorch (extra `benchmark`)."""
 
 import itertools
-from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["Adversaries", "Chains", "Pair", "adopt", "digits", "leaky"]
-
-
-def leaky() -> nn.Module:
-    """Activation of an energy network."""
-    return nn.LeakyReLU(0.2)
-
-
-class Pair(nn.Module):
-    """Network of samples and latent vectors: a head on the features of a trunk, concatenated with the vectors."""
-
-    def __init__(self, trunk: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.trunk, self.head = trunk, head
-
-    def forward(self, x: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        """Return `[n, 1]`."""
-        return self.head(torch.cat([self.trunk(x), z], 1))
-
-
-class Permuted(nn.Module):
-    """Permute the axes of a batch, except the first."""
-
-    def __init__(self, *axes: int) -> None:
-        super().__init__()
-        self.axes = axes
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the permuted tensor."""
-        return x.permute(0, *self.axes)
+from experiments.speed.torch_networks import Pair, Permuted, descend, leaky
 
 
 class Adversaries(nn.Module):
@@ -80,14 +48,9 @@ class Adversaries(nn.Module):
     def step(self, x: torch.Tensor, n_critic: int) -> None:
         """Update the energy on each chunk of the batch, then generator and statistic network."""
         for share in x.chunk(n_critic):
-            self._descend(self.critic_optimizer, self.critic_loss(share, torch.randn(len(share), self.latent_dim)))
+            descend(self.critic_optimizer, self.critic_loss(share, torch.randn(len(share), self.latent_dim)))
         z = torch.randn(len(share), self.latent_dim)
-        self._descend(self.generator_optimizer, self.generator_loss(z, z[torch.randperm(len(z))]))
-
-    def _descend(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward(inputs=[p for group in optimizer.param_groups for p in group["params"]])
-        optimizer.step()
+        descend(self.generator_optimizer, self.generator_loss(z, z[torch.randperm(len(z))]))
 
 
 class Chains:
@@ -141,45 +104,3 @@ def digits(latent_dim: int, width: int) -> tuple[nn.Module, nn.Module, nn.Module
     generator = nn.Sequential(*layers, Permuted(2, 3, 1), nn.Tanh())
     head = nn.Sequential(nn.Linear(2 * latent_dim, width), leaky(), nn.Linear(width, 1))
     return trunk(1), generator, Pair(trunk(latent_dim), head)
-
-
-def adopt(network: nn.Module, params: Mapping[str, Any]) -> nn.Module:
-    """Copy the parameters of a Flax module into the same network in PyTorch.
-
-    Args:
-        network: its layers of each kind are in the order in which Flax numbers them.
-        params: parameters of the module, without the name of the collection.
-
-    Returns:
-        The network.
-    """
-    if isinstance(network, Pair):
-        adopt(network.head, params["head"])
-        if "trunk" in params:
-            adopt(network.trunk, params["trunk"])
-        return network
-    counts: dict[str, int] = {}
-    with torch.no_grad():
-        for layer in network.modules():
-            if type(layer) not in _NAMES:
-                continue
-            name = _NAMES[type(layer)]
-            values = params[f"{name}_{counts.setdefault(name, 0)}"]
-            counts[name] += 1
-            values = values.get("BatchNorm_0", values)
-            weight = np.asarray(values["scale"] if "scale" in values else values["kernel"])
-            if isinstance(layer, nn.ConvTranspose2d):  # jaxgen applies the flipped kernel
-                weight = np.moveaxis(weight[::-1, ::-1], (2, 3), (0, 1))
-            elif weight.ndim > 1:
-                weight = np.moveaxis(weight, (-1, -2), (0, 1))
-            layer.weight.copy_(torch.tensor(weight.copy()))
-            layer.bias.copy_(torch.tensor(np.array(values["bias"])))
-    return network
-
-
-_NAMES = {
-    nn.Linear: "Dense",
-    nn.Conv2d: "Conv",
-    nn.ConvTranspose2d: "TransposedConv",
-    nn.BatchNorm2d: "BatchNorm",
-}

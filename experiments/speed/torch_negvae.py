@@ -7,9 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from experiments.speed.torch_meg import Permuted
-
-__all__ = ["Autoencoders", "digits"]
+from experiments.speed.torch_networks import Permuted, descend
 
 Normal: TypeAlias = tuple[torch.Tensor, torch.Tensor]  # means and log-variances [n, k]
 
@@ -77,8 +75,8 @@ class Autoencoders(nn.Module):
             with torch.no_grad():
                 others = torch.sigmoid(self.decoder(prior))
         loss, z = self.encoder_loss(x, others, noise)
-        _descend(self.encoder_optimizer, loss)
-        _descend(self.decoder_optimizer, self.decoder_loss(x, z, prior))
+        descend(self.encoder_optimizer, loss)
+        descend(self.decoder_optimizer, self.decoder_loss(x, z, prior))
 
     def _share(self, x: torch.Tensor, others: torch.Tensor, noise: torch.Tensor, prior: torch.Tensor) -> None:
         """Take the same step with one pass of the decoder: the encoder's loss contains its gradient."""
@@ -121,9 +119,3 @@ def digits(latent_dim: int, width: int) -> tuple[nn.Module, nn.Module]:
         Permuted(2, 3, 1),
     )
     return encoder, decoder
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward(inputs=[p for group in optimizer.param_groups for p in group["params"]])
-    optimizer.step()

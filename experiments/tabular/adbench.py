@@ -35,19 +35,13 @@ VERSION = 1  # of the default of `Detector`: a change of it must be measured aga
 class Experiment(experiment.Experiment):
     """Datasets and number of splits."""
 
-    folder: pathlib.Path | None = None
-    """Directory of the datasets' files, such as 4_breastw.npz."""
-    sets: tuple[str, ...] = (*adbench_data.EVALUATED, *adbench_data.TUNING)
-    """Names of files."""
-    num_seeds: int = 5
-    """Seeds of the split and of the detectors; 100 and more chose the settings."""
+    folder: pathlib.Path | None = None  # directory of the datasets' files, such as 4_breastw.npz
+    sets: tuple[str, ...] = (*adbench_data.EVALUATED, *adbench_data.TUNING)  # names of files
+    num_seeds: int = 5  # seeds of the split and of the detectors; 100 and more chose the settings
 
     name = "tabular/adbench"
     choices = {"sets": (*adbench_data.EVALUATED, *adbench_data.TUNING)}
-
-    def reduced(self) -> "Experiment":
-        """One seed of two of the datasets that chose the settings."""
-        return dataclasses.replace(self, sets=adbench_data.TUNING[:2], num_seeds=1)
+    small = {"sets": adbench_data.TUNING[:2]}
 
     def cells(self) -> Iterator[Cell]:
         """Each group of detectors on each dataset and seed, with and without outliers in the training rows."""
@@ -100,15 +94,7 @@ def measured_contaminated(
 
 
 def evaluated(scores: Float[np.ndarray, " m"], anomalous: Bool[np.ndarray, " m"]) -> dict[str, float]:
-    """Evaluate scores, higher for anomalies.
-
-    Args:
-        scores: `[m]`.
-        anomalous: whether each row is an anomaly, `[m]`.
-
-    Returns:
-        `auroc`, `auprc`, and `share`, the chance level of the latter.
-    """
+    """Evaluate scores, higher for anomalies."""
     detection = metrics.detection(scores[~anomalous], scores[anomalous])
     return {"auroc": detection.auroc, "auprc": detection.auprc, "share": detection.auprc_chance}
 

@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-__all__ = ["EVALUATED", "MOST_ROWS", "TUNING", "Split", "checked", "contaminated", "split", "standardized"]
-
 TUNING = ("14_glass", "29_Pima", "45_wine", "4_breastw")  # datasets that chose the settings
 EVALUATED = (
     "10_cover",
@@ -36,15 +34,7 @@ class Split(NamedTuple):
 
 
 def checked(folder: pathlib.Path | None, names: tuple[str, ...]) -> pathlib.Path:
-    """Return the folder if it has a file for every dataset.
-
-    Args:
-        folder: directory of the files `NAME.npz`.
-        names: names of datasets.
-
-    Raises:
-        SystemExit: if there is no such directory, or a file is missing.
-    """
+    """Return the folder if it has a file for every dataset."""
     source = "get the files of adbench/datasets/Classical from github.com/Minqi824/ADBench, and give --folder PATH"
     if folder is None or not (folder := folder.expanduser()).is_dir():
         raise SystemExit(f"folder must be a directory of datasets (got {folder}); {source}.")
@@ -58,14 +48,6 @@ def split(folder: pathlib.Path, name: str, seed: int) -> Split:
 
     Of each kind, at most the first `MOST_ROWS` in a random order are used. Columns that are constant in training are
     dropped. The others are standardized.
-
-    Args:
-        folder: directory of `NAME.npz`, with rows `X [n, d]` and labels `y [n]`, 1 for outliers.
-        name: name of the dataset.
-        seed: seed of the choice of rows.
-
-    Returns:
-        The split, whose test rows begin with the inliers.
     """
     return standardized(*_parts(folder, name, seed))
 
@@ -75,15 +57,6 @@ def contaminated(folder: pathlib.Path, name: str, seed: int, share: float) -> tu
 
     Both have the same number of training rows and the same test rows. The outliers among the training rows are no test
     rows; at most half of the outliers are taken.
-
-    Args:
-        folder: directory of `NAME.npz`, as in `split`.
-        name: name of the dataset.
-        seed: seed of the choice of rows.
-        share: share of the training rows to replace by outliers.
-
-    Returns:
-        The split without and with outliers among the training rows.
     """
     train, inliers, outliers = _parts(folder, name, seed)
     number = min(max(1, round(len(train) * share)), len(outliers) // 2)

@@ -12,8 +12,6 @@ from experiments.common import report
 from experiments.tabular import adbench_data
 from experiments.tabular.detectors import CONTROLS, DETECTORS
 
-__all__ = ["Measures", "by_dataset", "draw", "ranks", "summary", "tables"]
-
 TITLE = "Outliers in tables: ADBench's classical sets, learned from inliers alone"
 MEASURES = {"auroc": "AUROC", "auprc": "AUPRC"}
 COLUMNS = [
@@ -39,16 +37,7 @@ def ranks(values: Float[np.ndarray, "sets methods"]) -> Float[np.ndarray, "sets 
 
 
 def summary(cells: Cells, names: Sequence[str]) -> list[report.Row]:
-    """Summarize each detector and control over datasets; controls are not ranked.
-
-    Args:
-        cells: by dataset, the measures of each seed.
-        names: datasets of the means, ranks and counts.
-
-    Returns:
-        Rows with `auroc` and `auprc` of each seed; `below`, the number of datasets whose mean AUROC over seeds is below
-        0.5; and the mean ranks by the means over seeds, `auroc_rank` and `auprc_rank`.
-    """
+    """Summarize each detector and control over datasets; controls are not ranked."""
     values = lambda method, measure: np.array([[cell[method][measure] for cell in cells[name]] for name in names])
     over_seeds = lambda measure: np.stack([values(method, measure).mean(1) for method in DETECTORS], 1)
     mean_ranks = {
@@ -95,13 +84,7 @@ def differences(cells: Cells, ours: str, other: str) -> list[report.Row]:
 
 
 def tables(cells: Cells, contaminated: Cells, share: float) -> list[report.Table]:
-    """Return all tables of `tabular.adbench`.
-
-    Args:
-        cells: measures by dataset, seed and detector.
-        contaminated: the same of `clean` and `mixed` training rows.
-        share: share of outliers among the mixed training rows.
-    """
+    """Return all tables of `tabular.adbench`."""
     judged = [name for name in cells if name in adbench_data.EVALUATED] or list(cells)
     remark = (
         f"Means and ranks are over {len(judged)} sets that chose no setting: {', '.join(judged)}. Ranks are of the "

@@ -63,21 +63,14 @@ COLUMNS = [
 class Experiment(experiment.Experiment):
     """Tables, sizes and number of seeds."""
 
-    names: tuple[str, ...] = tuple(small_data.TABLES)
-    """Names of tables."""
-    rows: tuple[int, ...] = (50, 200, 1_000)
-    """Numbers of rows of the Gaussian tables."""
-    dimensions: tuple[int, ...] = (3, 10)
-    """Numbers of their columns."""
-    num_seeds: int = 5
-    """Seeds of rows, splits and detectors."""
+    names: tuple[str, ...] = tuple(small_data.TABLES)  # names of tables
+    rows: tuple[int, ...] = (50, 200, 1_000)  # numbers of rows of the Gaussian tables
+    dimensions: tuple[int, ...] = (3, 10)  # numbers of their columns
+    num_seeds: int = 5  # seeds of rows, splits and detectors
 
     name = "tabular/small"
     choices = {"names": tuple(small_data.TABLES)}
-
-    def reduced(self) -> "Experiment":
-        """One seed of a Gaussian table and of iris."""
-        return dataclasses.replace(self, names=("iris, versicolor",), rows=(200,), dimensions=(3,), num_seeds=1)
+    small = {"names": ("iris, versicolor",), "rows": (200,), "dimensions": (3,)}
 
     def cells(self) -> Iterator[Cell]:
         """Each Gaussian table, and each group of detectors on each table, for each seed."""
@@ -93,8 +86,8 @@ class Experiment(experiment.Experiment):
             version = adbench.VERSION if title == "default" else 0
             for name in self.names:
                 for seed in self.seeds:
-                    measure = functools.partial(measured, group, name, seed)
-                    yield Cell(f"{title}-{name}", seed, measure, version=version)
+                    evaluate = functools.partial(measured, group, name, seed)
+                    yield Cell(f"{title}-{name}", seed, evaluate, version=version)
 
     def tables(self, results: Results) -> list[report.Table]:
         """The thresholds, AUROC of every table, and times."""
@@ -131,11 +124,7 @@ def _threshold_row(title: str, cells: list[dict[str, float]]) -> report.Row:
 
 
 def measured_threshold(rows: int, dimensions: int, seed: int, directory: pathlib.Path) -> dict[str, float]:
-    """Fit to Gaussian rows, and compare the threshold with the quantile of fresh rows.
-
-    Returns:
-        `ratio`, of the threshold and the true quantile, both minus the median; `rate`, of false alarms.
-    """
+    """Fit to Gaussian rows, and compare the threshold with the quantile of fresh rows."""
     draw = small_data.gaussian(np.random.default_rng(seed), dimensions)
     fitted = jaxgen.Detector(random_state=seed).fit(draw(rows))
     scores = -fitted.score_samples(draw(FRESH_ROWS))
@@ -147,8 +136,8 @@ def measured_threshold(rows: int, dimensions: int, seed: int, directory: pathlib
 def measured_time(path: str, seed: int, directory: pathlib.Path) -> dict[str, float]:
     """Measure the processor time of two fits in a process of its own, `first` and `second`."""
     program = TIMING.format(seed=seed, path=path)
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return dict(zip(("first", "second"), json.loads(found.stdout.splitlines()[-1]), strict=True))
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return dict(zip(("first", "second"), json.loads(completed.stdout.splitlines()[-1]), strict=True))
 
 
 def measured(group: detectors.Group, name: str, seed: int, directory: pathlib.Path) -> dict[str, dict[str, float]]:

@@ -9,8 +9,6 @@ from sklearn import datasets
 
 from experiments.tabular.adbench_data import Split, standardized
 
-__all__ = ["GAUSSIAN_NOISE", "SYNTHETIC_ROWS", "TABLES", "gaussian", "split"]
-
 SYNTHETIC_ROWS = 300  # training rows, and test inliers; half as many outliers
 GAUSSIAN_NOISE = 0.5  # standard deviation of each column's own noise
 Rows: TypeAlias = Float[np.ndarray, "n d"]
@@ -18,12 +16,7 @@ Draw: TypeAlias = Callable[[int], Rows]
 
 
 def split(name: str, seed: int) -> Split:
-    """Split a table: half of the inliers are for training, the others and the outliers for testing.
-
-    Args:
-        name: one of `TABLES`.
-        seed: of the split, and of the rows of a synthetic table.
-    """
+    """Split a table: half of the inliers are for training, the others and the outliers for testing."""
     generator = np.random.default_rng(seed)
     inliers, outliers = TABLES[name](generator)
     inliers = generator.permutation(inliers)

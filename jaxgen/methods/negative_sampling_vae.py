@@ -192,12 +192,12 @@ class NegativeSamplingVAE:
         if self.negatives is not None:
             generate = lambda: self.observation_model.mean(self._decode(*fixed, prior)[0])
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
-        drawn = StepSamples(x, noise, prior, negatives, other)
-        encoder, encoder_metrics = self._encoder_step.step(key_step, state.encoder, drawn, fixed)
+        draws = StepSamples(x, noise, prior, negatives, other)
+        encoder, encoder_metrics = self._encoder_step.step(key_step, state.encoder, draws, fixed)
         # Latent vectors come from the encoder before its update, as in its own loss; generated samples are evaluated
         # by the encoder after it.
         before, after = ((of.params, of.model_state) for of in (state.encoder, encoder))
-        decoder, metrics = self._decoder_step.step(key_step, state.decoder, drawn, before, after)
+        decoder, metrics = self._decoder_step.step(key_step, state.decoder, draws, before, after)
         return VAEState(encoder, decoder), {**metrics, "decoder_loss": metrics["loss"], **encoder_metrics}
 
     def encoder_loss(
@@ -205,16 +205,16 @@ class NegativeSamplingVAE:
         key: Key[Array, ""],
         params: Params,
         model_state: PyTree,
-        drawn: StepSamples,
+        draws: StepSamples,
         decoder: tuple[Params, PyTree],
     ) -> Loss:
         """Return the loss of the encoder.
 
         Args:
-            key: unused; all random numbers are in `drawn`.
+            key: unused; all random numbers are in `draws`.
             params: of the encoder.
             model_state: of the encoder.
-            drawn: rows, negatives, and noise.
+            draws: rows, negatives, and noise.
             decoder: the decoder's parameters and model state.
 
         Returns:
@@ -222,19 +222,19 @@ class NegativeSamplingVAE:
             lower bound, and `negative_kl` is the negatives' divergence from their prior. `bpd` is the bound in bits per
             dimension.
         """
-        posterior, model_state = self._posterior(params, model_state, drawn.rows)
+        posterior, model_state = self._posterior(params, model_state, draws.rows)
         kl = jnp.mean(losses.gaussian_kl(*posterior))
-        reconstruction, _ = self._reconstruction(decoder, drawn.rows, posterior.sample(drawn.noise))
+        reconstruction, _ = self._reconstruction(decoder, draws.rows, posterior.sample(draws.noise))
         bound = kl + reconstruction
-        bits = losses.bits_per_dimension(bound, drawn.rows[0].size)
+        bits = losses.bits_per_dimension(bound, draws.rows[0].size)
         metrics = {"kl": kl, "reconstruction": reconstruction, "bpd": bits}
-        if drawn.negatives is None:
+        if draws.negatives is None:
             return bound, (metrics, model_state)
-        posterior, model_state = self._posterior(params, model_state, drawn.negatives)
+        posterior, model_state = self._posterior(params, model_state, draws.negatives)
         negative_kl = jnp.mean(losses.negative_prior_kl(*posterior, shift=required(self, self.shift)))
         value = bound + self.negative_weight * negative_kl
         if self.negative_reconstruction_weight:
-            loss, _ = self._reconstruction(decoder, drawn.negatives, posterior.sample(drawn.other))
+            loss, _ = self._reconstruction(decoder, draws.negatives, posterior.sample(draws.other))
             value += self.negative_reconstruction_weight * loss
         return value, ({**metrics, "negative_kl": negative_kl}, model_state)
 
@@ -243,17 +243,17 @@ class NegativeSamplingVAE:
         key: Key[Array, ""],
         params: Params,
         model_state: PyTree,
-        drawn: StepSamples,
+        draws: StepSamples,
         before: tuple[Params, PyTree],
         after: tuple[Params, PyTree],
     ) -> Loss:
         """Return the loss of the decoder.
 
         Args:
-            key: unused; all random numbers are in `drawn`.
+            key: unused; all random numbers are in `draws`.
             params: of the decoder and the observation model.
             model_state: of the decoder.
-            drawn: rows, negatives, and noise.
+            draws: rows, negatives, and noise.
             before: parameters and model state of the encoder before its update, which gives the latent vectors.
             after: those of the encoder after its update, which evaluates generated samples.
 
@@ -263,13 +263,13 @@ class NegativeSamplingVAE:
         """
         encoded = lambda rows, noise: self._posterior(*before, rows)[0].sample(noise)
         decoder = (params, model_state)
-        value, model_state = self._reconstruction(decoder, drawn.rows, encoded(drawn.rows, drawn.noise))
-        if drawn.negatives is not None and self.negative_reconstruction_weight:
-            z = encoded(drawn.negatives, drawn.other)
-            value += self.negative_reconstruction_weight * self._reconstruction(decoder, drawn.negatives, z)[0]
+        value, model_state = self._reconstruction(decoder, draws.rows, encoded(draws.rows, draws.noise))
+        if draws.negatives is not None and self.negative_reconstruction_weight:
+            z = encoded(draws.negatives, draws.other)
+            value += self.negative_reconstruction_weight * self._reconstruction(decoder, draws.negatives, z)[0]
         if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, model_state)
-        samples = self.observation_model.mean(self._decode(*decoder, drawn.prior)[0])
+        samples = self.observation_model.mean(self._decode(*decoder, draws.prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, model_state)
 

@@ -1,4 +1,4 @@
-"""Observation models: the distribution of an image in [0, 1] given a decoder's output."""
+"""Observation models: the distribution of an image in [0, 1] conditional on a decoder's output."""
 
 import dataclasses
 from typing import ClassVar, Protocol, runtime_checkable
@@ -34,12 +34,12 @@ class ObservationModel(Protocol):
         """Return rows as the model sees them: unchanged, or dequantized with noise."""
         ...
 
-    def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
+    def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the mean image, in [0, 1], for a decoder's output of the same shape."""
         ...
 
-    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
-        """Return the log-likelihood of rows given the decoder's output, in nats, `[n]`."""
+    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
+        """Return the log-likelihood of rows conditional on the decoder's output, in nats, `[n]`."""
         ...
 
 
@@ -60,13 +60,13 @@ class Bernoulli:
         """Return the rows unchanged."""
         return x
 
-    def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
+    def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the probabilities."""
-        return jax.nn.sigmoid(made)
+        return jax.nn.sigmoid(output)
 
-    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
+    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
         """Return the negative cross-entropy of each row in nats, `[n]`."""
-        return losses.bernoulli_log_likelihood(x, made)
+        return losses.bernoulli_log_likelihood(x, output)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Gaussian:
         """Return the rows unchanged."""
         return x
 
-    def mean(self, made: Float[Array, "..."]) -> Float[Array, "..."]:
+    def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the means."""
-        return jax.nn.sigmoid(made)
+        return jax.nn.sigmoid(output)
 
-    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
+    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
         """Return the log-density of each row in nats, `[n]`."""
-        return losses.gaussian_log_likelihood(x, self.mean(made), log_scale=self._scale(params))
+        return losses.gaussian_log_likelihood(x, self.mean(output), log_scale=self._scale(params))
 
     def _scale(self, params: Params) -> Array | float:
         return params.get("log_scale", self.log_scale)
@@ -133,6 +133,6 @@ class DiscretizedGaussian(Gaussian):
     log_scale: float = -2.5
     unit_interval: ClassVar[bool] = True
 
-    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], made: Float[Array, "n ..."]) -> Array:
+    def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
         """Return the log-probability of each row in nats, `[n]`."""
-        return losses.discretized_gaussian_log_likelihood(x, self.mean(made), log_scale=self._scale(params))
+        return losses.discretized_gaussian_log_likelihood(x, self.mean(output), log_scale=self._scale(params))

@@ -14,33 +14,33 @@ __all__ = ["WGANGP", "interpolate_rows", "interpolate_pixels"]
 
 
 def interpolate_rows(
-    key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]
+    key: Key[Array, ""], x: Float[Array, "n ..."], samples: Float[Array, "n ..."]
 ) -> Float[Array, "n ..."]:
     """Draw a point on the line between each row and a sample, with one weight per row, as in WGAN-GP.
 
     Args:
         key: of the draws.
         x: rows `[n, ...]`.
-        made: samples, of the same shape.
+        samples: samples, of the same shape.
 
     Returns:
         Points, of the same shape.
     """
-    x, made = promoted(x, made)
+    x, samples = promoted(x, samples)
     weight = jax.random.uniform(key, (x.shape[0], *(1,) * (x.ndim - 1)), x.dtype)
-    return made + weight * (x - made)
+    return samples + weight * (x - samples)
 
 
 def interpolate_pixels(
-    key: Key[Array, ""], x: Float[Array, "n ..."], made: Float[Array, "n ..."]
+    key: Key[Array, ""], x: Float[Array, "n ..."], samples: Float[Array, "n ..."]
 ) -> Float[Array, "n ..."]:
     """Draw a point in the box between each row and a sample, with one weight per dimension.
 
     The baseline in the released code of the maximum entropy generators does so, which differs from WGAN-GP. Arguments
     and return value are those of `interpolate_rows`.
     """
-    x, made = promoted(x, made)
-    return made + jax.random.uniform(key, x.shape, x.dtype) * (x - made)
+    x, samples = promoted(x, samples)
+    return samples + jax.random.uniform(key, x.shape, x.dtype) * (x - samples)
 
 
 @dataclasses.dataclass(frozen=True)

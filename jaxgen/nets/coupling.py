@@ -37,7 +37,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(x, condition, lambda moving, made: (moving + made, jnp.zeros((), moving.dtype)))
+        return self._along(x, condition, lambda moving, output: (moving + output, jnp.zeros((), moving.dtype)))
 
     def inverse(self, z: Float[Array, "..."], condition: Float[Array, "... c"] | None = None) -> Moved:
         """Return the inverse-transformed samples, and log |det J| = 0.
@@ -45,7 +45,7 @@ class AdditiveCoupling(nn.Module):
         Raises:
             ValueError: if the last axis is shorter than 2.
         """
-        return self._along(z, condition, lambda moving, made: (moving - made, jnp.zeros((), moving.dtype)))
+        return self._along(z, condition, lambda moving, output: (moving - output, jnp.zeros((), moving.dtype)))
 
     @nn.compact
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
@@ -78,8 +78,8 @@ class AffineCoupling(nn.Module):
             ValueError: if the last axis is shorter than 2.
         """
 
-        def move(moving: Array, made: Array) -> Moved:
-            log_scale, shift = self._scale_and_shift(made)
+        def move(moving: Array, output: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(output)
             return moving * jnp.exp(log_scale) + shift, self._over_row(log_scale)
 
         return self._along(x, condition, move)
@@ -91,8 +91,8 @@ class AffineCoupling(nn.Module):
             ValueError: if the last axis is shorter than 2.
         """
 
-        def move(moving: Array, made: Array) -> Moved:
-            log_scale, shift = self._scale_and_shift(made)
+        def move(moving: Array, output: Array) -> Moved:
+            log_scale, shift = self._scale_and_shift(output)
             return (moving - shift) * jnp.exp(-log_scale), -self._over_row(log_scale)
 
         return self._along(z, condition, move)
@@ -101,8 +101,8 @@ class AffineCoupling(nn.Module):
     def _along(self, x: Array, condition: Array | None, move: Callable[[Array, Array], Moved]) -> Moved:
         return transform_half(self.conditioner, self.flip, 2, x, condition, move)
 
-    def _scale_and_shift(self, made: Array) -> tuple[Array, Array]:
-        raw, shift = jnp.split(made, 2, -1)
+    def _scale_and_shift(self, output: Array) -> tuple[Array, Array]:
+        raw, shift = jnp.split(output, 2, -1)
         return self.clamp * jnp.tanh(raw / self.clamp), shift
 
     def _over_row(self, log_scale: Array) -> Array:
@@ -204,8 +204,8 @@ def transform_half(
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)
-    made = conditioner(numbers * moving.shape[-1])(
+    output = conditioner(numbers * moving.shape[-1])(
         kept if condition is None else conditioner.condition(kept, condition)
     )
-    moved, grown = move(moving, made)
+    moved, grown = move(moving, output)
     return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown

@@ -13,7 +13,7 @@ from jaxgen.types import Array, Float, Key
 
 __all__ = ["Solver", "frank_wolfe", "project_to_simplex", "projected_gradient", "vertices", "dirichlet_weights"]
 
-# `solver(targets [n, d], atoms [k, d], *, steps, start) -> dirichlet_weights [n, k]`.
+# `solver(targets [n, d], atoms [k, d], *, steps, start) -> weights [n, k]`.
 Solver = Callable[..., Array]
 
 
@@ -80,22 +80,11 @@ def projected_gradient(
 ) -> Float[Array, "n k"]:
     """Simplex-constrained least squares by accelerated projected gradient descent (FISTA with restarts).
 
-    It minimizes `|targets - dirichlet_weights @ atoms|^2` over weights on the simplex, separately for each target.
-    The momentum
+    It minimizes `|targets - weights @ atoms|^2` over weights on the simplex, separately for each target. The momentum
     is reset when it points uphill. The gap to the minimum is proportional to `steps^-2` and to the largest eigenvalue
     of the atoms' scatter matrix, which grows with the number of atoms.
 
-    Args:
-        targets: `[n, d]`.
-        atoms: `[k, d]`.
-        steps: number of iterations, >= 1.
-        start: initial weights `[n, k]`; None starts each target at its nearest atom.
-
-    Returns:
-        Weights `[n, k]`, >= 0; each row sums to 1.
-
-    Raises:
-        ValueError: if the widths differ, there are no atoms, or `steps` is less than 1.
+    Arguments, weights and errors are those of `frank_wolfe`.
 
     References:
         Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm for linear inverse problems (2009),
@@ -108,12 +97,12 @@ def projected_gradient(
     size = jnp.where(largest > 0, 1 / jnp.where(largest > 0, largest, 1), 0)
 
     def step(_: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        dirichlet_weights, ahead, t = state
+        weights, ahead, t = state
         new = project_to_simplex(ahead - size * gradient(ahead))
-        uphill = jnp.sum((ahead - new) * (new - dirichlet_weights), -1, keepdims=True) > 0
+        uphill = jnp.sum((ahead - new) * (new - weights), -1, keepdims=True) > 0
         t = jnp.where(uphill, 1.0, t)
         next_t = (1 + jnp.sqrt(1 + 4 * t**2)) / 2
-        return new, new + (t - 1) / next_t * (new - dirichlet_weights), next_t
+        return new, new + (t - 1) / next_t * (new - weights), next_t
 
     return jax.lax.fori_loop(0, steps, step, (start, start, jnp.ones_like(start[:, :1])))[0]
 
@@ -123,8 +112,7 @@ def frank_wolfe(
 ) -> Float[Array, "n k"]:
     """Simplex-constrained least squares by pairwise Frank-Wolfe steps.
 
-    It minimizes `|targets - dirichlet_weights @ atoms|^2` over weights on the simplex, separately for each target.
-    Each step
+    It minimizes `|targets - weights @ atoms|^2` over weights on the simplex, separately for each target. Each step
     moves weight from the worst atom in use to the best atom, with exact line search. The objective never increases and
     few atoms get weight. More atoms do not require more steps.
 
@@ -146,16 +134,16 @@ def frank_wolfe(
     """
     atoms, gradient, start = _problem(targets, atoms, steps, start)
 
-    def step(_: Array, dirichlet_weights: Array) -> Array:
-        slopes = gradient(dirichlet_weights)
+    def step(_: Array, weights: Array) -> Array:
+        slopes = gradient(weights)
         best = jnp.argmin(slopes, -1)
-        worst = jnp.argmax(jnp.where(dirichlet_weights > 0, slopes, -jnp.inf), -1)
+        worst = jnp.argmax(jnp.where(weights > 0, slopes, -jnp.inf), -1)
         at = lambda values, index: jnp.take_along_axis(values, index[:, None], -1)[:, 0]
         curvature = jnp.sum((atoms[best] - atoms[worst]) ** 2, -1)
         optimal = (at(slopes, worst) - at(slopes, best)) / jnp.where(curvature > 0, curvature, 1)
-        moved = jnp.where(curvature > 0, jnp.clip(optimal, 0, at(dirichlet_weights, worst)), 0)
-        one_hot = functools.partial(jax.nn.one_hot, num_classes=len(atoms), dtype=dirichlet_weights.dtype)
-        return dirichlet_weights + moved[:, None] * (one_hot(best) - one_hot(worst))
+        moved = jnp.where(curvature > 0, jnp.clip(optimal, 0, at(weights, worst)), 0)
+        one_hot = functools.partial(jax.nn.one_hot, num_classes=len(atoms), dtype=weights.dtype)
+        return weights + moved[:, None] * (one_hot(best) - one_hot(worst))
 
     return jax.lax.fori_loop(0, steps, step, start)
 
@@ -178,9 +166,9 @@ def _problem(
     products = product(targets, atoms.T)  # [n, k]
     if len(atoms) <= atoms.shape[1]:
         gram = product(atoms, atoms.T)
-        gradient = lambda dirichlet_weights: product(dirichlet_weights, gram) - products
+        gradient = lambda weights: product(weights, gram) - products
     else:
-        gradient = lambda dirichlet_weights: product(product(dirichlet_weights, atoms) - targets, atoms.T)
+        gradient = lambda weights: product(product(weights, atoms) - targets, atoms.T)
     if start is None:
         nearest = jnp.argmin(jnp.sum(atoms**2, -1)[None] / 2 - products, -1)
         start = jax.nn.one_hot(nearest, len(atoms), dtype=atoms.dtype)

@@ -50,8 +50,7 @@ class Result(Generic[MethodT]):
         data_sha256: SHA-256 of the training data, or None if it was not computed.
         num_devices: number of devices it was trained on, over all processes; this machine may have fewer.
         signed_bytes: whether the training images were signed bytes, as those of `data.ScaledToTanh`; None if they
-            were not
-            bytes.
+            were not bytes.
     """
 
     config: Config[MethodT]

@@ -23,25 +23,22 @@ def test_a_cell_is_computed_once_for_each_identity(tmp_path):
         return {"x": np.float32(0.5)}
 
     file = tmp_path / "cell.json"
-    assert cache.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
-    assert cache.remembered(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
+    assert cache.cached(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
+    assert cache.cached(file, {"seed": (1, 2)}, compute) == {"x": 0.5}
     assert len(calls) == 1
-    cache.remembered(file, {"seed": (1, 3)}, compute)
+    cache.cached(file, {"seed": (1, 3)}, compute)
     file.write_text("{")
-    cache.remembered(file, {"seed": (1, 3)}, compute)
+    cache.cached(file, {"seed": (1, 3)}, compute)
     assert len(calls) == 3
 
 
-def test_cells_of_another_identity_have_another_path(tmp_path):
-    here = cache.place(tmp_path, "cell", {"steps": 1})
-    assert here == cache.place(tmp_path, "cell", {"steps": 1})
-    assert here != cache.place(tmp_path, "cell", {"steps": 2})
-    assert here.parent == tmp_path
+def test_other_values_have_another_digest():
+    assert cache.digest({"steps": 1}) == cache.digest({"steps": 1}) != cache.digest({"steps": 2})
 
 
 def test_segments_divide_the_steps():
-    assert [training.segment(steps) for steps in (20, 40, 7, 30_000)] == [1, 2, 1, 1500]
-    assert training.segment(100, 3) == 50  # a third does not divide
+    assert [training.steps_per_call(steps) for steps in (20, 40, 7, 30_000)] == [1, 2, 1, 1500]
+    assert training.steps_per_call(100, 3) == 50  # a third does not divide
 
 
 def test_the_fresh_key_is_not_used_by_the_training():
@@ -52,25 +49,27 @@ def test_the_fresh_key_is_not_used_by_the_training():
     assert (jax.random.key_data(training.fresh_key(4)) != fresh).any()
 
 
-def test_untrained_networks_have_the_shapes_of_trained_ones():
+def test_untrained_networks_have_the_shapes_of_trained_ones(tmp_path):
     config = tiny.config(tiny.evl(), num_seeds=1)
-    method, state = training.untrained(config)
-    result = jaxgen.train(config, progress=False)
-    shapes = lambda tree: jax.tree.map(np.shape, tree)
-    assert shapes(state.params) == shapes(result.state_of(0).params)
-    assert method.sample(jax.random.key(0), state, 3).shape[0] == 3
+    result, times = training.timed(config, tmp_path / "run", train=False)
+    assert (result.steps, times) == (0, {})
+    assert not list(tmp_path.iterdir())
+    shapes = lambda result: jax.tree.map(np.shape, training.first_model(result)[1].params)
+    assert shapes(result) == shapes(jaxgen.train(config, progress=False))
 
 
 def follow(folder, look=lambda result: {"loss": float(result.history["loss"].sum())}):
     config = tiny.config(tiny.evl(), num_seeds=1, steps=8, steps_per_call=2)
-    return training.followed(config, (2, 6, 8), look, checkpoint_dir=folder / "run", kept=folder / "run.curve")
+    return training.train_and_evaluate(
+        config, (2, 6, 8), look, checkpoint_dir=folder / "run", curve_file=folder / "run.curve"
+    )
 
 
 @pytest.mark.parametrize(("cut", "torn"), [(1, False), (2, True), (3, True)])
 def test_a_run_interrupted_in_an_evaluation_has_the_curve_of_a_whole_one(tmp_path, cut, torn):
     whole = follow(tmp_path / "whole")
     assert [line["step"] for line in whole.curve] == [2, 6, 8]
-    assert whole.seconds > 0
+    assert whole.times["seconds"] > 0
     (tmp_path / "cut").mkdir()
     calls = []
 
@@ -87,12 +86,12 @@ def test_a_run_interrupted_in_an_evaluation_has_the_curve_of_a_whole_one(tmp_pat
         kept.write_text((kept.read_text() if kept.exists() else "") + '{"step": 6, "lo')
     resumed = follow(tmp_path / "cut")
     assert resumed.curve == whole.curve
-    assert resumed.seconds is None
+    assert resumed.times == {}
     assert [json.loads(line) for line in kept.read_text().splitlines()] == whole.curve
     assert calls == [2, 6, 8][:cut]
     chex.assert_trees_all_equal(resumed.result.state, whole.result.state)
     again = follow(tmp_path / "cut", None)  # finished: nothing is evaluated
-    assert (again.curve, again.seconds) == (whole.curve, None)
+    assert (again.curve, again.times) == (whole.curve, {})
 
 
 def test_a_finished_run_has_its_last_evaluation_for_another_measure(tmp_path):
@@ -111,7 +110,7 @@ def test_a_changed_measure_trains_again_and_has_a_whole_curve(tmp_path):
 
     def curve(steps, factor):
         look = functools.partial(measure, factor)
-        run = training.followed(config, steps, look, checkpoint_dir=tmp_path / "run")
+        run = training.train_and_evaluate(config, steps, look, checkpoint_dir=tmp_path / "run")
         return [line["x"] for line in run.curve]
 
     for _ in range(2):
@@ -128,7 +127,7 @@ def test_the_time_of_evaluations_is_not_that_of_training(tmp_path):
 
     begun = time.perf_counter()
     run = follow(tmp_path, look)
-    assert run.seconds + 3 <= time.perf_counter() - begun
+    assert run.times["seconds"] + 3 <= time.perf_counter() - begun
 
 
 def test_a_run_is_timed_only_if_it_was_not_resumed(tmp_path):

@@ -57,7 +57,8 @@ def test_it_states_seeds_and_steps(expectation):
 
 
 def test_it_is_read_from_a_written_table(tmp_path, expectation, capsys):
-    report.Table("t", "title", COLUMNS, [report.Row("ours", VALUES)]).write(tmp_path, {"steps": 4000, "first": 30})
+    details = {"steps": 4000, "first": 30}
+    report.Table("t", "title", COLUMNS, [report.Row("ours", VALUES)], details=details).write(tmp_path)
     found = Expectation.read(tmp_path / "t.json", "ours", COLUMNS)
     assert found.values == VALUES
     assert (found.first_seed, found.steps) == (30, 4000)
@@ -65,7 +66,7 @@ def test_it_is_read_from_a_written_table(tmp_path, expectation, capsys):
     with pytest.raises(ValueError, match=r"must hold a row `theirs` \(got ours\)"):
         Expectation.read(tmp_path / "t.json", "theirs", COLUMNS)
     few = report.Row("ours", {name: values[:2] for name, values in VALUES.items()})
-    report.Table("t", "title", COLUMNS, [few]).write(tmp_path, {"steps": 4000, "first": 30})
+    report.Table("t", "title", COLUMNS, [few], details={"steps": 4000, "first": 30}).write(tmp_path)
     with pytest.raises(ValueError, match="three seeds"):
         Expectation.read(tmp_path / "t.json", "ours", COLUMNS)
 

@@ -1,5 +1,6 @@
 """Tables are printed and written as they are."""
 
+import dataclasses
 import json
 
 import pytest
@@ -28,7 +29,7 @@ def test_means_and_deviations_next_to_the_paper():
 
 
 def test_files_hold_every_seed_and_the_machine_and_are_printed(tmp_path, capsys):
-    TABLE.write(tmp_path, {"steps": 7})
+    dataclasses.replace(TABLE, details={"steps": 7}).write(tmp_path)
     content = json.loads((tmp_path / "name.json").read_text())
     assert content["rows"][0]["values"]["kl"] == [1.0, 2.0, 3.0]
     assert content["steps"] == 7

@@ -21,7 +21,7 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(density_cells, "RESOLVED", 8)
     monkeypatch.setattr(density_cells, "POWERS", (2.0,))
     experiment = density.Experiment(
-        networks=("law", "shared", "valley"),
+        networks=("own", "shared", "valley"),
         guesses=(8,),
         planar=(),
         shown=8,
@@ -38,7 +38,7 @@ def test_every_cell_is_measured_written_and_drawn(tmp_path, monkeypatch, capsys)
     assert [row["title"] for row in written["rows"]] == [row.title for row in table.rows]
     assert len(written["cells"]["d1_r2_k8"]) == 1
     assert (tmp_path / "density.png").stat().st_size > 10_000
-    assert "learned head" in capsys.readouterr().out
+    assert "learned weights" in capsys.readouterr().out
     monkeypatch.setattr(cache, "write_whole", None)  # again: no network is trained or measured a second time
     assert experiment.run()[0].rows == table.rows
 
@@ -124,7 +124,7 @@ def test_the_exact_optimum_is_better_than_its_rivals():
 
 
 def test_bad_choices_are_an_error():
-    with pytest.raises(SystemExit, match="networks must be among law, shared, valley"):
+    with pytest.raises(SystemExit, match="networks must be among own, shared, valley"):
         density.Experiment(networks=("gan",))
     with pytest.raises(SystemExit, match="shown must be one of guesses"):
         density.Experiment(shown=5)

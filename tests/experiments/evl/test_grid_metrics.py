@@ -29,6 +29,7 @@ class Known:
 
     bandwidth: float = 0.0
     scale: float = 1.0  # of the weights
+    axis_name: str | None = None
 
     def weighted_samples(self, key: Any, state: Any, n: int) -> WeightedSamples:
         which = jax.random.randint(key, (n,), 0, 4)
@@ -38,6 +39,17 @@ class Known:
 
     def sample(self, key: Any, state: Any, n: int) -> Any:
         return self.weighted_samples(key, state, n).samples
+
+    def resolve(self, *row_specs: Any) -> Any:
+        return self
+
+    init = step = sample  # never called
+
+
+def result(**fields):
+    """A result of zero steps."""
+    config = jaxgen.Config(Known(**fields), data.Arrays(np.zeros((300, 1), np.float32)))
+    return jaxgen.Result(config, np.zeros(1), {}, ())
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +67,7 @@ def blocks(method):
 
 
 def test_guesses_are_counted_by_their_weights_block_by_block():
-    found = grid_metrics.weigh(Known(), None)
+    found = grid_metrics.weigh(result())
     shares, worth = np.zeros(4), []
     for places, weights in blocks(Known()):
         for cell, place in enumerate(PLACES):
@@ -69,7 +81,7 @@ def test_guesses_are_counted_by_their_weights_block_by_block():
 
 
 def test_rejection_keeps_in_proportion():
-    found = grid_metrics.reject(Known(), None)
+    found = grid_metrics.reject(result())
     expected = WEIGHTS / WEIGHTS.sum()
     assert np.all(np.abs(found.shares - expected) < 4 * np.sqrt(expected * (1 - expected) / 8000))
     made = 8000 / found.share  # at the least
@@ -79,14 +91,15 @@ def test_rejection_keeps_in_proportion():
 
 
 def test_bare_guesses_have_no_bandwidth():
-    wide = Known(bandwidth=1.0)
-    np.testing.assert_array_equal(grid_metrics.bare(wide, None).shares, grid_metrics.weigh(Known(), None).shares)
-    assert grid_metrics.weigh(wide, None).shares[0] == 0  # all are one cell further
+    wide = result(bandwidth=1.0)
+    np.testing.assert_array_equal(grid_metrics.bare(wide).shares, grid_metrics.weigh(result()).shares)
+    assert grid_metrics.weigh(wide).shares[0] == 0  # all are one cell further
 
 
 def test_draws_weigh_alike():
-    found = grid_metrics.count_samples(Known(), None)
-    shares = [np.mean([np.mean(places == place) for places, _ in blocks(Known())]) for place in PLACES]
+    found = grid_metrics.count_samples(result())
+    points = result().sample(jax.random.key(0), 8000, batch_size=2000)[0, :, 0]
+    shares = [np.mean(points == place) for place in PLACES]
     np.testing.assert_allclose(found.shares, shares, rtol=1e-6)
     assert found.share == 1
 
@@ -134,12 +147,12 @@ def test_another_grid_does_not_train_again(tmp_path, monkeypatch):
 
 def test_the_bandwidth_is_the_residual():
     """The root mean square over the last steps of the distance per coordinate, which the history holds."""
-    result = jaxgen.train(tiny.config(tiny.evl(), num_seeds=1), progress=False)
-    wanted = np.sqrt(np.mean(result.history["distance"][0]))  # all steps, being fewer than 500
-    np.testing.assert_allclose(grid_metrics.widened(result).bandwidth, wanted, rtol=1e-6)
+    trained = jaxgen.train(tiny.config(tiny.evl(), num_seeds=1), progress=False)
+    wanted = np.sqrt(np.mean(trained.history["distance"][0]))  # all steps, being fewer than 500
+    np.testing.assert_allclose(grid_metrics.widened(trained).config.method.bandwidth, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("way", [grid_metrics.weigh, grid_metrics.reject])
 def test_weights_that_are_not_finite_are_told(way):
     with pytest.raises(FloatingPointError, match="see whether training diverged"):
-        way(Known(scale=float("nan")), None)
+        way(result(scale=float("nan")))

@@ -27,7 +27,7 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path, monkeypatch):
     experiment = images.Experiment(
         sets=("mnist",), steps=4, classifier_steps=10, guesses=1024, cache_dir=tmp_path, output_dir=tmp_path
     )
-    images.classifier.cache_clear()
+    image_classifier.train.cache_clear()
     nearest, digits = experiment.run()
     values = {row.title.split(": ")[1]: row.values for row in nearest.rows}
     for measured in values.values():

@@ -38,9 +38,9 @@ def models():
 @pytest.mark.slow
 def test_shells_are_where_their_radii_are():
     found = models()
-    flow, state = found.flow
+    flow, state = training.first_model(found.flow)
     (x,) = data.Digits().tables()
-    z = image_models.encoded((flow, state), x[:600])
+    z = image_models.encoded(found.flow, x[:600])
     assert z.shape == (600, 64)
     distances = np.linalg.norm(np.asarray(found.latents.whiten(jnp.asarray(z))), axis=1)
     # The root of 64 dimensions, less those of pixels that are always black.
@@ -69,7 +69,7 @@ def test_untrained_ones_are_as_they_are_drawn(tmp_path):
 def test_mixtures_and_what_lies_beyond():
     found = models()
     within = image_models.beyond(jax.random.key(0), found, 500, concentration=0.3, stretch=1.0)
-    deep, state = found.deep
+    deep, state = training.first_model(found.deep)
     weights = jax.random.dirichlet(jax.random.fold_in(jax.random.key(0), 0), jnp.full(3, 0.3), (500,))
     np.testing.assert_allclose(within, np.clip(deep.mixture(state, weights), 0, 1), atol=1e-5)
     assert not np.allclose(within, image_models.beyond(jax.random.key(0), found, 500, concentration=0.3, stretch=2.0))
@@ -84,10 +84,9 @@ def test_the_way_between_archetypes_ends_where_it_should():
 
 @pytest.mark.slow
 def test_archetypes_of_latent_vectors_explain_more_with_more_of_them():
-    flow, state = models().flow
     (x,) = data.Digits().tables()
-    few, many = (archetypes.classical(flow, state, x[:200], count, 3, 0)[2] for count in (2, 8))
-    assert 0 < few < many < 1
+    few, many = (archetypes.classical(models().flow, x[:200], count, 3, 0) for count in (2, 8))
+    assert 0 < few.history["explained"][0, -1] < many.history["explained"][0, -1] < 1
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def small(monkeypatch):
     config = lambda method, tables, steps, seed: jaxgen.Config(
         method, tables, steps=1, batch_size=100, steps_per_call=1, seed=seed
     )
-    monkeypatch.setattr(images, "trained", lambda *setting: training.untrained(config(*setting)))
+    monkeypatch.setattr(images, "trained", lambda *setting: jaxgen.untrained(config(*setting)))
     monkeypatch.setattr(images, "NUM_OUTLIERS", 500)
     monkeypatch.setattr(images, "NUM_EVALUATED", 200)
 
@@ -149,7 +148,7 @@ def test_archetypes_of_small_digits_have_a_table_and_a_figure(monkeypatch, tmp_p
         assert (tmp_path / f"archetypes-{name}.png").stat().st_size > 5_000
 
 
-class Sure(image_classifier.Judge):
+class Sure(image_classifier.ImageClassifier):
     """A classifier that gives every image the first of ten classes."""
 
     def __call__(self, images):

@@ -88,7 +88,7 @@ def test_a_quick_run_has_every_line(tmp_path):
         quick=True, distributions=("three Gaussians",), samplers=("extreme",), cache_dir=tmp_path
     )
     table, flows = experiment.run()
-    assert len(table.rows) == 6 + 2
+    assert len(table.rows) == 6 + 2 * 2
     assert [row.title for row in flows.rows] == ["three Gaussians"]
     assert (tmp_path / "quick" / "outliers-three-Gaussians.png").stat().st_size > 10_000
     assert (tmp_path / "quick" / "outliers_flows-three-Gaussians.png").stat().st_size > 10_000

@@ -16,7 +16,7 @@ def setting(penalty):
 
 
 def test_a_setting_is_trained_and_evaluated_on_the_training_half(few_connections, tmp_path, monkeypatch):
-    scores = lambda method, state, x, at_once: {"energy": x.sum(1), "score_norm": -x.sum(1)}
+    scores = lambda result, x, batch_size: {"energy": x.sum(1), "score_norm": -x.sum(1)}
     monkeypatch.setattr(anomaly_metrics, "scores", scores)
     experiment = kdd99_tuning.Experiment(trainings=("scaled",), num_candidates=1, max_epochs=1, cache_dir=tmp_path)
     cell, *_ = experiment.cells()

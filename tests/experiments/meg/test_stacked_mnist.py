@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.common import cache
+from experiments.common import cache, image_classifier
 from experiments.meg import image_models, stacked_mnist
 from jaxgen import data
 
@@ -16,7 +16,7 @@ def small(monkeypatch):
     monkeypatch.setattr(image_models, "networks", tiny.adversaries)
     for name, value in {"TRAIN": data.Digits(), "TEST": data.Digits(), "SAMPLES_PER_MODE": 4}.items():
         monkeypatch.setattr(stacked_mnist, name, value)
-    stacked_mnist.classifier.cache_clear()
+    image_classifier.train.cache_clear()
     stacked_mnist.predicted_digits.cache_clear()
 
 
@@ -29,9 +29,9 @@ def test_every_cell_is_counted_written_and_drawn(small, tmp_path, monkeypatch):
     (table,) = experiment.run()
     values = {row.title.removeprefix("2 digits: "): row.values for row in table.rows}
     assert len(values) == len(stacked_mnist.REFERENCES) + 1 + len(models)
-    assert values["an even sampler (floor)"]["found"][0] >= 95  # of 100, each expected four times
+    assert values["an even sampler (floor)"]["covered"][0] >= 95  # of 100, each expected four times
     assert values["the training tuples"]["above"] == [0]
-    assert values["untrained"]["found"][0] < 60
+    assert values["untrained"]["covered"][0] < 60
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()
     assert (tmp_path / "quick" / "stacked_mnist.png").stat().st_size > 10_000
     assert set(json.loads((tmp_path / "quick" / "stacked_mnist.json").read_text())["configs"]) == {"wgan_released, 2"}

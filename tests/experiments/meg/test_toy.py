@@ -22,7 +22,7 @@ def test_every_cell_is_measured_written_and_drawn(small, tmp_path):
     (table,) = experiment.run()
     values = {row.title: row.values for row in table.rows}
     assert len(values) == len(toy.ROW_TITLES) + 4
-    assert values["the distribution itself (floor)"]["found"] == [8.0]
+    assert values["the distribution itself (floor)"]["covered"] == [8.0]
     assert values["the distribution itself (floor)"]["kl"][0] < 0.5 < values["uniform in the square (chance)"]["kl"][0]
     assert values["exp(-bE)/Z, the best b"]["grid_kl"] <= values["exp(-E)/Z"]["grid_kl"]
     assert np.isfinite([number for row in values.values() for numbers in row.values() for number in numbers]).all()

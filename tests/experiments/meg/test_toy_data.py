@@ -32,11 +32,11 @@ def test_samples_of_the_distribution_are_near_and_everywhere(kind):
     found = distribution.coverage(distribution.toy(n=20_000, test_n=1).tables()[0])
     # An isotropic Gaussian has 1 - exp(-8) within 4 standard deviations; a curve of them has a little more.
     assert abs(found["within"] - (1 - np.exp(-8))) < 5e-4 if count else found["within"] > 1 - np.exp(-8)
-    assert found.get("found") == count
+    assert found.get("covered") == count
 
 
 def test_a_missing_peak_and_an_outlier_are_counted():
     distribution = toy_data.EIGHT
     x = np.repeat(distribution.centers[:7], 100, 0)
     x[0] += 5 * distribution.std
-    assert distribution.coverage(x) == {"within": 699 / 700, "found": 7.0}
+    assert distribution.coverage(x) == {"within": 699 / 700, "covered": 7.0}

@@ -35,7 +35,7 @@ def small(monkeypatch):
     one = lambda toy, seed: dataclasses.replace(published(few, seed), layout=Layout(devices=1))
     monkeypatch.setattr(baselines, "extreme_value", one)
     monkeypatch.setattr(benchmark, "SIDE", 64)
-    monkeypatch.setattr(resources, "alone", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(resources, "in_fresh_process", lambda function, *arguments: function(*arguments))
 
 
 @pytest.mark.slow

@@ -1,16 +1,12 @@
 """Novelty detector with the scikit-learn interface, for any method with scores."""
 
 import dataclasses
-import functools
 import numbers
 import os
 import typing
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.feature_selection import VarianceThreshold
@@ -20,34 +16,23 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from jaxgen import methods, nets
 from jaxgen.columns import UNSEEN, column_encoder, column_scaler, column_table, needs_encoding
-from jaxgen.data.datasets import Arrays
+from jaxgen.detector import files
+from jaxgen.detector.calibration import threshold_score
+from jaxgen.detector.configuration import choice, training_config
+from jaxgen.detector.scoring import LARGEST, mean_scores
 from jaxgen.explanation import Explanation, contributions
 from jaxgen.forking import check_not_forked
 from jaxgen.metrics.conformal import conformal_p_values
 from jaxgen.neighbors import NeighborBlend
-from jaxgen.optim import Cosine
-from jaxgen.parallel import Layout, serial
-from jaxgen.serialization import sklearn_json
-from jaxgen.serialization.atomic import absolute_path, recover, replacing
-from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
-from jaxgen.serialization.import_names import check_trusted
-from jaxgen.training.config import Config
+from jaxgen.serialization.config_json import from_json, to_json
 from jaxgen.training.loop import train
-from jaxgen.training.result import load
-from jaxgen.types import Array, Float, Method, State
-from jaxgen.validation import check_hashable
+from jaxgen.types import Method
 
 __all__ = ["Detector"]
 
-PIECE = 1_024  # rows scored at a time, so that tables of all lengths need one program and the same memory
-MAX_STEPS_PER_CALL = 500
 MAX_REFERENCES = 10_000  # rows searched for nearest neighbors, which bounds time and memory
-DEFAULT = {"steps": 400, "num_seeds": 4, "neighbors": 3}  # for the default method
-OTHERS = {"steps": 2_000, "num_seeds": 1, "neighbors": 0}  # for the methods of users
 TYPICAL = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the values that replace others in an explanation
-LARGEST = float(np.finfo(np.float32).max)  # replaces scores that are NaN or infinite
 
 
 class Detector(OutlierMixin, BaseEstimator):
@@ -191,35 +176,15 @@ class Detector(OutlierMixin, BaseEstimator):
         filled = np.where(missing, _first_values(training), training)
         self.typical_ = np.quantile(filled, TYPICAL, axis=0, method="nearest")
         rows = self._scaled(training)
-        result = train(self._config(rows, int(generator.randint(2**31 - 1))), progress=False)
+        result = train(training_config(self, rows, int(generator.randint(2**31 - 1))), progress=False)
         without_rows = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
         self.result_ = dataclasses.replace(result, config=without_rows)
         self.blend_: NeighborBlend | None = None
-        if neighbors := self._choice("neighbors"):
+        if neighbors := choice(self, "neighbors"):
             rows = rows[:MAX_REFERENCES]  # a random subset, since the rows are in random order
             self.blend_ = NeighborBlend.fit(rows, self._scores_of_scaled(rows), num_neighbors=neighbors)
         self.calibration_ = self._scores(calibration)
-        threshold = _threshold(self.calibration_, self.alpha)
-        novel = self._is_novel(calibration)
-        bad = int(np.sum(self.calibration_[~novel] == LARGEST))
-        if threshold == LARGEST and not bad:
-            warnings.warn(
-                f"{int(novel.sum())} of {len(calibration)} calibration rows differ in a column that is constant in the "
-                f"training rows, so no row is an outlier at alpha={self.alpha}; give more rows, or drop the column.",
-                stacklevel=2,
-            )
-        elif threshold == LARGEST:
-            raise ValueError(
-                f"scores of the calibration set must be finite (got {bad} of {len(calibration)} that are not), or no "
-                "row can be an outlier; use another scaler, score or method."
-            )
-        self.offset_ = -threshold
-        if np.isinf(threshold):
-            warnings.warn(
-                f"a calibration set of {len(calibration)} rows has no p-value below 1 / {len(calibration) + 1}, so no "
-                f"row is an outlier at alpha={self.alpha}; give more rows, or increase `calibration_fraction`.",
-                stacklevel=2,
-            )
+        self.offset_ = -threshold_score(self.calibration_, self._is_novel(calibration), self.alpha)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -319,13 +284,7 @@ class Detector(OutlierMixin, BaseEstimator):
             NotFittedError: if `fit` has not been called.
         """
         check_is_fitted(self)
-        target = absolute_path(path)
-        state = {name: value for name, value in self.__getstate__().items() if name != "result_"}
-        state["blend_"] = None if self.blend_ is None else dict(vars(self.blend_))
-        entries = r"detector\.(json|npz)|model"
-        with replacing(target, mark="detector.json", entries=entries, kind="detector") as fresh:
-            self.result_.save(fresh / "model")
-            sklearn_json.write(fresh, "detector", state)
+        files.save(self, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, trusted: Sequence[str] = ()) -> "Detector":
@@ -346,74 +305,21 @@ class Detector(OutlierMixin, BaseEstimator):
             ValueError: if a byte has changed since it was saved, or a name is not trusted.
             TypeError: if `trusted` is not a tuple or list of names.
         """
-        check_trusted(trusted)
-        target = absolute_path(path)
-        recover(target)
-        if not (target / "detector.json").is_file():
-            raise FileNotFoundError(f"{target} holds no detector of jaxgen; give a directory that one was saved to.")
-        detector = cls()
-        state = sklearn_json.read(target, "detector", trusted=trusted)
-        result = load(target / "model", trusted=trusted)
-        try:
-            method = from_json(state["method"], trusted=trusted)  # `__setstate__` would import every name
-            if isinstance(method, dict):
-                raise ValueError("its method is a dict")
-            blend = None if state["blend_"] is None else NeighborBlend(**state["blend_"])
-            detector.__setstate__({**state, "method": method, "blend_": blend, "result_": result})
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{target / 'detector'} cannot be read ({error}); save it again.") from error
-        return detector
+        return files.load(cls(), path, trusted=trusted)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle, with methods as JSON: many activation functions cannot be pickled."""
         state = dict(super().__getstate__())
-        state["method"] = _to_portable(self.method)
+        state["method"] = files.to_portable(self.method)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "method": _from_portable(state["method"])})
+        super().__setstate__({**state, "method": files.from_portable(state["method"])})
 
     def __sklearn_clone__(self) -> "Detector":
         # A frozen method can be shared. In a deep copy its functions would no longer be importable by name.
         others = {name: value for name, value in self.get_params(deep=False).items() if name != "method"}
         return type(self)(self.method, **{name: clone(value, safe=False) for name, value in others.items()})
-
-    def _config(self, rows: np.ndarray, seed: int) -> Config:
-        """Return the training config, after checking that the method has the score."""
-        steps = self._choice("steps")
-        method = _default_method(len(rows), rows.shape[1], steps) if self.method is None else self.method
-        if self.method is None and rows.shape[1] == 1:
-            raise ValueError(
-                "the default flow needs two columns that vary (got 1 feature(s)); give another method, such as "
-                "methods.MEG()."
-            )
-        if isinstance(method, type):
-            raise TypeError(f"`method` is the class {method.__name__}; call it, as {method.__name__}().")
-        if not hasattr(method, "scores"):
-            raise TypeError(f"`method` must have `scores` (got {type(method).__name__}); give such a method, or None.")
-        check_hashable(method)
-        size = min(self.batch_size, len(rows))
-        size = max(size - size % getattr(method, "n_critic", 1), 1)  # the batch is split over `n_critic` updates
-        calls = -(-steps // MAX_STEPS_PER_CALL)
-        steps_per_call = -(-steps // calls)
-        config = Config(
-            method.resolve(jax.ShapeDtypeStruct(rows.shape[1:], rows.dtype)),
-            Arrays(rows),
-            steps=steps_per_call * calls,
-            batch_size=size,
-            steps_per_call=steps_per_call,
-            num_seeds=self._choice("num_seeds"),
-            seed=seed,
-            layout=Layout(devices=1),
-        )
-        if self.score_name is not None:
-            _check_name(self.score_name, config, rows[:size])
-        return config
-
-    def _choice(self, name: str) -> int:
-        """Return a parameter, or if it is None, its value for the default method or for another one."""
-        value = getattr(self, name)
-        return (DEFAULT if self.method is None else OTHERS)[name] if value is None else int(value)
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         """Return scaled rows in single precision, clipped to its range."""
@@ -446,61 +352,15 @@ class Detector(OutlierMixin, BaseEstimator):
     def _new_scaler(self) -> Any:
         if self.scaler is not None:
             return clone(self.scaler)
-        return _standard() if self.encoder_ is None else column_scaler(self.encoder_)
+        return (
+            make_pipeline(VarianceThreshold(), StandardScaler())
+            if self.encoder_ is None
+            else column_scaler(self.encoder_)
+        )
 
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
-        scores, scorer = np.empty(len(rows)), _scorer(self.result_.config.method, self.score_name)
-        for start in range(0, len(rows), PIECE):
-            piece = rows[start : start + PIECE]
-            padded = np.concatenate([piece, np.zeros((PIECE - len(piece), rows.shape[1]), np.float32)])
-            whole = scorer(self.result_.state, padded)
-            scores[start : start + PIECE] = np.asarray(whole)[: len(piece)]
-        scores = np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
-        if self.blend_ is None:
-            return scores
-        return np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
-
-
-@functools.lru_cache(maxsize=8)
-def _scorer(method: Any, name: str | None) -> Any:
-    """Return a compiled function of states and rows `[n, d]`: the mean of one score over seeds, `[n]`.
-
-    Detectors of equal method and width share the program. The last ones are kept, which bounds memory.
-    """
-
-    def score(states: State, x: Float[Array, "n d"]) -> Float[Array, " n"]:
-        def one(state: State) -> Array:
-            scores = method.scores(state, x)
-            return scores[next(iter(scores)) if name is None else name]
-
-        return jnp.mean(serial(one, states), 0)
-
-    return jax.jit(score)
-
-
-def _check_name(name: str, config: Config, rows: np.ndarray) -> None:
-    """Raise ValueError if the method has no score of this name."""
-    names: list[str] = []
-    method: Any = config.method
-    jax.eval_shape(lambda key, x: names.extend(method.scores(method.init(key, x), x)), jax.random.key(0), rows)
-    if name not in names:
-        raise ValueError(f"`score_name` must be a score of {type(method).__name__} (got {name!r}); try one of {names}.")
-
-
-def _threshold(calibration: np.ndarray, alpha: float) -> float:
-    """Return the score above which p-values are at most `alpha`, or inf if there is none."""
-    p_values = np.arange(1, len(calibration) + 1) / (len(calibration) + 1)  # with the rounding of conformal_p_values
-    rank = int(np.searchsorted(p_values, alpha, side="right"))
-    return float(np.sort(calibration)[-rank]) if rank else np.inf
-
-
-def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
-    """Return the default flow. Without noise, the density of a column of few values would grow without bound."""
-    network = nets.dense_flow(dimensions, depth=4, widths=(32,)) if dimensions > 1 else None
-    # Scott's bandwidth falls too slowly with the number of rows for small tables, on which the flow then overfits.
-    noise = max(0.4 * rows ** (-1 / (dimensions + 4)), 6 / rows**0.5)
-    noise = round(noise, 2)  # tables of similar size share programs
-    return methods.Flow(network, noise=noise, learning_rate=Cosine(3e-3, steps), ema_decay=0.98)
+        scores = mean_scores(self.result_, rows, self.score_name)
+        return scores if self.blend_ is None else np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
 
 
 def _first_values(x: np.ndarray) -> np.ndarray:
@@ -516,18 +376,3 @@ def _check_squares(x: np.ndarray) -> None:
             f"columns must have values between 1e-150 and 1e150 (got at most {largest[number]:g} in column {number}); "
             "rescale the column."
         )
-
-
-def _standard() -> Any:
-    return make_pipeline(VarianceThreshold(), StandardScaler())
-
-
-def _to_portable(value: Any) -> Any:
-    """Return a method as JSON, or the value itself if a part cannot be imported by name."""
-    described = to_json(value)
-    return value if unnamed_fields(described) else described
-
-
-def _from_portable(value: Any) -> Any:
-    """Return the method that `_to_portable` described."""
-    return from_json(value, trusted=None) if isinstance(value, dict) else value
