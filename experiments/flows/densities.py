@@ -49,34 +49,20 @@ KINDS = ("truth", "spline", "affine", "FlowJAX", "untrained")
 class Experiment(experiment.Experiment):
     """Shapes, tables, flows, number of seeds, and length."""
 
-    shapes: tuple[str, ...] = tuple(SHAPES)
-    """Shapes to learn."""
-    tables_learned: tuple[str, ...] = tuple(TABLES)
-    """Tables to learn."""
-    kinds: tuple[str, ...] = KINDS
-    """Flows to compare."""
-    num_seeds: int = 5
-    """Seeds, of data and training alike."""
-    peer_seeds: int = 5
-    """At most this number of seeds of affine couplings and FlowJAX on shapes."""
-    judged_seeds: int = 5
-    """At most this number of seeds on shapes that chose nothing."""
-    table_seeds: int = 5
-    """At most this number of seeds on tables."""
-    points: int = 50_000
-    """Training points of a shape."""
-    steps: int = 10_000
-    """Training steps on a shape, of 200 points each; the defaults of `jaxgen.Config`."""
-    table_steps: int = 100
-    """Training steps on a table, of at most 200 rows each."""
+    shapes: tuple[str, ...] = tuple(SHAPES)  # shapes to learn
+    tables_learned: tuple[str, ...] = tuple(TABLES)  # tables to learn
+    kinds: tuple[str, ...] = KINDS  # flows to compare
+    num_seeds: int = 5  # seeds, of data and training alike
+    peer_seeds: int = 5  # at most this number of seeds of affine couplings and FlowJAX on shapes
+    judged_seeds: int = 5  # at most this number of seeds on shapes that chose nothing
+    table_seeds: int = 5  # at most this number of seeds on tables
+    points: int = 50_000  # training points of a shape
+    steps: int = 10_000  # training steps on a shape, of 200 points each; the defaults of `jaxgen.Config`
+    table_steps: int = 100  # training steps on a table, of at most 200 rows each
 
     name = "flows/densities"
     choices = {"shapes": SHAPES, "tables_learned": TABLES, "kinds": KINDS}
-
-    def reduced(self) -> "Experiment":
-        """One seed of two shapes and a table, 20 steps."""
-        few = dataclasses.replace(self, shapes=self.shapes[:2], tables_learned=self.tables_learned[:1])
-        return dataclasses.replace(few, num_seeds=1, steps=20, table_steps=20, points=2_000)
+    small = {"shapes": slice(2), "tables_learned": slice(1), "steps": 20, "table_steps": 20, "points": 2_000}
 
     def cells(self) -> Iterator[Cell]:
         """Each shape by each flow, then each table by each coupling."""
@@ -90,22 +76,15 @@ class Experiment(experiment.Experiment):
                     if seed - self.first_seed < most:
                         yield self._shape_cell(name, kind, seed)
             for name in self.tables_learned if seed - self.first_seed < self.table_seeds else ():
+                table = Table(name, seed)
+                size = min(200, len(table.tables()[0]))
                 for kind in ("spline", "affine"):
-                    config = jaxgen.Config(
-                        _method(kind, Table(name, seed)),
-                        Table(name, seed),
-                        steps=self.table_steps,
-                        steps_per_call=training.segment(self.table_steps, 5),
-                        batch_size=min(200, len(Table(name, seed).tables()[0])),
-                        seed=seed,
+                    config = training.configure(
+                        _method(kind, table), table, steps=self.table_steps, batch_size=size, seed=seed, calls=5
                     )
-                    yield Cell(
-                        f"{name}: {kind}",
-                        seed,
-                        functools.partial(measure_table, config, Table(name, seed).test()),
-                        config,
-                    )
-                yield Cell(f"{name}: one Gaussian", seed, functools.partial(measure_gaussian, Table(name, seed)))
+                    measure = functools.partial(measure_table, config, table.test())
+                    yield Cell(f"{name}: {kind}", seed, measure, config)
+                yield Cell(f"{name}: one Gaussian", seed, functools.partial(measure_gaussian, table))
 
     def tables(self, results: Results) -> list[report.Table]:
         """Densities of shapes, and of tables."""
@@ -128,9 +107,8 @@ class Experiment(experiment.Experiment):
 
     def _shape_cell(self, name: str, kind: str, seed: int) -> Cell:
         table = Sampled(name, self.points, seed)
-        config = jaxgen.Config(
-            _method(kind, table), table, steps=self.steps, steps_per_call=training.segment(self.steps, 5), seed=seed
-        )
+        method = _method(kind, table)
+        config = training.configure(method, table, steps=self.steps, batch_size=200, seed=seed, calls=5)
         settings = {"kind": kind, "points": self.points, "steps": self.steps}
         measure = functools.partial(MEASURES[kind], config, kind)
         trained = config if kind in ("spline", "affine") else None
@@ -145,17 +123,11 @@ def _method(kind: str, table: data.Dataset) -> methods.Flow:
 def measure_flow(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> dict[str, Any]:
     """Train a flow, or leave it untrained, and evaluate its density and samples."""
     start = time.process_time()
-    if kind == "untrained":
-        method, state = training.untrained(config)
-    else:
-        result, _ = training.timed(config, directory)
-        method, state = result.config.method, result.state_of(0)
+    result, _ = training.timed(config, directory, train=kind != "untrained")
     seconds = {} if kind == "untrained" else {"seconds": time.process_time() - start}
-    key = training.fresh_key(config.seed)
-    sample = jax.jit(method.sample, static_argnums=2)
-    draw = lambda n: np.asarray(sample(key, state, n), np.float64)
-    log_prob = jax.jit(functools.partial(method.log_prob, state))
-    return seconds | evaluated(_sampled(config), draw, lambda x: np.asarray(log_prob(jnp.asarray(x, jnp.float32))))
+    draw = lambda n: np.asarray(result.sample(training.fresh_key(config.seed), n)[0], np.float64)
+    log_prob = lambda x: -np.asarray(result.scores(np.asarray(x, np.float32))["nll"][0])
+    return seconds | evaluated(_sampled(config), draw, log_prob)
 
 
 def measure_peer(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> dict[str, Any]:
@@ -186,16 +158,7 @@ def evaluated(
     draw: Callable[[int], np.ndarray],
     log_prob: Callable[[np.ndarray], np.ndarray] | None,
 ) -> dict[str, float]:
-    """Compare samples and densities with points that were not trained on.
-
-    Args:
-        table: training points of a shape.
-        draw: draws samples, `draw(n) -> [n, d]`.
-        log_prob: log-densities `[n]` of points; None for those of the shape itself.
-
-    Returns:
-        Likelihood, shares off the data and missed, the farthest sample, and whether the two-sample test accepts.
-    """
+    """Compare samples and log-densities, by default the shape's own, with points that were not trained on."""
     shape = SHAPES[table.shape]
     points = shape.draw(table.seed + 1_000, 10_000)
     samples = draw(10_000)
