@@ -35,7 +35,12 @@ def shares(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).uniform(0, 1, shape)
 
 
-X, Y, IMAGES, LEVELS = numbers(8, 3), numbers(8, 3, seed=1), shares(8, 2, 2, 1), np.arange(32.0).reshape(8, 2, 2, 1) / 31
+X, Y, IMAGES, LEVELS = (
+    numbers(8, 3),
+    numbers(8, 3, seed=1),
+    shares(8, 2, 2, 1),
+    np.arange(32.0).reshape(8, 2, 2, 1) / 31,
+)
 VECTOR, OTHER = numbers(8, seed=2), numbers(8, seed=3)
 MIXTURE = numbers(2), numbers(2, 3), np.tril(numbers(2, 3, 3)) * 0.3 + np.eye(3)
 PROBABILITIES = np.full((8, 4), 0.25)
@@ -67,13 +72,16 @@ LOSSES = {
         lambda mean, log_variance, prior: losses.gaussian_kl(mean, log_variance, prior_mean=prior), (X, Y, numbers(3))
     ),
     "gaussian_log_likelihood": Case(
-        lambda x, mean, scale: losses.gaussian_log_likelihood(x, mean, log_scale=scale), (IMAGES, IMAGES, np.array(-1.0))
+        lambda x, mean, scale: losses.gaussian_log_likelihood(x, mean, log_scale=scale),
+        (IMAGES, IMAGES, np.array(-1.0)),
     ),
     "gradient_penalty": Case(lambda x: losses.gradient_penalty(quadratic, x), (X,)),
     "jsd_mutual_information": Case(losses.jsd_mutual_information, (VECTOR, OTHER)),
     "median_bandwidth": Case(losses.median_bandwidth, (X, Y)),
     "median_bandwidth wide": Case(losses.median_bandwidth, (numbers(8, 10),)),
-    "mixture_log_density": Case(lambda x, *mixture: losses.mixture_log_density(x, losses.GaussianMixture(*mixture)), (X, *MIXTURE)),
+    "mixture_log_density": Case(
+        lambda x, *mixture: losses.mixture_log_density(x, losses.GaussianMixture(*mixture)), (X, *MIXTURE)
+    ),
     "mmd2": Case(lambda x, y, r: losses.mmd2(x, y, bandwidth=r), (X, Y, np.array([1.0, 4.0]))),
     "mmd2_biased": Case(lambda x, y: losses.mmd2_biased(x, y, **UNIT, chunk=4), (X, Y)),
     "mmd2_linear": Case(lambda x, y: losses.mmd2_linear(x, y, **UNIT), (X, Y)),

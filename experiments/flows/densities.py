@@ -148,9 +148,10 @@ def measure_flow(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> d
     if kind == "untrained":
         method, state = training.untrained(config)
     else:
-        result, _ = training.timed(config, directory)
+        result, whole = training.timed(config, directory)
         method, state = result.config.method, result.state_of(0)
-    seconds = {} if kind == "untrained" else {"seconds": time.process_time() - start}
+    # A resumed run has no time.
+    seconds = {"seconds": time.process_time() - start} if kind != "untrained" and whole else {}
     key = training.fresh_key(config.seed)
     sample = jax.jit(method.sample, static_argnums=2)
     draw = lambda n: np.asarray(sample(key, state, n), np.float64)
@@ -231,10 +232,10 @@ def _distance(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
 def measure_table(config: jaxgen.Config, test: np.ndarray, directory: pathlib.Path) -> dict[str, Any]:
     """Train a flow on a table, and return the test rows' mean negative log-likelihood."""
     start = time.process_time()
-    result, _ = training.timed(config, directory)
-    seconds = time.process_time() - start
+    result, whole = training.timed(config, directory)
+    seconds = {"seconds": time.process_time() - start} if whole else {}
     log_prob = jax.jit(functools.partial(result.config.method.log_prob, result.state_of(0)))
-    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(test)))), "seconds": seconds}
+    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(test))))} | seconds
 
 
 def measure_gaussian(table: Table, directory: pathlib.Path) -> dict[str, Any]:
