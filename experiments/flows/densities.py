@@ -123,8 +123,9 @@ def _method(kind: str, table: data.Dataset) -> methods.Flow:
 def measure_flow(config: jaxgen.Config, kind: str, directory: pathlib.Path) -> dict[str, Any]:
     """Train a flow, or leave it untrained, and evaluate its density and samples."""
     start = time.process_time()
-    result, _ = training.timed(config, directory, train=kind != "untrained")
-    seconds = {} if kind == "untrained" else {"seconds": time.process_time() - start}
+    result, whole = training.timed(config, directory, train=kind != "untrained")
+    # A resumed run has no time.
+    seconds = {"seconds": time.process_time() - start} if kind != "untrained" and whole else {}
     draw = lambda n: np.asarray(result.sample(training.fresh_key(config.seed), n)[0], np.float64)
     log_prob = lambda x: -np.asarray(result.scores(np.asarray(x, np.float32))["nll"][0])
     return seconds | evaluated(_sampled(config), draw, log_prob)
@@ -194,10 +195,10 @@ def _distance(x: np.ndarray, pool: np.ndarray) -> np.ndarray:
 def measure_table(config: jaxgen.Config, test: np.ndarray, directory: pathlib.Path) -> dict[str, Any]:
     """Train a flow on a table, and return the test rows' mean negative log-likelihood."""
     start = time.process_time()
-    result, _ = training.timed(config, directory)
-    seconds = time.process_time() - start
+    result, whole = training.timed(config, directory)
+    seconds = {"seconds": time.process_time() - start} if whole else {}
     log_prob = jax.jit(functools.partial(result.config.method.log_prob, result.state_of(0)))
-    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(test)))), "seconds": seconds}
+    return {"nll": -float(jnp.mean(log_prob(jnp.asarray(test))))} | seconds
 
 
 def measure_gaussian(table: Table, directory: pathlib.Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import jaxgen
 from experiments.common import olivetti
 from jaxgen import data, methods, nets
 from jaxgen.data.validation import row_specs
+from jaxgen.optim.schedules import with_run_length
 
 FOLDER = pathlib.Path(experiments.__file__).parent
 MODULES = [
@@ -35,7 +36,7 @@ def check(config, traced):
     if traits in traced:
         return
     traced.add(traits)
-    method = config.method.resolve(*specs)
+    method = with_run_length(config.method, config.steps).resolve(*specs)
     batch = jax.tree.map(lambda spec: jax.ShapeDtypeStruct((config.batch_size, *spec.shape), spec.dtype), specs)
     key = jax.random.key(0)
     state = jax.eval_shape(method.init, key, *batch)
@@ -64,8 +65,11 @@ def black_images(monkeypatch):
     monkeypatch.setattr(olivetti.Olivetti, "tables", lambda self: (np.zeros((400, 64, 64, 3), np.float32),))
 
 
-# The part `adversary` trains a model to sample its negatives.
-FIELDS = {"experiments.negvae.ablations": {"parts": ("reconstructed", "dimension", "shift", "color")}}
+# The part `adversary` trains a model to sample its negatives; shapes of equal dimensions have equal networks.
+FIELDS = {
+    "experiments.negvae.ablations": {"parts": ("reconstructed", "dimension", "shift", "color")},
+    "experiments.flows.densities": {"shapes": ("two moons", "helix"), "tables_learned": ("iris", "wine")},
+}
 
 
 def configurations(name, tmp_path):
