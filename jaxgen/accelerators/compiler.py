@@ -20,7 +20,7 @@ from jaxgen.accelerators.targets import Target
 from jaxgen.data.validation import row_specs
 from jaxgen.parallel import AXIS, Layout, sharded
 from jaxgen.serialization.pickled import from_bytes
-from jaxgen.training.compilation import batch_rows, programs, root_keys
+from jaxgen.training.compilation import batch_rows, programs, root_keys, step_keys
 from jaxgen.training.config import Config
 from jaxgen.training.preparation import resolved
 from jaxgen.training.result import state_template
@@ -119,8 +119,7 @@ def abstract_segment(config: Config, devices: tuple[jax.Device, ...]) -> tuple[A
         devices: its devices.
 
     Returns:
-        A jitted function, and its arguments as `jax.ShapeDtypeStruct`: states, roots, retries, row numbers, tables and
-        the first step.
+        A jitted function, and its arguments as `jax.ShapeDtypeStruct`: states, keys, row numbers and tables.
     """
     tables = config.data.tables()
     rows = row_specs(tables)
@@ -128,9 +127,10 @@ def abstract_segment(config: Config, devices: tuple[jax.Device, ...]) -> tuple[A
     whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
     placed = lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=whole)
     roots = root_keys(config)
+    keys = step_keys(config, roots, np.zeros(config.num_seeds, int), 0, config.steps_per_call)
     batches = batch_rows(config, roots, tables, 0, config.steps_per_call)
-    arguments = (state_template(config, rows), roots, np.zeros(config.num_seeds, np.int32), batches, tables)
-    return jax.jit(programs(config).segment), jax.tree.map(placed, (*arguments, np.zeros((), np.int32)))
+    arguments = (state_template(config, rows), keys, batches, tables)
+    return jax.jit(programs(config).segment), jax.tree.map(placed, arguments)
 
 
 def _placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:

@@ -29,10 +29,10 @@ def unrolled(key: Key[Array, "*n"]) -> Key[Array, "*n"]:
         key: random keys.
 
     Returns:
-        The same keys for an implementation without loops. Keys of another generator than JAX's default, and keys on
-        other backends than the CPU, are returned unchanged.
+        The same keys for an implementation without loops, which accelerators use anyway. Keys of another generator than
+        JAX's default are returned unchanged.
     """
-    if not is_default(key) or jax.default_backend() != "cpu":
+    if not is_default(key):
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)
 

@@ -51,9 +51,8 @@ def test_bytes_are_those_of_the_run(report):
     )
     assert report.state_bytes == size(state)
     assert report.data_bytes == 100 * 3 * 4
-    rows = STEPS * BATCH * 4
-    least = report.state_bytes + report.data_bytes + rows
-    assert least <= report.argument_bytes <= least + 64  # the key, the retry and the first step
+    rows, keys = STEPS * BATCH * 4, STEPS * 2 * 4
+    assert report.argument_bytes == report.state_bytes + report.data_bytes + rows + keys
     assert report.output_bytes >= report.state_bytes
     assert report.needed_bytes >= report.argument_bytes + report.output_bytes + report.temporary_bytes
     assert report.bytes_moved == 2 * report.state_bytes + BATCH * 3 * 4
