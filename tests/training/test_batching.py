@@ -6,6 +6,7 @@ import pytest
 import tiny
 
 import jaxgen
+from jaxgen.training.batching import score_in_pieces
 
 X = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
 SCORED = ["flow", "vae", "archetypes", "deep archetypes", "meg"]
@@ -62,10 +63,10 @@ def test_no_rows_have_no_scores_and_no_samples():
 def test_bad_pieces_raise():
     result = _untrained("flow")
     for run in (lambda: result.scores(X, batch_size=0), lambda: result.sample(jax.random.key(0), 3, batch_size=0)):
-        with pytest.raises(ValueError, match=r"`batch_size` must be at least 1 \(got 0\)"):
+        with pytest.raises(ValueError, match=r"`batch_size` must be a whole number of at least 1 \(got 0\)"):
             run()
     with pytest.raises(ValueError, match=r"same number of rows \(got \[4, 10\]\)"):
-        result.scores((X, X[:4]), batch_size=4)
+        score_in_pieces(lambda x: x, (X, X[:4]), 4)
 
 
 def _untrained(name, kept={}):  # noqa: B006
