@@ -87,7 +87,8 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
 
     Args:
         x: rows `[n, ...]`, an array or a pytree of arrays.
-        row: shape and dtype of one row of the first training table; of a pair, the first part is compared.
+        row: shape and dtype of one row of the first training table. Where it is a pair, rows may be a pair too, such as
+            conditions and outcomes, or are compared with its first part.
 
     Returns:
         The rows; arrays of JAX are unchanged.
@@ -97,7 +98,10 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
         ValueError: if they have another shape than those of training, or do not fit JAX's default precision.
     """
     x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf), x)
-    first = row[0] if isinstance(row, tuple) and len(row) == 2 else row
+    paired = isinstance(row, tuple) and len(row) == 2
+    if paired and isinstance(x, tuple | list) and len(x) == 2:
+        return tuple(scored_rows(part, spec) for part, spec in zip(x, row, strict=True))
+    first = row[0] if paired else row
     if isinstance(first, jax.ShapeDtypeStruct) and (
         not hasattr(x, "shape") or x.ndim != len(first.shape) + 1 or x.shape[1:] != first.shape
     ):
