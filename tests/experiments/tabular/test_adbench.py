@@ -74,13 +74,16 @@ def test_scores_equal_to_four_digits_share_the_better_rank():
 
 
 def test_the_summary_equals_one_by_hand(monkeypatch):
-    monkeypatch.setattr(adbench_report, "DETECTORS", {"default": "A", "forest": "B"})
-    monkeypatch.setattr(adbench_report, "CONTROLS", {"untrained": "C"})
+    monkeypatch.setattr(adbench_report, "DETECTORS", {"default": "A", "neighbor": "B", "KNN": "C"})
+    monkeypatch.setattr(adbench_report, "CONTROLS", {"untrained": "D"})
     measures = lambda auroc: {"auroc": auroc, "auprc": 0.5, "share": 0.25}
-    cell = lambda a, b: {"default": measures(a), "forest": measures(b), "untrained": measures(0.5)}
+    cell = lambda a, b: dict(
+        zip(("default", "neighbor", "KNN", "untrained"), map(measures, (a, b, b, 0.5)), strict=True)
+    )
     found = {"one": [cell(0.9, 0.6), cell(0.5, 0.6)], "two": [cell(0.4, 0.8), cell(0.2, 0.8)]}
-    first, second, control = adbench_report.summary(found, ["one", "two"])
+    first, second, same, control = adbench_report.summary(found, ["one", "two"])
     assert (first.values["auroc_rank"], second.values["auroc_rank"]) == ([1.5], [1.5])  # 0.7 to 0.6, then 0.3 to 0.8
+    assert same.values == second.values
     assert (first.values["auprc_rank"], second.values["auprc_rank"]) == ([1], [1])
     assert (first.values["below"], second.values["below"]) == ([1], [0])
     assert "auroc_rank" not in control.values
