@@ -144,7 +144,7 @@ def test_four_devices_take_the_step_of_one(second_order):
     def step(axis_name, rows):
         alone = dataclasses.replace(method, axis_name=axis_name)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(jax.random, "normal", lambda key, shape: jnp.broadcast_to(noise, shape))
+            patch.setattr(jax.random, "normal", lambda key, shape, dtype=float: jnp.broadcast_to(noise, shape))
             return alone.step(jax.random.key(1), state, rows)[0]
 
     whole = jax.jit(lambda rows: step(None, rows))(X)
