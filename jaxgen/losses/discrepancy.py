@@ -195,5 +195,8 @@ def _quadratic(
 
 
 def _per_bandwidth(estimate: Callable[[Array], Array], bandwidth: Array) -> Array:
-    bandwidth = jnp.where(bandwidth > 0, bandwidth, jnp.nan)  # else 0 would mean "no difference"
-    return jax.vmap(estimate)(bandwidth.reshape(-1)).reshape(bandwidth.shape)
+    # NaN where the bandwidth is not positive, since 0 would mean "no difference". It is a factor of the estimate and no
+    # bandwidth: on a CPU, XLA of jax 0.10.2 leaves the result of `exp` unwritten where it can prove that it is NaN.
+    valid = bandwidth > 0
+    estimates = jax.vmap(estimate)(jnp.where(valid, bandwidth, 1).reshape(-1)).reshape(bandwidth.shape)
+    return estimates * jnp.where(valid, 1, jnp.nan).astype(estimates.dtype)

@@ -199,3 +199,7 @@ def test_a_bandwidth_that_is_not_positive_gives_nan(name):
     found = np.asarray(estimate(jnp.array([-1.0, 0.0, 0.5, jnp.nan, -0.0, 2.0])))
     np.testing.assert_array_equal(np.isnan(found), [True, True, False, True, True, False])
     assert np.isnan(ESTIMATES[name](x, x + 1, bandwidth=0.0))
+    # As a constant of a compiled program too.
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: ESTIMATES[name](x, x + 1, bandwidth=-1.0)))(x)
+    assert np.isnan(value)
+    assert np.isnan(gradient).all()
