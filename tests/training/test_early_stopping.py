@@ -1,6 +1,7 @@
 """Validation rows and early stopping: the rows, the best state, when seeds stop, and what is stored."""
 
 import dataclasses
+import functools
 import json
 import pickle
 
@@ -15,6 +16,7 @@ import jaxgen
 from jaxgen import data, methods, nets, parallel
 from jaxgen.data.split import split_rows
 from jaxgen.parallel import Layout
+from jaxgen.training import progress
 from jaxgen.training.check import _remedy
 from jaxgen.training.checkpoint import Checkpoints
 from jaxgen.training.early_stopping import best_evaluation, is_stopped
@@ -308,7 +310,9 @@ def test_validation_rows_of_a_dataset_are_part_of_the_digest(tmp_path):
         train(dataclasses.replace(config, validation=data.Arrays(NORMAL[20:40])), checkpoint_dir=tmp_path)
 
 
-def test_the_bar_shows_both_losses_and_that_it_stopped_early(capsys):
+def test_the_bar_shows_both_losses_and_that_it_stopped_early(capsys, monkeypatch):
+    # Every state of the bar is shown, however fast the run is.
+    monkeypatch.setattr(progress, "tqdm", functools.partial(progress.tqdm, mininterval=0, miniters=1))
     jaxgen.train(scripted(CURVES[:3], patience=2))
     shown = capsys.readouterr().err
     assert "loss 1 ± 0, validation_loss 4.333 ± 3.4" in shown
