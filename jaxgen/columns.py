@@ -98,14 +98,31 @@ def as_floats(x: Any) -> Float[np.ndarray, "n d"]:
 
 def as_seconds(x: Any) -> Float[np.ndarray, "n d"]:
     """Convert dates to seconds since 1970 and durations to seconds, NaN for missing ones."""
-    dates = x.to_numpy()
+    # NumPy has no time zones: dates of a zone are those of UTC.
+    columns = [x.iloc[:, i] for i in range(x.shape[1])]
+    columns = [column.dt.tz_convert(None) if _zone(column) is not None else column for column in columns]
+    dates = np.stack([column.to_numpy() for column in columns], 1)
     dates = dates.astype("timedelta64[ns]" if dates.dtype.kind == "m" else "datetime64[ns]")
     return np.where(np.isnat(dates), np.nan, dates.astype(np.int64) / 1e9)
 
 
 def as_text(x: Any) -> np.ndarray:
-    """Convert categories to text, with NaN for missing ones."""
-    return np.where(x.isna().to_numpy(), np.array(np.nan, object), x.astype(str).to_numpy(object))
+    """Convert categories to text, with NaN for missing ones.
+
+    Whole numbers have no decimals: pandas turns a column of integers into floats where one is missing.
+    """
+    cells, text = x.astype(object).to_numpy(), x.astype(str).to_numpy(object)
+    text = np.vectorize(lambda cell, text: str(int(cell)) if _is_whole(cell) else text, otypes=[object])(cells, text)
+    return np.where(x.isna().to_numpy(), np.array(np.nan, object), text)
+
+
+def _is_whole(cell: Any) -> bool:
+    return isinstance(cell, float | np.floating) and float(cell).is_integer() and abs(float(cell)) < 2**53
+
+
+def _zone(column: Any) -> Any:
+    """Return the time zone of a column of dates; None for other columns, and dates without one."""
+    return getattr(column.dt, "tz", None) if getattr(column.dtype, "kind", "O") == "M" else None
 
 
 def _kind(column: Any) -> str:

@@ -7,7 +7,7 @@ import pytest
 from test_detector import detector
 
 import jaxgen
-from jaxgen.columns import column_encoder
+from jaxgen.columns import UNSEEN, as_seconds, as_text, column_encoder
 
 pandas = pytest.importorskip("pandas")
 
@@ -82,3 +82,24 @@ def test_durations_are_seconds_and_names_of_rows_are_reported():
         column_encoder(table.assign(name=[f"row {number}" for number in range(20)]))
     with pytest.raises(ValueError, match="at least one column"):
         column_encoder(pandas.DataFrame())
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("missing", [False, True])
+def test_dates_of_a_time_zone_are_seconds_since_1970(missing):
+    days = pandas.Series(pandas.date_range("2020-03-29", periods=6, freq="h", tz="Europe/Berlin"))
+    expected = [day.timestamp() for day in days]
+    if missing:
+        days[1], expected[1] = pandas.NaT, np.nan
+    np.testing.assert_array_equal(as_seconds(pandas.DataFrame({"day": days}))[:, 0], expected)
+
+
+def test_whole_numbers_are_the_same_category_as_integers_and_floats():
+    """With a missing value, pandas turns a column of integers into floats."""
+    table = pandas.DataFrame({"code": pandas.Series([1, 2, 3]).astype("category")})
+    other = pandas.DataFrame({"code": pandas.Series([1, np.nan, 3]).astype("category")})
+    assert as_text(table)[:, 0].tolist() == ["1", "2", "3"]
+    assert as_text(other)[[0, 2], 0].tolist() == ["1", "3"]
+    assert as_text(pandas.DataFrame({"code": [1.5, 2.0]}))[:, 0].tolist() == ["1.5", "2"]
+    encoder = column_encoder(table).fit(table)
+    np.testing.assert_array_equal(encoder.transform(other)[:, 0], [0, UNSEEN, 2])

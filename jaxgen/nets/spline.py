@@ -38,7 +38,7 @@ def rational_quadratic_spline(x: Float[Array, "..."], raw: Float[Array, "... p"]
     inside = jnp.abs(x) < bound
     widths, heights, slopes = _bins(raw, bound)
     spline = _bin_of(jnp.where(inside, x, 0.0), widths, widths, heights, slopes, bound)
-    t = jnp.clip((jnp.where(inside, x, 0.0) - spline.x) / spline.width, 0.0, 1.0)
+    t = _share((jnp.where(inside, x, 0.0) - spline.x) / spline.width)
     mean_slope = spline.height / spline.width
     curve = t * (1 - t)
     numerator = spline.height * (mean_slope * t**2 + spline.left * curve)
@@ -59,12 +59,12 @@ def rational_quadratic_spline_inverse(y: Float[Array, "..."], raw: Float[Array, 
     widths, heights, slopes = _bins(raw, bound)
     spline = _bin_of(jnp.where(inside, y, 0.0), heights, widths, heights, slopes, bound)
     mean_slope = spline.height / spline.width
-    rise = jnp.clip((jnp.where(inside, y, 0.0) - spline.y) / spline.height, 0.0, 1.0)
+    rise = _share((jnp.where(inside, y, 0.0) - spline.y) / spline.height)
     bend = spline.left + spline.right - 2 * mean_slope
     a = mean_slope - spline.left + rise * bend
     b = spline.left - rise * bend
     c = -mean_slope * rise
-    t = jnp.clip(-2 * c / (b + jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 1e-30))), 0.0, 1.0)
+    t = _share(-2 * c / (b + jnp.sqrt(jnp.maximum(b**2 - 4 * a * c, 1e-30))))
     x = spline.x + t * spline.width
     return jnp.where(inside, x, y), jnp.where(inside, -_log_slope(spline, t), 0.0)
 
@@ -160,6 +160,11 @@ def _bin_of(x: Array, sizes: Array, widths: Array, heights: Array, slopes: Array
         pick(here, slopes[..., :-1]),
         pick(here, slopes[..., 1:]),
     )
+
+
+def _share(t: Array) -> Array:
+    """Remove the rounding errors of shares in [0, 1]; the gradient is that of `t`, which `clip` halves at 0 and 1."""
+    return t + jax.lax.stop_gradient(jnp.clip(t, 0.0, 1.0) - t)
 
 
 def _log_slope(spline: _Bin, t: Array) -> Array:

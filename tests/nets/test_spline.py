@@ -100,6 +100,19 @@ def test_gradients_are_finite_everywhere():
                 assert np.isfinite(leaf).all()
 
 
+@pytest.mark.parametrize("function", [rational_quadratic_spline, rational_quadratic_spline_inverse])
+def test_gradients_at_knots_are_the_slopes(function):
+    slope = jax.jit(jax.vmap(jax.grad(lambda x, raw: function(x, raw, bound=BOUND)[0]), (0, None)))
+    equal = jnp.linspace(-BOUND, BOUND, BINS + 1, dtype=jnp.float32)[1:-1]
+    np.testing.assert_allclose(slope(equal, jnp.zeros(3 * BINS - 1)), 1, rtol=1e-5)
+    raw = parameters(1)[0]
+    ends = knots(raw)[function is rational_quadratic_spline_inverse][1:-1]
+    with jax.enable_x64(True):
+        slopes = slope(jnp.asarray(ends), jnp.asarray(raw))
+    expected = knots(raw)[2][1:-1]
+    np.testing.assert_allclose(slopes, expected if function is rational_quadratic_spline else 1 / expected, rtol=1e-9)
+
+
 def test_flow_of_splines_stays_near_where_it_starts():
     """Samples far outside come back by a normalization and permutations alone, whatever the parameters are."""
     flow = nets.spline_flow(4, depth=4, widths=(8,), bins=4, bound=3.0)

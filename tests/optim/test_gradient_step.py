@@ -28,6 +28,20 @@ def test_sgd_on_a_quadratic_by_hand():
     np.testing.assert_array_equal(descent.params(state), state.params)
 
 
+@pytest.mark.parametrize("microbatch", [None, 2])
+def test_losses_can_draw_poisson_numbers(microbatch):
+    """`jax.random.poisson` accepts keys of JAX's generator only."""
+
+    def loss(key, params, model_state, x):
+        return jnp.mean(params * jax.random.poisson(key, 50.0, x.shape)), ({}, model_state)
+
+    descent = GradientStep(loss, optax.sgd(1.0), microbatch=microbatch)
+    key = jax.random.key(3)
+    state, _ = jax.jit(descent.step)(key, descent.init(jnp.zeros(())), jnp.zeros(2))
+    drawn = jax.random.poisson(key if microbatch is None else jax.random.split(key, 1)[0], 50.0, (2,))
+    np.testing.assert_allclose(-state.params, np.mean(drawn), rtol=1e-6)
+
+
 @pytest.mark.parametrize("ema_decay", [0.3, 0.9])
 def test_the_average_is_the_weighted_mean_of_past_parameters(ema_decay):
     """Weights by a loop in double precision: step t has decay min(ema_decay, t / (t + 10))."""
