@@ -231,7 +231,9 @@ def _warnings(counted: Cost, platform: str) -> tuple[str, ...]:
     if counted.callbacks:
         texts.append("the program calls the host in every step (jax.debug or a callback); take the call out.")
     if counted.unknown:
-        texts.append(f"{counted.unknown} loops of unknown length count once, so the operations are too few.")
+        texts.append(
+            f"{counted.unknown} loop(s) of unknown length count once: the true number of operations is higher."
+        )
     if platform == "tpu" and counted.padded and counted.products < USEFUL * counted.padded:
         share = counted.products / counted.padded
         texts.append(

@@ -85,7 +85,7 @@ class Report:
     def __str__(self) -> str:
         """A table of two columns."""
         temporary = "more than fits" if self.temporary_bytes is None else _bytes(self.temporary_bytes)
-        verdict = {True: "fits", False: "DOES NOT FIT", None: "not known for this device"}[self.fits]
+        verdict = {True: "fits", False: "DOES NOT FIT", None: "the device's memory is not known"}[self.fits]
         of = "" if self.memory is None else f" of {_bytes(self.memory)}"
         rows = {
             "target": f"{self.target} ({self.devices} x {self.chip}), {self.versions}",
