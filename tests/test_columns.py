@@ -84,6 +84,11 @@ def test_durations_are_seconds_and_names_of_rows_are_reported():
         column_encoder(pandas.DataFrame())
 
 
+def test_rows_that_are_no_data_frame_are_refused():
+    with pytest.raises(TypeError, match="must be a data frame with the columns of `fit` "):
+        FITTED.predict(NEW.to_numpy())
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("missing", [False, True])
 def test_dates_of_a_time_zone_are_seconds_since_1970(missing):

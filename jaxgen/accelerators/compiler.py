@@ -173,6 +173,10 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
     code = memory.generated_code_size_in_bytes if memory else 0
     needed = argument_bytes + output_bytes + (temporary or 0) + code - (memory.alias_size_in_bytes if memory else 0)
     needed = max(needed, used or 0)
+    if config.validation is not None:
+        # The best state stays in memory; an evaluation takes it, the last one and the next one, and returns two.
+        rows_held = 0 if isinstance(config.validation, int | float) else _size(config.validation.tables())
+        needed = max(needed + state_bytes, data_bytes + 5 * state_bytes) + rows_held
     chip = target.chip
     fits = None if chip.memory is None else memory is not None and needed <= chip.memory
     moved = 2 * state_bytes + sum(_size(row) for row in rows) * config.batch_size * config.num_seeds / len(devices)

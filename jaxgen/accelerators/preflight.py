@@ -15,10 +15,11 @@ import numpy as np
 
 from jaxgen.accelerators.report import Report
 from jaxgen.accelerators.targets import Target
-from jaxgen.data.validation import checked
-from jaxgen.parallel import Layout
+from jaxgen.parallel import Layout, serial
+from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.serialization.pickled import to_bytes
-from jaxgen.training.config import Config
+from jaxgen.training.config import Config, check_config
+from jaxgen.training.preparation import prepared
 
 __all__ = ["preflight"]
 
@@ -41,21 +42,29 @@ def preflight(config: Config, target: str) -> Report:
         The report; `print` shows it as a table.
 
     Raises:
-        ValueError: if there is no such target, or if batch size, devices and method do not fit together.
+        ValueError: if there is no such target, if data, batch size, devices, validation rows and method do not fit
+            together, or if a part of the method cannot be imported by name.
+        TypeError: if `config` is not a config, or the data are not of the kind that the method trains on.
         ImportError: if the target's compiler is not installed.
         RuntimeError: if the compiler fails for another reason.
     """
     from jaxgen.accelerators.compiler import Shapes
 
+    check_config(config)
     aim = Target(target)
     _require_compiler(aim.chip.platform)
-    tables = checked(config.data.tables(), config.batch_size)
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tables)
+    # As on one device, since the devices of the target need not be there.
+    run = prepared(dataclasses.replace(config, layout=Layout(devices=1, seeds=serial)))
+    shapes = lambda tables: Shapes(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tables))
+    validation = config.validation
+    if run.validation is not None and run.validation.tables is not run.tables:
+        validation = shapes(run.validation.tables)
     layout = Layout(seeds=config.layout.seeds)
-    request = dataclasses.replace(config, data=Shapes(shapes), layout=layout)
+    request = dataclasses.replace(config, data=shapes(run.tables), validation=validation, layout=layout)
+    content = _request(request, target)
     with tempfile.TemporaryDirectory() as name:
         directory = pathlib.Path(name)
-        (directory / "request").write_bytes(to_bytes((request, target)))
+        (directory / "request").write_bytes(content)
         command = [sys.executable, "-m", "jaxgen.accelerators.compiler", str(directory)]
         done = subprocess.run(command, env=_environment(aim), capture_output=True, text=True, check=False)
         answer = directory / "report.json"
@@ -69,6 +78,22 @@ def preflight(config: Config, target: str) -> Report:
         kind = getattr(builtins, report["error"], RuntimeError)
         raise (kind if issubclass(kind, Exception) else RuntimeError)(report["message"])
     return Report.from_json(report)
+
+
+def _request(config: Config, target: str) -> bytes:
+    """Return the content of the child's `request`; raise ValueError if the child could not import a part of it."""
+    parts = unnamed_fields([to_json(config.method, "config.method"), to_json(config.layout, "config.layout")])
+    content, cause = None, None
+    try:
+        content = to_bytes((config, target))
+    except Exception as error:  # pickle raises many types
+        cause = error
+    if content is None or b"__main__" in content:
+        raise ValueError(
+            f"every part of a method must be importable by name (got {', '.join(parts) or cause or 'a part'} of a "
+            "notebook, a script or another function); define it at the top of a module."
+        ) from cause
+    return content
 
 
 def _require_compiler(platform: str) -> None:

@@ -29,6 +29,8 @@ class Report:
         temporary_bytes: what the program needs while it runs; None if the compiler gave up for lack of memory.
         code_bytes: the program itself.
         needed_bytes: all of these, without what an output shares with an argument; a lower bound if it does not fit.
+            With `Config(validation=)` also the best state and a validation dataset, and at least the states that an
+            evaluation needs.
         fits: whether it fits; None if the memory is unknown.
         flops: floating-point operations of a step of all seeds on one device.
         bytes_moved: bytes that a step must read or write at least: the state twice, and its minibatch.

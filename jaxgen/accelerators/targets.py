@@ -58,11 +58,14 @@ class Target:
 
     Raises:
         ValueError: if there is no such chip, or if the shape does not fit it.
+        TypeError: if the name is not a text.
     """
 
     name: str
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"the target must be a text (got {self.name!r}); try 'v5e:8'.")
         chip, _, size = self.name.partition(":")
         if chip not in CHIPS:
             raise ValueError(f"the chip must be one of {', '.join(CHIPS)} (got {self.name!r}); try 'v5e:8'.")

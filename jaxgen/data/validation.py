@@ -97,18 +97,25 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
         TypeError: if the rows do not hold numbers.
         ValueError: if they have another shape than those of training, or do not fit JAX's default precision.
     """
-    x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf), x)
     paired = isinstance(row, tuple) and len(row) == 2
     if paired and isinstance(x, tuple | list) and len(x) == 2:
-        return tuple(scored_rows(part, spec) for part, spec in zip(x, row, strict=True))
+        pair = tuple(scored_rows(from_frame(part), spec) for part, spec in zip(x, row, strict=True))
+        if len(pair[0]) != len(pair[1]):
+            raise ValueError(
+                f"both parts of a pair must have the same number of rows (got {len(pair[0])} and {len(pair[1])}); give "
+                "[n, ...] for each."
+            )
+        return pair
+    x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf), x)
     first = row[0] if paired else row
     if isinstance(first, jax.ShapeDtypeStruct) and (
         not hasattr(x, "shape") or x.ndim != len(first.shape) + 1 or x.shape[1:] != first.shape
     ):
         got = x.shape if hasattr(x, "shape") else type(x).__name__
         wanted = ", ".join(["n", *map(str, first.shape)])
+        pairs = "" if first is row else ", or a pair of both parts"
         raise ValueError(
-            f"rows must have the shape [{wanted}], as those of training (got {got}); for one row give x[None]."
+            f"rows must have the shape [{wanted}]{pairs}, as those of training (got {got}); for one row give x[None]."
         )
     return x
 

@@ -200,6 +200,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
         Raises:
             ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
+            TypeError: if `fit` got a data frame with other columns than numbers, and the rows are no data frame.
             NotFittedError: if `fit` has not been called.
             RuntimeError: if this process was forked from one that has used JAX.
         """
@@ -346,6 +347,11 @@ class Detector(OutlierMixin, BaseEstimator):
         """Return validated rows as numbers, `[n, d]`."""
         if self.encoder_ is None:
             return validate_data(self, X, dtype=np.float64, reset=False)
+        if not hasattr(X, "iloc"):
+            raise TypeError(
+                f"rows must be a data frame with the columns of `fit` (got {type(X).__name__}); give for example "
+                "pandas.DataFrame(rows, columns=detector.feature_names_in_)."
+            )
         validate_data(self, X, skip_check_array=True, reset=False)
         return np.asarray(self.encoder_.transform(X), np.float64)
 

@@ -37,7 +37,7 @@ def check_condition(condition: Array, fits: bool, *, unconditional: str, conditi
     """
     if not fits:
         raise ValueError(
-            f"conditions must have the width that the model was trained with (got {condition.shape[-1]} columns); call "
+            f"conditions must have the width that the model was trained with (got shape {condition.shape}); call "
             f"{unconditional} for a model without conditions, {conditional} for one with conditions."
         )
 

@@ -227,7 +227,7 @@ class EVL:
         Raises:
             ValueError: if the conditions have another width than in training.
         """
-        fits = condition.shape[1] == self.condition_dim
+        fits = condition.ndim == 2 and condition.shape[1] == self.condition_dim
         unconditional, conditional = "weighted_samples or sample", "weighted_samples_given or sample_given"
         check_condition(condition, fits, unconditional=unconditional, conditional=conditional)
         noise = normal(key, len(condition) * n, self.latent_dim)

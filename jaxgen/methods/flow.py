@@ -402,7 +402,7 @@ class Flow:
         return x, standardized(units, "condition", condition) if self.condition_dim else None
 
     def _check_condition(self, condition: Array) -> None:
-        fits = condition.shape[1] == self.condition_dim
+        fits = condition.ndim == 2 and condition.shape[1] == self.condition_dim
         check_condition(condition, fits, unconditional="sample", conditional="sample_given")
 
     def _one_hot(self, labels: Array) -> Array:

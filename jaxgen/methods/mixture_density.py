@@ -160,7 +160,7 @@ class MixtureDensity:
         Raises:
             ValueError: if there are conditions and the model was trained without, or vice versa.
         """
-        fits = (condition.shape[1] > 0) == (self.network is not None)
+        fits = condition.ndim == 2 and (condition.shape[1] > 0) == (self.network is not None)
         check_condition(condition, fits, unconditional="sample", conditional="sample_given")
         params = self._descent.params(state)
         size = params["shared"].size // self.components

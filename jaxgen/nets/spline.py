@@ -114,7 +114,7 @@ class SplineCoupling(nn.Module):
     @nn.compact
     def _along(self, x: Array, condition: Array | None, spline: Callable[..., Moved]) -> Moved:
         def move(moving: Array, output: Array) -> Moved:
-            moved, log_slopes = spline(moving, output.reshape(*moving.shape, -1), bound=self.bound)
+            moved, log_slopes = spline(moving, output.reshape(*moving.shape, 3 * self.bins - 1), bound=self.bound)
             return moved, jnp.sum(log_slopes, tuple(range(-self.conditioner.axes, 0)))
 
         return transform_half(self.conditioner, self.flip, 3 * self.bins - 1, x, condition, move)

@@ -128,8 +128,8 @@ class Result(Generic[MethodT]):
         """Score rows by every model; higher is more out-of-distribution.
 
         Args:
-            x: rows `[n, ...]`, arrays or a DataFrame. Bytes are scaled as in training: to [0, 1], or to [-1, 1] if they
-                are signed.
+            x: rows `[n, ...]`, arrays or a DataFrame; pairs of them if the method scores pairs. Bytes are scaled as in
+                training: to [0, 1], or to [-1, 1] if they are signed.
             batch_size: rows scored at a time, with scores joined in host memory; None scores all at once.
 
         Returns:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -56,6 +57,48 @@ def test_bytes_are_those_of_the_run(report):
     assert report.output_bytes >= report.state_bytes
     assert report.needed_bytes >= report.argument_bytes + report.output_bytes + report.temporary_bytes
     assert report.bytes_moved == 2 * report.state_bytes + BATCH * 3 * 4
+
+
+def test_validation_needs_memory_for_the_best_state(report):
+    rows = np.zeros((10, 3), np.float32)
+    for validation, held in ((0.1, 0), (data.Arrays(rows), rows.nbytes)):
+        of_rows = validation if held == 0 else Shapes(jax.tree.map(jax.typeof, validation.tables()))
+        found = compiled_report(shapes(config(validation=of_rows)), Target("cpu"), devices_of(Target("cpu")))
+        segment = report.needed_bytes + report.state_bytes
+        evaluation = report.data_bytes + 5 * report.state_bytes  # last, best, next; new last and best
+        assert abs(found.needed_bytes - max(segment, evaluation) - held) <= report.code_bytes
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"validation": 99}, ValueError, "`validation` must leave"),
+        ({"validation": data.Arrays(np.zeros((5, 2), np.float32))}, ValueError, "validation tables must have"),
+        ({"method": methods.Flow(levels=4)}, ValueError, r"\[0, 1\]"),
+        ({"method": methods.EVL(learning_rate=lambda count: 1e-3)}, ValueError, "config.method.learning_rate"),
+    ],
+)
+def test_what_training_refuses_is_refused_at_once(monkeypatch, changes, error, words):
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("the child was started"))
+    with pytest.raises(error, match=words):
+        preflight(config(**changes), "cpu")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_arguments_of_another_kind_are_named():
+    with pytest.raises(TypeError, match="must be a Config"):
+        preflight(METHOD, "cpu")
+    with pytest.raises(TypeError, match="must be a text"):
+        preflight(config(), None)
+
+
+def test_parts_of_a_script_are_named(monkeypatch):
+    main = types.ModuleType("__main__")
+    exec("import dataclasses\nfrom jaxgen import methods\n", main.__dict__)
+    exec("@dataclasses.dataclass(frozen=True)\nclass Own(methods.EVL):\n    pass\n", main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(ValueError, match=r"must be importable by name \(got config.method of"):
+        preflight(config(method=main.Own(METHOD.generator)), "cpu")
 
 
 def test_a_cpu_has_no_bounds(report):

@@ -76,6 +76,7 @@ def test_an_independent_condition_changes_nothing_beyond_noise():
     assert abs(plain - conditional) < 0.03
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_conditions_that_do_not_fit_are_refused():
     row = jax.ShapeDtypeStruct((2,), jnp.float32)
     for pair in [(jax.ShapeDtypeStruct((), jnp.float32), row), (jax.ShapeDtypeStruct((3,), jnp.int32), row)]:
@@ -91,9 +92,23 @@ def test_conditions_that_do_not_fit_are_refused():
         lambda: method.decode(state, x),
         lambda: method.sample(jax.random.key(0), state, 3),
         lambda: method.sample_given(jax.random.key(0), state, jnp.ones((3, 2)), 3),
+        lambda: method.sample_given(jax.random.key(0), state, jnp.ones(1), 3),
     ):
         with pytest.raises(ValueError, match="conditions must have the width that the model was trained with"):
             call()
     plain = methods.Flow(nets.Permutation(0)).resolve(row)
     with pytest.raises(ValueError, match="call sample for a model without conditions"):
         plain.sample_given(jax.random.key(0), plain.init(jax.random.key(0), x), condition, 3)
+
+
+def test_results_score_pairs_of_their_shapes():
+    result, (condition, x) = of_a_condition(), pairs(20, 2)
+    expected = -np.asarray(result.config.method.log_prob(result.state_of(0), (condition, x)))
+    for options in ({}, {"batch_size": 8}):
+        np.testing.assert_allclose(result.scores((condition, x), **options)["nll"][0], expected, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"rows must have the shape \[n, 2\]"):
+        result.scores((condition, x[:, :1]))
+    with pytest.raises(ValueError, match="same number of rows"):
+        result.scores((condition[:1], x))
+    with pytest.raises(ValueError, match=r"rows must have the shape \[n, 1\], or a pair of both parts"):
+        result.scores(x)

@@ -113,6 +113,14 @@ def test_gradients_at_knots_are_the_slopes(function):
     np.testing.assert_allclose(slopes, expected if function is rational_quadratic_spline else 1 / expected, rtol=1e-9)
 
 
+def test_no_rows_stay_no_rows():
+    layer = nets.SplineCoupling()
+    params = layer.init(jax.random.key(0), jnp.zeros((1, 3)))
+    for method in ("__call__", "inverse"):
+        moved, log_det = layer.apply(params, jnp.zeros((0, 3)), method=method)
+        assert (moved.shape, log_det.shape) == ((0, 3), (0,))
+
+
 def test_flow_of_splines_stays_near_where_it_starts():
     """Samples far outside come back by a normalization and permutations alone, whatever the parameters are."""
     flow = nets.spline_flow(4, depth=4, widths=(8,), bins=4, bound=3.0)
