@@ -106,8 +106,8 @@ def _require_compiler(platform: str) -> None:
         found = None
     if found is None:
         raise ImportError(
-            f"compiling for {platform} needs the compiler in `{module}` (got none); install it by "
-            f"pip install 'jaxgen[{extra}]'."
+            f"compiling for {platform} needs the compiler in `{module}`; in an environment of its own, install it by "
+            f"python -m pip install -e '.[{extra}]' in a clone."
         )
 
 

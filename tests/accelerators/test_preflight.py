@@ -104,7 +104,7 @@ def test_parts_of_a_script_are_named(monkeypatch):
 def test_a_cpu_has_no_bounds(report):
     assert (report.fits, report.memory, report.step_seconds, report.run_seconds) == (None, None, None, None)
     assert report.collectives == {}
-    assert "not known for this device" in str(report)
+    assert "the device's memory is not known" in str(report)
 
 
 def test_bounds_follow_from_the_peaks(monkeypatch, report):
@@ -149,7 +149,7 @@ def test_wrong_targets_and_missing_compilers(monkeypatch):
         preflight(config(), "v9:1")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for target, extra in [("v5e:1", "preflight-tpu"), ("h100:1", "preflight-cuda")]:
-        with pytest.raises(ImportError, match=rf"pip install 'jaxgen\[{extra}\]'"):
+        with pytest.raises(ImportError, match=rf"pip install -e '.\[{extra}\]'"):
             preflight(config(), target)
 
 
