@@ -20,6 +20,7 @@ __all__ = [
     "check_vectors",
     "check_whole",
     "check_weights",
+    "rows_remedy",
     "is_floating",
     "is_label",
 ]
@@ -183,6 +184,11 @@ def check_weights(**weights: float) -> None:
     for name, weight in weights.items():
         if not 0 <= weight < np.inf:
             raise ValueError(f"`{name}` must be finite and at least 0 (got {weight}); use 0 to leave its term out.")
+
+
+def rows_remedy(shape: tuple[int, ...], remedy: str) -> str:
+    """Return what to do with rows of a wrong shape: for single numbers make them one column, else `remedy`."""
+    return "use x[:, None], which has one column" if shape == () else remedy
 
 
 def check_hashable(method: object) -> None:

@@ -6,10 +6,11 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxgen
-from jaxgen import data, methods, parallel
+from jaxgen import data, methods, optim, parallel
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype(np.float32)
 KEY = jax.random.key(0)
@@ -191,3 +192,92 @@ def test_results_to_check(wrong):
     for level in ("a", None, 0, float("nan")):
         with pytest.raises(ValueError, match="`level` must be between 0 and 1"):
             jaxgen.check(trained(), np.tile(X, (4, 1)), level=level)
+
+
+@pytest.mark.parametrize(
+    ("rate", "call"), [(optim.Cosine, r"optim.Cosine\(1e-3\)"), (optim.Exponential, r"optim.Exponential\(1e-3, 0.5\)")]
+)
+@pytest.mark.parametrize("kind", [methods.EVL, methods.Flow, methods.MEG])
+def test_schedules_are_called(kind, rate, call):
+    message = rf"`learning_rate` must be a number or a schedule \(got the class .*\); call the class, as {call}\."
+    with pytest.raises(TypeError, match=message):
+        jaxgen.Config(kind(learning_rate=rate), data.Arrays(X), batch_size=8).resolved()
+    with pytest.raises(TypeError, match=message):
+        optim.build_optimizer(optax.adam, rate)
+
+
+def test_methods_have_resolve_and_init():
+    class Method:
+        step = init = scores = None
+
+    class Other:
+        step = resolve = scores = None
+
+    for method, definition in (
+        (Method(), r"got Method without `resolve`\); define resolve\(self, \*row_specs\)"),
+        (Other(), r"got Other without `init`\); define init\(self, key, \*rows\)"),
+    ):
+        for call in (lambda: jaxgen.Config(method, data.Arrays(X)), lambda: jaxgen.Detector(method).fit(X)):  # noqa: B023
+            with pytest.raises(TypeError, match=r"`method` must have `resolve`, `init` and `step` \(" + definition):
+                call()
+
+
+ONE_COLUMN = [
+    methods.EVL(),
+    methods.Flow(),
+    methods.MEG(),
+    methods.WGANGP(),
+    methods.RelativisticGAN(),
+    methods.MixtureDensity(),
+]
+
+
+@pytest.mark.parametrize("method", ONE_COLUMN, ids=lambda method: type(method).__name__)
+def test_numbers_without_an_axis_of_columns(method):
+    config = jaxgen.Config(method, data.Arrays(X[:, 0]), batch_size=8)
+    with pytest.raises(ValueError, match=r"vectors.*\(got rows of shape \(\)\); use x\[:, None\]"):
+        config.resolved()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "message"),
+    [
+        (X[:, :2], ValueError, r"`rows` must have 3 columns, as in training \(got 2\); give the same columns"),
+        (
+            X[:, :, None],
+            ValueError,
+            r"shape \[n, 3\], as in training \(got \[n, 3, 1\]\); prepare them in the same way",
+        ),
+        (data.Arrays(X), TypeError, r"`rows` must be an array \(got Arrays\); pass .* `tables\(\)\[0\]`"),
+    ],
+    ids=["columns", "axes", "dataset"],
+)
+def test_rows_to_check(rows, kind, message):
+    rows = rows if kind is TypeError else np.tile(rows, (4,) + (1,) * (rows.ndim - 1))
+    with pytest.raises(kind, match=message):
+        jaxgen.check(trained(), rows)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [np.array([["a", "1"]] * 4), [["a", 1.0]] * 4, np.array([["a", 1.0]] * 4, object)],
+    ids=["text", "list", "objects"],
+)
+def test_text_without_a_frame(rows):
+    message = r"`X` must hold numbers \(got the text 'a'\); give text columns as a pandas DataFrame"
+    with pytest.raises(ValueError, match=message):
+        jaxgen.Detector(METHOD).fit(rows)
+
+
+@pytest.mark.parametrize("path", ["h.csv", pathlib.Path("h.csv")], ids=["text", "path"])
+def test_a_path_is_no_table(path):
+    with pytest.raises(
+        TypeError, match=r"`X` must be rows \[n, d\].*\(got the path 'h.csv'\).*pandas.read_csv\(path\)"
+    ):
+        jaxgen.Detector(METHOD).fit(path)
+    fitted = jaxgen.Detector(METHOD, steps=1, calibration_fraction=0.5, alpha=0.5, random_state=0).fit(X)
+    for call in (fitted.predict, fitted.explain):
+        with pytest.raises(TypeError, match=r"\(got the path 'h.csv'\)"):
+            call(path)
+    with pytest.raises(ValueError, match=r"got the text 'a'\); give numbers, as in `fit`"):
+        fitted.predict(np.full((2, 3), "a"))

@@ -56,8 +56,11 @@ def _read(path: pathlib.Path, header: bool | None) -> np.ndarray:
     index = sum(1 for _ in itertools.takewhile(lambda name: not name or name.startswith("Unnamed: "), names))
     width = len(preview[0]) - index
     lines = itertools.islice(_lines(path), bool(names), None)
-    cells = itertools.chain.from_iterable(_numbers(path, line, index, width) for line in lines)
-    return np.fromiter(cells, np.float64).reshape(-1, width)
+    try:
+        cells = itertools.chain.from_iterable(_numbers(line, index, width) for line in lines)
+        return np.fromiter(cells, np.float64).reshape(-1, width)
+    except _NotNumbers as error:
+        raise ValueError(_message(path, error, names, preview[bool(names) :])) from error
 
 
 def _lines(path: pathlib.Path) -> Iterator[_Line]:
@@ -76,17 +79,37 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
         yield count, [cell.strip() for cell in row]
 
 
-def _numbers(path: pathlib.Path, line: _Line, index: int, width: int) -> list[float]:
+class _NotNumbers(ValueError):
+    """A line that does not hold numbers: its number, what it holds, and the column of a cell that is no number."""
+
+    def __init__(self, line: int, got: str, column: int | None = None) -> None:
+        super().__init__(got)
+        self.line, self.got, self.column = line, got, column
+
+
+def _numbers(line: _Line, index: int, width: int) -> list[float]:
     number, row = line
-    try:
-        cells = [_BOOLEANS[cell] if cell in _BOOLEANS else float(cell) for cell in row[index:]]
-        if len(cells) != width:
-            raise ValueError(f"{len(cells)} instead of {width} numbers")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} must hold only numbers and commas (got in line {number}: {error}); fix or remove that line."
-        ) from error
+    cells = []
+    for column, cell in enumerate(row[index:], index):
+        try:
+            cells.append(_BOOLEANS[cell] if cell in _BOOLEANS else float(cell))
+        except ValueError:
+            raise _NotNumbers(number, f"{cell[:60]!r}", column) from None
+    if len(cells) != width:
+        raise _NotNumbers(number, f"{len(cells)} instead of {width} numbers")
     return cells
+
+
+def _message(path: pathlib.Path, error: _NotNumbers, names: list[str], rows: list[list[str]]) -> str:
+    """Return the message for a line that does not hold numbers; a column of text is a fault of no single line."""
+    if error.column is None:
+        return f"{path} must hold only numbers and commas (got in line {error.line}: {error}); fix or remove that line."
+    named = error.column < len(names)
+    column = repr(names[error.column]) if named else str(error.column)
+    cells = [row[error.column] for row in rows if error.column < len(row)]
+    text = len(cells) > 1 and not any(_is_number(cell) or cell in _BOOLEANS for cell in cells)
+    remedy = "drop that column or encode it as numbers" if text else "fix or remove that line"
+    return f"{path} must hold only numbers and commas (got {error} in line {error.line}, column {column}); {remedy}."
 
 
 def _has_names(path: pathlib.Path, preview: list[list[str]]) -> bool:

@@ -9,7 +9,7 @@ from jaxgen import methods, nets
 from jaxgen.data.datasets import Arrays
 from jaxgen.optim import Cosine
 from jaxgen.parallel import Layout
-from jaxgen.training.config import Config
+from jaxgen.training.config import Config, check_method
 from jaxgen.validation import check_hashable
 
 __all__ = ["choice", "training_config"]
@@ -37,7 +37,7 @@ def training_config(detector: Any, rows: np.ndarray, seed: int) -> Config:
         The config.
 
     Raises:
-        TypeError: if the method is a class, has no `scores` or is not hashable.
+        TypeError: if the method is a class, is no training method, has no `scores` or is not hashable.
         ValueError: if it does not fit the rows, or has no score of that name.
     """
     steps = choice(detector, "steps")
@@ -51,6 +51,7 @@ def training_config(detector: Any, rows: np.ndarray, seed: int) -> Config:
         raise TypeError(f"`method` is the class {method.__name__}; call it, as {method.__name__}().")
     if not hasattr(method, "scores"):
         raise TypeError(f"`method` must have `scores` (got {type(method).__name__}); give such a method, or None.")
+    check_method(method)
     check_hashable(method)
     size = min(detector.batch_size, len(rows))
     size = max(size - size % getattr(method, "n_critic", 1), 1)  # the batch is split over `n_critic` updates

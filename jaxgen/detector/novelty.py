@@ -20,6 +20,7 @@ from jaxgen.columns import UNSEEN, column_encoder, column_scaler, column_table, 
 from jaxgen.detector import files
 from jaxgen.detector.calibration import threshold_score
 from jaxgen.detector.configuration import choice, training_config
+from jaxgen.detector.rows import check_not_a_path, validated_rows
 from jaxgen.detector.scoring import LARGEST, mean_scores
 from jaxgen.explanation import Explanation, contributions
 from jaxgen.forking import check_not_forked
@@ -139,7 +140,8 @@ class Detector(OutlierMixin, BaseEstimator):
         Raises:
             ValueError: if the rows are not finite numbers, too few, or all equal; if a parameter is out of range; if
                 the method has no score of that name, or too many scores of the calibration set are not finite.
-            TypeError: if the method has no `scores`, is not hashable, or cannot be trained on one table of rows.
+            TypeError: if the method has no `scores`, is not hashable, or cannot be trained on one table of rows, or if
+                `X` is a path.
             FloatingPointError: if numbers in training are not finite, also after its retries.
 
         Warns:
@@ -152,9 +154,10 @@ class Detector(OutlierMixin, BaseEstimator):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
             if np.isnan(getattr(self, name)):
                 raise ValueError(f"`{name}` must be between 0 and 1 (got nan); try 0.1.")
+        check_not_a_path(X)
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
         if self.encoder_ is None:
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+            X = validated_rows(self, X, ensure_min_samples=3)
         else:
             validate_data(self, X, skip_check_array=True)
             if len(X) < 3:
@@ -345,8 +348,9 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def _numbers(self, X: Any) -> np.ndarray:
         """Return validated rows as numbers, `[n, d]`."""
+        check_not_a_path(X)
         if self.encoder_ is None:
-            return validate_data(self, X, dtype=np.float64, reset=False)
+            return validated_rows(self, X, reset=False)
         if not hasattr(X, "iloc"):
             raise TypeError(
                 f"rows must be a data frame with the columns of `fit` (got {type(X).__name__}); give for example "

@@ -162,8 +162,13 @@ def nearest(
         Indices `[b]` and squared distances `[b]`.
 
     Raises:
-        ValueError: if the widths differ, or if `chunk` does not divide `n`.
+        ValueError: if they are not matrices, the widths differ, or `chunk` does not divide `n`.
     """
+    if x.ndim != 2 or pool.ndim != 2:
+        raise ValueError(
+            f"`x` and `pool` must be matrices, [b, d] and [n, d] (got {x.shape} and {pool.shape}); for one row give "
+            "x[None], and flatten each row of more axes."
+        )
     if x.shape[-1] != pool.shape[-1]:
         raise ValueError(
             f"`x` and `pool` must have the same width (got {x.shape[-1]} and {pool.shape[-1]}); make them equal."

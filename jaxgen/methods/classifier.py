@@ -16,7 +16,7 @@ from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_labels, check_weights, check_whole, is_floating, is_label
+from jaxgen.validation import check_labels, check_weights, check_whole, is_floating, is_label, rows_remedy
 
 __all__ = ["Classifier", "Pair", "default_classifier"]
 
@@ -213,5 +213,6 @@ def default_classifier(row: tuple[int, ...], classes: int) -> nn.Module:
         ValueError: if rows are neither.
     """
     if len(row) not in (1, 3):
-        raise ValueError(f"default networks exist for vectors and images (got rows of shape {row}); set `network`.")
+        remedy = rows_remedy(row, "set `network`")
+        raise ValueError(f"default networks exist for vectors and images (got rows of shape {row}); {remedy}.")
     return MLP((256, 256, classes)) if len(row) == 1 else ConvNet((16, 32), (128, classes))

@@ -20,7 +20,7 @@ from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_table, check_weights
+from jaxgen.validation import check_table, check_weights, rows_remedy
 
 __all__ = ["EnergyGAN", "EnergyGANState", "split_batch", "default_networks"]
 
@@ -76,7 +76,7 @@ def default_networks(shape: tuple[int, ...], latent_dim: int) -> nets.MEGNetwork
         return nets.photo_meg_networks(shape[0], latent_dim=latent_dim)
     raise ValueError(
         "default networks exist for vectors and for images of 28 x 28, 32 x 32 x 3 and 64 x 64 x 3 (got rows of shape "
-        f"{shape}); set all networks."
+        f"{shape}); {rows_remedy(shape, 'set all networks')}."
     )
 
 

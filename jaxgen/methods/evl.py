@@ -22,7 +22,7 @@ from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import keys
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_weights
+from jaxgen.validation import check_weights, rows_remedy
 
 __all__ = ["EVL", "WeightedSamples"]
 
@@ -114,8 +114,8 @@ class EVL:
             raise ValueError("targets with conditions cannot share a pool; use candidates=PerTarget(...).")
         if self.generator is None and len(shape) != 1:
             raise ValueError(
-                f"EVL's default network generates vectors (got rows of shape {shape}); flatten them, or set "
-                "`generator` and `weight_network`."
+                f"EVL's default network generates vectors (got rows of shape {shape}); "
+                f"{rows_remedy(shape, 'flatten them, or set `generator` and `weight_network`')}."
             )
         if isinstance(self.generator, WeightedGenerator) and self.generator.condition_dim != condition_dim:
             raise ValueError(

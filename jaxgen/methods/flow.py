@@ -22,7 +22,7 @@ from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label
+from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label, rows_remedy
 
 __all__ = ["Flow"]
 
@@ -88,7 +88,8 @@ class Flow:
         if network is None:
             if len(row.shape) not in (1, 3):
                 raise ValueError(
-                    f"default flows exist for vectors and images (got rows of shape {row.shape}); set `network`."
+                    f"default flows exist for vectors and images (got rows of shape {row.shape}); "
+                    f"{rows_remedy(row.shape, 'set `network`')}."
                 )
             network = nets.spline_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)

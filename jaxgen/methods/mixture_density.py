@@ -19,7 +19,7 @@ from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_positive, check_whole
+from jaxgen.validation import check_positive, check_whole, rows_remedy
 
 __all__ = ["MixtureDensity"]
 
@@ -72,7 +72,9 @@ class MixtureDensity:
         check_whole(1, components=self.components)
         check_positive(min_scale=self.min_scale)
         if len(shape) != 1:
-            raise ValueError(f"MixtureDensity learns vectors (got rows of shape {shape}); flatten them.")
+            raise ValueError(
+                f"MixtureDensity learns vectors (got rows of shape {shape}); {rows_remedy(shape, 'flatten them')}."
+            )
         if not condition_dim and self.network is not None:
             raise ValueError("`network` must be None without conditions; use network=None, or data.Arrays((x, y)).")
         if not condition_dim:

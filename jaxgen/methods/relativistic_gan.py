@@ -20,7 +20,7 @@ from jaxgen.optim.optimizers import build_optimizer, torch_rmsprop
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_table, check_weights, check_whole
+from jaxgen.validation import check_table, check_weights, check_whole, rows_remedy
 
 __all__ = ["RelativisticGAN", "all_layers", "last_layer"]
 
@@ -125,7 +125,8 @@ class RelativisticGAN:
         check_weights(unroll_rate=self.unroll_rate)
         shape = row_specs[0].shape
         if len(shape) != 1 and (self.generator is None or self.discriminator is None):
-            raise ValueError(f"default networks exist for vectors (got rows of shape {shape}); set both networks.")
+            remedy = rows_remedy(shape, "set both networks")
+            raise ValueError(f"default networks exist for vectors (got rows of shape {shape}); {remedy}.")
         generator = self.generator or MLP((32,) * 5 + shape)
         discriminator = self.discriminator or MLP((32,) * 5 + (1,), last_kernel_init=orthogonal)
         noise = jax.ShapeDtypeStruct((2, self.latent_dim), jnp.float32)

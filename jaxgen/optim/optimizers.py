@@ -6,6 +6,8 @@ from typing import Any
 
 import optax
 
+from jaxgen.optim.schedules import check_called
+
 __all__ = ["adversarial_adam", "build_optimizer", "tensorflow_rmsprop", "torch_rmsprop"]
 
 
@@ -22,7 +24,7 @@ def build_optimizer(factory: Callable[..., optax.GradientTransformation], rate: 
 
     Raises:
         TypeError: if the factory is not callable, for example because it is a gradient transformation already, or
-            returns anything else.
+            returns anything else, or the learning rate is the class of a schedule.
         ValueError: if the learning rate is negative, infinite or NaN.
     """
     if not callable(factory):
@@ -30,6 +32,7 @@ def build_optimizer(factory: Callable[..., optax.GradientTransformation], rate: 
             f"`optimizer` must be a function of the learning rate (got {type(factory).__name__}); use for example "
             "optimizer=optax.adam, learning_rate=1e-3."
         )
+    check_called("learning_rate", rate)
     if isinstance(rate, int | float) and not 0 <= rate < math.inf:
         raise ValueError(f"the learning rate must be finite and at least 0 (got {rate}); try 1e-3.")
     optimizer = factory(rate)

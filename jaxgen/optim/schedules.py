@@ -12,7 +12,7 @@ import optax
 from jaxgen.types import Array, Int
 from jaxgen.validation import check_positive
 
-__all__ = ["Cosine", "Exponential", "Schedule", "with_run_length"]
+__all__ = ["Cosine", "Exponential", "Schedule", "check_called", "with_run_length"]
 
 
 Schedule = Callable[[Int[Array, ""]], Array]
@@ -108,8 +108,29 @@ def with_run_length(value: _ValueT, steps: int) -> _ValueT:
 
     Returns:
         The value itself if there is nothing to fill in, else a changed copy.
+
+    Raises:
+        TypeError: if a field is the class of a schedule.
     """
     return _filled(value, steps)
+
+
+def check_called(name: str, rate: Any) -> None:
+    """Check that a learning rate is not the class of a schedule, such as `Cosine` in place of `Cosine(1e-3)`.
+
+    Args:
+        name: of the argument, for the error message.
+        rate: a learning rate, or any other value.
+
+    Raises:
+        TypeError: if it is such a class.
+    """
+    if isinstance(rate, type) and hasattr(rate, "with_run_length"):
+        example = {Cosine: "optim.Cosine(1e-3)", Exponential: "optim.Exponential(1e-3, 0.5)"}.get(rate)
+        call = f"{rate.__name__}(...)" if example is None else example
+        raise TypeError(
+            f"`{name}` must be a number or a schedule (got the class {rate.__name__}); call the class, as {call}."
+        )
 
 
 def _filled(whole: Any, steps: int) -> Any:
@@ -124,6 +145,8 @@ def _filled(whole: Any, steps: int) -> Any:
         return whole
     fields = {field.name: getattr(whole, field.name) for field in dataclasses.fields(whole) if field.init}
     filled_fields = {name: _filled(field, steps) for name, field in fields.items()}
+    for name, field in fields.items():
+        check_called(name, field)
     changes = {name: field for name, field in filled_fields.items() if field is not fields[name]}
     return dataclasses.replace(whole, **changes) if changes else whole
 

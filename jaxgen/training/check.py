@@ -101,6 +101,8 @@ def check(
 
 def _checked(rows: Any, level: float, num_permutations: int) -> np.ndarray:
     """Return rows as floating-point numbers, after checks of all arguments but the samples."""
+    if hasattr(rows, "tables"):
+        raise TypeError(f"`rows` must be an array (got {type(rows).__name__}); pass one of its tables, `tables()[0]`.")
     if isinstance(rows, tuple | list) and len({np.shape(part) for part in rows}) > 1:
         raise TypeError(f"`rows` must be one array (got {len(rows)} of different shapes); give the rows alone.")
     if np.asarray(rows).dtype.kind not in "fiub":
@@ -127,6 +129,8 @@ def _samples(result: Result[Any], samples: Any, shape: tuple[int, ...], half: in
     if samples is None:
         # Methods that resample candidates repeat fewer of them if more samples are drawn than used.
         samples = result.sample(jax.random.key(seed), 8 * half)
+        if (trained := np.shape(samples)[2:]) != shape:
+            raise ValueError(_another_shape(trained, shape))
     drawn = np.asarray(samples)
     if drawn.shape[0] != seeds or drawn.shape[2:] != shape or drawn.shape[1] < 2 * half:
         raise ValueError(
@@ -140,6 +144,14 @@ def _samples(result: Result[Any], samples: Any, shape: tuple[int, ...], half: in
             f"all samples must be finite (some of seed {seed_of_bad} are not); train again with a lower learning rate."
         )
     return drawn
+
+
+def _another_shape(trained: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Return the message for rows of another shape than the model's samples."""
+    if len(trained) == len(shape) == 1:
+        return f"`rows` must have {trained[0]} columns, as in training (got {shape[0]}); give the same columns."
+    expected, got = (", ".join(["n", *map(str, part)]) for part in (trained, shape))
+    return f"`rows` must have the shape [{expected}], as in training (got [{got}]); prepare them in the same way."
 
 
 def _distances(x: np.ndarray, pool: np.ndarray) -> np.ndarray:

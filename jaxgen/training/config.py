@@ -11,7 +11,9 @@ from jaxgen.data.validation import check_dataset, checked, row_specs
 from jaxgen.parallel import Layout
 from jaxgen.types import Method
 
-__all__ = ["Config", "MethodT", "check_config"]
+__all__ = ["Config", "MethodT", "check_config", "check_method"]
+
+_DEFINITIONS = {"resolve": "resolve(self, *row_specs), which may return self", "init": "init(self, key, *rows)"}
 
 MethodT = TypeVar("MethodT", bound=Method, covariant=True)
 
@@ -73,10 +75,7 @@ class Config(Generic[MethodT]):
                 f"try {other}."
             )
         check_dataset("data", self.data)
-        if not hasattr(self.method, "step") or isinstance(self.method, type):
-            raise TypeError(
-                f"`method` must be a training method (got {self.method!r}); give one, such as methods.EVL()."
-            )
+        check_method(self.method)
         if not isinstance(self.shuffle, bool | np.bool):
             raise TypeError(f"`shuffle` must be True or False (got {self.shuffle!r}); use shuffle=True.")
         object.__setattr__(self, "shuffle", bool(self.shuffle))
@@ -126,6 +125,22 @@ class Config(Generic[MethodT]):
                 "or patience=None."
             )
         object.__setattr__(self, "patience", int(patience))
+
+
+def check_method(method: Any) -> None:
+    """Check that an object is a training method.
+
+    Raises:
+        TypeError: if it is a class, or has no `resolve`, `init` or `step`.
+    """
+    if not hasattr(method, "step") or isinstance(method, type):
+        raise TypeError(f"`method` must be a training method (got {method!r}); give one, such as methods.EVL().")
+    for name, definition in _DEFINITIONS.items():
+        if not hasattr(method, name):
+            raise TypeError(
+                f"`method` must have `resolve`, `init` and `step` (got {type(method).__name__} without `{name}`); "
+                f"define {definition}, as the tutorial of a method of your own does."
+            )
 
 
 def check_config(config: Any) -> None:

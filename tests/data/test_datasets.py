@@ -260,3 +260,20 @@ def test_a_file_trains_like_its_array(tmp_path):
         for source in (data.Arrays(x), data.Table(str(tmp_path / "x.npz")))
     ]
     np.testing.assert_array_equal(results[0].history["loss"], results[1].history["loss"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,b\nn0,1\nn1,2\n", r"\(got 'n0' in line 2, column 'name'\); drop that column or encode it as numbers"),
+        ("a,b\n1,2\n3,four\n5,6\n", r"\(got 'four' in line 3, column 'b'\); fix or remove that line"),
+        (",a,b\n0,1,x\n1,2,y\n", r"\(got 'x' in line 2, column 'b'\); drop that column"),
+        ("1.5,2\nx,3\n4,5\n", r"\(got 'x' in line 2, column 0\); fix or remove that line"),
+        ("a,b\n1,2\n3,4,5\n", r"\(got in line 3: 3 instead of 2 numbers\); fix or remove that line"),
+    ],
+    ids=["names", "one cell", "after an index", "without a header", "long line"],
+)
+def test_the_message_names_the_column_that_holds_text(text, message, tmp_path):
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"x.csv must hold only numbers and commas " + message):
+        data.Table(str(tmp_path / "x.csv")).tables()

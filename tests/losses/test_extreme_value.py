@@ -268,3 +268,11 @@ def test_a_chunk_that_does_not_divide_raises(chunk):
         losses.extreme_value_pool(lambda z: (z, z[:, :1]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=None)
     with pytest.raises(ValueError, match=r"must divide the number of rows \(got .* 16 rows"):
         losses.extreme_value_pool(lambda z: (z, z[:, 0]), jnp.zeros((16, 3)), jnp.zeros((2, 3)), chunk=chunk)
+
+
+@pytest.mark.parametrize("shapes", [((3,), (16, 3)), ((2, 3), (3,)), ((2, 2, 3), (16, 3))])
+def test_nearest_needs_matrices(unchecked, shapes):
+    x, pool = map(jnp.zeros, shapes)
+    message = r"must be matrices, \[b, d\] and \[n, d\] \(got .*\); for one row give x\[None\]"
+    with pytest.raises(ValueError, match=message):
+        losses.nearest(x, pool)
