@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import zipfile
 import zlib
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -44,9 +44,26 @@ class Arrays:
             self, "arrays", jax.tree.map(from_frame, arrays, is_leaf=lambda node: hasattr(node, "__next__"))
         )
 
+    def __repr__(self) -> str:
+        shapes = jax.tree.map(_Shape, self.arrays)
+        return f"Arrays({', '.join(map(repr, shapes))})"
+
     def tables(self) -> tuple[PyTree, ...]:
         """Return the arrays unchanged."""
         return self.arrays
+
+
+class _Shape:
+    """Dtype and shape of an array, in place of its numbers."""
+
+    def __init__(self, leaf: Any) -> None:
+        if isinstance(leaf, np.ndarray | jax.Array):
+            self._text = f"{leaf.dtype}{list(leaf.shape)}"
+        else:  # such as the placeholder of an array in a loaded config
+            self._text = repr(leaf) if hasattr(leaf, "shape") else type(leaf).__name__
+
+    def __repr__(self) -> str:
+        return self._text
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxgen.data.datasets import Dataset
 from jaxgen.data.validation import check_dataset, checked, row_specs
 from jaxgen.parallel import Layout
+from jaxgen.training.description import as_text
 from jaxgen.types import Method
 
 __all__ = ["Config", "MethodT", "check_config", "check_method"]
@@ -82,6 +83,9 @@ class Config(Generic[MethodT]):
         if not isinstance(self.layout, Layout):
             raise TypeError(f"`layout` must be a Layout (got {self.layout!r}); use for example Layout(devices=1).")
         self._check_validation()
+
+    def __repr__(self) -> str:
+        return as_text(self, always=("method", "data", "steps", "batch_size", "steps_per_call", "num_seeds", "seed"))
 
     def resolved(self) -> "Config[MethodT]":
         """Return the config with networks, schedules without a length and the layout filled in, as `train` does.

@@ -1,11 +1,33 @@
-"""History of a run in memory, allocated for all its steps."""
+"""History of a run: in memory, allocated for all its steps, and as a result holds it."""
 
+from typing import Any, NoReturn
+
+import jax
 import numpy as np
 
 from jaxgen.training.checkpoint import History
 from jaxgen.training.early_stopping import VALIDATION_LOSS, Losses
 
-__all__ = ["HistoryBuffer"]
+__all__ = ["HistoryBuffer", "MetricDict"]
+
+
+class MetricDict(dict[str, np.ndarray]):
+    """Dictionary of metrics, whose error for a wrong name lists the names that it has."""
+
+    def __missing__(self, name: Any) -> NoReturn:
+        known = ", ".join(map(repr, self)) or "none, as no step has been done"
+        raise KeyError(f"`history` has no metric {name!r}; its metrics are {known}")
+
+
+# A pytree as a plain dict is, with the same order of leaves.
+jax.tree_util.register_pytree_with_keys(
+    MetricDict,
+    lambda metrics: (
+        [(jax.tree_util.DictKey(name), metrics[name]) for name in sorted(metrics)],
+        tuple(sorted(metrics)),
+    ),
+    lambda names, leaves: MetricDict(zip(names, leaves, strict=True)),
+)
 
 
 class HistoryBuffer:

@@ -27,6 +27,7 @@ from jaxgen.training.batching import sample_in_pieces, score_in_pieces
 from jaxgen.training.checkpoint import ENTRIES, Checkpoints, History
 from jaxgen.training.config import Config, MethodT, check_config
 from jaxgen.training.early_stopping import VALIDATION_LOSS, SelectedState, best_steps, is_stopped
+from jaxgen.training.history import MetricDict
 from jaxgen.types import Array, Key, PyTree, State
 from jaxgen.validation import check_key, check_whole
 
@@ -60,6 +61,9 @@ class Result(Generic[MethodT]):
     data_sha256: str | None = None
     num_devices: int = 1
     signed_bytes: bool | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "history", MetricDict(self.history))
 
     @property
     def steps(self) -> int:

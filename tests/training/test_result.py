@@ -1,14 +1,17 @@
 """Results: functions of all seeds, atomic saves, and loading in a new process without the data."""
 
+import copy
 import dataclasses
 import json
 import os
 import pathlib
+import pickle
 import runpy
 import subprocess
 import sys
 from typing import NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +20,7 @@ import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data
+from jaxgen import data, methods, optim
 
 X = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)
 
@@ -207,3 +210,53 @@ def test_tables_may_be_named_tuples(tmp_path):
     result = jaxgen.train(config, progress=False)
     result.save(tmp_path / "run")
     np.testing.assert_array_equal(jaxgen.load(tmp_path / "run", trusted=(__name__,)).state.params, result.state.params)
+
+
+def test_the_error_for_a_missing_metric_lists_the_metrics(result):
+    history = {"loss": np.zeros((1, 2), np.float32), "retries": np.zeros((1, 2), np.int32)}
+    changed = dataclasses.replace(result, history=history)
+    message = r"`history` has no metric 'val_loss'; its metrics are 'loss', 'retries'"
+    for one in (changed, pickle.loads(pickle.dumps(changed)), copy.deepcopy(changed)):
+        with pytest.raises(KeyError, match=message):
+            one.history["val_loss"]
+        assert one.history.get("val_loss") is None
+        assert "val_loss" not in one.history
+    with pytest.raises(KeyError, match="none, as no step has been done"):
+        dataclasses.replace(result, history={}).history["loss"]
+
+
+def test_the_history_is_used_as_a_dict(result):
+    history = {"loss": np.ones((1, 2)), "accuracy": np.zeros((1, 2))}
+    metrics = dataclasses.replace(result, history=history).history
+    for found in (metrics, pickle.loads(pickle.dumps(metrics)), jax.tree.map(np.copy, metrics)):
+        assert isinstance(found, dict)
+        np.testing.assert_equal(dict(found), history)
+    assert metrics == history  # the same arrays
+    assert repr(metrics) == repr(history)
+    np.testing.assert_equal(jax.tree.leaves(metrics), jax.tree.leaves(history))
+    paths = [[jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(h)] for h in (metrics, history)]
+    assert paths[0] == paths[1]
+
+
+class Narrow(nn.Module):
+    """A network with a default."""
+
+    widths: tuple[int, ...] = (1,)
+    scale: float = 2.0
+
+    @nn.compact
+    def __call__(self, x):
+        return x
+
+
+def test_a_config_prints_without_its_numbers_and_addresses():
+    x = np.zeros((300, 3), np.float32)
+    method = methods.EVL(Narrow((4,)), optimizer=optax.sgd, learning_rate=optim.Cosine(1e-3))
+    config = jaxgen.Config(method, data.Zip((data.Arrays(x, {"a": x[:, 0]}),)), steps=500, validation=0.1)
+    assert repr(config) == (
+        "Config(method=EVL(generator=Narrow(widths=(4,)), optimizer=sgd, learning_rate=Cosine(peak=0.001)), "
+        "data=Zip(datasets=(Arrays(float32[300, 3], {'a': float32[300]}),)), steps=500, batch_size=200, "
+        "steps_per_call=500, num_seeds=1, seed=0, validation=0.1)"
+    )
+    assert " at 0x" not in repr(dataclasses.replace(config, data=data.Arrays(x), method=methods.EVL()).resolved())
+    assert repr(data.Arrays([1.0])) == "Arrays([float])"
