@@ -50,8 +50,9 @@ class Method(Protocol):
 
     A method is a frozen dataclass whose fields are its hyperparameters and networks. `train` sets `axis_name` and calls
     `resolve`, `init` and `step`. If a method has `check(*tables)`, `train` calls it first; it raises if the data are
-    unsuitable. With `Config.validation` it must have `validation_loss`; see `ValidatedMethod`. Other functions, such as
-    `sample` and `scores`, are ordinary methods.
+    unsuitable. With `Config.validation` it must have `validation_loss`; see `ValidatedMethod`. If its class sets
+    `uses_columns_as_given = True`, `train` warns of columns of very different scale. Other functions, such as `sample`
+    and `scores`, are ordinary methods.
     """
 
     @property

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -47,6 +48,8 @@ class Classifier:
         Lee, Lee, Lee and Shin, Training confidence-calibrated classifiers for detecting out-of-distribution samples
         (2018), equation 1; Bungert, Master's thesis (Heidelberg, 2021), section 4.1, for `uniformity_weight`.
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     network: nn.Module | None = None
     classes: int = 10

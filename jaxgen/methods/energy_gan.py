@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import flax.linen as nn
 import jax
@@ -106,6 +106,8 @@ class EnergyGAN(abc.ABC):
             updates of the critic in a step have the same rate.
         axis_name: the axis over devices, set by `train`.
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     critic: nn.Module | None = None
     generator: nn.Module | None = None

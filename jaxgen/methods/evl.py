@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -75,6 +75,8 @@ class EVL:
     References:
         Guttenberg, Generating the support with extreme value losses (2019).
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     generator: nn.Module | None = None
     weight_network: nn.Module | None = None

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -88,6 +88,8 @@ class MMDMap:
         Li, Swersky and Zemel, Generative moment matching networks (2015), section 3; DaRocha, Demonstrating the basic
         principles of generative models for Gaussian and uniform mappings (2024), section 2.
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     network: nn.Module | None = None
     noise_dim: int = 0

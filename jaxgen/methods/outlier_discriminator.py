@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -40,6 +41,8 @@ class OutlierDiscriminator:
     References:
         Bungert, Master's thesis (Heidelberg, 2021), section 3.3.
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     network: nn.Module | None = None
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam

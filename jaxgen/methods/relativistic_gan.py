@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -97,6 +97,8 @@ class RelativisticGAN:
         Sohl-Dickstein, Unrolled generative adversarial networks (2016), section 2.2; Jolicoeur-Martineau, The
         relativistic discriminator (2018).
     """
+
+    uses_columns_as_given: ClassVar[bool] = True  # `train` and `check` say so for columns of very different scale
 
     generator: nn.Module | None = None
     discriminator: nn.Module | None = None

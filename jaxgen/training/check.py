@@ -12,6 +12,7 @@ from scipy import stats
 
 from jaxgen import losses, metrics
 from jaxgen.data.batches import to_float
+from jaxgen.training.advice import scale_advice
 from jaxgen.training.check_report import CheckReport, Distances
 from jaxgen.training.result import Result
 from jaxgen.types import PyTree
@@ -90,7 +91,7 @@ def check(
         p_off_data=np.array([_p_value(distances, own) for distances in off]),
         p_missed=np.array([_p_value(*both) for both in zip(to_samples, among_samples, strict=True)]),
         p_two_sample=np.array([test.p_value for test in tests]),
-        remedy=_remedy(result),
+        remedy=_remedy(result, x),
         distances=Distances(own, np.stack(off), back, np.stack(to_samples)),
         points=_projected(data, first),
     )
@@ -183,11 +184,13 @@ def _log_likelihood(result: Result[Any], rows: np.ndarray) -> np.ndarray | None:
     return np.array([float(log_prob(result.state_of(i), jnp.asarray(rows))) for i in range(result.config.num_seeds)])
 
 
-def _remedy(result: Result[Any]) -> str:
-    """Return what to change if the model is rejected."""
+def _remedy(result: Result[Any], rows: np.ndarray) -> str:
+    """Return what to change if the model is rejected, which was compared with `rows`."""
     config = result.config
     if result.steps < config.steps and not result.stopped_early.all():
         return f"finish the run, which has done {result.steps} of {config.steps} steps"
+    if advice := scale_advice(config.method, (rows,)):
+        return advice
     loss = result.history.get("loss")
     part = result.steps // 10
     if loss is not None and part >= 10:

@@ -66,7 +66,10 @@ class CheckReport:
 
     @property
     def advice(self) -> str:
-        """One sentence on what is wrong with the worst rejected seed and what to change; empty if all passed."""
+        """One sentence on what is wrong with the worst rejected seed and what to change; empty if all passed.
+
+        If several seeds are rejected, the sentence begins with their numbers.
+        """
         if self.passed.all():
             return ""
         worst = int(np.argmax(np.where(self.passed, -1.0, self.sliced_wasserstein)))
@@ -77,7 +80,11 @@ class CheckReport:
             fault = f"has {self.off_data[worst]:.1%} of its samples off the data (a right model 1.0%)"
         else:
             fault = f"can be distinguished from the data (p = {min(self._p_values(worst)):.2g})"
-        return f"The model of seed {worst} {fault}; {self.remedy}."
+        rejected = [str(seed) for seed in np.flatnonzero(~self.passed)]
+        if len(rejected) == 1:
+            return f"The model of seed {worst} {fault}; {self.remedy}."
+        seeds = f"{', '.join(rejected[:-1])} and {rejected[-1]}"
+        return f"The models of seeds {seeds} are rejected, and that of seed {worst} {fault}; {self.remedy}."
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw rows and samples on two principal axes, and the distributions of distances.
@@ -115,10 +122,10 @@ class CheckReport:
         number = lambda value: f"{value:.3g}"
         lines = [
             ("", "right model", *(f"seed {seed}" for seed in seeds)),
-            ("samples off the data", "1.0%", *(f"{value:.1%}" for value in self.off_data)),
-            ("data not reached", "1.0%", *(f"{value:.1%}" for value in self.missed)),
-            ("two-sample p-value", "uniform", *map(number, self.p_two_sample)),
-            ("sliced Wasserstein", number(self.floor), *map(number, self.sliced_wasserstein)),
+            ("samples off the data", "near 1.0%", *(f"{value:.1%}" for value in self.off_data)),
+            ("data not reached", "near 1.0%", *(f"{value:.1%}" for value in self.missed)),
+            ("two-sample p-value", f"above {number(self.level / 3)}", *map(number, self.p_two_sample)),
+            ("sliced Wasserstein", f"near {number(self.floor)}", *map(number, self.sliced_wasserstein)),
         ]
         if self.log_likelihood is not None:
             lines.append(("log-likelihood (nats)", "", *(f"{value:.4g}" for value in self.log_likelihood)))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.validation import fingerprint
 from jaxgen.forking import check_not_forked
 from jaxgen.serialization.atomic import absolute_path
+from jaxgen.training.advice import patience_advice, scale_advice
 from jaxgen.training.checkpoint import Checkpoints, History
 from jaxgen.training.compilation import (
     Programs,
@@ -78,6 +80,10 @@ def train(
         FileNotFoundError: if a dataset is missing.
         RuntimeError: if this process was forked from one that has used JAX.
         SystemExit: with code 143 after SIGTERM, if there is a `checkpoint_dir`.
+
+    Warns:
+        UserWarning: if the columns of a table have very different scales and the method uses them as given, or if there
+            is a `config.patience` and a learning rate that falls to zero over the run.
     """
     check_not_forked("train")
     if callback is not None and not callable(callback):
@@ -86,6 +92,10 @@ def train(
         checkpoint_dir = absolute_path(checkpoint_dir)
     run = prepared(config)
     config, tables, rows, _ = run
+    if advice := patience_advice(config):
+        warnings.warn(advice, stacklevel=2)
+    if advice := scale_advice(config.method, tables):
+        warnings.warn(f"Columns have very different scales; {advice}.", stacklevel=2)
     devices, signed = config.layout.total(), is_scaled_to_tanh(tables)
     digest = None if checkpoint_dir is None else fingerprint(run.all_tables)
     start, state = 0, None

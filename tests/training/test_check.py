@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 import warnings
 
 import jax
@@ -11,7 +12,8 @@ import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data, optim
+from jaxgen import data, methods, optim
+from jaxgen.training.advice import scale_advice
 from jaxgen.training.check import _p_value
 
 X = np.random.default_rng(0).normal(size=(400, 2)).astype(np.float32)
@@ -164,3 +166,66 @@ def test_rows_that_are_not_one_array_of_numbers_raise():
         jaxgen.check(result(Known()), (X, X[:, 0]))
     with pytest.raises(TypeError, match="must be numbers"):
         jaxgen.check(result(Known()), np.array([["a"]] * 50))
+
+
+SCALES = np.array([1.0, 1000.0, 0.001], np.float32)
+UNSCALED = np.random.default_rng(2).normal(size=(400, 3)).astype(np.float32) * SCALES
+GIVEN = [methods.EVL, methods.MEG, methods.WGANGP, methods.RelativisticGAN, methods.MMDMap, methods.Classifier]
+
+
+@pytest.mark.parametrize("kind", GIVEN, ids=lambda kind: kind.__name__)
+def test_methods_that_use_columns_as_given_need_similar_scales(kind):
+    advice = scale_advice(kind(), (UNSCALED,))
+    low, high = (re.escape(f"{std:.2g}") for std in (UNSCALED[:, 2].std(), UNSCALED[:, 1].std()))
+    assert re.fullmatch(
+        r"scale the columns .*sklearn.preprocessing.StandardScaler, as "
+        rf"{kind.__name__} uses them as given \(got standard deviations from {low} to {high}\)",
+        advice,
+    )
+    labels = np.arange(400)
+    assert scale_advice(kind(), ((UNSCALED, labels),)) == advice
+    for scaled in (UNSCALED / SCALES, X, np.zeros((9, 2), np.float32), UNSCALED[:, :1], UNSCALED[:, :, None]):
+        assert scale_advice(kind(), (scaled,)) == ""
+    pixels = np.zeros((500, 2), np.float32)
+    pixels[0, 0], pixels[::2, 1] = 1 / 255, 1  # the darkest and the brightest
+    outlier = np.concatenate([X, [[1e6, 0]]]).astype(np.float32)
+    outlier /= outlier.std(0)
+    assert scale_advice(kind(), (pixels,)) == scale_advice(kind(), (outlier,)) == ""
+
+
+def test_methods_that_scale_columns_need_no_scaling():
+    for method in (methods.Flow(), methods.MixtureDensity(), Known()):
+        assert scale_advice(method, (UNSCALED,)) == ""
+
+
+@dataclasses.dataclass(frozen=True)
+class AsGiven(WithoutDensity):
+    """Columns of a method that uses them as given."""
+
+    uses_columns_as_given = True
+
+
+def test_columns_of_different_scale_are_advised_in_training_and_in_the_check():
+    config = jaxgen.Config(AsGiven(), data.Arrays(UNSCALED), steps=1, steps_per_call=1, batch_size=4, layout=tiny.ONE)
+    message = "scale the columns .* as AsGiven uses them as given"
+    with pytest.warns(UserWarning, match=f"^Columns have very different scales; {message}"):
+        trained = jaxgen.train(config, progress=False)
+    with pytest.warns(UserWarning, match=f"^The model of seed 0 .*; {message}"):
+        jaxgen.check(trained, UNSCALED)
+
+
+def test_all_rejected_seeds_are_named_and_a_right_model_is_described():
+    rng = np.random.default_rng(1)
+    samples = rng.normal(size=(3, 400, 2))
+    samples[0] += 1
+    samples[2] *= 0.01
+    three = jaxgen.untrained(
+        jaxgen.Config(Known(), data.Arrays(X), steps=9, steps_per_call=9, batch_size=4, num_seeds=3, layout=tiny.ONE)
+    )
+    with pytest.warns(UserWarning, match=r"^The models of seeds 0 and 2 are rejected, and that of seed . "):
+        report = jaxgen.check(three, X, samples=samples)
+    np.testing.assert_array_equal(report.passed, [False, True, False])
+    lines = {line[:22].strip(): line[22:].split() for line in str(report).splitlines()[:-1]}
+    assert lines["samples off the data"][:2] == lines["data not reached"][:2] == ["near", "1.0%"]
+    assert lines["two-sample p-value"][:2] == ["above", "0.00333"]
+    assert lines["sliced Wasserstein"][:2] == ["near", f"{report.floor:.3g}"]

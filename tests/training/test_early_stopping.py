@@ -4,19 +4,22 @@ import dataclasses
 import functools
 import json
 import pickle
+import re
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 
 import jaxgen
-from jaxgen import data, methods, nets, parallel
+from jaxgen import data, methods, nets, optim, parallel
 from jaxgen.data.split import split_rows
 from jaxgen.parallel import Layout
 from jaxgen.training import progress
+from jaxgen.training.advice import patience_advice
 from jaxgen.training.check import _remedy
 from jaxgen.training.checkpoint import Checkpoints
 from jaxgen.training.early_stopping import best_evaluation, is_stopped
@@ -398,5 +401,41 @@ def test_a_metric_with_several_numbers_raises():
 def test_a_stopped_run_is_checked_as_a_finished_one():
     result = train(scripted(CURVES[:1], patience=2))
     assert result.steps == 4
-    assert "finish the run" not in _remedy(result)
-    assert "finish the run" in _remedy(dataclasses.replace(result, config=scripted(CURVES[:1], patience=5)))
+    assert "finish the run" not in _remedy(result, NORMAL)
+    assert "finish the run" in _remedy(dataclasses.replace(result, config=scripted(CURVES[:1], patience=5)), NORMAL)
+
+
+FALLING = [
+    optim.Cosine(1e-3),
+    optim.Cosine(1e-3, warmup=3),
+    optax.cosine_decay_schedule(1e-3, 4),
+    optim.Exponential(1e-3, 0.5),
+]
+
+
+@pytest.mark.parametrize("rate", FALLING, ids=["cosine", "warmup", "optax", "exponential"])
+def test_patience_with_a_falling_rate_warns(rate):
+    method = dataclasses.replace(OVERFITS, learning_rate=rate)
+    config = lambda **changes: overfitting(steps=8, steps_per_call=1, **changes).resolved()
+    falling = dataclasses.replace(config(patience=2), method=method).resolved()
+    advice = patience_advice(falling)
+    assert re.fullmatch(
+        r"`patience` stops a seed before its learning rate has fallen, .* \(got patience=2 and learning_rate=.*\); use "
+        r"patience=None, or a constant learning_rate with `ema_decay`\.",
+        advice,
+    )
+    assert " at 0x" not in advice
+    for patience in (None, 8):  # such a run never stops early
+        assert patience_advice(dataclasses.replace(falling, patience=patience)) == ""
+    slow = dataclasses.replace(method, learning_rate=optim.Exponential(1e-3, 0.9))
+    for other in (OVERFITS, slow):
+        assert patience_advice(dataclasses.replace(falling, method=other).resolved()) == ""
+
+
+def test_train_warns_of_patience_with_a_falling_rate():
+    config = overfitting(steps=5, steps_per_call=1, patience=2)
+    method = dataclasses.replace(OVERFITS, learning_rate=optim.Cosine(1e-3))
+    with pytest.warns(UserWarning, match=r"`patience` stops a seed .*learning_rate=Cosine\(peak=0.001, steps=5\)"):
+        train(dataclasses.replace(config, method=method))
+    gan = methods.RelativisticGAN(generator_rate=optim.Cosine(1e-3))
+    assert "generator_rate=Cosine" in patience_advice(dataclasses.replace(config, method=gan).resolved())
