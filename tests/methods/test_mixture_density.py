@@ -113,7 +113,7 @@ def test_conditions_of_the_wrong_width_are_refused():
         with pytest.raises(ValueError, match="call sample for a model without conditions, sample_given for one with"):
             sample(jnp.zeros((5, 1 - width)))
         if width:
-            with pytest.raises(ValueError, match="got 0 columns"):
+            with pytest.raises(ValueError, match=r"got shape \(\d+, 0\)"):
                 method.sample(jax.random.key(0), state, 4)
 
 
