@@ -61,7 +61,8 @@ def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     """Return shape and dtype of one row of each table, as a training step receives it."""
 
     def spec(leaf: np.ndarray | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-        rows = jax.eval_shape(to_float, jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype))
+        dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)  # as the device stores it
+        rows = jax.eval_shape(to_float, jax.ShapeDtypeStruct((1, *leaf.shape[1:]), dtype))
         return jax.ShapeDtypeStruct(leaf.shape[1:], rows.dtype)
 
     return tuple(jax.tree.map(spec, table) for table in tables)

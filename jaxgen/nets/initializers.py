@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxgen.types import Array, Key
 
@@ -36,7 +37,10 @@ def orthogonal(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) ->
     Returns:
         The kernel.
     """
-    return jax.nn.initializers.orthogonal(math.sqrt(2.0))(key, shape, dtype)
+    # JAX 0.12 has no QR decomposition in half precision.
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return jax.nn.initializers.orthogonal(math.sqrt(2.0))(key, shape, wide).astype(dtype)
 
 
 def torch_uniform(key: Key[Array, ""], shape: Sequence[int], dtype: Any = float) -> Array:
