@@ -23,6 +23,7 @@ class Case(NamedTuple):
     function: Callable[..., Any]
     arguments: tuple[np.ndarray, ...]
     draws: bool = False  # draws random numbers, or calls a function in half precision: values differ between dtypes
+    data: int | None = None  # number of leading arguments that are data; further ones are hyperparameters. None: all
 
 
 def numbers(*shape: int, seed: int = 0, scale: float = 1.0) -> np.ndarray:
@@ -63,6 +64,7 @@ LOSSES = {
     "discretized_gaussian_log_likelihood": Case(
         lambda x, mean, scale: losses.discretized_gaussian_log_likelihood(x, mean, log_scale=scale, levels=32),
         (LEVELS, IMAGES, np.array(-1.0)),
+        data=2,
     ),
     "discretized_gaussian_log_likelihood narrow": Case(
         lambda x, mean: losses.discretized_gaussian_log_likelihood(x, mean, log_scale=0.5, levels=32), (LEVELS, IMAGES)
@@ -77,11 +79,14 @@ LOSSES = {
     ),
     "flow_nll": Case(losses.flow_nll, (X, VECTOR)),
     "gaussian_kl": Case(
-        lambda mean, log_variance, prior: losses.gaussian_kl(mean, log_variance, prior_mean=prior), (X, Y, numbers(3))
+        lambda mean, log_variance, prior: losses.gaussian_kl(mean, log_variance, prior_mean=prior),
+        (X, Y, numbers(3)),
+        data=2,
     ),
     "gaussian_log_likelihood": Case(
         lambda x, mean, scale: losses.gaussian_log_likelihood(x, mean, log_scale=scale),
         (IMAGES, IMAGES, np.array(-1.0)),
+        data=2,
     ),
     "gradient_penalty": Case(lambda x: losses.gradient_penalty(quadratic, x), (X,)),
     "jsd_mutual_information": Case(losses.jsd_mutual_information, (VECTOR, OTHER)),
@@ -90,7 +95,7 @@ LOSSES = {
     "mixture_log_density": Case(
         lambda x, *mixture: losses.mixture_log_density(x, losses.GaussianMixture(*mixture)), (X, *MIXTURE)
     ),
-    "mmd2": Case(lambda x, y, r: losses.mmd2(x, y, bandwidth=r), (X, Y, np.array([1.0, 4.0]))),
+    "mmd2": Case(lambda x, y, r: losses.mmd2(x, y, bandwidth=r), (X, Y, np.array([1.0, 4.0])), data=2),
     "mmd2_biased": Case(lambda x, y: losses.mmd2_biased(x, y, **UNIT, chunk=4), (X, Y)),
     "mmd2_linear": Case(lambda x, y: losses.mmd2_linear(x, y, **UNIT), (X, Y)),
     "nearest": Case(lambda x, pool: losses.nearest(x, pool, chunk=4), (X, Y)),
@@ -135,7 +140,9 @@ SAMPLERS = {
     "bungert_radii": Case(lambda: samplers.bungert_radii(KEY, 4, dimensions=3, factor=2), (), draws=True),
     "extreme_radii": Case(lambda: samplers.extreme_radii(KEY, 4, dimensions=3, draws=9), (), draws=True),
     "effective_sample_size": Case(samplers.effective_sample_size, (VECTOR,)),
-    "latent_log_density": Case(lambda z: samplers.latent_log_density(lambda x: jnp.sum(x) * 2.0, jnp.tanh)(z), (X[0],)),
+    "latent_log_density": Case(
+        lambda z: samplers.latent_log_density(lambda x: jnp.sum(x) * 2.0, jnp.tanh)(z), (X[0],), draws=True
+    ),
     "nearest_log_density": Case(
         lambda distances: samplers.nearest_log_density(distances, pool_size=9, dimensions=2), (shares(8, 3) + 0.1,)
     ),
@@ -143,7 +150,7 @@ SAMPLERS = {
     "reject": Case(lambda weights: samplers.reject(KEY, weights), (VECTOR,), draws=True),
     "resample": Case(lambda weights: samplers.resample(KEY, weights, 5), (VECTOR,)),
     "shell": Case(lambda radius: samplers.shell(KEY, 8, dimensions=3, radius=radius), (shares(8),), draws=True),
-    "tilted_log_density": Case(lambda z: samplers.tilted_log_density(jnp.sum, jnp.tanh)(z), (X[0],)),
+    "tilted_log_density": Case(lambda z: samplers.tilted_log_density(jnp.sum, jnp.tanh)(z), (X[0],), draws=True),
     "whitening": Case(lambda x: samplers.whitening(x), (X,)),
     "whitening Whitening": Case(lambda x, y: samplers.whitening(x).whiten(y), (X, Y)),
     "Whitening": Case(

@@ -94,7 +94,8 @@ class Gaussian:
         return x
 
     def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return the means."""
+        """Return the means, in single precision at least."""
+        (output,) = promoted(output)
         return jax.nn.sigmoid(output)
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
