@@ -151,6 +151,7 @@ def test_a_quick_run_leaves_the_evaluated_sets_alone(folder, tmp_path, fast):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:a calibration set of")  # the tables are small
 def test_the_default_and_its_controls_score_outliers_higher(folder):
     split = adbench_data.split(folder, "39_vertebral", 0)
     scores = detectors.default(split, 0)
