@@ -30,7 +30,7 @@ config = jaxgen.Config(methods.Archetypes(2), data.Arrays(X), steps=2, batch_siz
 result = jaxgen.train(config, progress=False)
 calls = (
     lambda: work(0), lambda: jaxgen.untrained(config), lambda: result.scores(X), lambda: result.sample(None, 3),
-    lambda: jaxgen.load("nowhere"), lambda: jaxgen.Detector(methods.MEG()).fit(X),
+    lambda: jaxgen.load("nowhere"), lambda: jaxgen.Detector(methods.MEG()).fit(X), lambda: config.resolved(),
 )
 for number, call in enumerate(calls):
     child = os.fork()
@@ -80,7 +80,7 @@ def test_another_process_is_named(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_process_is_told_to_spawn_instead_of_hanging(tmp_path):
     lines = output(tmp_path, FORKED).splitlines()
-    names = ("train", "untrained", "Result.scores", "Result.sample", "load", "train")
+    names = ("train", "untrained", "Result.scores", "Result.sample", "load", "Detector.fit", "Config.resolved")
     for number, name in enumerate(names):
         assert lines[number].startswith(f"{number} `{name}` cannot run in a process that was forked"), lines[number]
         assert "get_context('spawn')" in lines[number]

@@ -4,6 +4,7 @@ On four devices, all equal one device. `jax.shard_map` has its default check of 
 `jax.make_mesh` has explicit axes by default.
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -116,7 +117,9 @@ def test_an_axis_over_devices_is_checked_and_gives_the_gradient_of_all_rows(name
 @pytest.mark.parametrize("name", ["evl sgd", pytest.param("archetypes", marks=pytest.mark.slow)])
 def test_a_step_inside_a_checked_shard_map_is_that_of_pmap(name):
     method = tiny.METHODS[name].resolve(jax.ShapeDtypeStruct((3,), jnp.float32))
-    shared = type(method)(**{**{f: getattr(method, f) for f in method.__dataclass_fields__}, "axis_name": "data"})
+    shared = type(method)(
+        **{**{f.name: getattr(method, f.name) for f in dataclasses.fields(method)}, "axis_name": "data"}
+    )
     rows = jnp.asarray(np.random.default_rng(0).normal(size=(16, 3)), jnp.float32)
     state = jax.jit(method.init)(KEY, rows)
     step = lambda state, rows: shared.step(jax.random.fold_in(KEY, jax.lax.axis_index("data")), state, rows)

@@ -154,6 +154,7 @@ class Detector(OutlierMixin, BaseEstimator):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
             if np.isnan(getattr(self, name)):
                 raise ValueError(f"`{name}` must be between 0 and 1 (got nan); try 0.1.")
+        check_not_forked("Detector.fit")
         check_not_a_path(X)
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
         if self.encoder_ is None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.split import num_validation_rows, split_rows
 from jaxgen.data.validation import checked, row_specs
+from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.training.compilation import seed_mapping
 from jaxgen.training.config import Config, MethodT, check_config
@@ -81,6 +82,7 @@ def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[Method
         ValueError: if the batch does not divide over the devices, or the method does not fit the rows.
         TypeError: if there are validation rows, and the method has no `validation_loss`.
     """
+    check_not_forked("Config.resolved")
     devices = config.layout.total()
     if config.batch_size % devices:
         fit = max(config.batch_size // devices, 1) * devices

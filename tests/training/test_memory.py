@@ -27,7 +27,7 @@ for count in range(50):
 @pytest.mark.slow
 def test_fifty_trainings_stay_within_400_mib_above_the_first():
     pytest.importorskip("psutil", reason="psutil is not installed")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}  # as users compile
     ran = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=3_000)
     assert ran.returncode == 0, ran.stderr[-3_000:]
     sizes = list(map(float, ran.stdout.split()))
