@@ -1,4 +1,4 @@
-"""Every method compiled for accelerators that are not there: does it fit, and how long does it take at the least?
+"""Every method compiled for accelerators that are not there: does it fit, and what is the least time it can take?
 
     python -m experiments.speed.preflight                           # about five minutes on two CPU cores
     python -m experiments.speed.preflight --output-dir experiments/results/speed    # the committed table
@@ -6,7 +6,7 @@
 
 Needs the compilers: pip install 'jaxgen[preflight-tpu,preflight-cuda]', best in an environment of its own. Methods have
 their default networks, on 60,000 images of 28 x 28 pixels, or on 60,000 rows of 2 or 10 columns; one seed. A bound is
-no time: it is what the chip's peaks allow, and most programs take several times as long.
+not an estimate: it is what the chip's peaks allow, and most programs take several times as long.
 """
 
 import dataclasses

@@ -30,8 +30,8 @@ def preflight(config: Config, target: str) -> Report:
     """Compile a training run for a TPU slice or GPUs that are not there, and report what it needs.
 
     The program of `config.steps_per_call` steps is compiled in another process by the compiler of the target. No
-    accelerator, driver or network is needed. It answers before a machine is rented whether the run fits, and how long
-    it takes at the least. Networks defined in a notebook or script must stand in a module that can be imported.
+    accelerator, driver or network is needed. It answers before a machine is rented whether the run fits, and the
+    least time it can take. Networks defined in a notebook or script must stand in a module that can be imported.
 
     Args:
         config: the training run; its data are read for their shapes, and `config.layout.devices` is ignored.
