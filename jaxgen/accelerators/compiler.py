@@ -255,14 +255,15 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
         texts.append(f"the data set alone takes {data / memory:.0%} of a device; train on fewer rows, or smaller ones.")
     if config.num_seeds > 1:
         share = max(memory - data, 0) / max(2 * state + (temporary or memory), 1)
-        fewer = max(int(config.num_seeds * share), 1)
+        fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)
         texts.append(f"num_seeds={fewer} at a time, or layout=Layout(seeds=parallel.serial).")
     if free > 0:
         fewer = int(config.batch_size * free / max(temporary or 2 * memory, 1))
         devices = config.layout.total()
-        if fewer >= devices:
+        if devices <= fewer < config.batch_size:
             texts.append(f"batch_size={max(fewer // devices * devices, devices)} on these devices.")
-        texts.append(f"about {-(-config.batch_size * devices // max(fewer, 1))} devices with this batch size.")
+        if fewer < config.batch_size:
+            texts.append(f"about {-(-config.batch_size * devices // max(fewer, 1))} devices with this batch size.")
     return tuple(texts)
 
 
