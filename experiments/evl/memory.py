@@ -8,7 +8,7 @@ The paper takes 512 guesses "constrained by memory considerations", on 8 GB. Her
 compared with up to 65,536 guesses, 512 of them at a time. Temporaries are XLA's own count for the compiled step; what
 is resident is the most that a fresh process held, with Python, JAX, the compiler and the data set, while it trained.
 Expect for our network 100 MiB of temporaries for 4,096 guesses and 102 for 65,536, and 1.3 to 1.5 GiB resident for any
-pool, of which the pool's size explains nothing that stands out from the noise between processes.
+pool. The differences between pool sizes are within the noise between processes.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Densities of two- and three-dimensional shapes and of tables, learned by `methods.Flow` with its defaults.
 
     python -m experiments.flows.densities                          # five seeds: about two hours on one CPU core
-    python -m experiments.flows.densities --output-dir experiments/results/flows   # the committed tables
+    python -m experiments.flows.densities --output-dir experiments/results/flows   # committed: fewer seeds and shapes
     python -m experiments.flows.densities --quick                  # a minute
 
 The affine couplings of `nets.dense_flow`, trained in the same way, show what the splines bring. FlowJAX's flow of

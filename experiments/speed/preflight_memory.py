@@ -31,7 +31,7 @@ COLUMNS = [
     report.Column("measured", "measured, MiB", 0),
     report.Column("ratio", "predicted / measured", 2),
 ]
-# Method, batch size and number of seeds; large enough for 100 MiB, beside which the 10 MiB of the process are small.
+# Method, batch size and number of seeds; they take 100 MiB or more, and the process itself about 10.
 CASES = {
     "EVL, plane, batch 40,000": ("EVL, plane", 40_000, 1),
     "EVL, plane, batch 5,000, 4 seeds": ("EVL, plane", 5_000, 4),

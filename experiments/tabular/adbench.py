@@ -10,7 +10,7 @@ random subset of larger ones. Nothing is chosen for a single dataset. The settin
 Pima, wine and breastw; the summary is over the 13 other sets. The aim: first by mean rank in AUROC and in AUPRC, and
 better than the same detector with untrained flows.
 
-A second table has training rows of which 5 % are replaced by outliers, or by half of the outliers if these are fewer.
+In a second table 5 % of the training rows are replaced by outliers, or by half of the outliers if these are fewer.
 """
 
 import dataclasses

@@ -187,7 +187,7 @@ def test_a_bandwidth_spreads_the_guesses_and_nothing_else():
 
 
 def temporaries(guesses, chunk):
-    """Bytes that the compiled step needs beside its arguments and results."""
+    """Bytes that the compiled step needs in addition to its arguments and results."""
     head = nets.MLP((16, 1))
     method = methods.EVL(
         nets.ConvGenerator((8, 8, 1), (4, 4, 4)), head, 2, methods.SharedPool(guesses, chunk), ema_decay=None

@@ -54,9 +54,9 @@ def test_spline_is_that_of_the_paper():
 def places(raw):
     """Return numbers in single precision, also at knots, next to them, at the ends and far outside."""
     xs = np.concatenate([knots(row)[0] for row in raw]).astype(np.float32)
-    beside = [np.nextafter(xs, np.float32(sign * np.inf)) for sign in (-1, 1)]
+    adjacent = [np.nextafter(xs, np.float32(sign * np.inf)) for sign in (-1, 1)]
     far = np.array([-1e30, -50, 50, 1e30], np.float32)
-    return np.sort(np.concatenate([xs, *beside, np.linspace(-1.2 * BOUND, 1.2 * BOUND, 500, dtype=np.float32), far]))
+    return np.sort(np.concatenate([xs, *adjacent, np.linspace(-1.2 * BOUND, 1.2 * BOUND, 500, dtype=np.float32), far]))
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])

@@ -84,7 +84,7 @@ def test_rejection_keeps_in_proportion():
     found = grid_metrics.reject(result())
     expected = WEIGHTS / WEIGHTS.sum()
     assert np.all(np.abs(found.shares - expected) < 4 * np.sqrt(expected * (1 - expected) / 8000))
-    made = 8000 / found.share  # at the least
+    made = 8000 / found.share  # or more
     mean = np.mean(WEIGHTS / WEIGHTS.max())
     assert abs(found.share - mean) < 4 * 0.5 / np.sqrt(made)
     assert found.points.shape == (1000, 1)

@@ -17,7 +17,7 @@ def few(monkeypatch):
 
 @pytest.mark.slow
 def test_every_cell_is_evaluated_written_and_drawn(few, tmp_path):
-    # Forty steps at the least of the report's configurations, twenty evaluations of each.
+    # At least forty steps of the report's configurations, twenty evaluations of each.
     experiment = maps.Experiment(tasks=("f3",), steps=20, epochs=0.001, quick=True, cache_dir=tmp_path)
     (table,) = experiment.run()
     values = {row.title.removeprefix("f3, line to normal: "): row.values for row in table.rows}
