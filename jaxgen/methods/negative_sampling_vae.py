@@ -286,14 +286,15 @@ class NegativeSamplingVAE:
             x: rows `[n, ...]`.
             *others: unused.
         """
+        params = self._decoder_step.params(state.decoder)
 
         def negative_bound(key: Key[Array, ""], x: Array) -> Array:
             key_rows, key_latent = jax.random.split(key)
             x = self.observation_model.preprocess(key_rows, x)
             posterior = self.encode(state, x)
             z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape, posterior.mean.dtype))
-            output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
-            likelihood = self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
+            output, _ = self._decode(params, state.decoder.model_state, z, train=False)
+            likelihood = self.observation_model.log_likelihood(params["noise"], x, output)
             return losses.gaussian_kl(*posterior) - likelihood
 
         return mean_over_rows(negative_bound, key, x)
