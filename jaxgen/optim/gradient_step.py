@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import parallel
-from jaxgen.numerics.threefry import unrolled
+from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.optax_update import evaluation_params, init_optimizer, mean_gradient, update_params
 from jaxgen.scan import chunked, iterate
 from jaxgen.types import Array, Key, Metrics, Params, PyTree
@@ -71,6 +71,7 @@ class GradientStep:
             params, init_optimizer(self.optimizer, params), {} if model_state is None else model_state, average
         )
 
+    @with_unrolled_key
     def step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
         """Take one optimizer step.
 
@@ -82,10 +83,16 @@ class GradientStep:
         Returns:
             The new state, and a dict of scalars: the loss's metrics and its value as `loss`.
         """
-        try:
-            return self._step(unrolled(key), state, *data)
-        except NotImplementedError:  # some draws, such as `jax.random.poisson`, accept keys of JAX's generator only
-            return self._step(key, state, *data)
+        if self.microbatch is None:
+            model_state, found = self._found(key, state.model_state, state.params, *data)
+        else:
+            model_state, found = self._chunk_by_chunk(key, state, *data)
+        gradient, metrics, model_state = parallel.mean((found.gradient, found.metrics, model_state), self.axis_name)
+        extra = {"value": found.value, "grad": gradient, "value_fn": self._value_fn(key, state.model_state, *data)}
+        params, opt_state = update_params(self.optimizer, gradient, state.opt_state, state.params, **extra)
+        evaluated = evaluation_params(opt_state, params)
+        average = state.ema if self.ema_decay is None else _averaged(state.ema, evaluated, self.ema_decay)
+        return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
 
     def params(self, state: TrainState) -> Params:
         """Return the parameters to evaluate the model at.
@@ -98,19 +105,6 @@ class GradientStep:
             return evaluated
         choose = lambda mean, last: jnp.where(state.ema.count > 0, mean.astype(last.dtype), last)
         return jax.tree.map(choose, state.ema.ema, evaluated)
-
-    def _step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
-        """Take one step with this key."""
-        if self.microbatch is None:
-            model_state, found = self._found(key, state.model_state, state.params, *data)
-        else:
-            model_state, found = self._chunk_by_chunk(key, state, *data)
-        gradient, metrics, model_state = parallel.mean((found.gradient, found.metrics, model_state), self.axis_name)
-        extra = {"value": found.value, "grad": gradient, "value_fn": self._value_fn(key, state.model_state, *data)}
-        params, opt_state = update_params(self.optimizer, gradient, state.opt_state, state.params, **extra)
-        evaluated = evaluation_params(opt_state, params)
-        average = state.ema if self.ema_decay is None else _averaged(state.ema, evaluated, self.ema_decay)
-        return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
 
     def _found(
         self, key: Key[Array, ""], model_state: PyTree, params: Params, *data: PyTree
