@@ -164,7 +164,7 @@ class Flow:
         Args:
             key: of the uniform noise.
             state: of one seed.
-            rows: rows `[n, ...]`, with their labels `[n]` if there are classes.
+            rows: rows `[n, ...]`, with their labels `[n]` if there are classes; or conditions `[n, k]` and rows.
         """
         params, noiseless = self._descent.params(state), dataclasses.replace(self, noise=0.0)
 
