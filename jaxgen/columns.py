@@ -98,7 +98,7 @@ def as_floats(x: Any) -> Float[np.ndarray, "n d"]:
 
 def as_seconds(x: Any) -> Float[np.ndarray, "n d"]:
     """Convert dates to seconds since 1970 and durations to seconds, NaN for missing ones."""
-    # NumPy has no time zones: dates of a zone are those of UTC.
+    # NumPy has no time zones, so dates with a zone are converted to UTC.
     columns = [x.iloc[:, i] for i in range(x.shape[1])]
     columns = [column.dt.tz_convert(None) if _zone(column) is not None else column for column in columns]
     dates = np.stack([column.to_numpy() for column in columns], 1)
@@ -140,13 +140,11 @@ def _check_column(column: Any, kind: str) -> None:
         return
     dtype = str(column.dtype)
     cells = column.dropna()
-    strange = [
-        type(cell).__name__ for cell in cells if not isinstance(cell, str | bytes | numbers.Real | datetime.date)
-    ]
-    if strange or dtype.startswith(("period", "interval")):
+    others = [type(cell).__name__ for cell in cells if not isinstance(cell, str | bytes | numbers.Real | datetime.date)]
+    if others or dtype.startswith(("period", "interval")):
         raise TypeError(
             f"column {column.name!r} must hold numbers, booleans, dates, durations, categories or text (got "
-            f"{strange[0] if strange else dtype}); convert or drop it."
+            f"{others[0] if others else dtype}); convert or drop it."
         )
     count = cells.nunique()
     if len(cells) >= MIN_NAMED_ROWS and count > len(cells) / 2:

@@ -20,7 +20,7 @@ def neighbor_distances(
     Args:
         rows: the rows among which neighbors are searched, `[m, d]`, at least two.
         x: points `[n, d]`; None are the rows themselves, and a row is then not its own neighbor.
-        num_neighbors: number of neighbors in the mean, reduced to the number of rows that there are.
+        num_neighbors: number of neighbors in the mean, at most the number of rows.
 
     Returns:
         Distances `[n]`.
@@ -28,7 +28,7 @@ def neighbor_distances(
     from sklearn.neighbors import NearestNeighbors  # takes a second to import
 
     k = min(num_neighbors, len(rows) - (x is None))
-    # Of equal dtypes, scikit-learn searches in blocks of 256 rows; of others, it holds 1 GiB of distances.
+    # If both have one dtype, scikit-learn searches in blocks of 256 rows; otherwise it holds 1 GiB of distances.
     points = None if x is None else np.asarray(x, np.float64)
     distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(points)
     return np.mean(distances, 1)

@@ -24,7 +24,7 @@ from experiments.common import experiment, report, resources
 from experiments.common.experiment import Cell, Results
 from experiments.speed.preflight import METHODS, Rows
 from jaxgen import methods
-from jaxgen.accelerators.compiler import abstract_segment
+from jaxgen.accelerators.compiler import abstract_segment, placed_on
 
 COLUMNS = [
     report.Column("predicted", "predicted, MiB", 0),
@@ -86,7 +86,7 @@ def measured(case: str, directory: pathlib.Path) -> dict[str, float]:
 
 def compare(case: str) -> dict[str, float]:
     """Compile, place and run; to be called in a process of its own."""
-    segment, arguments = abstract_segment(config(case), tuple(jax.devices()[:1]))
+    segment, arguments = abstract_segment(placed_on(config(case), tuple(jax.devices()[:1])))
     compiled = segment.trace(*arguments).lower().compile()
     memory = compiled.memory_analysis()
     predicted = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes

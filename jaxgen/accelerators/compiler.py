@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.accelerators.cost import Cost, cost
 from jaxgen.accelerators.report import Report
 from jaxgen.accelerators.targets import Target
 from jaxgen.data.validation import row_specs
-from jaxgen.parallel import AXIS, Layout, sharded
+from jaxgen.parallel import Layout, sharded
 from jaxgen.serialization.pickled import from_bytes
 from jaxgen.training.compilation import batch_rows, programs, root_keys, step_keys
 from jaxgen.training.config import Config
@@ -26,7 +25,7 @@ from jaxgen.training.preparation import resolved
 from jaxgen.training.result import state_template
 from jaxgen.types import PyTree
 
-__all__ = ["Shapes", "TargetLayout", "abstract_segment", "compiled_report", "devices_of"]
+__all__ = ["Shapes", "TargetLayout", "abstract_segment", "compiled_report", "devices_of", "placed_on"]
 
 GPU_CONFIG = """
 gpu_device_info {{ threads_per_block_limit: 1024 threads_per_warp: 32 shared_memory_per_block: 49152
@@ -41,7 +40,7 @@ USEFUL = 0.25  # warn where a smaller share of the padded matrix products is use
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """Data set of which only shapes and dtypes are known.
+    """Dataset that has only shapes and dtypes.
 
     Attributes:
         arrays: tables of `jax.ShapeDtypeStruct`.
@@ -69,18 +68,18 @@ class TargetLayout(Layout):
         return self.target_devices
 
     def total(self) -> int:
-        """Their number."""
+        """Number of devices to compile for."""
         return len(self.target_devices)
 
 
 def devices_of(target: Target) -> tuple[jax.Device, ...]:
-    """Return the devices of a target, of which only a CPU's can run anything.
+    """Return the devices of a target; programs can be compiled for all of them, and run on those of a CPU.
 
     Args:
         target: what to compile for.
 
     Returns:
-        As many devices as the target has.
+        The devices, `target.devices` in number.
 
     Raises:
         RuntimeError: if this version of JAX or of its plugin cannot describe the target.
@@ -111,32 +110,32 @@ def devices_of(target: Target) -> tuple[jax.Device, ...]:
     return tuple(found)
 
 
-def abstract_segment(config: Config, devices: tuple[jax.Device, ...]) -> tuple[Any, tuple[Any, ...]]:
+def placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:
+    """Return the resolved config of a run on given devices.
+
+    Args:
+        config: the config of the run, whose dataset has arrays or `Shapes`; its layout's `devices` are ignored.
+        devices: the devices, which need not be there.
+    """
+    layout = TargetLayout(config.layout.seeds, sharded, None, devices)
+    return resolved(dataclasses.replace(config, layout=layout), row_specs(config.data.tables()))
+
+
+def abstract_segment(config: Config) -> tuple[Any, tuple[Any, ...]]:
     """Return the program of one call of a run, and the shapes of its arguments.
 
     Args:
-        config: the config of the run, whose data set has arrays or `Shapes`.
-        devices: its devices.
+        config: what `placed_on` returned.
 
     Returns:
         A jitted function, and its arguments as `jax.ShapeDtypeStruct`: states, keys, row numbers and tables.
     """
     tables = config.data.tables()
-    rows = row_specs(tables)
-    config = _placed_on(config, devices)
-    whole = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-    placed = lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=whole)
     roots = root_keys(config)
     keys = step_keys(config, roots, np.zeros(config.num_seeds, int), 0, config.steps_per_call)
     batches = batch_rows(config, roots, tables, 0, config.steps_per_call)
-    arguments = (state_template(config, rows), keys, batches, tables)
-    return jax.jit(programs(config).segment), jax.tree.map(placed, arguments)
-
-
-def _placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:
-    """Return the resolved config of a run on given devices."""
-    layout = TargetLayout(config.layout.seeds, sharded, None, devices)
-    return resolved(dataclasses.replace(config, layout=layout), row_specs(config.data.tables()))
+    arguments = (state_template(config, row_specs(tables)), keys, batches, tables)
+    return jax.jit(programs(config).segment), config.layout.placed_specs(arguments)
 
 
 def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, ...]) -> Report:
@@ -151,9 +150,8 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         The report.
     """
     tables = config.data.tables()
-    rows = row_specs(tables)
-    config = _placed_on(config, devices)
-    segment, arguments = abstract_segment(config, devices)
+    config = placed_on(config, devices)
+    segment, arguments = abstract_segment(config)
     state = arguments[0]
     traced = segment.trace(*arguments)
     counted = cost(traced.jaxpr, target.chip.platform, len(devices))
@@ -179,7 +177,8 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         needed = max(needed + state_bytes, data_bytes + 5 * state_bytes) + rows_held
     chip = target.chip
     fits = None if chip.memory is None else memory is not None and needed <= chip.memory
-    moved = 2 * state_bytes + sum(_size(row) for row in rows) * config.batch_size * config.num_seeds / len(devices)
+    row_bytes = sum(_size(table) / jax.tree.leaves(table)[0].shape[0] for table in tables)  # as they are stored
+    moved = 2 * state_bytes + row_bytes * config.batch_size * config.num_seeds / len(devices)
     step = config.steps_per_call
     bounds = [
         None if chip.flops is None else counted.flops / step / chip.flops,
@@ -222,7 +221,7 @@ def _size(tree: PyTree) -> int:
 
 
 def _used(message: str) -> int | None:
-    """Return the bytes that the compiler says it would need, if it says so."""
+    """Return the bytes that the program would need, from the compiler's error message; None if it has no number."""
     match = re.search(r"Used ([\d.]+)([KMGT]?) of", message)
     scale = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
     return int(float(match[1]) * 1024 ** scale[match[2]]) if match else None
@@ -248,11 +247,11 @@ def _warnings(counted: Cost, platform: str) -> tuple[str, ...]:
 
 
 def _remedies(config: Config, memory: int, state: int, data: int, temporary: int | None) -> tuple[str, ...]:
-    """Say what would make a run fit, with the sizes that follow if memory grows in proportion."""
+    """Return what would make a run fit, with the sizes that follow if memory grows in proportion."""
     free = memory - data - 2 * state
     texts = []
     if data > memory / 2:
-        texts.append(f"the data set alone takes {data / memory:.0%} of a device; train on fewer rows, or smaller ones.")
+        texts.append(f"the dataset alone takes {data / memory:.0%} of a device; train on fewer rows, or smaller ones.")
     if config.num_seeds > 1:
         share = max(memory - data, 0) / max(2 * state + (temporary or memory), 1)
         fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)
@@ -268,7 +267,7 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
 
 
 def main(directory: pathlib.Path) -> None:
-    """Read `request` in a directory, and write `report.json` there: a report, or the error that came instead."""
+    """Read `request` in a directory, and write `report.json` there: a report, or an error."""
     try:
         config, name = from_bytes((directory / "request").read_bytes())
         target = Target(name)

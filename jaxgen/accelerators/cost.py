@@ -139,7 +139,7 @@ def cost(jaxpr: Program, platform: str, devices: int) -> Cost:
         devices: number of devices along the axis of the collectives.
 
     Returns:
-        The cost. Operations of which no result is used do not count. What else the compiler removes is not known.
+        The cost. Operations whose results are unused do not count; the compiler may remove others.
     """
     inside = jaxpr.jaxpr if isinstance(jaxpr, jax.extend.core.ClosedJaxpr) else jaxpr
     needed, _ = partial_eval.dce_jaxpr(inside, [True] * len(inside.outvars), instantiate=True)

@@ -30,8 +30,8 @@ def preflight(config: Config, target: str) -> Report:
     """Compile a training run for a TPU slice or GPUs that are not there, and report what it needs.
 
     The program of `config.steps_per_call` steps is compiled in another process by the compiler of the target. No
-    accelerator, driver or network is needed. It answers before a machine is rented whether the run fits, and the
-    least time it can take. Networks defined in a notebook or script must stand in a module that can be imported.
+    accelerator, driver or internet is needed. The report shows before a machine is rented whether the run fits, and
+    the least time it can take. Networks must be defined in a module that can be imported, not in a notebook or script.
 
     Args:
         config: the training run; its data are read for their shapes, and `config.layout.devices` is ignored.
@@ -70,8 +70,8 @@ def preflight(config: Config, target: str) -> Report:
         answer = directory / "report.json"
         if not answer.exists():
             raise RuntimeError(
-                f"the compiler for {target} ended without a report (exit status {done.returncode}); its last words "
-                f"were: {done.stderr[-500:]}"
+                f"the compiler for {target} ended without a report (exit status {done.returncode}); its output ends "
+                f"in: {done.stderr[-500:]}"
             )
         report = json.loads(answer.read_text())
     if "error" in report:

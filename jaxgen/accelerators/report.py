@@ -20,25 +20,25 @@ class Report:
         target: what was compiled for, such as `v5e:2x4`.
         chip: name of the chip.
         devices: number of devices.
-        versions: versions of JAX and of the compiler.
+        versions: version of JAX, such as `jax 0.10.2`.
         memory: bytes that JAX can use by default; None if unknown.
-        argument_bytes: state, data set and row numbers of one compiled call.
-        data_bytes: the data set alone, a part of the arguments.
+        argument_bytes: state, dataset and row numbers of one compiled call.
+        data_bytes: the dataset alone, a part of the arguments.
         state_bytes: parameters, averages and optimizer states of all seeds, a part of the arguments.
         output_bytes: the new state and the metrics.
         temporary_bytes: what the program needs while it runs; None if the compiler gave up for lack of memory.
         code_bytes: the program itself.
-        needed_bytes: all of these, without what an output shares with an argument; a lower bound if it does not fit.
-            With `Config(validation=)` also the best state and a validation dataset, and at least the states that an
-            evaluation needs.
+        needed_bytes: arguments, outputs, temporaries and code, without what an output shares with an argument; a lower
+            bound if it does not fit. With `Config(validation=)` also the best state and a validation dataset, and at
+            least the states that an evaluation needs.
         fits: whether it fits; None if the memory is unknown.
         flops: floating-point operations of a step of all seeds on one device.
-        bytes_moved: bytes that a step must read or write at least: the state twice, and its minibatch.
+        bytes_moved: bytes that a step must read or write at least: the state twice, and the minibatch as it is stored.
         bytes_sent: bytes that a step sends over the interconnect.
         compute_seconds: bound on a step from the operations.
         memory_seconds: bound on a step from bytes that do not fit on the chip.
         interconnect_seconds: bound on a step from the communication.
-        step_seconds: the largest of these; None if the peaks are unknown.
+        step_seconds: the largest of the three bounds; None if a peak is unknown.
         run_seconds: bound on the whole run, without compilation.
         collectives: number of collectives of each kind in a step.
         warnings: what is slow or surprising on this chip.

@@ -1,4 +1,4 @@
-"""Accelerators that programs can be compiled for without having one, with their peaks from the vendors' data sheets."""
+"""Accelerators to compile for, with their peaks from the vendors' data sheets."""
 
 import dataclasses
 import math

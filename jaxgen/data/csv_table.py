@@ -80,7 +80,7 @@ def _lines(path: pathlib.Path) -> Iterator[_Line]:
 
 
 class _NotNumbers(ValueError):
-    """A line that does not hold numbers: its number, what it holds, and the column of a cell that is no number."""
+    """A line that does not hold numbers: its number, what it holds, and the column of a cell that is not a number."""
 
     def __init__(self, line: int, got: str, column: int | None = None) -> None:
         super().__init__(got)
@@ -101,7 +101,7 @@ def _numbers(line: _Line, index: int, width: int) -> list[float]:
 
 
 def _message(path: pathlib.Path, error: _NotNumbers, names: list[str], rows: list[list[str]]) -> str:
-    """Return the message for a line that does not hold numbers; a column of text is a fault of no single line."""
+    """Return the message for a line that does not hold numbers; a column of text is not the fault of one line."""
     if error.column is None:
         return f"{path} must hold only numbers and commas (got in line {error.line}: {error}); fix or remove that line."
     named = error.column < len(names)

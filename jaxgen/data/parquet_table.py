@@ -46,7 +46,7 @@ def read_parquet(path: pathlib.Path) -> np.ndarray:
             "or impute them, and pass the DataFrame as data.Arrays(frame)."
         )
     arrays = [column.to_numpy() for column in table.columns]
-    # As floats: columns of bytes are no pixels.
+    # As floats, since columns of bytes are not pixels.
     return np.stack([array if array.dtype.kind == "f" else array.astype(np.float64) for array in arrays], 1)
 
 

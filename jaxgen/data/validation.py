@@ -131,7 +131,11 @@ def fingerprint(tables: tuple[PyTree, ...]) -> str:
 
 
 def from_frame(leaf: Any) -> Any:
-    """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others."""
+    """Convert a DataFrame or Series of pandas or polars, neither of which is imported, to an array; keep others.
+
+    Raises:
+        TypeError: if a column of a DataFrame does not hold numbers or has missing ones, or the frame is lazy.
+    """
     if hasattr(leaf, "collect") and hasattr(leaf, "lazy"):
         raise TypeError(f"tables must hold arrays or DataFrames (got {type(leaf).__name__}); call collect() first.")
     if not hasattr(leaf, "to_numpy"):
@@ -144,7 +148,7 @@ def from_frame(leaf: Any) -> Any:
     try:
         if any(array.ndim != 1 or array.dtype.kind not in "fiubO" for array in arrays):
             raise TypeError("a column is not numeric")
-        # As floats: columns of bytes are no pixels.
+        # As floats, since columns of bytes are not pixels.
         return np.stack([array if array.dtype.kind == "f" else array.astype(np.float64) for array in arrays], 1)
     except (TypeError, ValueError) as error:
         if not arrays:

@@ -37,7 +37,7 @@ def training_config(detector: Any, rows: np.ndarray, seed: int) -> Config:
         The config.
 
     Raises:
-        TypeError: if the method is a class, is no training method, has no `scores` or is not hashable.
+        TypeError: if the method is a class or not a training method, has no `scores`, or is not hashable.
         ValueError: if it does not fit the rows, or has no score of that name.
     """
     steps = choice(detector, "steps")
@@ -84,7 +84,7 @@ def _check_score(name: str, config: Config, rows: np.ndarray) -> None:
 def _default_method(rows: int, dimensions: int, steps: int) -> methods.Flow:
     """Return the default flow. Without noise, the density of a column of few values would grow without bound."""
     network = nets.dense_flow(dimensions, depth=4, widths=(32,)) if dimensions > 1 else None
-    # Scott's bandwidth falls too slowly with the number of rows for small tables, on which the flow then overfits.
+    # The second bound is for small tables: Scott's bandwidth grows so slowly with fewer rows that the flow overfits.
     noise = max(0.4 * rows ** (-1 / (dimensions + 4)), 6 / rows**0.5)
     noise = round(noise, 2)  # tables of similar size share programs
     return methods.Flow(network, noise=noise, learning_rate=Cosine(3e-3, steps), ema_decay=0.98)

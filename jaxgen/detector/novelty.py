@@ -141,11 +141,13 @@ class Detector(OutlierMixin, BaseEstimator):
             ValueError: if the rows are not finite numbers, too few, or all equal; if a parameter is out of range; if
                 the method has no score of that name, or too many scores of the calibration set are not finite.
             TypeError: if the method has no `scores`, is not hashable, or cannot be trained on one table of rows, or if
-                `X` is a path.
+                `X` is a path or has a column of another kind.
             FloatingPointError: if numbers in training are not finite, also after its retries.
+            RuntimeError: if this process was forked from one that has used JAX.
 
         Warns:
-            UserWarning: if the calibration set is so small that no row can be an outlier at this `alpha`.
+            UserWarning: if no row can be an outlier at this `alpha`, such as for a small calibration set; if a column
+                of text has nearly as many values as rows.
         """
         for name, least in (("steps", 1), ("num_seeds", 1), ("neighbors", 0), ("batch_size", 1)):
             if getattr(self, name) is not None or name == "batch_size":
@@ -204,7 +206,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
         Raises:
             ValueError: if the rows are not finite numbers, or have another width than those of `fit`.
-            TypeError: if `fit` got a data frame with other columns than numbers, and the rows are no data frame.
+            TypeError: if `fit` got a data frame with other columns than numbers, and the rows are not a data frame.
             NotFittedError: if `fit` has not been called.
             RuntimeError: if this process was forked from one that has used JAX.
         """
@@ -384,6 +386,6 @@ def _check_squares(x: np.ndarray) -> None:
     largest = np.nanmax(np.abs(x), axis=0, initial=0.0)
     for number in np.flatnonzero((largest > 1e150) | ((largest > 0) & (largest < 1e-150))):
         raise ValueError(
-            f"columns must have values between 1e-150 and 1e150 (got at most {largest[number]:g} in column {number}); "
-            "rescale the column."
+            f"largest absolute values of columns must be between 1e-150 and 1e150 (got {largest[number]:g} in column "
+            f"{number}); rescale the column."
         )

@@ -29,7 +29,7 @@ def validated_rows(detector: Any, X: Any, *, reset: bool = True, ensure_min_samp
     """Return the numbers that pass scikit-learn's checks, `[n, d]`.
 
     Args:
-        detector: the detector, which stores width and column names if `reset` is True, and else has them.
+        detector: stores width and column names if `reset` is True; otherwise the rows are compared with these.
         X: rows `[n, d]`, not a data frame with other columns than numbers.
         reset: whether the rows are those of `fit`.
         ensure_min_samples: the smallest number of rows.
@@ -52,7 +52,7 @@ def validated_rows(detector: Any, X: Any, *, reset: bool = True, ensure_min_samp
 
 
 def _first_text(X: Any) -> str | None:
-    """Return the first cell that is text and no number, or None."""
+    """Return the first cell that is text but not a number, or None."""
     try:
         cells = np.asarray(X, object).ravel()
     except ValueError:  # rows of unequal lengths

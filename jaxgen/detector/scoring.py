@@ -18,11 +18,11 @@ LARGEST = float(np.finfo(np.float32).max)  # replaces scores that are NaN or inf
 
 
 def mean_scores(result: Result, rows: np.ndarray, name: str | None) -> np.ndarray:
-    """Return the mean over seeds of a score, finite and `[n]`, of scaled rows in single precision `[n, d]`.
+    """Return the mean score over seeds of each row.
 
     Args:
         result: the trained models.
-        rows: scaled rows `[n, d]`.
+        rows: scaled rows `[n, d]`, in single precision.
         name: of the score; None is the method's first.
 
     Returns:

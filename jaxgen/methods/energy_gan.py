@@ -14,7 +14,7 @@ from jaxgen import losses, nets
 from jaxgen.methods._modules import apply_network, at_least_single, normal, required
 from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets.shapes import check_scalar_output
-from jaxgen.numerics.threefry import unrolled
+from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
 from jaxgen.optim.schedules import Schedule
@@ -154,6 +154,7 @@ class EnergyGAN(abc.ABC):
         critic = required(self, self.critic).init(key_critic, x[:1])
         return EnergyGANState(self._critic_step.init(critic), self._generator_step.init(params, model_state))
 
+    @with_unrolled_key
     def step(
         self, key: Key[Array, ""], state: EnergyGANState, x: Float[Array, "b ..."]
     ) -> tuple[EnergyGANState, Metrics]:
@@ -162,7 +163,7 @@ class EnergyGAN(abc.ABC):
         Raises:
             ValueError: if `n_critic` does not divide the number of rows on a device.
         """
-        key_critic, key_generator = jax.random.split(unrolled(key))
+        key_critic, key_generator = jax.random.split(key)
         parts = split_batch(at_least_single(x), self.n_critic)
         fixed = (state.generator.params, state.generator.model_state)
         update = lambda key, critic, rows: self._critic_step.step(key, critic, rows, *fixed)

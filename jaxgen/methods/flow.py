@@ -95,11 +95,11 @@ class Flow:
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
         width = self.classes or condition_dim
         condition = [jax.ShapeDtypeStruct((2, width), row.dtype)] if width else []
-        made = outputs(network, spec, *condition)[0].shape
-        if made != (2, row.size) or self.dimensions not in (None, row.size):
+        output = outputs(network, spec, *condition)[0].shape
+        if output != (2, row.size) or self.dimensions not in (None, row.size):
             raise ValueError(
                 f"the network must return vectors of {row.size} values, and `dimensions` be None or {row.size} (got "
-                f"shape {made[1:]} and {self.dimensions})."
+                f"shape {output[1:]} and {self.dimensions})."
             )
         return dataclasses.replace(self, network=network, dimensions=row.size, condition_dim=condition_dim)
 
@@ -151,10 +151,10 @@ class Flow:
         x, condition = self._parted(model_state, rows)
         z, log_det = self.forward(params, self.dequantize(key, x), condition)
         value = jnp.mean(losses.flow_nll(z, log_det))
-        found = {"norm": jnp.mean(z**2)}
+        metrics = {"norm": jnp.mean(z**2)}
         if self.levels is not None:
-            found["bpd"] = self._bits(value)
-        return value, (found, model_state)
+            metrics["bpd"] = self._bits(value)
+        return value, (metrics, model_state)
 
     def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: PyTree) -> Float[Array, ""]:
         """Return the mean negative log-likelihood of validation rows in nats, by the averaged weights if there are any.
@@ -164,7 +164,7 @@ class Flow:
         Args:
             key: of the uniform noise.
             state: of one seed.
-            rows: rows `[n, ...]`, with their labels `[n]` if there are classes.
+            rows: rows `[n, ...]`, with their labels `[n]` if there are classes; or conditions `[n, k]` and rows.
         """
         params, noiseless = self._descent.params(state), dataclasses.replace(self, noise=0.0)
 

@@ -233,7 +233,7 @@ class MMDMap:
         """
         bandwidth = losses.median_bandwidth(target) if callable(self.bandwidth) else state.bandwidth
         mapped = self.transport(key, state, source)
-        return jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidth * jnp.asarray(self.scales)))
+        return jnp.mean(losses.mmd2(mapped, target, bandwidth=bandwidth * jnp.asarray(self.scales, bandwidth.dtype)))
 
     def transport(self, key: Key[Array, ""], state: MMDMapState, x: Float[Array, "n k"]) -> Float[Array, "n d"]:
         """Map rows of the source to the target distribution.

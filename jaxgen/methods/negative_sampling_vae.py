@@ -17,7 +17,7 @@ from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.negative_samples import NegativeSource
 from jaxgen.methods.observation_models import Bernoulli, ObservationModel
 from jaxgen.methods.posterior import Posterior, bounded, importance_weights, regret
-from jaxgen.numerics.threefry import unrolled
+from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Schedule
@@ -176,11 +176,12 @@ class NegativeSamplingVAE:
         encoder_state = self._encoder_step.init(encoder.pop("params"), encoder)
         return VAEState(encoder_state, self._decoder_step.init(params, decoder))
 
+    @with_unrolled_key
     def step(
         self, key: Key[Array, ""], state: VAEState, x: Float[Array, "b ..."], *others: Array
     ) -> tuple[VAEState, Metrics]:
         """Take one gradient step with the encoder, then one with the decoder, on the same rows and latents."""
-        key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(unrolled(key), 6)
+        key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
         x, *observed = (
             self.observation_model.preprocess(jax.random.fold_in(key_rows, place), rows)
             for place, rows in enumerate(at_least_single((x, *others)))
@@ -286,14 +287,15 @@ class NegativeSamplingVAE:
             x: rows `[n, ...]`.
             *others: unused.
         """
+        params = self._decoder_step.params(state.decoder)
 
         def negative_bound(key: Key[Array, ""], x: Array) -> Array:
             key_rows, key_latent = jax.random.split(key)
             x = self.observation_model.preprocess(key_rows, x)
             posterior = self.encode(state, x)
             z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape, posterior.mean.dtype))
-            output, _ = self._decode(state.decoder.params, state.decoder.model_state, z, train=False)
-            likelihood = self.observation_model.log_likelihood(state.decoder.params["noise"], x, output)
+            output, _ = self._decode(params, state.decoder.model_state, z, train=False)
+            likelihood = self.observation_model.log_likelihood(params["noise"], x, output)
             return losses.gaussian_kl(*posterior) - likelihood
 
         return mean_over_rows(negative_bound, key, x)

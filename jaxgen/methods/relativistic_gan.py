@@ -14,7 +14,7 @@ from jaxgen.methods._modules import normal, required
 from jaxgen.methods._validation import sliced_wasserstein
 from jaxgen.nets import MLP, orthogonal, output_shape
 from jaxgen.nets.shapes import check_scalar_output
-from jaxgen.numerics.threefry import unrolled
+from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer, torch_rmsprop
 from jaxgen.optim.schedules import Schedule
@@ -147,9 +147,10 @@ class RelativisticGAN:
         discriminator = self._networks[1].init(key_discriminator, x[:1])
         return GANState(self._generator_step.init(generator), self._discriminator_step.init(discriminator))
 
+    @with_unrolled_key
     def step(self, key: Key[Array, ""], state: GANState, x: Float[Array, "b ..."]) -> tuple[GANState, Metrics]:
         """Take one gradient step with the discriminator, then one with the generator."""
-        key_discriminator, key_generator = jax.random.split(unrolled(key))
+        key_discriminator, key_generator = jax.random.split(key)
         discriminator, metrics = self._discriminator_step.step(
             key_discriminator, state.discriminator, x, state.generator.params
         )

@@ -21,7 +21,7 @@ def interpolate_rows(
     Args:
         key: of the draws.
         x: rows `[n, ...]`.
-        samples: samples, of the same shape.
+        samples: generated samples, of the same shape.
 
     Returns:
         Points, of the same shape.

@@ -6,7 +6,8 @@ every split, fold and draw, which took half of the time to compile a training st
 
 import functools
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +16,13 @@ from jax.extend import random as implementations
 
 from jaxgen.types import Array, Key
 
-__all__ = ["fold_in", "is_default", "seeded", "split", "unrolled"]
+__all__ = ["fold_in", "is_default", "seeded", "split", "unrolled", "with_unrolled_key"]
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
+TAG = "fry_unrolled"  # by which JAX names the generator
 _Words = TypeVar("_Words", Array, np.ndarray)
+_MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 
 def unrolled(key: Key[Array, "*n"]) -> Key[Array, "*n"]:
@@ -35,6 +38,25 @@ def unrolled(key: Key[Array, "*n"]) -> Key[Array, "*n"]:
     if not is_default(key):
         return key
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_UNROLLED)
+
+
+def with_unrolled_key(method: _MethodT) -> _MethodT:
+    """Decorate a pure method `method(self, key, ...)` so that it gets the key `unrolled(key)`.
+
+    Some draws, such as `jax.random.poisson`, accept keys of JAX's own generators only. A method with such a draw is
+    called again with the key itself.
+    """
+
+    @functools.wraps(method)
+    def wrapped(self: Any, key: Key[Array, "*n"], *arguments: Any, **named: Any) -> Any:
+        try:
+            return method(self, unrolled(key), *arguments, **named)
+        except NotImplementedError as error:
+            if TAG not in str(error) or not is_default(key):
+                raise
+        return method(self, key, *arguments, **named)
+
+    return cast(_MethodT, wrapped)
 
 
 def is_default(key: Key[Array, "*n"] | None = None) -> bool:
@@ -131,5 +153,5 @@ _UNROLLED = implementations.define_prng_impl(
     random_bits=_random_bits,
     fold_in=_fold_in,
     name="threefry2x32_unrolled",
-    tag="fry_unrolled",
+    tag=TAG,
 )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgen import parallel
-from jaxgen.numerics.threefry import unrolled
+from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.optax_update import evaluation_params, init_optimizer, mean_gradient, update_params
 from jaxgen.scan import chunked, iterate
 from jaxgen.types import Array, Key, Metrics, Params, PyTree
@@ -26,7 +26,7 @@ class TrainState(NamedTuple):
     ema: PyTree  # an optax.EmaState; () without `ema_decay`
 
 
-class _Found(NamedTuple):
+class _LossAndGradient(NamedTuple):
     """Loss, metrics and gradient of one batch."""
 
     value: Array
@@ -71,6 +71,7 @@ class GradientStep:
             params, init_optimizer(self.optimizer, params), {} if model_state is None else model_state, average
         )
 
+    @with_unrolled_key
     def step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
         """Take one optimizer step.
 
@@ -82,10 +83,16 @@ class GradientStep:
         Returns:
             The new state, and a dict of scalars: the loss's metrics and its value as `loss`.
         """
-        try:
-            return self._step(unrolled(key), state, *data)
-        except NotImplementedError:  # some draws, such as `jax.random.poisson`, accept keys of JAX's generator only
-            return self._step(key, state, *data)
+        if self.microbatch is None:
+            model_state, batch = self._loss_and_gradient(key, state.model_state, state.params, *data)
+        else:
+            model_state, batch = self._chunk_by_chunk(key, state, *data)
+        gradient, metrics, model_state = parallel.mean((batch.gradient, batch.metrics, model_state), self.axis_name)
+        extra = {"value": batch.value, "grad": gradient, "value_fn": self._value_fn(key, state.model_state, *data)}
+        params, opt_state = update_params(self.optimizer, gradient, state.opt_state, state.params, **extra)
+        evaluated = evaluation_params(opt_state, params)
+        average = state.ema if self.ema_decay is None else _averaged(state.ema, evaluated, self.ema_decay)
+        return TrainState(params, opt_state, model_state, average), metrics | {"loss": batch.value}
 
     def params(self, state: TrainState) -> Params:
         """Return the parameters to evaluate the model at.
@@ -99,28 +106,15 @@ class GradientStep:
         choose = lambda mean, last: jnp.where(state.ema.count > 0, mean.astype(last.dtype), last)
         return jax.tree.map(choose, state.ema.ema, evaluated)
 
-    def _step(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[TrainState, dict[str, Array]]:
-        """Take one step with this key."""
-        if self.microbatch is None:
-            model_state, found = self._found(key, state.model_state, state.params, *data)
-        else:
-            model_state, found = self._chunk_by_chunk(key, state, *data)
-        gradient, metrics, model_state = parallel.mean((found.gradient, found.metrics, model_state), self.axis_name)
-        extra = {"value": found.value, "grad": gradient, "value_fn": self._value_fn(key, state.model_state, *data)}
-        params, opt_state = update_params(self.optimizer, gradient, state.opt_state, state.params, **extra)
-        evaluated = evaluation_params(opt_state, params)
-        average = state.ema if self.ema_decay is None else _averaged(state.ema, evaluated, self.ema_decay)
-        return TrainState(params, opt_state, model_state, average), metrics | {"loss": found.value}
-
-    def _found(
+    def _loss_and_gradient(
         self, key: Key[Array, ""], model_state: PyTree, params: Params, *data: PyTree
-    ) -> tuple[PyTree, "_Found"]:
+    ) -> tuple[PyTree, "_LossAndGradient"]:
         """Return the new model state, and loss, metrics and gradient of one batch."""
         objective = self._objective(key, model_state, *data)
         (value, (metrics, model_state)), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         # Cast counts and booleans to floats, so that they can be averaged over microbatches and devices.
         metrics = {name: jnp.asarray(m, jnp.result_type(m, jnp.float32)) for name, m in metrics.items()}
-        return model_state, _Found(value, metrics, gradient)
+        return model_state, _LossAndGradient(value, metrics, gradient)
 
     def _objective(
         self, key: Key[Array, ""], model_state: PyTree, *data: PyTree
@@ -145,16 +139,18 @@ class GradientStep:
 
         return value
 
-    def _chunk_by_chunk(self, key: Key[Array, ""], state: TrainState, *data: PyTree) -> tuple[PyTree, "_Found"]:
-        """Return the same as `_found`, averaged over microbatches; each one updates the model state."""
+    def _chunk_by_chunk(
+        self, key: Key[Array, ""], state: TrainState, *data: PyTree
+    ) -> tuple[PyTree, "_LossAndGradient"]:
+        """Return the same as `_loss_and_gradient`, averaged over microbatches; each one updates the model state."""
 
-        def step(key: Key[Array, ""], carry: tuple[PyTree, _Found], *chunk: PyTree) -> tuple[Any, None]:
-            model_state, found = self._found(key, carry[0], state.params, *chunk)
-            return (model_state, jax.tree.map(jnp.add, carry[1], found)), None
+        def step(key: Key[Array, ""], carry: tuple[PyTree, _LossAndGradient], *chunk: PyTree) -> tuple[Any, None]:
+            model_state, batch = self._loss_and_gradient(key, carry[0], state.params, *chunk)
+            return (model_state, jax.tree.map(jnp.add, carry[1], batch)), None
 
         chunks = jax.tree.map(lambda rows: chunked(rows, self.microbatch), data)
         first = jax.tree.map(lambda leaf: leaf[0], chunks)
-        specs = jax.eval_shape(self._found, key, state.model_state, state.params, *first)[1]
+        specs = jax.eval_shape(self._loss_and_gradient, key, state.model_state, state.params, *first)[1]
         nothing = jax.tree.map(lambda spec: jnp.zeros_like(spec), specs)
         (model_state, total), _ = iterate(step, key, (state.model_state, nothing), *chunks)
         count = jax.tree.leaves(chunks)[0].shape[0]

@@ -147,8 +147,8 @@ def fields_of(value: Any) -> dict[str, Any]:
     """Return the fields of a dataclass or named tuple that determine its value.
 
     `parent` and `name` of a Linen module are left out. A field with its default value is left out if that value cannot
-    be imported by name, such as a default initializer of Flax's layers. So is one marked with the metadata
-    `omit_default`, which was added to its class after descriptions had been written.
+    be imported by name, such as a default initializer of Flax's layers. So is a field with the metadata `omit_default`:
+    it was added to its class after descriptions had been written.
 
     Args:
         value: an instance of a dataclass or named tuple.
@@ -163,7 +163,7 @@ def fields_of(value: Any) -> dict[str, Any]:
         f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _has_default_init(type(value)))
     ]
     values = {f.name: (getattr(value, f.name), f.default) for f in fields}
-    omitted = {f.name for f in fields if "omit_default" in f.metadata and getattr(value, f.name) is f.default}
+    omitted = {f.name for f in fields if f.metadata.get("omit_default") and getattr(value, f.name) is f.default}
     return {
         name: v
         for name, (v, default) in values.items()

@@ -14,12 +14,12 @@ from jaxgen.types import PyTree
 __all__ = ["patience_advice", "scale_advice"]
 
 LARGEST_RATIO = 300.0  # of the scales of two columns; the gray values of pixels have ratios up to 255
-ROWS = 10_000  # looked at, evenly spaced, so that large tables cost little
+MAX_ROWS = 10_000  # used of a table, evenly spaced, so that large tables cost little
 FALLEN = 0.01  # share of its maximum at which a learning rate counts as fallen
 
 
 def scale_advice(method: Any, tables: tuple[PyTree, ...]) -> str:
-    """Return one clause on columns of very different scale, for methods that use columns as given.
+    """Return half a sentence on columns of very different scale, for methods that use columns as given.
 
     Args:
         method: a training method; it has the class attribute `uses_columns_as_given` if it does.
@@ -32,7 +32,7 @@ def scale_advice(method: Any, tables: tuple[PyTree, ...]) -> str:
         return ""
     for leaf in jax.tree.leaves(tables):
         if leaf.ndim == 2 and leaf.dtype.kind == "f":
-            ratio, low, high = _ratio_of_scales(np.asarray(leaf[:: max(len(leaf) // ROWS, 1)], np.float64))
+            ratio, low, high = _ratio_of_scales(np.asarray(leaf[:: max(-(-len(leaf) // MAX_ROWS), 1)], np.float64))
             if ratio > LARGEST_RATIO:
                 return (
                     "scale the columns to a standard deviation near 1, for example by "
@@ -65,8 +65,9 @@ def patience_advice(config: Config) -> str:
 def _ratio_of_scales(rows: np.ndarray) -> tuple[float, float, float]:
     """Return by how much the scales of columns differ, and the smallest and largest standard deviation.
 
-    The ratio is the smaller one of those of standard deviations and of ranges: rare categories have a small standard
-    deviation but the range of others, and an outlier has a large range. Constant columns are left out.
+    Two ratios are computed, of standard deviations and of ranges, and the smaller one is returned. A rare category has
+    a small standard deviation but the range of other columns; an outlier has a large range. Constant columns are left
+    out.
     """
     ranges = np.ptp(rows, 0)
     rows, ranges = rows[:, ranges > 0], ranges[ranges > 0]

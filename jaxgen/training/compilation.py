@@ -50,7 +50,7 @@ class Programs(NamedTuple):
         start: `start(tables, keys, rows) -> states`: initial states, leaves `[seeds, ...]`, from `init_keys`.
         segment: `segment(states, keys, rows, tables) -> (states, metrics, good)`: runs `config.steps_per_call` steps
             with the keys that `step_keys` returned, on the minibatches that `batch_rows` returned. Metrics are
-            `[seeds, steps_per_call]`, and `good` `[seeds]` tells whether all numbers of a seed were finite. The given
+            `[seeds, steps_per_call]`, and `good` `[seeds]` is True if all numbers of a seed are finite. The given
             states stay valid, so that the caller can go back to them.
         evaluate: what `early_stopping.evaluation` returned; only for methods with `validation_loss`.
     """

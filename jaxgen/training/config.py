@@ -98,6 +98,7 @@ class Config(Generic[MethodT]):
             TypeError: if the data are not numeric, or not of the kind that the method trains on, or the method has no
                 `validation_loss` and there are validation rows.
             FileNotFoundError: if a dataset is missing.
+            RuntimeError: if this process was forked from one that has used JAX.
         """
         from jaxgen.training.preparation import resolved  # imports this module
 

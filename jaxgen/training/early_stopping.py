@@ -14,6 +14,7 @@ from jaxgen.types import Array, Bool, Float, Int, PyTree, State
 
 __all__ = [
     "VALIDATION_LOSS",
+    "Losses",
     "SelectedState",
     "Validation",
     "best_evaluation",
@@ -21,6 +22,7 @@ __all__ = [
     "best_steps",
     "evaluation",
     "is_stopped",
+    "step_range",
 ]
 
 VALIDATION_LOSS = "validation_loss"  # its name in the history, `[seeds, evaluations]`
@@ -52,6 +54,11 @@ def best_evaluation(losses: Losses) -> Int[np.ndarray, " seeds"]:
 def best_steps(losses: Losses, steps_per_call: int) -> Int[np.ndarray, " seeds"]:
     """Return the number of steps after which each seed has its least loss."""
     return (best_evaluation(losses) + 1) * steps_per_call
+
+
+def step_range(steps: Int[np.ndarray, " seeds"]) -> str:
+    """Return the least and the largest number of steps as text, such as `200 to 350`, or one if they are equal."""
+    return " to ".join(str(step) for step in sorted({int(steps.min()), int(steps.max())}))
 
 
 def is_stopped(losses: Losses, patience: int | None) -> Bool[np.ndarray, " seeds"]:
@@ -169,9 +176,9 @@ class Validation:
         if not finite.all() and (ended or self.is_stopped(losses)[~finite].any()):
             seed = int(np.argmin(finite))
             raise FloatingPointError(
-                f"`{VALIDATION_LOSS}` must be finite in one evaluation at least (seed {seed} has {losses[seed, -1]} at "
-                f"step {losses.shape[1] * self.steps_per_call}, and no finite one before); look for validation rows "
-                "far from the training rows, or lower the learning rate."
+                f"`{VALIDATION_LOSS}` must be finite in at least one evaluation (seed {seed} has {losses[seed, -1]} at "
+                f"step {losses.shape[1] * self.steps_per_call}, and no finite one before); remove validation rows "
+                "that are far from the training rows, or lower the learning rate."
             )
 
 

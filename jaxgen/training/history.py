@@ -19,7 +19,7 @@ class MetricDict(dict[str, np.ndarray]):
         raise KeyError(f"`history` has no metric {name!r}; its metrics are {known}")
 
 
-# A pytree as a plain dict is, with the same order of leaves.
+# As a pytree, its leaves have the order of those of a plain dict.
 jax.tree_util.register_pytree_with_keys(
     MetricDict,
     lambda metrics: (

@@ -26,11 +26,11 @@ class ValidationRows(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What `prepared` returns."""
+    """Resolved config and checked data of a run."""
 
-    config: Any  # resolved
-    tables: tuple[PyTree, ...]
-    row_specs: tuple[PyTree, ...]
+    config: Any
+    tables: tuple[PyTree, ...]  # of training
+    row_specs: tuple[PyTree, ...]  # shape and dtype of one row of each table
     validation: ValidationRows | None
 
     @property
@@ -55,6 +55,7 @@ def prepared(config: Config[MethodT]) -> Prepared:
         TypeError: if `config` is not a config, the data are not numeric or not of the kind that the method trains on,
             or the method cannot be evaluated on validation rows.
         FileNotFoundError: if a dataset is missing.
+        RuntimeError: if this process was forked from one that has used JAX.
     """
     check_config(config)
     tables = checked(config.data.tables(), config.batch_size)
@@ -81,6 +82,7 @@ def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[Method
     Raises:
         ValueError: if the batch does not divide over the devices, or the method does not fit the rows.
         TypeError: if there are validation rows, and the method has no `validation_loss`.
+        RuntimeError: if this process was forked from one that has used JAX.
     """
     check_not_forked("Config.resolved")
     devices = config.layout.total()
@@ -122,8 +124,8 @@ def _validation_rows(config: Config, tables: tuple[PyTree, ...], rows: tuple[PyT
         if n - count < config.batch_size:
             raise ValueError(
                 f"`validation` must leave at least batch_size={config.batch_size} of the {n} rows of table {table} for "
-                f"training (got validation={validation}, which leaves {max(n - count, 0)}); hold fewer rows out, or "
-                "use a smaller batch_size."
+                f"training (got validation={validation}, which leaves {max(n - count, 0)}); use fewer rows for "
+                "validation, or a smaller batch_size."
             )
         numbers.append(split_rows(config.seed, table, n, count).validation)
     return ValidationRows(tables, tuple(numbers))

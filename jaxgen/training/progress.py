@@ -7,7 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgen.training.checkpoint import History
-from jaxgen.training.early_stopping import VALIDATION_LOSS
+from jaxgen.training.early_stopping import VALIDATION_LOSS, step_range
 
 __all__ = ["Progress"]
 
@@ -45,8 +45,7 @@ class Progress:
         Args:
             best_steps: the step with the least validation loss of each seed, `[seeds]`.
         """
-        best = " to ".join(str(step) for step in sorted({int(best_steps.min()), int(best_steps.max())}))
-        text = f"{self._text}, stopped early, best at step {best}"
+        text = f"{self._text}, stopped early, best at step {step_range(best_steps)}"
         self._bar.set_postfix_str(text.removeprefix(", "))
 
     def __enter__(self) -> "Progress":

@@ -46,7 +46,7 @@ class Result(Generic[MethodT]):
             seed at its `best_step`.
         history: metrics by name, `[seeds, steps]`; `retries` counts how often a step was repeated. With
             `config.validation`, `validation_loss` is `[seeds, evaluations]`, one after every `config.steps_per_call`
-            steps. After a seed has stopped, its metrics are NaN.
+            steps. After a seed has stopped, its metrics are NaN, or 0 if they are whole numbers.
         row_specs: shape and dtype of one row of each table.
         data_sha256: SHA-256 of the training data, or None if it was not computed.
         num_devices: number of devices it was trained on, over all processes; this machine may have fewer.
@@ -72,7 +72,7 @@ class Result(Generic[MethodT]):
 
     @property
     def best_step(self) -> np.ndarray | None:
-        """Number of steps after which each seed had its least validation loss, `[seeds]`; None without validation."""
+        """Number of steps after which each seed had its least validation loss, `[seeds]`; None if there are none."""
         losses = self.history.get(VALIDATION_LOSS)
         return None if losses is None else best_steps(losses, self.config.steps_per_call)
 

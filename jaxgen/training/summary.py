@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.training.early_stopping import best_loss
+from jaxgen.training.early_stopping import VALIDATION_LOSS, best_loss, step_range
 from jaxgen.types import PyTree, State
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ def _entries(result: "Result[Any]") -> dict[str, str]:
         "data": _data(config.data, result.row_specs),
         "seeds": str(config.num_seeds),
         "steps": str(result.steps) if result.steps == config.steps else f"{result.steps} of {config.steps}",
-        **({} if result.best_step is None else {"best_step": _span(result.best_step)}),
+        **({} if result.best_step is None else {"best_step": step_range(result.best_step)}),
         "parameters": f"{num_parameters(result.state) // config.num_seeds:,} per seed",
     }
     if result.steps and "loss" in result.history:
         entries["last_loss"] = f"{np.mean(_last(result.history['loss'])):.4g}"
     if result.best_step is not None:
-        entries["validation_loss"] = f"{np.mean(best_loss(result.history['validation_loss'])):.4g}"
+        entries[VALIDATION_LOSS] = f"{np.mean(best_loss(result.history[VALIDATION_LOSS])):.4g}"
     return entries
 
 
@@ -51,11 +51,6 @@ def _last(metric: np.ndarray) -> np.ndarray:
     """Return the last number of each seed before it stopped, `[seeds]`."""
     last = metric.shape[1] - 1 - np.argmax(np.isfinite(metric[:, ::-1]), 1)
     return np.take_along_axis(metric, last[:, None], 1)[:, 0]
-
-
-def _span(values: np.ndarray) -> str:
-    """Return the least and the largest number, or one number if they are equal."""
-    return " to ".join(str(value) for value in sorted({int(values.min()), int(values.max())}))
 
 
 def _data(data: Any, rows: tuple[PyTree, ...]) -> str:

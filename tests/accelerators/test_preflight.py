@@ -59,6 +59,12 @@ def test_bytes_are_those_of_the_run(report):
     assert report.bytes_moved == 2 * report.state_bytes + BATCH * 3 * 4
 
 
+def test_images_are_read_as_bytes(report):
+    pixels = config(data=data.Arrays(np.zeros((100, 3), np.uint8)))
+    found = compiled_report(shapes(pixels), Target("cpu"), devices_of(Target("cpu")))
+    assert found.bytes_moved == 2 * report.state_bytes + BATCH * 3
+
+
 def test_validation_needs_memory_for_the_best_state(report):
     rows = np.zeros((10, 3), np.float32)
     for validation, held in ((0.1, 0), (data.Arrays(rows), rows.nbytes)):

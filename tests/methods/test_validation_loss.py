@@ -6,6 +6,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
 from scipy import optimize, stats
@@ -134,6 +135,15 @@ def test_sliced_wasserstein_of_shifted_points_is_the_shift():
     shifted = lambda key, n: jnp.asarray(x[:n] * 0 + 3.0)  # all at 3
     value = jax.jit(lambda rows: sliced_wasserstein(KEY, shifted, rows))(jnp.asarray(x[order]))
     np.testing.assert_allclose(value, np.sqrt(np.mean((wide(x) - 3) ** 2)), rtol=1e-5)
+
+
+def test_losses_use_the_slow_parameters_of_lookahead():
+    """The latest parameters, here NaN, are those of the next gradient only."""
+    name, changes = "vae", ("optimizer", lambda rate: optax.lookahead(optax.sgd(rate), 2, 0.5))
+    method, state, rows = trained(name, changes)
+    spoiled = lambda part: part._replace(params=jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), part.params))
+    state = jax.tree.map(spoiled, state, is_leaf=lambda node: isinstance(node, TrainState))
+    assert float(jax.jit(method.validation_loss)(KEY, state, *rows)) == loss(name, changes)
 
 
 def test_vae_is_the_negative_evidence_lower_bound():

@@ -42,6 +42,20 @@ def test_losses_can_draw_poisson_numbers(microbatch):
     np.testing.assert_allclose(-state.params, np.mean(drawn), rtol=1e-6)
 
 
+def test_errors_of_the_loss_are_not_retried():
+    calls = []
+
+    def loss(key, params, model_state):
+        calls.append(key)
+        raise NotImplementedError("no gradient here")
+
+    descent = GradientStep(loss, optax.sgd(1.0))
+    with pytest.raises(NotImplementedError, match="no gradient here") as caught:
+        descent.step(jax.random.key(0), descent.init(jnp.zeros(())))
+    assert len(calls) == 1
+    assert caught.value.__context__ is None
+
+
 @pytest.mark.parametrize("ema_decay", [0.3, 0.9])
 def test_the_average_is_the_weighted_mean_of_past_parameters(ema_decay):
     """Weights by a loop in double precision: step t has decay min(ema_decay, t / (t + 10))."""

@@ -365,7 +365,7 @@ BAD = {
     "half": ({"validation": 0.5, "patience": 1.5}, ValueError, r"`patience` must be .* \(got 1.5\)|Type-check"),
     "alone": ({"validation": None, "patience": 3}, ValueError, r"`patience` needs .* patience=3 .* validation=0.1"),
     "few rows": ({"validation": 0.9}, ValueError, r"leave at least batch_size=20 of the 60 rows .* leaves 6\)"),
-    "too many rows": ({"validation": 90}, ValueError, r"leave at least batch_size=20 .* leaves 0\); hold fewer"),
+    "too many rows": ({"validation": 90}, ValueError, r"leave at least batch_size=20 .* leaves 0\); use fewer"),
     "other rows": ({"validation": data.Arrays(NORMAL[:, :2])}, ValueError, "validation tables must have rows as"),
     "other dtype": (
         {"validation": data.Arrays((NORMAL * 9).astype(np.int8))},

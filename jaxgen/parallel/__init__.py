@@ -1,0 +1,44 @@
+"""Parallelism over devices and random seeds: collectives, and the mapping of programs to devices.
+
+No other package calls `jax.pmap` or `jax.shard_map`. A program is written for one seed on one device. Inside a program
+the axis over devices has the name `AXIS`, along which the collectives operate.
+"""
+
+from jaxgen.parallel.collectives import (
+    AXIS,
+    any_process,
+    barrier,
+    count,
+    first,
+    fold,
+    gather,
+    gather_constant,
+    index,
+    local_columns,
+    local_entry,
+    mean,
+    total,
+)
+from jaxgen.parallel.layout import Layout, batched, has_convolution, pmapped, serial, sharded
+
+__all__ = [
+    "AXIS",
+    "Layout",
+    "any_process",
+    "barrier",
+    "batched",
+    "count",
+    "first",
+    "fold",
+    "gather",
+    "gather_constant",
+    "has_convolution",
+    "index",
+    "local_columns",
+    "local_entry",
+    "mean",
+    "pmapped",
+    "serial",
+    "sharded",
+    "total",
+]
