@@ -195,11 +195,11 @@ def pictures(models: image_models.Models, latent: Any, mixtures: Mixtures) -> di
     mix = lambda weights: np.asarray(jax.jit(deep.mixture)(deep_state, jnp.asarray(weights, jnp.float32)))
     decode = lambda z: np.asarray(jax.jit(flow.decode)(flow_state, z))
     mean = state.archetypes.mean(0)[None]
-    uniform = np.full((1, deep.count), 1 / deep.count)
+    uniform = np.full((1, deep.num_archetypes), 1 / deep.num_archetypes)
     shown = {
         "latent archetypes, and their middle": decode(jnp.concatenate([state.archetypes, mean])),
-        "deep archetypes, and their middle": mix(np.vstack([np.eye(deep.count), uniform])),
-        "from each deep one to the next": mix(paths(np.eye(deep.count), 8)),
+        "deep archetypes, and their middle": mix(np.vstack([np.eye(deep.num_archetypes), uniform])),
+        "from each deep one to the next": mix(paths(np.eye(deep.num_archetypes), 8)),
     }
     for alpha, kinds in mixtures.items():
         shown |= {f"{kind}, {alpha:g}": images[:40] for kind, images in kinds.items()}

@@ -123,8 +123,8 @@ def beyond(key: jax.Array, models: Models, n: int, *, concentration: float, stre
 
     @jax.jit
     def draw(key: jax.Array) -> jax.Array:
-        weights = simplex.dirichlet_weights(key, BLOCK, count=deep.count, concentration=concentration)
-        center = 1 / deep.count
+        weights = simplex.dirichlet_weights(key, BLOCK, count=deep.num_archetypes, concentration=concentration)
+        center = 1 / deep.num_archetypes
         return deep.mixture(state, center + stretch * (weights - center))
 
     return _in_blocks(draw, key, n)

@@ -111,7 +111,7 @@ def measured(config: jaxgen.Config, directory: pathlib.Path) -> dict[str, Any]:
     result, _ = training.timed(config, directory)
     source, target = (dataset.test() for dataset in config.data.datasets)  # type: ignore[attr-defined]
     mapped = map_tasks.transported(result, source)
-    learned = weights(result.state_of(0).trained.params)
+    learned = weights(result.state_of(0).train_state.params)
     # Relative to the standard deviation of the initial weights.
     size = lambda kernel: float(np.sqrt(np.mean(kernel**2) / (2 / len(kernel))))
     every_weight = np.concatenate([kernel.ravel() for kernel in learned])

@@ -38,7 +38,7 @@ class Archetypes:
     weighted by their squared scales, so columns in different units should be standardized first.
 
     Attributes:
-        count: number of archetypes, k.
+        num_archetypes: number of archetypes, k.
         solver: least squares on the simplex, `simplex.frank_wolfe` or `simplex.projected_gradient`. For an accurate
             solution, the cost of the latter grows with the number of rows that an archetype may be a mixture of.
         steps: iterations of the solver for each vector of weights.
@@ -51,7 +51,7 @@ class Archetypes:
         sum to 1 over rows, as written there, and not over archetypes.
     """
 
-    count: int = 3
+    num_archetypes: int = 3
     solver: Solver = frank_wolfe
     steps: int = 200
     concentration: float = 1.0
@@ -69,8 +69,10 @@ class Archetypes:
                 f"Archetypes learns one table of floating-point vectors (got {row_specs}); use data.Arrays(x), and "
                 "convert integers with x.astype('float32')."
             )
-        if self.count < 1 or self.steps < 1:
-            raise ValueError(f"`count` and `steps` must be at least 1 (got {self.count} and {self.steps}).")
+        if self.num_archetypes < 1 or self.steps < 1:
+            raise ValueError(
+                f"`num_archetypes` and `steps` must be at least 1 (got {self.num_archetypes} and {self.steps})."
+            )
         if not self.concentration > 0:
             raise ValueError(f"`concentration` must be positive (got {self.concentration}); 1 gives uniform weights.")
         return self
@@ -84,14 +86,14 @@ class Archetypes:
         References:
             Arthur and Vassilvitskii, k-means++: the advantages of careful seeding (2007), section 2.2.
         """
-        if self.count > len(x):
+        if self.num_archetypes > len(x):
             raise ValueError(
-                f"`count` must be at most the number of rows in a minibatch (got {self.count} and {len(x)}); use a "
-                "larger batch_size."
+                f"`num_archetypes` must be at most the number of rows in a minibatch (got {self.num_archetypes} and "
+                f"{len(x)}); use a larger batch_size."
             )
         (x,) = promoted(x)
         z = _units(x)[0]
-        keys = jax.random.split(key, self.count)
+        keys = jax.random.split(key, self.num_archetypes)
         chosen = [jax.random.randint(keys[0], (), 0, len(x))]
         distances = jnp.full(len(x), jnp.inf, x.dtype)
         for key in keys[1:]:
@@ -139,7 +141,7 @@ class Archetypes:
             change = mixture - archetypes[j]
             return archetypes.at[j].set(mixture), products - moments[:, j, None] * change[None]
 
-        archetypes, _ = jax.lax.fori_loop(0, self.count, update, (archetypes, products))
+        archetypes, _ = jax.lax.fori_loop(0, self.num_archetypes, update, (archetypes, products))
         loss = jnp.mean(all_squares)
         variance = jnp.mean(jnp.sum((rows - jnp.mean(rows, 0, keepdims=True)) ** 2, -1))
         explained = 1 - loss / jnp.where(variance > 0, variance, 1)
@@ -177,7 +179,7 @@ class Archetypes:
         Returns:
             Samples `[n, d]`.
         """
-        weights = simplex.dirichlet_weights(key, n, count=self.count, concentration=self.concentration)
+        weights = simplex.dirichlet_weights(key, n, count=self.num_archetypes, concentration=self.concentration)
         return product(weights, state.archetypes)
 
     def scores(self, state: ArchetypesState, x: Float[Array, "n d"]) -> dict[str, Array]:

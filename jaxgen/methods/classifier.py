@@ -133,7 +133,7 @@ class Classifier:
             *outliers: rows `[c, ...]`, where there are any.
 
         Returns:
-            The loss in nats; the metrics `accuracy`, on the minibatch, and `away`, the mean divergence
+            The loss in nats; the metrics `accuracy`, on the minibatch, and `uniformity_divergence`, the mean divergence
             KL(uniform || probabilities) on outliers in nats; and the model state.
         """
         x, labels = rows
@@ -142,8 +142,8 @@ class Classifier:
         metrics = {"accuracy": jnp.mean(jnp.argmax(logits, -1) == labels)}
         for x_out in outliers:
             log_p = jax.nn.log_softmax(self._network.apply(params, x_out))
-            metrics["away"] = -jnp.mean(log_p) - jnp.log(self.classes)
-            value += self.uniformity_weight * metrics["away"]
+            metrics["uniformity_divergence"] = -jnp.mean(log_p) - jnp.log(self.classes)
+            value += self.uniformity_weight * metrics["uniformity_divergence"]
         return value, (metrics, model_state)
 
     def validation_loss(self, key: Key[Array, ""], state: TrainState, rows: Pair, *outliers: Array) -> Float[Array, ""]:
@@ -159,9 +159,9 @@ class Classifier:
         """
         log_p = lambda x: self.log_probabilities(state, x)
         cross_entropy = lambda _, rows: -jnp.take_along_axis(log_p(rows[0]), rows[1][:, None], 1)[:, 0]
-        away = lambda _, x: -jnp.mean(log_p(x), -1) - jnp.log(self.classes)
+        divergence = lambda _, x: -jnp.mean(log_p(x), -1) - jnp.log(self.classes)
         value = mean_over_rows(cross_entropy, key, rows)
-        return value + sum(self.uniformity_weight * mean_over_rows(away, key, x) for x in outliers)
+        return value + sum(self.uniformity_weight * mean_over_rows(divergence, key, x) for x in outliers)
 
     def log_probabilities(self, state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, "n classes"]:
         """Return the log-probability of each class.

@@ -61,12 +61,12 @@ class DeepArchetypes:
     columns to a standard deviation near 1 first, for example by `sklearn.preprocessing.StandardScaler`.
 
     Attributes:
-        count: number of archetypes, k; the simplex has k - 1 dimensions.
+        num_archetypes: number of archetypes, k; the simplex has k - 1 dimensions.
         flow: a flow without classes; its network, levels and noise are used, but none of its training settings. Vectors
             without a network get `nets.dense_flow`.
-        likelihood: weight of the flow's negative log-likelihood per dimension.
-        archetype: weight of the mean over archetypes of the squared distance between V and B A V.
-        reconstruction: weight of the mean squared error of rows, over all their dimensions.
+        likelihood_weight: weight of the flow's negative log-likelihood per dimension.
+        archetype_weight: weight of the mean over archetypes of the squared distance between V and B A V.
+        reconstruction_weight: weight of the mean squared error of rows, over all their dimensions.
         concentration: of the Dirichlet distribution of the weights in `sample`; 1 is uniform, and smaller values put
             samples nearer to the archetypes.
         optimizer: takes the learning rate.
@@ -79,11 +79,11 @@ class DeepArchetypes:
         analysis (2020), section 3.
     """
 
-    count: int = 10
+    num_archetypes: int = 10
     flow: Flow = dataclasses.field(default_factory=Flow)
-    likelihood: float = 0.1
-    archetype: float = 10.0
-    reconstruction: float = 80.0
+    likelihood_weight: float = 0.1
+    archetype_weight: float = 10.0
+    reconstruction_weight: float = 80.0
     concentration: float = 1.0
     optimizer: Callable[..., optax.GradientTransformation] = optax.adam
     learning_rate: float | Schedule = 1e-3
@@ -96,13 +96,17 @@ class DeepArchetypes:
             TypeError: if the data are not one table of floating-point rows.
             ValueError: if the flow has classes or does not fit the rows, or a number is out of range.
         """
-        if self.flow.classes or self.count < 2 or not self.concentration > 0:
+        if self.flow.classes or self.num_archetypes < 2 or not self.concentration > 0:
             raise ValueError(
-                f"`count` must be at least 2, `concentration` positive and the flow's `classes` 0 (got {self.count}, "
-                f"{self.concentration} and {self.flow.classes})."
+                "`num_archetypes` must be at least 2, `concentration` positive and the flow's `classes` 0 (got "
+                f"{self.num_archetypes}, {self.concentration} and {self.flow.classes})."
             )
         check_table(self, row_specs)
-        check_weights(likelihood=self.likelihood, archetype=self.archetype, reconstruction=self.reconstruction)
+        check_weights(
+            likelihood_weight=self.likelihood_weight,
+            archetype_weight=self.archetype_weight,
+            reconstruction_weight=self.reconstruction_weight,
+        )
         flow, shape = self.flow, row_specs[0].shape
         if flow.network is None and len(shape) == 1:
             # Deep archetypes were measured with affine couplings alone.
@@ -142,13 +146,13 @@ class DeepArchetypes:
         z, log_det = self.flow.forward(params["flow"], x)
         weights, logits, latents = self._maps.apply(params["maps"], z)
         all_weights, logits = parallel.gather((weights, logits), self.axis_name)
-        vertices = simplex.vertices(self.count)
+        vertices = simplex.vertices(self.num_archetypes)
         over_rows = jax.nn.softmax(logits, 0).T  # [k, b], each archetype's weights over rows
         distance = jnp.mean(jnp.sum((over_rows @ all_weights @ vertices - vertices) ** 2, -1))
         decoded = self.flow.backward(params["flow"], latents)
         nll = jnp.mean(flow_nll(z, log_det)) / z.shape[-1]
         error = jnp.mean((decoded - x) ** 2)
-        value = self.likelihood * nll + self.archetype * distance + self.reconstruction * error
+        value = self.likelihood_weight * nll + self.archetype_weight * distance + self.reconstruction_weight * error
         return value, ({"nll": nll, "archetypes": distance, "reconstruction": error}, model_state)
 
     def validation_loss(self, key: Key[Array, ""], state: TrainState, x: Float[Array, "n ..."]) -> Float[Array, ""]:
@@ -168,7 +172,7 @@ class DeepArchetypes:
             z, log_det = flow.forward(params["flow"], x)
             decoded = flow.backward(params["flow"], self._maps.apply(params["maps"], z)[2])
             error = jnp.mean((decoded - x) ** 2, tuple(range(1, x.ndim)))
-            return self.likelihood * flow_nll(z, log_det) / z.shape[-1] + self.reconstruction * error
+            return self.likelihood_weight * flow_nll(z, log_det) / z.shape[-1] + self.reconstruction_weight * error
 
         return mean_over_rows(loss, key, x)
 
@@ -194,7 +198,7 @@ class DeepArchetypes:
         Returns:
             Samples `[n, ...]`, on the flow's levels where it has any.
         """
-        weights = simplex.dirichlet_weights(key, n, count=self.count, concentration=self.concentration)
+        weights = simplex.dirichlet_weights(key, n, count=self.num_archetypes, concentration=self.concentration)
         return self.flow.round_to_levels(self.mixture(state, weights))
 
     def scores(self, state: TrainState, x: Float[Array, "n ..."]) -> dict[str, Array]:
@@ -214,7 +218,7 @@ class DeepArchetypes:
 
     @property
     def _maps(self) -> _Simplex:
-        return _Simplex(self.count, required(self, self.flow.dimensions))
+        return _Simplex(self.num_archetypes, required(self, self.flow.dimensions))
 
     @property
     def _descent(self) -> GradientStep:

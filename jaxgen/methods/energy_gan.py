@@ -35,27 +35,27 @@ class EnergyGANState(NamedTuple):
     generator: TrainState  # of the generator and networks trained with it; `model_state` is the generator's
 
 
-def split_batch(rows: Float[Array, "b ..."], hands: int) -> Float[Array, "hands share ..."]:
-    """Split a minibatch into equal parts, by every `hands`-th row.
+def split_batch(rows: Float[Array, "b ..."], parts: int) -> Float[Array, "parts share ..."]:
+    """Split a minibatch into equal parts, by every `parts`-th row.
 
     Interleaving gives each part the same share of every device's rows, for any number of devices.
 
     Args:
         rows: `[b, ...]`, of one device.
-        hands: number of parts, which must divide `b`.
+        parts: number of parts, which must divide `b`.
 
     Returns:
-        Parts `[hands, b / hands, ...]`.
+        Parts `[parts, b / parts, ...]`.
 
     Raises:
-        ValueError: if `hands` does not divide `b`.
+        ValueError: if `parts` does not divide `b`.
     """
-    if rows.shape[0] % hands:
+    if rows.shape[0] % parts:
         raise ValueError(
             f"`batch_size` must be a multiple of `n_critic` times the number of devices (got {rows.shape[0]} rows per "
-            f"device for n_critic={hands})."
+            f"device for n_critic={parts})."
         )
-    return rows.reshape(-1, hands, *rows.shape[1:]).swapaxes(0, 1)
+    return rows.reshape(-1, parts, *rows.shape[1:]).swapaxes(0, 1)
 
 
 def default_networks(shape: tuple[int, ...], latent_dim: int) -> nets.MEGNetworks:
@@ -193,7 +193,7 @@ class EnergyGAN(abc.ABC):
 
         Returns:
             The loss, metrics, and the model state. The metrics are `energy_gap`, the mean energy of data minus that of
-            samples; `energy_deviation`, the standard deviation of the energy over data and samples; `energy_largest`,
+            samples; `energy_std`, the standard deviation of the energy over data and samples; `energy_abs_max`,
             its largest absolute value; and `penalty`, before its weight. The middle two are of one update's rows
             on one device, averaged over updates and devices.
         """
@@ -204,7 +204,7 @@ class EnergyGAN(abc.ABC):
         fake = energy(samples)
         gap, penalty = jnp.mean(real) - jnp.mean(fake), jnp.mean(penalty)
         both = jnp.concatenate([real, fake])
-        spread = {"energy_deviation": jnp.std(both), "energy_largest": jnp.max(jnp.abs(both))}
+        spread = {"energy_std": jnp.std(both), "energy_abs_max": jnp.max(jnp.abs(both))}
         metrics = {"energy_gap": gap, "penalty": penalty, **spread, **metrics}
         return gap + self.penalty * penalty, (metrics, model_state)
 

@@ -28,7 +28,7 @@ Bandwidth = float | np.floating | Array | Callable[..., Array] | None
 class MMDMapState(NamedTuple):
     """State of the trained network, and the bandwidth of the last step."""
 
-    trained: TrainState
+    train_state: TrainState
     bandwidth: Array  # []
 
 
@@ -180,7 +180,7 @@ class MMDMap:
         self, key: Key[Array, ""], state: MMDMapState, source: Float[Array, "n k"], target: Float[Array, "m d"]
     ) -> tuple[MMDMapState, Metrics]:
         """Take one gradient step on the discrepancy between mapped rows and the target's rows."""
-        trained, metrics = self._descent.step(key, state.trained, source, target, state.bandwidth)
+        trained, metrics = self._descent.step(key, state.train_state, source, target, state.bandwidth)
         return MMDMapState(trained, metrics["bandwidth"].astype(state.bandwidth.dtype)), metrics
 
     def loss(
@@ -246,7 +246,7 @@ class MMDMap:
         Returns:
             Rows `[n, d]`.
         """
-        params = self._descent.params(state.trained)
+        params = self._descent.params(state.train_state)
         return required(self, self.network).apply({"params": params}, self._append_noise(key, x))
 
     def _append_noise(self, key: Key[Array, ""], x: Array) -> Array:

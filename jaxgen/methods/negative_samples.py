@@ -20,14 +20,14 @@ class NegativeSource(Protocol):
     """Protocol of a source of negative samples.
 
     Attributes:
-        tables: number of tables it needs in addition to the data's.
+        num_tables: number of tables it needs in addition to the data's.
         adversarial: weight of the decoder's loss on the KL divergence from the prior of the encoder's posterior of
             generated samples.
         unit_interval: whether it clips to [0, 1], so that data must be in that range.
     """
 
     @property
-    def tables(self) -> int:
+    def num_tables(self) -> int:
         """Number of tables it needs in addition to the data's."""
         ...
 
@@ -60,7 +60,7 @@ class NegativeSource(Protocol):
 class Auxiliary:
     """Negative samples from a second table, such as other images: `data.Zip((images, others))`."""
 
-    tables: ClassVar[int] = 1
+    num_tables: ClassVar[int] = 1
     adversarial: ClassVar[float] = 0.0
     unit_interval: ClassVar[bool] = False
 
@@ -78,7 +78,7 @@ class NoisyData:
     """
 
     scale: float = 0.25
-    tables: ClassVar[int] = 0
+    num_tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
     unit_interval: ClassVar[bool] = True
 
@@ -95,7 +95,7 @@ class Uniform:
     They fill the range of data that lie mostly in [0, 1].
     """
 
-    tables: ClassVar[int] = 0
+    num_tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
     unit_interval: ClassVar[bool] = False
 
@@ -115,7 +115,7 @@ class ModelSamples:
     """
 
     adversarial: float = 1.0
-    tables: ClassVar[int] = 0
+    num_tables: ClassVar[int] = 0
     unit_interval: ClassVar[bool] = False
 
     def draw(self, key: Key[Array, ""], x: Float[Array, "n ..."], generate: Generate, *others: Array) -> Array:

@@ -106,7 +106,7 @@ class NegativeSamplingVAE:
             ValueError: if there are no default networks for such rows, the networks do not fit them, or a number is out
                 of range.
         """
-        num_tables = 1 + (self.negatives.tables if self.negatives else 0)
+        num_tables = 1 + (self.negatives.num_tables if self.negatives else 0)
         if len(row_specs) != num_tables or not is_floating(*row_specs) or len({row.shape for row in row_specs}) != 1:
             raise TypeError(
                 f"NegativeSamplingVAE with negatives={self.negatives} learns {num_tables} table(s) of floating-point "

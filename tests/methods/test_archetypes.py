@@ -153,7 +153,7 @@ def test_four_devices_give_the_same_result_as_one():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"count": 0}, "got 0 and 200"),
+        ({"num_archetypes": 0}, "got 0 and 200"),
         ({"steps": 0}, "got 3 and 0"),
         ({"concentration": 0.0}, "`concentration` must be positive \\(got 0.0\\)"),
     ],

@@ -70,8 +70,8 @@ def test_the_critic_loss_is_that_of_numpy():
     np.testing.assert_allclose(value, real.mean() - fake.mean() + 0.7 * steep, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen["energy_gap"], real.mean() - fake.mean(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(seen["penalty"], steep, rtol=1e-5)
-    np.testing.assert_allclose(seen["energy_deviation"], np.std([*real, *fake]), rtol=1e-4)
-    np.testing.assert_allclose(seen["energy_largest"], np.abs([*real, *fake]).max(), rtol=1e-5)
+    np.testing.assert_allclose(seen["energy_std"], np.std([*real, *fake]), rtol=1e-4)
+    np.testing.assert_allclose(seen["energy_abs_max"], np.abs([*real, *fake]).max(), rtol=1e-5)
 
     def plain(critic):
         """Everything made for itself, the penalty row by row."""

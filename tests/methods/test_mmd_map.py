@@ -28,7 +28,7 @@ def started(**fields):
 
 def test_the_loss_is_the_mean_discrepancy_plus_the_penalties():
     method, state = started(bandwidth=1.5, scales=(0.5, 2.0), weight=3.0, l1=0.1, l2=0.01)
-    params = state.trained.params
+    params = state.train_state.params
     value, (metrics, _) = jax.jit(method.loss)(KEY, params, {}, SOURCE, TARGET, state.bandwidth)
     mapped = jax.jit(method.network.apply)({"params": params}, SOURCE)
     discrepancy = np.mean(jax.jit(losses.mmd2)(mapped, TARGET, bandwidth=jnp.array([0.75, 3.0])))
@@ -45,11 +45,11 @@ def test_the_loss_is_the_mean_discrepancy_plus_the_penalties():
 def test_a_step_is_plain_gradient_descent():
     method, state = started(learning_rate=0.3, l2=0.01)
     value = lambda params: method.loss(KEY, params, {}, SOURCE, TARGET, state.bandwidth)[0]
-    gradient = jax.jit(jax.grad(value))(state.trained.params)
+    gradient = jax.jit(jax.grad(value))(state.train_state.params)
     descend = lambda p, g: np.asarray(p) - np.float32(0.3) * np.asarray(g)
-    expected = jax.tree.map(descend, state.trained.params, gradient)
+    expected = jax.tree.map(descend, state.train_state.params, gradient)
     found, _ = jax.jit(method.step)(KEY, state, SOURCE, TARGET)
-    chex.assert_trees_all_close(found.trained.params, expected, rtol=1e-5)
+    chex.assert_trees_all_close(found.train_state.params, expected, rtol=1e-5)
 
 
 def test_bandwidths_are_numbers_or_estimated_once_or_in_each_step():
@@ -79,7 +79,7 @@ def test_noise_is_appended_to_each_row():
 
 def test_dropout_is_active_in_training_only():
     method, state = started(dropout=0.5, bandwidth=1.0)
-    loss = jax.jit(lambda key: method.loss(key, state.trained.params, {}, SOURCE, TARGET, state.bandwidth)[0])
+    loss = jax.jit(lambda key: method.loss(key, state.train_state.params, {}, SOURCE, TARGET, state.bandwidth)[0])
     assert loss(jax.random.key(1)) != loss(jax.random.key(2))
     plain, _ = started(bandwidth=1.0)
     np.testing.assert_array_equal(*(jax.jit(each.transport)(KEY, state, SOURCE) for each in (method, plain)))

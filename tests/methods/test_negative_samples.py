@@ -31,7 +31,7 @@ def test_each_is_what_it_says():
     levels = draw(methods.Uniform()) * 255
     np.testing.assert_allclose(levels, levels.round(), atol=1e-4)
     assert abs(levels.mean() - 127.5) < 4 * 74 / 4_000**0.5
-    assert [source.tables for source in SOURCES] == [1, 0, 0, 0]
+    assert [source.num_tables for source in SOURCES] == [1, 0, 0, 0]
     assert [source.unit_interval for source in SOURCES] == [False, True, False, False]
 
 
@@ -39,7 +39,7 @@ def test_each_is_what_it_says():
 class Counts:
     """Poisson noise, which JAX draws with keys of its own generators only."""
 
-    tables: ClassVar[int] = 0
+    num_tables: ClassVar[int] = 0
     adversarial: ClassVar[float] = 0.0
     unit_interval: ClassVar[bool] = False
 

@@ -142,7 +142,7 @@ def test_divergence_and_scores_by_hand():
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
     value, (found, _) = jax.jit(method.loss)(jax.random.key(0), params, {}, (x, jnp.array([0, 1])), x)
     away = np.mean([np.sum(0.5 * np.log(0.5 / row)) for row in p])
-    assert found["away"] == pytest.approx(away, rel=1e-5)
+    assert found["uniformity_divergence"] == pytest.approx(away, rel=1e-5)
     assert value == pytest.approx(-np.mean(np.log([p[0, 0], p[1, 1]])) + 0.5 * away, rel=1e-5)
     scores = jax.jit(method.scores)(method._descent.init(params), x)
     np.testing.assert_allclose(scores["one_minus_max_softmax"], 1 - p.max(1), rtol=1e-5)
