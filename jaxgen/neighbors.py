@@ -78,10 +78,14 @@ class NeighborBlend:
         """Return the blend of rows `[n, d]` and the model's scores of them, `[n]`; higher for outliers."""
         return NEIGHBOR_WEIGHT * self.distances(x) + (1 - NEIGHBOR_WEIGHT) * _compressed(scores, self.score_scale)
 
-    def distances(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """Return the larger of both distances of rows `[n, d]` to their neighbors, standardized and compressed."""
+    def distances(self, x: Float[np.ndarray, "n d"] | None = None) -> Float[np.ndarray, " n"]:
+        """Return the larger of both distances of rows `[n, d]` to their neighbors, standardized and compressed.
+
+        Without `x`, they are the distances of the searched rows to each other.
+        """
         plain = neighbor_distances(self.rows, x, num_neighbors=self.num_neighbors)
-        rows, points = (np.asarray(part, np.float64) @ self.decorrelation for part in (self.rows, x))
+        rows = np.asarray(self.rows, np.float64) @ self.decorrelation
+        points = None if x is None else np.asarray(x, np.float64) @ self.decorrelation
         decorrelated = neighbor_distances(rows, points, num_neighbors=self.num_neighbors)
         return np.maximum(_compressed(plain, self.distance_scale), _compressed(decorrelated, self.decorrelated_scale))
 

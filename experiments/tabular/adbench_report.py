@@ -64,7 +64,7 @@ def by_dataset(cells: Cells, measure: str) -> tuple[list[report.Column], list[re
     for name, seeds in cells.items():
         values = {method: [cell[method][measure] for cell in seeds] for method in DETECTORS}
         values["share"] = [cell["default"]["share"] for cell in seeds]
-        rows.append(report.Row(_titled(name), values))
+        rows.append(report.Row(titled(name), values))
     return columns, rows
 
 
@@ -81,11 +81,11 @@ def differences(cells: Cells, ours: str, other: str) -> list[report.Row]:
     judged = [rows[name] for name in cells if name in adbench_data.EVALUATED] or list(rows.values())
     mean = {column.name: np.mean([row[column.name] for row in judged], 0) for column in DIFFERENCES}
     lists = lambda row: {name: values.tolist() for name, values in row.items()}
-    each = [report.Row(_titled(name), lists(row)) for name, row in rows.items()]
+    each = [report.Row(titled(name), lists(row)) for name, row in rows.items()]
     return [*each, report.Row(f"mean of the {len(judged)} that chose no setting", lists(mean))]
 
 
-def tables(cells: Cells, contaminated: Cells, share: float) -> list[report.Table]:
+def tables(cells: Cells) -> list[report.Table]:
     """Return all tables of `tabular.adbench`."""
     judged = [name for name in cells if name in adbench_data.EVALUATED] or list(cells)
     count = len(DETECTORS) - len(SAME_SCORE)
@@ -105,13 +105,11 @@ def tables(cells: Cells, contaminated: Cells, share: float) -> list[report.Table
         found.append(report.Table(f"adbench_{measure}", f"{TITLE}: {title}", columns, rows))
     title = "`Detector()`, and its difference to the same with untrained flows"
     found.append(report.Table("adbench_untrained", title, DIFFERENCES, differences(cells, "default", "untrained")))
-    title = f"`Detector()` with {share:.0%} of the training rows replaced by outliers, and its difference to none"
-    rows = differences(contaminated, "mixed", "clean")
-    found.append(report.Table("adbench_contaminated", title, DIFFERENCES, rows))
     return found
 
 
-def _titled(name: str) -> str:
+def titled(name: str) -> str:
+    """Return the title of a dataset's row."""
     return name + " (for tuning)" * (name in adbench_data.TUNING)
 
 
@@ -126,5 +124,5 @@ def draw(path: pathlib.Path, cells: Cells) -> None:
             axis.text(column, row, f"{value:.3f}", ha="center", va="center", fontsize="small", color=color)
         titles = [title.strip("*`") for title in DETECTORS.values()]
         axis.set_xticks(range(len(DETECTORS)), titles, rotation=30, ha="right")
-        axis.set_yticks(range(len(cells)), [_titled(name) for name in cells])
+        axis.set_yticks(range(len(cells)), [titled(name) for name in cells])
         axis.figure.colorbar(image, label="AUROC (chance 0.5)", extend="min")

@@ -22,6 +22,7 @@ from jaxgen.detector.calibration import threshold_score
 from jaxgen.detector.configuration import choice, training_config
 from jaxgen.detector.rows import check_not_a_path, validated_rows
 from jaxgen.detector.scoring import LARGEST, mean_scores
+from jaxgen.detector.trimming import suspected_inliers
 from jaxgen.explanation import Explanation, contributions
 from jaxgen.forking import check_not_forked
 from jaxgen.metrics.conformal import conformal_p_values
@@ -70,6 +71,10 @@ class Detector(OutlierMixin, BaseEstimator):
             multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
         alpha: bound on the false positive rate, between 0 and 1.
+        trim_fraction: share of the training rows to remove before anything is fitted, from 0 up to 0.8: those farthest
+            from a fifth of the others. If some rows of `fit` are outliers, use about twice their share. The calibration
+            set keeps its outliers. So the bound `alpha` still holds for rows like the inliers, but fewer outliers are
+            found unless `alpha` is well above their share.
         scaler: an unfitted scikit-learn transformer, fitted to the training rows. None drops constant columns, and
             scales the others to mean 0 and standard deviation 1. For a data frame with other columns than
             numbers it also replaces missing values by the median, marks them, and encodes categories one-hot.
@@ -98,6 +103,7 @@ class Detector(OutlierMixin, BaseEstimator):
     batch_size: int
     calibration_fraction: float
     alpha: float
+    trim_fraction: float
     scaler: Any
     random_state: int | np.random.RandomState | None
 
@@ -113,6 +119,7 @@ class Detector(OutlierMixin, BaseEstimator):
         batch_size: int = 256,
         calibration_fraction: float = 0.2,
         alpha: float = 0.1,
+        trim_fraction: float = 0.0,
         scaler: Any = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -124,6 +131,7 @@ class Detector(OutlierMixin, BaseEstimator):
         self.batch_size = batch_size
         self.calibration_fraction = calibration_fraction
         self.alpha = alpha
+        self.trim_fraction = trim_fraction
         self.scaler = scaler
         self.random_state = random_state
 
@@ -156,6 +164,11 @@ class Detector(OutlierMixin, BaseEstimator):
             check_scalar(getattr(self, name), name, numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
             if np.isnan(getattr(self, name)):
                 raise ValueError(f"`{name}` must be between 0 and 1 (got nan); try 0.1.")
+        check_scalar(self.trim_fraction, "trim_fraction", numbers.Real)
+        if not 0 <= self.trim_fraction <= 0.8:
+            raise ValueError(
+                f"`trim_fraction` must be from 0 to 0.8 (got {self.trim_fraction}); try 0.1, or 0 for clean rows."
+            )
         check_not_forked("Detector.fit")
         check_not_a_path(X)
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
@@ -169,11 +182,10 @@ class Detector(OutlierMixin, BaseEstimator):
         training, calibration = train_test_split(X, test_size=self.calibration_fraction, random_state=generator)
         if self.encoder_ is not None:
             training, calibration = self.encoder_.fit_transform(training), self.encoder_.transform(calibration)
-        missing = np.isnan(training)
+        if self.trim_fraction:
+            training = training[self._kept(training)]
+        missing, same = np.isnan(training), self._constant(training)
         self.complete_ = ~missing.any(0)
-        same = np.all(missing | (training == _first_values(training)), axis=0)
-        if same.all() and not missing.any():
-            raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary.")
         if self.scaler is None:
             _check_squares(training)
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
@@ -327,6 +339,23 @@ class Detector(OutlierMixin, BaseEstimator):
         # A frozen method can be shared. In a deep copy its functions would no longer be importable by name.
         others = {name: value for name, value in self.get_params(deep=False).items() if name != "method"}
         return type(self)(self.method, **{name: clone(value, safe=False) for name, value in others.items()})
+
+    def _kept(self, training: np.ndarray) -> np.ndarray:
+        """Return which training rows `[n, d]` are kept if some are outliers, `[n]`."""
+        self._constant(training)
+        if self.scaler is None:
+            _check_squares(training)
+        rows = np.asarray(self._new_scaler().fit_transform(training), np.float64)
+        return suspected_inliers(np.clip(rows, -LARGEST, LARGEST).astype(np.float32), self.trim_fraction)
+
+    def _constant(self, training: np.ndarray) -> np.ndarray:
+        """Return which columns have one value and perhaps missing ones, `[d]`; ValueError if all rows are equal."""
+        missing = np.isnan(training)
+        same = np.all(missing | (training == _first_values(training)), axis=0)
+        if same.all() and not missing.any():
+            less = f", or a `trim_fraction` below {self.trim_fraction}" if self.trim_fraction else ""
+            raise ValueError(f"training rows must differ (got {len(training)} equal rows); give rows that vary{less}.")
+        return same
 
     def _scaled(self, X: np.ndarray) -> np.ndarray:
         """Return scaled rows in single precision, clipped to its range."""

@@ -99,7 +99,7 @@ IMAGES = (
     "evl.images",
     "evl.memory",
 )
-NEEDS_FILES = ("tabular.adbench",)  # a folder that the user names
+NEEDS_FILES = ("tabular.adbench", "tabular.contamination")  # a folder that the user names
 TAKES_LONG = (*IMAGES, "benchmark", "evl.gaussians", "evl.conditional", "evl.memory")
 SLOW = [name for name in MODULES if any(part in name for part in TAKES_LONG)]
 SKIPPED = [name for name in MODULES if any(part in name for part in NEEDS_FILES)]
