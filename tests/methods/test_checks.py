@@ -17,7 +17,11 @@ WEIGHTED = {
     "WGANGP": (methods.WGANGP, ["penalty"], [ROW]),
     "MMDMap": (methods.MMDMap, ["weight", "l1", "l2"], [ROW, ROW]),
     "Classifier": (methods.Classifier, ["uniformity_weight"], [(ROW, LABEL)]),
-    "DeepArchetypes": (methods.DeepArchetypes, ["likelihood_weight", "archetype_weight", "reconstruction_weight"], [ROW]),
+    "DeepArchetypes": (
+        methods.DeepArchetypes,
+        ["likelihood_weight", "archetype_weight", "reconstruction_weight"],
+        [ROW],
+    ),
     "NegativeSamplingVAE": (methods.NegativeSamplingVAE, ["negative_weight", "negative_reconstruction_weight"], [ROW]),
 }
 
