@@ -117,7 +117,9 @@ def placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:
         config: the config of the run, whose dataset has arrays or `Shapes`; its layout's `devices` are ignored.
         devices: the devices, which need not be there.
     """
-    layout = TargetLayout(config.layout.seeds, sharded, None, devices)
+    layout = TargetLayout(
+        config.layout.seeds, sharded, compute_dtype=config.layout.compute_dtype, target_devices=devices
+    )
     return resolved(dataclasses.replace(config, layout=layout), row_specs(config.data.tables()))
 
 
@@ -256,6 +258,8 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
         share = max(memory - data, 0) / max(2 * state + (temporary or memory), 1)
         fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)
         texts.append(f"num_seeds={fewer} at a time, or layout=Layout(seeds=parallel.serial).")
+    if config.layout.compute_dtype is None:
+        texts.append("layout=Layout(compute_dtype=jnp.bfloat16), which halves the activations of networks.")
     if free > 0:
         fewer = int(config.batch_size * free / max(temporary or 2 * memory, 1))
         devices = config.layout.total()
