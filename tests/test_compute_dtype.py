@@ -84,9 +84,11 @@ def traced_step(name, dtype):
 
 @EVERY_METHOD
 def test_products_of_networks_are_bfloat16_and_none_are_without(name):
-    (half, _), _ = traced_step(name, jnp.bfloat16)
+    (half, _), before = traced_step(name, jnp.bfloat16)
     (plain, _), _ = traced_step(name, None)
     assert "bf16" not in str(plain)
+    method, rows = prepared(name)
+    assert str(plain) == str(jax.make_jaxpr(lambda *step: method.step(*step))(KEY, before, *rows))
     assert ("bfloat16" in products(half)) == (name not in WITHOUT_NETWORKS)
 
 

@@ -177,7 +177,7 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         # The best state stays in memory; an evaluation takes it, the last one and the next one, and returns two.
         rows_held = 0 if isinstance(config.validation, int | float) else _size(config.validation.tables())
         needed = max(needed + state_bytes, data_bytes + 5 * state_bytes) + rows_held
-    chip = target.chip
+    chip, dtype = target.chip, config.layout.compute_dtype
     fits = None if chip.memory is None else memory is not None and needed <= chip.memory
     row_bytes = sum(_size(table) / jax.tree.leaves(table)[0].shape[0] for table in tables)  # as they are stored
     moved = 2 * state_bytes + row_bytes * config.batch_size * config.num_seeds / len(devices)
@@ -214,6 +214,7 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         warnings=_warnings(counted, chip.platform),
         remedies=_remedies(config, chip.memory or 0, state_bytes, data_bytes, temporary) if fits is False else (),
         compile_seconds=seconds,
+        compute_dtype=dtype if dtype is None else np.dtype(dtype).name,
     )
 
 
