@@ -4,10 +4,10 @@
     python -m experiments.speed.bfloat16 --output-dir experiments/results/speed     # the committed table
     python -m experiments.speed.bfloat16 --quick                    # two methods, a few steps
 
-Methods have their default networks and settings, and few steps on 1,000 rows of a toy, or 40 images. The measure is the method's
-`validation_loss` on 200 further rows after the last step, computed in the dtype of the training. The aim is that the
-means of five seeds differ by at most two standard deviations of the seeds in single precision. A CPU emulates bfloat16,
-so the times say nothing about accelerators.
+Methods have their default networks and settings, and few steps on 1,000 rows of a toy, or on 40 images. The measure is
+the method's `validation_loss` on 200 further rows after the last step, computed in the dtype of the training. The aim
+is that the means of five seeds differ by at most two standard deviations of the seeds in single precision. A CPU
+emulates bfloat16, so the times say nothing about accelerators.
 """
 
 import dataclasses
