@@ -260,7 +260,7 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
         fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)
         texts.append(f"num_seeds={fewer} at a time, or layout=Layout(seeds=parallel.serial).")
     if config.layout.compute_dtype is None:
-        texts.append("layout=Layout(compute_dtype=jnp.bfloat16), which halves the activations of networks.")
+        texts.append("layout=Layout(compute_dtype=jnp.bfloat16), if activations of networks take most of the memory.")
     if free > 0:
         fewer = int(config.batch_size * free / max(temporary or 2 * memory, 1))
         devices = config.layout.total()

@@ -120,7 +120,7 @@ class Layout:
         seeds: `batched` or `serial`; None chooses `serial` for convolutions on a CPU, else `batched`.
         transform: `pmapped` or `sharded`.
         devices: number of devices of this process to use, from the first; None uses all.
-        compute_dtype: `jnp.bfloat16` lets the layers of networks compute in bfloat16, which halves their activations;
+        compute_dtype: `jnp.bfloat16` lets the layers of networks compute in bfloat16, with activations of two bytes;
             parameters, optimizers, losses, densities and outputs stay in single precision. None computes in the dtype
             of parameters and data.
     """
