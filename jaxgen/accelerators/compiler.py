@@ -117,7 +117,9 @@ def placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:
         config: the config of the run, whose dataset has arrays or `Shapes`; its layout's `devices` are ignored.
         devices: the devices, which need not be there.
     """
-    layout = TargetLayout(config.layout.seeds, sharded, None, devices)
+    layout = TargetLayout(
+        config.layout.seeds, sharded, compute_dtype=config.layout.compute_dtype, target_devices=devices
+    )
     return resolved(dataclasses.replace(config, layout=layout), row_specs(config.data.tables()))
 
 
@@ -175,7 +177,7 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         # The best state stays in memory; an evaluation takes it, the last one and the next one, and returns two.
         rows_held = 0 if isinstance(config.validation, int | float) else _size(config.validation.tables())
         needed = max(needed + state_bytes, data_bytes + 5 * state_bytes) + rows_held
-    chip = target.chip
+    chip, dtype = target.chip, config.layout.compute_dtype
     fits = None if chip.memory is None else memory is not None and needed <= chip.memory
     row_bytes = sum(_size(table) / jax.tree.leaves(table)[0].shape[0] for table in tables)  # as they are stored
     moved = 2 * state_bytes + row_bytes * config.batch_size * config.num_seeds / len(devices)
@@ -212,6 +214,7 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
         warnings=_warnings(counted, chip.platform),
         remedies=_remedies(config, chip.memory or 0, state_bytes, data_bytes, temporary) if fits is False else (),
         compile_seconds=seconds,
+        compute_dtype=dtype if dtype is None else np.dtype(dtype).name,
     )
 
 
@@ -256,6 +259,8 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
         share = max(memory - data, 0) / max(2 * state + (temporary or memory), 1)
         fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)
         texts.append(f"num_seeds={fewer} at a time, or layout=Layout(seeds=parallel.serial).")
+    if config.layout.compute_dtype is None:
+        texts.append("layout=Layout(compute_dtype=jnp.bfloat16), if activations of networks take most of the memory.")
     if free > 0:
         fewer = int(config.batch_size * free / max(temporary or 2 * memory, 1))
         devices = config.layout.total()

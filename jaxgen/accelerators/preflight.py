@@ -59,7 +59,7 @@ def preflight(config: Config, target: str) -> Report:
     validation = config.validation
     if run.validation is not None and run.validation.tables is not run.tables:
         validation = shapes(run.validation.tables)
-    layout = Layout(seeds=config.layout.seeds)
+    layout = Layout(seeds=config.layout.seeds, compute_dtype=config.layout.compute_dtype)
     request = dataclasses.replace(config, data=shapes(run.tables), validation=validation, layout=layout)
     content = _request(request, target)
     with tempfile.TemporaryDirectory() as name:

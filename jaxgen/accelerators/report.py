@@ -44,6 +44,7 @@ class Report:
         warnings: what is slow or surprising on this chip.
         remedies: what would make it fit; empty if it fits.
         compile_seconds: how long the compiler took here.
+        compute_dtype: the dtype of `Layout(compute_dtype=)` that networks compute in; None without one.
     """
 
     target: str
@@ -71,6 +72,7 @@ class Report:
     warnings: tuple[str, ...]
     remedies: tuple[str, ...]
     compile_seconds: float
+    compute_dtype: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All attributes in JSON's own types."""
@@ -90,7 +92,8 @@ class Report:
         verdict = {True: "fits", False: "DOES NOT FIT", None: "the device's memory is not known"}[self.fits]
         of = "" if self.memory is None else f" of {_bytes(self.memory)}"
         rows = {
-            "target": f"{self.target} ({self.devices} x {self.chip}), {self.versions}",
+            "target": f"{self.target} ({self.devices} x {self.chip}), {self.versions}"
+            + (f", networks in {self.compute_dtype}" if self.compute_dtype else ""),
             "memory of a device": f"{_bytes(self.needed_bytes)}{of}: {verdict}",
             "  arguments": f"{_bytes(self.argument_bytes)} (state {_bytes(self.state_bytes)}, "
             f"data {_bytes(self.data_bytes)})",

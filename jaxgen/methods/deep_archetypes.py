@@ -15,6 +15,7 @@ from jaxgen.methods._modules import at_least_single, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.flow import Flow
 from jaxgen.nets import torch_uniform
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.numerics import simplex
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
@@ -35,9 +36,10 @@ class _Simplex(nn.Module):
     dimensions: int
 
     def setup(self) -> None:
-        self.mixing = nn.Dense(self.count, kernel_init=torch_uniform)
-        self.drawing = nn.Dense(self.count, kernel_init=torch_uniform)
-        self.carrying = nn.Dense(self.dimensions, kernel_init=torch_uniform)
+        # All three are last layers, whose output enters a softmax or the flow.
+        self.mixing = nn.Dense(self.count, dtype=output_dtype(), kernel_init=torch_uniform)
+        self.drawing = nn.Dense(self.count, dtype=output_dtype(), kernel_init=torch_uniform)
+        self.carrying = nn.Dense(self.dimensions, dtype=output_dtype(), kernel_init=torch_uniform)
 
     def __call__(self, z: Array) -> tuple[Array, Array, Array]:
         """Return weights `[b, k]` over archetypes, logits `[b, k]` over rows, and decoded weights `[b, d]`."""

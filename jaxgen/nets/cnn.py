@@ -1,6 +1,7 @@
 """Convolutional network for images."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,6 +44,7 @@ def layer(
     stride: int = 1,
     padding: str | int = "SAME",
     convolution: Callable[..., Array] = convolve,
+    dtype: Any = None,
 ) -> nn.Conv:
     """Return a convolution for the input `x`, with biases uniform over +- 1 / sqrt(fan-in)."""
     return nn.Conv(
@@ -53,4 +55,5 @@ def layer(
         kernel_init=kernel,
         bias_init=torch_uniform_bias(size**2 * x.shape[-1]),
         conv_general_dilated=convolution,
+        dtype=dtype,
     )

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.nets.cnn import layer
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.initializers import torch_uniform
 from jaxgen.nets.mlp import MLP
 from jaxgen.types import Array, Float
@@ -79,4 +80,4 @@ class _Conv(nn.Module):
         first, second = self.features
         x = self.activation(layer(x, first, torch_uniform)(x))
         x = self.activation(layer(x, second, torch_uniform, size=1)(x))
-        return layer(x, self.outputs, nn.initializers.zeros)(x)
+        return layer(x, self.outputs, nn.initializers.zeros, dtype=output_dtype())(x)

@@ -204,8 +204,8 @@ def transform_half(
     half = size // 2
     first, second = x[..., :half], x[..., half:]
     kept, moving = (second, first) if flip else (first, second)
-    output = conditioner(numbers * moving.shape[-1])(
-        kept if condition is None else conditioner.condition(kept, condition)
+    (output,) = promoted(
+        conditioner(numbers * moving.shape[-1])(kept if condition is None else conditioner.condition(kept, condition))
     )
     moved, grown = move(moving, output)
     return jnp.concatenate([moved, kept] if flip else [kept, moved], -1), grown

@@ -1,12 +1,15 @@
 """DCGAN generator: transposed convolutions with batch normalization."""
 
+import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
+from jaxgen.nets.compute_dtype import output_dtype, promoted_layer
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.initializers import Initializer, normal, normal_around_one, torch_uniform, torch_uniform_bias
 from jaxgen.types import Array, Float
@@ -44,6 +47,7 @@ class TransposedConv(nn.Module):
         output: height and width of the output, about `stride` times those of the input.
         kernel: initializer of the kernel.
         bias: initializer of the biases; None: uniform over +- 1 / (size sqrt(features)), PyTorch's default.
+        dtype: dtype of the result and of the products; None is that of input and parameters together.
     """
 
     features: int
@@ -52,6 +56,7 @@ class TransposedConv(nn.Module):
     output: Sequence[int]
     kernel: Initializer = normal
     bias: Initializer | None = None
+    dtype: Any = dataclasses.field(default=None, metadata={"omit_default": True})
 
     @nn.compact
     def __call__(self, x: Float[Array, "... height width channels"]) -> Float[Array, "... rows columns features"]:
@@ -59,7 +64,10 @@ class TransposedConv(nn.Module):
         kernel = self.param("kernel", self.kernel, (self.size, self.size, x.shape[-1], self.features), jnp.float32)
         bias_init = self.bias or torch_uniform_bias(self.size**2 * self.features)
         bias = self.param("bias", bias_init, (self.features,), jnp.float32)
-        x, kernel, bias = promote_dtype(x, kernel, bias)
+        if self.dtype is None:
+            x, kernel, bias = promote_dtype(x, kernel, bias)
+        else:
+            x, kernel, bias = promoted_layer(x, kernel, bias, dtype=self.dtype)
         images = x.reshape(-1, *x.shape[-3:])
         before = self.size - 1 - (self.size - 1) // 2
         after = [
@@ -68,7 +76,8 @@ class TransposedConv(nn.Module):
         ]
         pads = [(before, pad) for pad in after]
         result = convolve(images, kernel, (1, 1), pads, lhs_dilation=(self.stride, self.stride))
-        return (result + jnp.expand_dims(bias, (0, 1, 2))).reshape(*x.shape[:-3], *result.shape[1:])
+        result = (result + jnp.expand_dims(bias, (0, 1, 2))).reshape(*x.shape[:-3], *result.shape[1:])
+        return result if self.dtype is None else result.astype(self.dtype)
 
 
 class TransposedGenerator(nn.Module):
@@ -115,7 +124,8 @@ class TransposedGenerator(nn.Module):
         for place, (width, (size, stride), side) in enumerate(zip(widths, self.layers, sides[1:], strict=True)):
             if place > 0 or self.first:
                 x = jax.nn.relu(BatchNorm(self.scale)(x))
-            x = TransposedConv(width, size, stride, side, self.kernel)(x)
+            dtype = output_dtype() if place == len(widths) - 1 else None
+            x = TransposedConv(width, size, stride, side, self.kernel, dtype=dtype)(x)
         return jnp.tanh(x)
 
 

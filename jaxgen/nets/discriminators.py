@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from jaxgen.nets.activations import LeakyReLU
 from jaxgen.nets.cnn import layer
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.initializers import Initializer, normal, torch_uniform, torch_uniform_bias
 from jaxgen.types import Array, Float
 
@@ -37,7 +38,8 @@ class ConvTrunk(nn.Module):
             convolution = layer(x, features, self.kernel, size=size, stride=stride, padding=(size - 1) // 2)
             x = self.activation(convolution(x))
         x = x.reshape(*x.shape[:-3], -1)
-        return nn.Dense(self.width, kernel_init=torch_uniform, bias_init=torch_uniform_bias(x.shape[-1]))(x)
+        bias_init = torch_uniform_bias(x.shape[-1])
+        return nn.Dense(self.width, dtype=output_dtype(), kernel_init=torch_uniform, bias_init=bias_init)(x)
 
 
 class PairNet(nn.Module):

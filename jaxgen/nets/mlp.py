@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import flax.linen as nn
 import jax
 
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.initializers import Initializer, orthogonal, torch_uniform, torch_uniform_bias
 from jaxgen.types import Array, Float
 
@@ -41,6 +42,9 @@ class MLP(nn.Module):
             )
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
-        return nn.Dense(self.widths[-1], kernel_init=self.last_kernel_init, bias_init=torch_uniform_bias(x.shape[-1]))(
-            x
-        )
+        return nn.Dense(
+            self.widths[-1],
+            dtype=output_dtype(),
+            kernel_init=self.last_kernel_init,
+            bias_init=torch_uniform_bias(x.shape[-1]),
+        )(x)

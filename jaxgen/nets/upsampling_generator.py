@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgen.nets.cnn import layer
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.initializers import orthogonal, torch_uniform
 from jaxgen.types import Array, Float
@@ -51,7 +52,7 @@ class ConvGenerator(nn.Module):
         for features in self.widths:
             x = jax.nn.relu(layer(x, features, orthogonal, convolution=convolve_upsampled)(x))
             x = jax.nn.relu(layer(x, features, orthogonal)(x))
-        x = layer(x, channels, torch_uniform)(x)
+        x = layer(x, channels, torch_uniform, dtype=output_dtype())(x)
         top, left = (side - height) // 2, (side - width) // 2
         return x[..., top : top + height, left : left + width, :]
 

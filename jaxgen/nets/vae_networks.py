@@ -1,12 +1,14 @@
 """Encoders and decoders of the negative sampling VAE paper."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.dcgan import TransposedConv, sides_of
 from jaxgen.nets.initializers import Initializer, glorot, normal_var_002
@@ -23,14 +25,21 @@ class Autoencoder(NamedTuple):
 
 
 class Affine(nn.Module):
-    """Scale and bias for each feature: batch normalization with fixed mean 0 and variance 1."""
+    """Scale and bias for each feature: batch normalization with fixed mean 0 and variance 1.
+
+    Attributes:
+        dtype: dtype of the result; None is that of input and parameters together.
+    """
+
+    dtype: Any = dataclasses.field(default=None, metadata={"omit_default": True})
 
     @nn.compact
     def __call__(self, x: Float[Array, "... features"]) -> Float[Array, "... features"]:
         """Multiply every feature by its scale and add its bias."""
         scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
-        return x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+        result = x * jnp.broadcast_to(scale, x.shape) + jnp.broadcast_to(bias, x.shape)
+        return result if self.dtype is None else result.astype(self.dtype)
 
 
 class ConvEncoder(nn.Module):
@@ -63,7 +72,8 @@ class ConvEncoder(nn.Module):
             else:
                 x = convolution(x)
             x = jax.nn.relu(self.norm()(x) if self.norm else x)
-        return nn.Dense(2 * self.latent_dim, kernel_init=glorot)(x.reshape(*x.shape[:-3], -1))
+        last = nn.Dense(2 * self.latent_dim, dtype=output_dtype(), kernel_init=glorot)
+        return last(x.reshape(*x.shape[:-3], -1))
 
 
 class ConvDecoder(nn.Module):
@@ -89,7 +99,7 @@ class ConvDecoder(nn.Module):
         x = x.reshape(*z.shape[:-1], *sides[0], self.width)
         for (features, size, stride), side in zip(self.layers, sides[1:], strict=True):
             x = jax.nn.relu(TransposedConv(features, size, stride, side, self.kernel, self.kernel)(x))
-        return _conv(self.shape[2], 5, 1, self.kernel, self.kernel)(x)
+        return _conv(self.shape[2], 5, 1, self.kernel, self.kernel, output_dtype())(x)
 
 
 class UpsamplingDecoder(nn.Module):
@@ -127,7 +137,7 @@ class UpsamplingDecoder(nn.Module):
             x = _conv(features, self.size, 1, glorot, None)(x)
             x = jax.nn.relu(self.norm()(x) if self.norm else x)
             x = jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
-        return _conv(self.shape[2], self.size, 1, glorot, None)(x)
+        return _conv(self.shape[2], self.size, 1, glorot, None, output_dtype())(x)
 
 
 def autoencoder(
@@ -171,11 +181,14 @@ def autoencoder(
     )
 
 
-def _conv(features: int, size: int, stride: int, kernel: Initializer, bias: Initializer | None) -> nn.Conv:
+def _conv(
+    features: int, size: int, stride: int, kernel: Initializer, bias: Initializer | None, dtype: Any = None
+) -> nn.Conv:
     return nn.Conv(
         features,
         (size, size),
         stride,
+        dtype=dtype,
         kernel_init=kernel,
         use_bias=bias is not None,
         bias_init=bias or nn.initializers.zeros,

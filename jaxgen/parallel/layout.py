@@ -93,22 +93,43 @@ def has_convolution(jaxpr: jax.extend.core.ClosedJaxpr) -> bool:
     return "conv_general_dilated" in str(jaxpr)
 
 
+def _checked_dtype(dtype: Any) -> Any:
+    """Return `jnp.bfloat16` for any name of it."""
+    try:
+        chosen: Any = np.dtype(dtype)
+    except TypeError:
+        chosen = None
+    if chosen == jnp.bfloat16:
+        return jnp.bfloat16
+    got = repr(dtype) if chosen is None else chosen.name
+    reason = ", as small gradients are zero in float16" if got == "float16" else ""
+    raise TypeError(
+        f"`compute_dtype` must be jnp.bfloat16, or None for single precision (got {got}); use "
+        f"compute_dtype=jnp.bfloat16{reason}."
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Layout:
     """Assignment of seeds and devices.
 
     `seeds` and `transform` change only the speed; results agree up to rounding. `devices` also changes the results,
-    since each device draws its own noise.
+    since each device draws its own noise, and `compute_dtype` rounds what networks compute.
 
     Attributes:
         seeds: `batched` or `serial`; None chooses `serial` for convolutions on a CPU, else `batched`.
         transform: `pmapped` or `sharded`.
         devices: number of devices of this process to use, from the first; None uses all.
+        compute_dtype: `jnp.bfloat16` lets the layers of networks compute in bfloat16, with activations of two bytes;
+            parameters, optimizers, losses, densities and outputs stay in single precision. None computes in the dtype
+            of parameters and data.
     """
 
     seeds: Callable[..., PyTree] | None = None
     transform: Callable[..., Program] = pmapped
     devices: int | None = None
+    # Left out of the JSON if None, so that descriptions of earlier runs stay as they were.
+    compute_dtype: Any = dataclasses.field(default=None, metadata={"omit_default": True})
 
     def __post_init__(self) -> None:
         for name, default in (("seeds", "batched"), ("transform", "pmapped")):
@@ -120,6 +141,8 @@ class Layout:
         number = self.devices
         if number is not None and (isinstance(number, bool) or not isinstance(number, numbers.Integral)):
             raise TypeError(f"`devices` must be a whole number or None (got {number!r}); use devices=1.")
+        if self.compute_dtype is not None:
+            object.__setattr__(self, "compute_dtype", _checked_dtype(self.compute_dtype))
 
     def local(self) -> Sequence[jax.Device]:
         """Devices of this process that are used.

@@ -12,6 +12,7 @@ from scipy import stats
 
 from jaxgen import losses, metrics
 from jaxgen.data.batches import to_float
+from jaxgen.nets.compute_dtype import computing_in
 from jaxgen.training.advice import scale_advice
 from jaxgen.training.check_report import CheckReport, Distances
 from jaxgen.training.result import Result
@@ -180,7 +181,8 @@ def _log_likelihood(result: Result[Any], rows: np.ndarray) -> np.ndarray | None:
     method = result.config.method
     if not hasattr(method, "log_prob"):
         return None
-    log_prob = jax.jit(lambda state, x: jnp.mean(method.log_prob(state, x)))
+    density = computing_in(result.config.layout.compute_dtype)(method.log_prob)
+    log_prob = jax.jit(lambda state, x: jnp.mean(density(state, x)))
     return np.array([float(log_prob(result.state_of(i), jnp.asarray(rows))) for i in range(result.config.num_seeds)])
 
 

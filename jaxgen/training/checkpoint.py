@@ -88,7 +88,7 @@ class Checkpoints:
             ValueError: if the directory holds another run, or more steps than `config.steps`.
 
         Warns:
-            UserWarning: if the run was started on another number of devices.
+            UserWarning: if the run was started on another number of devices, or computed in another dtype.
         """
         stored = self.description()
         steps, before = (whole["config"]["fields"]["steps"] for whole in (description, stored))
@@ -120,6 +120,13 @@ class Checkpoints:
             warnings.warn(
                 f"{self.path} was started on {devices} devices and continues on {description['devices']}, so its noise "
                 "differs from that of an uninterrupted run.",
+                stacklevel=4,
+            )
+        there, here = (_compute_dtype(whole["config"]) for whole in (stored, description))
+        if there != here:
+            warnings.warn(
+                f"{self.path} was trained with compute_dtype={there} and continues with {here}, so its numbers differ "
+                "from those of an uninterrupted run.",
                 stacklevel=4,
             )
 
@@ -320,6 +327,12 @@ def _fixed_part(content: Any) -> Any:
         free = ("layout",) if unnamed_fields(content) else ("layout", "steps")
         return content | {"fields": {name: field for name, field in content["fields"].items() if name not in free}}
     return content
+
+
+def _compute_dtype(config: dict[str, Any]) -> str | None:
+    """Return the name of the dtype in a config's description that networks compute in; None without one."""
+    dtype = config["fields"]["layout"]["fields"].get("compute_dtype")
+    return None if dtype is None else str(dtype["import"]).rpartition(":")[2]
 
 
 def _difference(there: Any, here: Any, where: str = "") -> str:

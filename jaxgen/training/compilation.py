@@ -14,6 +14,7 @@ import numpy as np
 from jaxgen import parallel
 from jaxgen.data.batches import plan, take
 from jaxgen.data.split import num_validation_rows, split_rows
+from jaxgen.nets.compute_dtype import computing_in
 from jaxgen.numerics import threefry
 from jaxgen.parallel import Layout
 from jaxgen.serialization.config_json import to_json, unnamed_fields
@@ -237,13 +238,14 @@ def _programs(method: Method, layout: Layout, words: str, batch_size: int, gener
         compiler_options=UNOPTIMIZED if layout.platform() == "cpu" else None,
     )
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
+    take_step = computing_in(layout.compute_dtype)(shared.step)
 
     def one(tables: tuple[PyTree, ...], state: State, keys: Array, rows: Any) -> Any:
         shares = [parallel.local_columns(batches, axis) for batches in rows]
 
         def step(state: State, inputs: Any) -> tuple[State, Metrics]:
             key, rows = inputs
-            return shared.step(jax.random.wrap_key_data(key), state, *map(take, tables, rows))
+            return take_step(jax.random.wrap_key_data(key), state, *map(take, tables, rows))
 
         last, metrics = jax.lax.scan(step, state, (parallel.local_entry(keys, axis), shares))
         return last, metrics, finite((last, metrics))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import take, to_float
+from jaxgen.nets.compute_dtype import computing_in
 from jaxgen.parallel import Layout
 from jaxgen.types import Array, Bool, Float, Int, PyTree, State
 
@@ -105,7 +106,8 @@ def evaluation(method: Any, layout: Layout) -> Callable[..., tuple[SelectedState
             # The steps and the initialization have the keys 0 and 1. Each evaluation has the same noise.
             key = jax.random.fold_in(jax.random.wrap_key_data(root), 2)
             last = _chosen(stopped, selected.last, after)
-            loss = method.validation_loss(key, last, *parts)
+            with computing_in(layout.compute_dtype):
+                loss = method.validation_loss(key, last, *parts)
             if jnp.shape(loss):
                 raise ValueError(
                     f"`validation_loss` of {type(method).__name__} must return one number (got shape "

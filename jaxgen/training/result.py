@@ -16,6 +16,7 @@ import numpy as np
 from jaxgen.data.batches import is_scaled_to_tanh, to_float
 from jaxgen.data.validation import check_array_like, from_frame, scored_rows
 from jaxgen.forking import check_not_forked
+from jaxgen.nets.compute_dtype import computing_in
 from jaxgen.optim.schedules import with_run_length
 from jaxgen.scan import keys
 from jaxgen.serialization.atomic import absolute_path, recover, replacing
@@ -213,7 +214,7 @@ class Result(Generic[MethodT]):
             raise TypeError(
                 f"{type(method).__name__} has no `{name}`; use its own functions on `result.state_of(seed)`."
             )
-        return getattr(method, name)
+        return computing_in(self.config.layout.compute_dtype)(getattr(method, name))
 
 
 @overload

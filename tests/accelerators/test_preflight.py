@@ -4,19 +4,23 @@ import dataclasses
 import importlib.util
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxgen
 from jaxgen import data, methods, nets
 from jaxgen.accelerators import Report, preflight
-from jaxgen.accelerators.compiler import Shapes, compiled_report, devices_of
+from jaxgen.accelerators.compiler import Shapes, abstract_segment, compiled_report, devices_of, placed_on
 from jaxgen.accelerators.targets import CHIPS, Target
+from jaxgen.parallel import Layout
+from jaxgen.serialization.pickled import from_bytes
 
 WIDTH, BATCH, STEPS = 32, 64, 4
 METHOD = methods.EVL(nets.MLP((WIDTH, 4)), optimizer=methods.EVL().optimizer)
@@ -134,8 +138,30 @@ def test_what_does_not_fit_says_what_would(monkeypatch):
     small = compiled_report(shapes(config(num_seeds=3)), Target("cpu"), devices_of(Target("cpu")))
     assert small.fits is False
     assert any("num_seeds=1" in text for text in small.remedies)
+    assert any("Layout(compute_dtype=jnp.bfloat16)" in text for text in small.remedies)
     assert "DOES NOT FIT" in str(small)
     assert all(f"to fit: {text}" in str(small) for text in small.remedies)
+
+
+def test_networks_in_bfloat16(monkeypatch, report):
+    monkeypatch.setitem(CHIPS, "cpu", dataclasses.replace(CHIPS["cpu"], memory=1))
+    half = config(layout=Layout(compute_dtype=jnp.bfloat16))
+    segment, arguments = abstract_segment(placed_on(shapes(half), devices_of(Target("cpu"))))
+    assert "bf16" in str(segment.trace(*arguments).jaxpr)
+    found = compiled_report(shapes(half), Target("cpu"), devices_of(Target("cpu")))
+    assert (found.compute_dtype, report.compute_dtype) == ("bfloat16", None)
+    assert "networks in bfloat16" in str(found)
+    assert found.state_bytes == report.state_bytes
+    assert not any("compute_dtype" in text for text in found.remedies)
+    sent = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: sent.append(from_bytes(request_of(command))))
+    with pytest.raises(AttributeError):  # there is no child
+        preflight(half, "cpu")
+    assert sent[0][0].layout.compute_dtype is jnp.bfloat16
+
+
+def request_of(command):
+    return (pathlib.Path(command[-1]) / "request").read_bytes()
 
 
 def test_json_round_trip(report):
