@@ -64,8 +64,8 @@ class Experiment(experiment.Experiment):
     models: tuple[str, ...] = tuple(MODELS)  # models to train
     rows: int = 1_920_000  # rows of the file, 3,136 bytes each
     part: int = 320_000  # rows of the file of the comparison
-    calls: int = 10  # compiled calls of a repeat
-    repeats: int = 5  # each feed, in turns
+    calls: int = 6  # compiled calls of a repeat
+    repeats: int = 3  # each feed, in turns
 
     name = "speed/streams"
     choices = {"models": MODELS}
@@ -74,7 +74,7 @@ class Experiment(experiment.Experiment):
     def cells(self) -> Iterator[Cell]:
         """A comparison and a process with the whole file for each model."""
         for model in self.models:
-            sizes = {"part": self.part, "calls": self.calls, "repeats": self.repeats}
+            sizes: dict[str, Any] = {"part": self.part, "calls": self.calls, "repeats": self.repeats}
             yield Cell(model, self.first_seed, functools.partial(compared, model, **sizes), settings=sizes)
             sizes = {"rows": self.rows, "calls": 3 * self.calls}
             whole = functools.partial(of_whole_file, model, **sizes)

@@ -1,6 +1,7 @@
 """Validated reads of examples from a source with random access, several at a time by Grain."""
 
 import functools
+import math
 import mmap
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,6 +14,10 @@ from jaxgen.data.validation import numeric_array
 from jaxgen.types import Int, PyTree
 
 __all__ = ["ExampleReader", "import_grain", "is_arrays"]
+
+
+ALIGNMENT = 64  # bytes; XLA copies arrays that start elsewhere
+KEPT = 2**29  # bytes of a memory-mapped file whose pages are kept; of larger ones they are given back after each read
 
 
 class ExampleReader:
@@ -74,10 +79,12 @@ class ExampleReader:
             ValueError: if an example cannot be read, differs from the first in shape or dtype, or is not finite.
         """
         shapes = [(*rows.shape, *shape) for shape, _ in self._specs]
-        whole = [np.empty(shape, dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)]
-        for number, block in enumerate(self._blocks(rows)):
-            for array, leaf in zip(whole, block, strict=True):
-                array[number] = leaf
+        whole = [_aligned(shape, dtype) for shape, dtype in zip(shapes, self._dtypes, strict=True)]
+        grain = import_grain()
+        fill = lambda block: self._fill([leaf[block] for leaf in whole], rows[block])
+        options = grain.ReadOptions(num_threads=self._num_threads, prefetch_buffer_size=2 * self._num_threads)
+        for _ in grain.MapDataset.range(len(rows)).map(fill).to_iter_dataset(options):
+            pass  # Grain's threads fill the blocks
         return jax.tree.unflatten(self._structure, whole)
 
     def sample(self) -> PyTree:
@@ -89,31 +96,33 @@ class ExampleReader:
         rows = np.unique(np.linspace(0, self.length - 1, NUM_SAMPLED).astype(int))
         return jax.tree.map(lambda leaf: leaf[0], self.read(rows[None]))
 
-    def _blocks(self, rows: Int[np.ndarray, "blocks rows"]) -> Iterator[list[np.ndarray]]:
-        grain = import_grain()
-        options = grain.ReadOptions(num_threads=self._num_threads, prefetch_buffer_size=2 * self._num_threads)
-        return iter(grain.MapDataset.source(rows).map(self._block).to_iter_dataset(options))
-
-    def _block(self, rows: Int[np.ndarray, " rows"]) -> list[np.ndarray]:
-        """Return the leaves of some examples, `[rows, ...]` each, as they are stored on a device."""
+    def _fill(self, block: list[np.ndarray], rows: Int[np.ndarray, " rows"]) -> int:
+        """Write the leaves of some examples, `[rows, ...]` each, as a device stores them; return their number."""
         if self._columns is not None and self._transform is None:
-            found = [np.asarray(column[rows]) for column in self._columns]
+            for leaf, column in zip(block, self._columns, strict=True):
+                if leaf.dtype == column.dtype:
+                    np.take(column, rows, axis=0, out=leaf, mode="clip")  # other modes copy once more
+                else:
+                    leaf[...] = self._converted(column[rows], rows, leaf.dtype)
             for mapping in self._mappings:
                 mapping.madvise(mmap.MADV_DONTNEED)
         else:
-            found = [np.stack(leaves) for leaves in zip(*self._examples(rows), strict=True)]
-        stored = [
-            numeric_array(f"examples {rows.min()} to {rows.max()} of the stream", leaf, dtype)
-            for leaf, dtype in zip(found, self._dtypes, strict=True)
-        ]
-        for leaf in stored:
+            for leaf, parts in zip(block, zip(*self._examples(rows), strict=True), strict=True):
+                if leaf.dtype == parts[0].dtype:
+                    np.stack(parts, out=leaf)
+                else:
+                    leaf[...] = self._converted(np.stack(parts), rows, leaf.dtype)
+        for leaf in block:
             if leaf.dtype.kind == "f" and not _is_finite(leaf):
                 bad = rows[~np.isfinite(leaf).reshape(len(rows), -1).all(1)][0]
                 raise ValueError(
                     f"all numbers of a stream must be finite (got NaN or infinity in example {bad}); remove or impute "
                     "that example."
                 )
-        return stored
+        return len(rows)
+
+    def _converted(self, leaf: np.ndarray, rows: Int[np.ndarray, " rows"], dtype: np.dtype) -> np.ndarray:
+        return numeric_array(f"examples {rows.min()} to {rows.max()} of the stream", leaf, dtype)
 
     def _examples(self, rows: Int[np.ndarray, " rows"]) -> Iterator[list[np.ndarray]]:
         """Yield the leaves of each example, of the shapes and dtypes of the first."""
@@ -167,7 +176,7 @@ def is_arrays(source: Any) -> bool:
 
 
 def _mapping(column: np.ndarray) -> mmap.mmap | None:
-    """Return the file mapping of an array whose pages may be given back after each read; None if there is none.
+    """Return the file mapping of an array whose pages are given back after each read; None if there is none.
 
     Pages that were read count as memory of the process until the system needs it, with 15 pages around each. Those of a
     copy-on-write mapping may hold changes, and are kept.
@@ -177,7 +186,8 @@ def _mapping(column: np.ndarray) -> mmap.mmap | None:
         if isinstance(base, np.memmap) and base.mode == "c":
             return None
         base = base.base
-    return base if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else None
+    released = isinstance(base, mmap.mmap) and len(base) > KEPT and hasattr(mmap, "MADV_DONTNEED")
+    return base if released else None
 
 
 def import_grain() -> Any:
@@ -194,6 +204,14 @@ def import_grain() -> Any:
             "or pass arrays that fit in memory as data.Arrays(x)."
         ) from missing
     return grain
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array without values, which a device of a CPU takes over without a copy if it starts at 64 bytes."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _is_finite(leaf: np.ndarray) -> bool:

@@ -35,13 +35,13 @@ class Stream:
             datasets of Hugging Face, or several of them mixed by `grain.MapDataset.mix`.
         transform: function from an example to an array, or a pytree of arrays, such as a loader of file names. It must
             return the same for the same example. None takes examples as they are.
-        num_threads: threads of Grain that read at the same time, so the source must allow it. 0 reads in one thread,
-            beside that of training.
+        num_threads: threads of Grain that read at the same time, which the source must allow. 0 reads in one thread,
+            next to that of training. None is 0 for arrays without a `transform`, else Grain's default, 16.
     """
 
     source: Any = dataclasses.field(metadata={"stored_as": _absent})
     transform: Callable[[Any], PyTree] | None = None
-    num_threads: int = 2
+    num_threads: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.source, AbsentSource) and not (
@@ -54,8 +54,8 @@ class Stream:
         if self.transform is not None and not callable(self.transform):
             raise TypeError(f"`transform` must be a function of an example or None (got {self.transform!r}); use None.")
         count = self.num_threads
-        if isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < 0:
-            raise ValueError(f"`num_threads` must be a whole number of at least 0 (got {count!r}); try num_threads=2.")
+        if count is not None and (isinstance(count, bool) or not isinstance(count, numbers.Integral) or count < 0):
+            raise ValueError(f"`num_threads` must be a whole number of at least 0, or None (got {count!r}); use None.")
 
     def __repr__(self) -> str:
         kind = "" if isinstance(self.source, AbsentSource) else f" of {type(self.source).__name__}"
@@ -72,10 +72,12 @@ class Stream:
             TypeError: if the first example does not hold numbers, or the source is that of a loaded config.
             ValueError: if the source is empty, its arrays differ in length, or its first example cannot be read.
         """
-        import_grain()
+        grain = import_grain()
         if isinstance(self.source, AbsentSource):
             raise TypeError("a loaded config has no `source` to read; train with the config that has it.")
-        return (ExampleReader(self.source, self.transform, int(self.num_threads)).table(),)
+        default = 0 if self.transform is None and is_arrays(self.source) else grain.ReadOptions().num_threads
+        count = default if self.num_threads is None else int(self.num_threads)
+        return (ExampleReader(self.source, self.transform, count).table(),)
 
 
 def _length(source: Any) -> int:

@@ -49,7 +49,7 @@ def loaded(number):
     return X[number]
 
 
-@pytest.mark.parametrize("num_threads", [0, 3])
+@pytest.mark.parametrize("num_threads", [None, 0, 3])
 @pytest.mark.parametrize(
     "make",
     [
@@ -127,7 +127,7 @@ BAD = {
         lambda: read(Sequence(X.astype(float), {7: X[7].astype(float) * 1e300})),
         r"examples 1 to 7 .* must fit float32",
     ),
-    "threads": (lambda: data.Stream(X, num_threads=-1), r"`num_threads` .* at least 0 \(got -1\)"),
+    "threads": (lambda: data.Stream(X, num_threads=-1), r"`num_threads` .* at least 0, or None \(got -1\)"),
 }
 KINDS = {
     "iterator": (lambda: data.Stream(iter(X)), "`len.source.` and `source.i.`"),
