@@ -1,5 +1,6 @@
 """Sources of streams: which are accepted, what is read, and what bad examples raise."""
 
+import pathlib
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxgen import data
+from jaxgen.data import example_reader
 from jaxgen.data.stream_table import reader_of
 from jaxgen.data.validation import checked, fingerprint, row_specs
 from jaxgen.serialization.config_json import from_json, to_json
@@ -170,3 +172,21 @@ def test_the_error_without_grain_says_what_to_install():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.endswith("install 'jaxgen[stream]', or pass arrays that fit in memory as data.Arrays(x).\n")
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/smaps").exists(), reason="/proc is that of Linux")
+@pytest.mark.parametrize(("mode", "kept", "is_resident"), [("r", 0, False), ("r", 2**29, True), ("c", 0, True)])
+def test_pages_of_a_large_mapped_file_are_given_back(tmp_path, monkeypatch, mode, kept, is_resident):
+    """And those of a copy-on-write mapping are not, which may hold changes."""
+    monkeypatch.setattr(example_reader, "KEPT", kept)
+    np.save(tmp_path / "large.npy", np.ones((1000, 1024), np.float32))
+    x = np.load(tmp_path / "large.npy", mmap_mode=mode)
+    if mode == "c":
+        x[5] = 7
+    found = read(x[10:].reshape(-1, 32, 32), np.arange(900).reshape(9, 100))
+    np.testing.assert_array_equal(found, np.ones((9, 100, 32, 32)))
+    lines = pathlib.Path("/proc/self/smaps").read_text().splitlines()
+    start = next(number for number, line in enumerate(lines) if line.endswith("large.npy"))
+    resident = next(int(line.split()[1]) for line in lines[start:] if line.startswith("Rss:"))
+    assert (resident > 1000) == is_resident, resident
+    np.testing.assert_array_equal(x[5], 7 if mode == "c" else 1)
