@@ -31,6 +31,7 @@ from experiments.common.experiment import Cell, Results
 from experiments.negvae import ood_evaluation
 from jaxgen import data, methods, nets
 from jaxgen.data.stream_table import in_memory
+from jaxgen.parallel import Layout
 from jaxgen.training.compilation import programs, root_keys, start_arguments
 from jaxgen.training.feed import Feed
 from jaxgen.training.loop import run_segment
@@ -112,7 +113,8 @@ def config(model: str, rows: Any, calls: int) -> jaxgen.Config:
         method = ood_evaluation.grayscale(methods.Bernoulli(), None)
     # One more call is not timed, and one more is read ahead.
     count = steps * (max(calls // fewer, 1) + 2)
-    return jaxgen.Config(method, rows, steps=count, steps_per_call=steps, batch_size=batch_size)
+    one = Layout(devices=1)
+    return jaxgen.Config(method, rows, steps=count, steps_per_call=steps, batch_size=batch_size, layout=one)
 
 
 def opened(model: str, folder: str, mode: Literal["r"] | None) -> Any:
