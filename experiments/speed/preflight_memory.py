@@ -86,7 +86,7 @@ def measured(case: str, directory: pathlib.Path) -> dict[str, float]:
 
 def compare(case: str) -> dict[str, float]:
     """Compile, place and run; to be called in a process of its own."""
-    segment, arguments = abstract_segment(placed_on(config(case), tuple(jax.devices()[:1])))
+    segment, arguments, _ = abstract_segment(placed_on(config(case), tuple(jax.devices()[:1])))
     compiled = segment.trace(*arguments).lower().compile()
     memory = compiled.memory_analysis()
     predicted = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes

@@ -16,6 +16,8 @@ from jax.experimental import topologies
 from jaxgen.accelerators.cost import Cost, cost
 from jaxgen.accelerators.report import Report
 from jaxgen.accelerators.targets import Target
+from jaxgen.data.split import num_validation_rows
+from jaxgen.data.stream_table import in_memory, is_stream
 from jaxgen.data.validation import row_specs
 from jaxgen.parallel import Layout, sharded
 from jaxgen.serialization.pickled import from_bytes
@@ -23,6 +25,7 @@ from jaxgen.training.compilation import batch_rows, programs, root_keys, step_ke
 from jaxgen.training.config import Config
 from jaxgen.training.preparation import resolved
 from jaxgen.training.result import state_template
+from jaxgen.training.stream_batches import batch_specs
 from jaxgen.types import PyTree
 
 __all__ = ["Shapes", "TargetLayout", "abstract_segment", "compiled_report", "devices_of", "placed_on"]
@@ -43,7 +46,7 @@ class Shapes:
     """Dataset that has only shapes and dtypes.
 
     Attributes:
-        arrays: tables of `jax.ShapeDtypeStruct`.
+        arrays: tables of `jax.ShapeDtypeStruct`, or for a stream of `StreamColumn`.
     """
 
     arrays: tuple[PyTree, ...]
@@ -123,21 +126,25 @@ def placed_on(config: Config, devices: tuple[jax.Device, ...]) -> Config:
     return resolved(dataclasses.replace(config, layout=layout), row_specs(config.data.tables()))
 
 
-def abstract_segment(config: Config) -> tuple[Any, tuple[Any, ...]]:
+def abstract_segment(config: Config) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """Return the program of one call of a run, and the shapes of its arguments.
 
     Args:
         config: what `placed_on` returned.
 
     Returns:
-        A jitted function, and its arguments as `jax.ShapeDtypeStruct`: states, keys, row numbers and tables.
+        A jitted function, and its arguments as `jax.ShapeDtypeStruct`: states, keys, row numbers and tables, and as
+        keyword `split` the minibatches of streams, if there are any.
     """
     tables = config.data.tables()
     roots = root_keys(config)
     keys = step_keys(config, roots, np.zeros(config.num_seeds, int), 0, config.steps_per_call)
-    batches = batch_rows(config, roots, tables, 0, config.steps_per_call)
-    arguments = (state_template(config, row_specs(tables)), keys, batches, tables)
-    return jax.jit(programs(config).segment), config.layout.placed_specs(arguments)
+    held = in_memory(tables)
+    rows = batch_rows(config, roots, held, 0, config.steps_per_call)
+    arguments = (state_template(config, row_specs(tables)), keys, rows, held)
+    streams = batch_specs(config, tables)
+    split = {"split": config.layout.split_specs(streams)} if jax.tree.leaves(streams) else {}
+    return jax.jit(programs(config).segment), config.layout.placed_specs(arguments), split
 
 
 def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, ...]) -> Report:
@@ -153,9 +160,9 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
     """
     tables = config.data.tables()
     config = placed_on(config, devices)
-    segment, arguments = abstract_segment(config)
+    segment, arguments, split = abstract_segment(config)
     state = arguments[0]
-    traced = segment.trace(*arguments)
+    traced = segment.trace(*arguments, **split)
     counted = cost(traced.jaxpr, target.chip.platform, len(devices))
     begun = time.perf_counter()
     try:
@@ -166,8 +173,10 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
             raise
         memory, used = None, _used(str(error))
     seconds = time.perf_counter() - begun
-    state_bytes, data_bytes = _size(state), _size(tables)
-    argument_bytes = memory.argument_size_in_bytes if memory else _size(arguments)
+    call_bytes = _size(split) // len(devices)  # of streams: the minibatches of one call, split over the devices
+    state_bytes, data_bytes = _size(state), _size(in_memory(tables)) + 2 * call_bytes
+    # The minibatches of the next call are placed while the program runs.
+    argument_bytes = (memory.argument_size_in_bytes if memory else _size(arguments) + call_bytes) + call_bytes
     output_bytes = memory.output_size_in_bytes if memory else state_bytes
     temporary = memory.temp_size_in_bytes if memory else None
     code = memory.generated_code_size_in_bytes if memory else 0
@@ -175,7 +184,7 @@ def compiled_report(config: Config, target: Target, devices: tuple[jax.Device, .
     needed = max(needed, used or 0)
     if config.validation is not None:
         # The best state stays in memory; an evaluation takes it, the last one and the next one, and returns two.
-        rows_held = 0 if isinstance(config.validation, int | float) else _size(config.validation.tables())
+        rows_held = _validation_bytes(config.validation, tables)
         needed = max(needed + state_bytes, data_bytes + 5 * state_bytes) + rows_held
     chip, dtype = target.chip, config.layout.compute_dtype
     fits = None if chip.memory is None else memory is not None and needed <= chip.memory
@@ -223,6 +232,16 @@ def _size(tree: PyTree) -> int:
     return sum(int(np.prod(leaf.shape)) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
 
 
+def _validation_bytes(validation: Any, tables: tuple[PyTree, ...]) -> int:
+    """Return the bytes of validation rows that are not part of the tables, such as those read from a stream."""
+    if not isinstance(validation, int | float):
+        return _size(validation.tables())
+    streams = [table for table in tables if is_stream(table)]
+    lengths = [len(jax.tree.leaves(table)[0]) for table in streams]
+    counts = [num_validation_rows(validation, n) for n in lengths]
+    return sum(_size(table) * count // n for table, count, n in zip(streams, counts, lengths, strict=True))
+
+
 def _used(message: str) -> int | None:
     """Return the bytes that the program would need, from the compiler's error message; None if it has no number."""
     match = re.search(r"Used ([\d.]+)([KMGT]?) of", message)
@@ -254,7 +273,9 @@ def _remedies(config: Config, memory: int, state: int, data: int, temporary: int
     free = memory - data - 2 * state
     texts = []
     if data > memory / 2:
-        texts.append(f"the dataset alone takes {data / memory:.0%} of a device; train on fewer rows, or smaller ones.")
+        texts.append(
+            f"the dataset alone takes {data / memory:.0%} of a device; use data.Stream and few steps_per_call."
+        )
     if config.num_seeds > 1:
         share = max(memory - data, 0) / max(2 * state + (temporary or memory), 1)
         fewer = min(max(int(config.num_seeds * share), 1), config.num_seeds - 1)

@@ -9,12 +9,14 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgen.accelerators.report import Report
 from jaxgen.accelerators.targets import Target
+from jaxgen.data.stream_table import StreamColumn
 from jaxgen.parallel import Layout, serial
 from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.serialization.pickled import to_bytes
@@ -55,7 +57,7 @@ def preflight(config: Config, target: str) -> Report:
     _require_compiler(aim.chip.platform)
     # As on one device, since the devices of the target need not be there.
     run = prepared(dataclasses.replace(config, layout=Layout(devices=1, seeds=serial)))
-    shapes = lambda tables: Shapes(jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype), tables))
+    shapes = lambda tables: Shapes(jax.tree.map(_shape, tables))
     validation = config.validation
     if run.validation is not None and run.validation.tables is not run.tables:
         validation = shapes(run.validation.tables)
@@ -78,6 +80,13 @@ def preflight(config: Config, target: str) -> Report:
         kind = getattr(builtins, report["error"], RuntimeError)
         raise (kind if issubclass(kind, Exception) else RuntimeError)(report["message"])
     return Report.from_json(report)
+
+
+def _shape(leaf: Any) -> Any:
+    """Return the shape and dtype of a leaf of a table; of a stream, as a stream without its examples."""
+    if isinstance(leaf, StreamColumn):
+        return dataclasses.replace(leaf, reader=None)
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype)
 
 
 def _request(config: Config, target: str) -> bytes:

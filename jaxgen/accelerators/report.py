@@ -23,7 +23,7 @@ class Report:
         versions: version of JAX, such as `jax 0.10.2`.
         memory: bytes that JAX can use by default; None if unknown.
         argument_bytes: state, dataset and row numbers of one compiled call.
-        data_bytes: the dataset alone, a part of the arguments.
+        data_bytes: the dataset alone, a part of the arguments; of a stream, the minibatches of two calls.
         state_bytes: parameters, averages and optimizer states of all seeds, a part of the arguments.
         output_bytes: the new state and the metrics.
         temporary_bytes: what the program needs while it runs; None if the compiler gave up for lack of memory.

@@ -6,6 +6,7 @@ from jaxgen.data.datasets import Arrays, Dataset, Table, Zip
 from jaxgen.data.images import Digits, Images, Labeled, ScaledToTanh
 from jaxgen.data.kdd99 import KDD99
 from jaxgen.data.stacked_mnist import StackedMNIST
+from jaxgen.data.stream import Stream
 from jaxgen.data.toy import (
     Checkerboard,
     Cube,
@@ -39,6 +40,7 @@ __all__ = [
     "Rings",
     "ScaledToTanh",
     "StackedMNIST",
+    "Stream",
     "SwissRoll",
     "Table",
     "Zip",

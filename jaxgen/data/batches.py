@@ -1,5 +1,6 @@
 """Minibatches: shuffled row numbers, and conversion of stored bytes to floats."""
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -32,14 +33,16 @@ def plan(
     """
     per_epoch = n // batch_size
     epochs = range(start // per_epoch, (start + length - 1) // per_epoch + 1)
-
-    def order(epoch: int) -> np.ndarray:
-        rows = np.arange(n)
-        return np.random.default_rng([*seed, epoch]).permutation(rows) if shuffle else rows
-
+    order = lambda epoch: _permutation((*seed, epoch), n) if shuffle else np.arange(n, dtype=np.int32)
     batches = [order(epoch)[: per_epoch * batch_size].reshape(per_epoch, batch_size) for epoch in epochs]
     first = start - epochs[0] * per_epoch
-    return np.concatenate(batches)[first : first + length].astype(np.int32)
+    return np.concatenate(batches)[first : first + length]
+
+
+@functools.lru_cache(maxsize=4)  # an epoch of a large table has thousands of calls
+def _permutation(seed: tuple[int, ...], n: int) -> Int[np.ndarray, " n"]:
+    """Return a permutation of the row numbers as int32; do not change it, since it is cached."""
+    return np.random.default_rng(seed).permutation(np.arange(n)).astype(np.int32)
 
 
 def take(table: PyTree, rows: Int[Array, " rows"]) -> Batch:

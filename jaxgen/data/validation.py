@@ -9,9 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.batches import to_float
+from jaxgen.data.stream_table import StreamColumn, is_stream
 from jaxgen.types import PyTree
 
-__all__ = ["check_array_like", "check_dataset", "checked", "fingerprint", "from_frame", "row_specs", "scored_rows"]
+__all__ = [
+    "check_array_like",
+    "check_dataset",
+    "checked",
+    "fingerprint",
+    "from_frame",
+    "numeric_array",
+    "row_specs",
+    "scored_rows",
+]
 
 
 _NUMERIC_KINDS = "fiub"  # NumPy kinds: floating point, integers, unsigned integers, booleans
@@ -44,7 +54,7 @@ def checked(tables: Any, batch_size: int, *, name: str = "table") -> tuple[PyTre
         name: of a table, for error messages.
 
     Returns:
-        The tables, with NumPy arrays as leaves.
+        The tables, with NumPy arrays as leaves; those of streams are unchanged, as their reader checks the examples.
 
     Raises:
         TypeError: if `tables` is not a tuple, or an array does not hold numbers.
@@ -60,7 +70,7 @@ def checked(tables: Any, batch_size: int, *, name: str = "table") -> tuple[PyTre
 def row_specs(tables: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
     """Return shape and dtype of one row of each table, as a training step receives it."""
 
-    def spec(leaf: np.ndarray | jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    def spec(leaf: np.ndarray | jax.ShapeDtypeStruct | StreamColumn) -> jax.ShapeDtypeStruct:
         dtype = jax.dtypes.canonicalize_dtype(leaf.dtype)  # as the device stores it
         rows = jax.eval_shape(to_float, jax.ShapeDtypeStruct((1, *leaf.shape[1:]), dtype))
         return jax.ShapeDtypeStruct(leaf.shape[1:], rows.dtype)
@@ -107,7 +117,7 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
                 "[n, ...] for each."
             )
         return pair
-    x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _numeric_array("`x`", leaf), x)
+    x = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else numeric_array("`x`", leaf), x)
     first = row[0] if paired else row
     if isinstance(first, jax.ShapeDtypeStruct) and (
         not hasattr(x, "shape") or x.ndim != len(first.shape) + 1 or x.shape[1:] != first.shape
@@ -122,10 +132,11 @@ def scored_rows(x: Any, row: PyTree) -> PyTree:
 
 
 def fingerprint(tables: tuple[PyTree, ...]) -> str:
-    """Return the SHA-256 digest of all bytes, shapes and dtypes of the tables."""
+    """Return the SHA-256 digest of all bytes, shapes and dtypes of the tables; of a stream, of sampled examples."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(tables):
         digest.update(f"{leaf.shape} {leaf.dtype}".encode())
+        leaf = leaf.sample() if isinstance(leaf, StreamColumn) else leaf
         digest.update(np.ascontiguousarray(leaf).data if leaf.size else b"")
     return digest.hexdigest()
 
@@ -161,13 +172,16 @@ def from_frame(leaf: Any) -> Any:
 
 
 def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:
+    if is_stream(table):
+        _check_batch_size(where, len(jax.tree.leaves(table)[0]), batch_size)
+        return table
     leaves = jax.tree.leaves(table, is_leaf=lambda node: hasattr(node, "__next__"))
     if isinstance(table, list | tuple) and leaves and all(isinstance(leaf, int | float) for leaf in leaves):
         raise ValueError(
             f"{where} must hold arrays (got a {type(table).__name__} of Python numbers); give arrays [n, ...], such as "
             "np.asarray(rows)."
         )
-    leaves = [_numeric_array(where, leaf) for leaf in leaves]
+    leaves = [numeric_array(where, leaf) for leaf in leaves]
     if not leaves or any(leaf.ndim == 0 for leaf in leaves):
         raise ValueError(f"{where} has no rows; give arrays [n, ...] with the rows along the first axis.")
     lengths = sorted({leaf.shape[0] for leaf in leaves})
@@ -175,8 +189,7 @@ def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:
         raise ValueError(f"all arrays of {where} must have the same number of rows (got {lengths}).")
     if 0 in lengths or any(leaf.size == 0 for leaf in leaves):
         raise ValueError(f"{where} is empty; give at least one row and one column.")
-    if batch_size > lengths[0]:
-        raise ValueError(f"`batch_size` must be at most {lengths[0]}, the rows of {where} (got {batch_size}).")
+    _check_batch_size(where, lengths[0], batch_size)
     for leaf in leaves:
         if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
             bad = np.unique(np.nonzero(~np.isfinite(leaf))[0])
@@ -187,7 +200,26 @@ def _checked_table(where: str, table: PyTree, batch_size: int) -> PyTree:
     return jax.tree.unflatten(jax.tree.structure(table), leaves)
 
 
-def _numeric_array(where: str, leaf: Any) -> np.ndarray:
+def _check_batch_size(where: str, length: int, batch_size: int) -> None:
+    if batch_size > length:
+        raise ValueError(f"`batch_size` must be at most {length}, the rows of {where} (got {batch_size}).")
+
+
+def numeric_array(where: str, leaf: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    """Convert rows to an array of a dtype that JAX stores.
+
+    Args:
+        where: name of the rows, for error messages.
+        leaf: array, or number.
+        dtype: the dtype of the result; None takes that of the array in JAX's default precision.
+
+    Returns:
+        The array.
+
+    Raises:
+        TypeError: if the rows are not numbers.
+        ValueError: if the dtype cannot represent them.
+    """
     if not hasattr(leaf, "__array__") and not isinstance(leaf, int | float | complex | str | bytes):
         raise TypeError(
             f"{where} must hold arrays (got {type(leaf).__name__}); put the batches of a loader or generator into one "
@@ -203,7 +235,7 @@ def _numeric_array(where: str, leaf: Any) -> np.ndarray:
         raise TypeError(
             f"{where} must hold numbers (got dtype {array.dtype}); convert it to float32, or to bytes for images."
         )
-    dtype = jax.dtypes.canonicalize_dtype(array.dtype)
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype) if dtype is None else dtype
     if dtype != array.dtype:
         _check_representable(where, array, dtype)
     return array.astype(dtype, copy=False)

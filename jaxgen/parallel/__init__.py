@@ -6,6 +6,7 @@ the axis over devices has the name `AXIS`, along which the collectives operate.
 
 from jaxgen.parallel.collectives import (
     AXIS,
+    all_processes,
     any_process,
     barrier,
     count,
@@ -24,6 +25,7 @@ from jaxgen.parallel.layout import Layout, batched, has_convolution, pmapped, se
 __all__ = [
     "AXIS",
     "Layout",
+    "all_processes",
     "any_process",
     "barrier",
     "batched",

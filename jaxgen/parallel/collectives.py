@@ -9,6 +9,7 @@ from jaxgen.types import Array, Int, Key, PyTree
 
 __all__ = [
     "AXIS",
+    "all_processes",
     "any_process",
     "barrier",
     "count",
@@ -121,6 +122,13 @@ def any_process(flag: bool) -> bool:
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
+def all_processes(tree: PyTree) -> PyTree:
+    """Values of all processes: from leaves `[...]` of each to NumPy arrays `[processes, ...]`, equal in all."""
+    if jax.process_count() == 1:
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[None], tree)
+    return multihost_utils.process_allgather(tree)
 
 
 def barrier(name: str) -> None:

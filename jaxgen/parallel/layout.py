@@ -33,22 +33,24 @@ def pmapped(program: Program, devices: Sequence[jax.Device]) -> Program:
     """Map a program over devices by `jax.pmap`.
 
     State and data are replicated on each device. The program must reduce its results over `AXIS`; those of the first
-    device are returned. So arguments and results have no axis over devices; only the device index is mapped.
+    device are returned. So arguments and results have no axis over devices; only the device index is mapped, and what
+    is given as `split`.
 
     Args:
-        program: `program(*arguments) -> results`.
+        program: `program(*arguments) -> results`, or `program(*arguments, split) -> results` if it is called with
+            `split`.
         devices: devices of this process; `AXIS` spans the devices of all processes.
 
     Returns:
         The program on all devices.
     """
-    lift = lambda index, arguments: program(*arguments)
+    lift = lambda own, arguments: program(*arguments, *own[1:])
     mapped = jax.pmap(lift, AXIS, in_axes=(0, None), out_axes=None, devices=_only(devices))
     if jax.process_count() == 1:
         # The cache of `jax.pmap` keeps compiled programs forever; that of a `jax.jit` around it ends with the program.
         # Within a function of its own, since `jax.jit` would take over the attribute `lower` of the mapped one.
         inner = mapped
-        mapped = jax.jit(lambda index, arguments: inner(index, arguments))
+        mapped = jax.jit(lambda own, arguments: inner(own, arguments))
     return Mapped(mapped, len(devices))
 
 
@@ -56,7 +58,7 @@ def sharded(program: Program, devices: Sequence[jax.Device]) -> Program:
     """Map a program over the devices of one process by `jax.shard_map`; results are bitwise those of `pmapped`."""
     one, whole = PartitionSpec(AXIS), PartitionSpec()
     mesh = Mesh(np.array(devices), (AXIS,))
-    lift = lambda index, arguments: program(*arguments)
+    lift = lambda own, arguments: program(*arguments, *jax.tree.map(lambda leaf: leaf[0], own[1:]))
     # With `check_vma`, JAX adds the gradients of a parameter over devices before those of its uses: other rounding.
     mapped = jax.jit(jax.shard_map(lift, mesh=mesh, in_specs=(one, whole), out_specs=whole, check_vma=False))
     return Mapped(mapped, len(devices))
@@ -67,20 +69,25 @@ class Mapped:
     """A program on all devices.
 
     Attributes:
-        function: jitted function of the device indices and of the tuple of arguments.
+        function: jitted function of what each device has of its own, the device indices and `split`, and of the tuple
+            of arguments.
         devices: number of devices of this process.
     """
 
     function: Any
     devices: int
 
-    def __call__(self, *arguments: PyTree) -> PyTree:
-        """Run the program."""
-        return self.function(np.arange(self.devices), arguments)
+    def __call__(self, *arguments: PyTree, split: PyTree = ()) -> PyTree:
+        """Run the program; entry `i` of the leaves `[devices, ...]` of `split` is the last argument of device `i`."""
+        return self.function(self._own(split), arguments)
 
-    def lower(self, *arguments: PyTree) -> jax.stages.Lowered:
+    def lower(self, *arguments: PyTree, split: PyTree = ()) -> jax.stages.Lowered:
         """Trace and lower the program for arguments, or for their shapes, dtypes and shardings."""
-        return self.function.lower(np.arange(self.devices), arguments)
+        return self.function.lower(self._own(split), arguments)
+
+    def _own(self, split: PyTree) -> tuple[PyTree, ...]:
+        indices = np.arange(self.devices)
+        return (indices, split) if jax.tree.leaves(split) else (indices,)
 
 
 def _only(devices: Sequence[jax.Device]) -> Sequence[jax.Device] | None:
@@ -208,13 +215,36 @@ class Layout:
             is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.extended)
             return jnp.array(leaf, copy=True) if is_key else np.array(leaf)
 
-        return jax.device_put(jax.tree.map(copied, tree), self._replicated)
+        return jax.device_put(jax.tree.map(copied, tree), self._sharding(PartitionSpec()))
 
     def placed_specs(self, tree: PyTree) -> PyTree:
         """Shapes, dtypes and shardings that `place` would give a pytree of shapes and dtypes."""
-        spec = lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._replicated)
-        return jax.tree.map(spec, tree)
+        return self._specs(tree, PartitionSpec())
 
-    @property
-    def _replicated(self) -> NamedSharding:
-        return NamedSharding(Mesh(np.array(self.local()), (AXIS,)), PartitionSpec())
+    def place_split(self, tree: PyTree) -> PyTree:
+        """Copy leaves `[devices, ...]` to the devices of this process, entry `i` to device `i`; do not change them."""
+        return jax.device_put(tree, self._sharding(PartitionSpec(AXIS)))
+
+    def split_specs(self, tree: PyTree) -> PyTree:
+        """Shapes, dtypes and shardings that `place_split` would give a pytree of shapes and dtypes."""
+        return self._specs(tree, PartitionSpec(AXIS))
+
+    def positions(self) -> np.ndarray:
+        """Positions of the devices of this process along `AXIS`, which spans those of all processes.
+
+        Raises:
+            ValueError: under the conditions of `local`.
+        """
+        devices = self.local()
+        return np.arange(len(devices)) if jax.process_count() == 1 else np.array([*map(jax.devices().index, devices)])
+
+    def memory_limit(self) -> int | None:
+        """Bytes of the first device that a program may use; None if the device does not report them, as a CPU."""
+        return (self.local()[0].memory_stats() or {}).get("bytes_limit")
+
+    def _specs(self, tree: PyTree, spec: PartitionSpec) -> PyTree:
+        sharding = self._sharding(spec)
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree)
+
+    def _sharding(self, spec: PartitionSpec) -> NamedSharding:
+        return NamedSharding(Mesh(np.array(self.local()), (AXIS,)), spec)

@@ -148,7 +148,8 @@ def fields_of(value: Any) -> dict[str, Any]:
 
     `parent` and `name` of a Linen module are left out. A field with its default value is left out if that value cannot
     be imported by name, such as a default initializer of Flax's layers. So is a field with the metadata `omit_default`:
-    it was added to its class after descriptions had been written.
+    it was added to its class after descriptions had been written. The metadata `stored_as` is a function that replaces
+    a value by what is stored of it.
 
     Args:
         value: an instance of a dataclass or named tuple.
@@ -162,7 +163,8 @@ def fields_of(value: Any) -> dict[str, Any]:
     fields = [
         f for f in dataclasses.fields(value) if f.name not in skip and (f.init or not _has_default_init(type(value)))
     ]
-    values = {f.name: (getattr(value, f.name), f.default) for f in fields}
+    stored = lambda field: field.metadata.get("stored_as", lambda content: content)(getattr(value, field.name))
+    values = {f.name: (stored(f), f.default) for f in fields}
     omitted = {f.name for f in fields if f.metadata.get("omit_default") and getattr(value, f.name) is f.default}
     return {
         name: v

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen import parallel
-from jaxgen.data.batches import plan, take
+from jaxgen.data.batches import plan, take, to_float
 from jaxgen.data.split import num_validation_rows, split_rows
 from jaxgen.nets.compute_dtype import computing_in
 from jaxgen.numerics import threefry
@@ -20,6 +20,7 @@ from jaxgen.parallel import Layout
 from jaxgen.serialization.config_json import to_json, unnamed_fields
 from jaxgen.training import early_stopping
 from jaxgen.training.config import Config
+from jaxgen.training.stream_batches import batch_specs, first_minibatch
 from jaxgen.types import Array, Key, Method, Metrics, PyTree, State
 
 __all__ = [
@@ -49,8 +50,9 @@ class Programs(NamedTuple):
 
     Attributes:
         start: `start(tables, keys, rows) -> states`: initial states, leaves `[seeds, ...]`, from `init_keys`.
-        segment: `segment(states, keys, rows, tables) -> (states, metrics, good)`: runs `config.steps_per_call` steps
-            with the keys that `step_keys` returned, on the minibatches that `batch_rows` returned. Metrics are
+        segment: `segment(states, keys, rows, tables, split=batches) -> (states, metrics, good)`: runs
+            `config.steps_per_call` steps with the keys that `step_keys` returned, on the minibatches that `batch_rows`
+            returned, and for streams on those of `Feed`. In `tables`, streams are None. Metrics are
             `[seeds, steps_per_call]`, and `good` `[seeds]` is True if all numbers of a seed are finite. The given
             states stay valid, so that the caller can go back to them.
         evaluate: what `early_stopping.evaluation` returned; only for methods with `validation_loss`.
@@ -80,7 +82,12 @@ def programs(config: Config) -> Programs:
 
 
 def compile_together(
-    config: Config, compiled: Programs, roots: np.ndarray, tables: tuple[PyTree, ...], placed: tuple[PyTree, ...]
+    config: Config,
+    compiled: Programs,
+    roots: np.ndarray,
+    tables: tuple[PyTree, ...],
+    placed: tuple[PyTree, ...],
+    arguments: tuple[PyTree, ...],
 ) -> None:
     """Compile the start program while the segment is traced and compiled; later calls of both find them compiled.
 
@@ -89,25 +96,32 @@ def compile_together(
         compiled: its programs.
         roots: the key data of each seed, `[seeds, words]`.
         tables: the training data on the host.
-        placed: the training data on the devices.
+        placed: the training data on the devices, with None for streams.
+        arguments: what `start_arguments` returned.
     """
     if jax.process_count() > 1 or not hasattr(compiled.segment, "lower"):
         return  # several processes must compile in the same order
-    start = compiled.start.lower(*start_arguments(config, roots, tables))  # type: ignore[attr-defined]
+    start = compiled.start.lower(*arguments)  # type: ignore[attr-defined]
     # Only the compilation runs in the thread: JAX's contexts, such as another generator, hold for one thread alone.
     with ThreadPoolExecutor(1) as pool:
         compilation = pool.submit(start.compile)
         keys = step_keys(config, roots, np.zeros(config.num_seeds, int), 0, config.steps_per_call)
-        rows = batch_rows(config, roots, tables, 0, config.steps_per_call)
-        compiled.segment.lower(config.layout.placed_specs(start.out_info), keys, rows, placed).compile()
+        rows = batch_rows(config, roots, placed, 0, config.steps_per_call)
+        split = config.layout.split_specs(batch_specs(config, tables))
+        compiled.segment.lower(config.layout.placed_specs(start.out_info), keys, rows, placed, split=split).compile()
         compilation.result()
 
 
 def start_arguments(
     config: Config, roots: np.ndarray, tables: tuple[PyTree, ...]
 ) -> tuple[tuple[PyTree, ...], np.ndarray, tuple[np.ndarray, ...]]:
-    """Return the arguments of the start program: tables, keys, and the rows of the first minibatch."""
-    return tables, init_keys(roots), tuple(batches[:, 0] for batches in batch_rows(config, roots, tables, 0, 1))
+    """Return the arguments of the start program: tables, keys, and the rows of the first minibatch.
+
+    Of a stream, the table has the examples of the first minibatch only.
+    """
+    rows = [batches[:, 0] for batches in batch_rows(config, roots, tables, 0, 1)]
+    first = [first_minibatch(config, *pair) for pair in zip(tables, rows, strict=True)]
+    return tuple(table for table, _ in first), init_keys(roots), tuple(numbers for _, numbers in first)
 
 
 def seed_mapping(config: Config, rows: tuple[PyTree, ...]) -> Callable[..., PyTree]:
@@ -177,7 +191,7 @@ def batch_rows(
         length: number of steps.
 
     Returns:
-        For each table `[seeds, length, batch_size]`.
+        For each table that is not None `[seeds, length, batch_size]`.
     """
 
     def of_table(number: int, table: PyTree) -> np.ndarray:
@@ -192,7 +206,7 @@ def batch_rows(
         ]
         return np.stack(plans) if rows is None else rows[np.stack(plans)]
 
-    return tuple(of_table(number, table) for number, table in enumerate(tables))
+    return tuple(of_table(number, table) for number, table in enumerate(tables) if table is not None)
 
 
 def _kept(make: Any, config: Config, *others: Any) -> Any:
@@ -240,18 +254,24 @@ def _programs(method: Method, layout: Layout, words: str, batch_size: int, gener
     shared: Method = dataclasses.replace(method, axis_name=axis)  # type: ignore[type-var]
     take_step = computing_in(layout.compute_dtype)(shared.step)
 
-    def one(tables: tuple[PyTree, ...], state: State, keys: Array, rows: Any) -> Any:
-        shares = [parallel.local_columns(batches, axis) for batches in rows]
+    def one(tables: tuple[PyTree, ...], state: State, keys: Array, rows: Any, streams: Any) -> Any:
+        # Rows of a table in memory, and examples of a stream.
+        numbers, examples = iter(rows), iter(streams)
+        shares = [next(examples) if table is None else parallel.local_columns(next(numbers), axis) for table in tables]
 
         def step(state: State, inputs: Any) -> tuple[State, Metrics]:
-            key, rows = inputs
-            return take_step(jax.random.wrap_key_data(key), state, *map(take, tables, rows))
+            key, shares = inputs
+            parts = [
+                jax.tree.map(to_float, share) if table is None else take(table, share)
+                for table, share in zip(tables, shares, strict=True)
+            ]
+            return take_step(jax.random.wrap_key_data(key), state, *parts)
 
         last, metrics = jax.lax.scan(step, state, (parallel.local_entry(keys, axis), shares))
         return last, metrics, finite((last, metrics))
 
-    def segment(states: State, keys: Array, rows: Any, tables: tuple[PyTree, ...]) -> Any:
-        return layout.map_seeds(lambda *seed: one(tables, *seed), states, keys, rows)
+    def segment(states: State, keys: Array, rows: Any, tables: tuple[PyTree, ...], streams: Any = ()) -> Any:
+        return layout.map_seeds(lambda *seed: one(tables, *seed), states, keys, rows, streams)
 
     return Programs(start, layout.spread(segment), early_stopping.evaluation(method, layout))
 

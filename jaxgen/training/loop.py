@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxgen import parallel
 from jaxgen.data.batches import is_scaled_to_tanh
+from jaxgen.data.stream_table import in_memory, is_stream, sampled
 from jaxgen.data.validation import fingerprint
 from jaxgen.forking import check_not_forked
 from jaxgen.serialization.atomic import absolute_path
@@ -29,11 +30,13 @@ from jaxgen.training.compilation import (
 )
 from jaxgen.training.config import Config, MethodT
 from jaxgen.training.early_stopping import SelectedState, Validation, best_steps
+from jaxgen.training.feed import Feed
 from jaxgen.training.history import HistoryBuffer
-from jaxgen.training.preparation import Prepared, prepared
+from jaxgen.training.preparation import Prepared, check_memory, prepared
 from jaxgen.training.progress import Progress
 from jaxgen.training.result import Result, checkpoint_template, description, warn_of_unnamed
 from jaxgen.training.stored_state import copied
+from jaxgen.training.stream_batches import validation_examples
 from jaxgen.types import PyTree, State
 
 __all__ = ["run_segment", "train", "untrained"]
@@ -71,8 +74,9 @@ def train(
     Raises:
         FloatingPointError: if a number is not finite, and again not in each of three retries, or if no validation loss
             of a seed is finite.
-        ValueError: if data, batch size, devices, validation rows and method do not fit together, or if the checkpoint
-            belongs to another config or has more steps.
+        ValueError: if data, batch size, devices, validation rows and method do not fit together, if tables do not fit
+            in the memory of a device, if an example of a stream is bad, or if the checkpoint belongs to another config
+            or has more steps.
         TypeError: if the data are not numeric, or not of the kind that the method trains on, or if the method has no
             `validation_loss` and there are validation rows.
         PermissionError: if `checkpoint_dir` cannot be written; OSError if a save fails, such as on a full disk.
@@ -94,7 +98,7 @@ def train(
     config, tables, rows, _ = run
     if advice := patience_advice(config):
         warnings.warn(advice, stacklevel=2)
-    if advice := scale_advice(config.method, tables):
+    if advice := scale_advice(config.method, sampled(tables)):
         warnings.warn(f"Columns have very different scales; {advice}.", stacklevel=2)
     devices, signed = config.layout.total(), is_scaled_to_tanh(tables)
     digest = None if checkpoint_dir is None else fingerprint(run.all_tables)
@@ -111,11 +115,14 @@ def train(
             checkpoints.write_description(written)
             if start := checkpoints.latest() or 0:
                 state, history = checkpoints.restore(start, checkpoint_template(config, rows))
-        placed = config.layout.place(tables)
+        check_memory(config, tables)
+        placed = config.layout.place(in_memory(tables))
+        feed = stack.enter_context(Feed(config, roots, tables, start))
         validation = _validation(run, compiled, roots, placed)
         if state is None:
-            compile_together(config, compiled, roots, tables, placed)
-            state = _initial(config, compiled, tables)
+            arguments = start_arguments(config, roots, tables)
+            compile_together(config, compiled, roots, tables, placed, arguments)
+            state = compiled.start(*arguments)
             state = state if validation is None else SelectedState(state, state)
         state = config.layout.place(state)
         record = HistoryBuffer(
@@ -129,7 +136,9 @@ def train(
                 bar.stopped_early(best_steps(record.losses, config.steps_per_call))
                 break
             before = state if validation is None else state.last
-            after, news = run_segment(config, compiled.segment, before, roots, placed, record.done, stopped)
+            after, news = run_segment(
+                config, compiled.segment, before, roots, placed, record.done, stopped, feed(record.done)
+            )
             if validation is None:
                 state = after
             else:
@@ -137,7 +146,7 @@ def train(
             record.append(news)
             if validation is not None:
                 validation.check(record.losses, ended=record.done == config.steps)
-            bar.advance(news)
+            bar.advance(news, feed.stalled())
             if checkpoints:
                 checkpoints.save(record.done, state, news)
             if callback:
@@ -166,13 +175,8 @@ def untrained(config: Config[MethodT]) -> Result[MethodT]:
     """
     check_not_forked("untrained")
     config, tables, rows, _ = prepared(config)
-    state = _initial(config, programs(config), tables)
+    state = programs(config).start(*start_arguments(config, root_keys(config), tables))
     return Result(config, state, {}, rows, num_devices=config.layout.total(), signed_bytes=is_scaled_to_tanh(tables))
-
-
-def _initial(config: Config, compiled: Programs, tables: tuple[PyTree, ...]) -> State:
-    """Return the states of all seeds before the first step; methods may look at the first minibatch."""
-    return compiled.start(*start_arguments(config, root_keys(config), tables))
 
 
 def run_segment(
@@ -183,6 +187,7 @@ def run_segment(
     tables: tuple[PyTree, ...],
     done: int,
     stopped: np.ndarray | None = None,
+    streams: tuple[PyTree, ...] = (),
 ) -> tuple[State, History]:
     """Run one segment of all seeds; a seed with a non-finite number repeats it alone, with other noise.
 
@@ -191,9 +196,10 @@ def run_segment(
         segment: the segment of `programs(config)`, compiled or not.
         state: the state of all seeds after `done` steps.
         roots: the data of each seed's key, `[seeds, words]`.
-        tables: the training data, placed on the devices.
+        tables: the training data, placed on the devices, with None for streams.
         done: number of steps done before.
         stopped: seeds `[seeds]` whose new state and metrics are not used, so that they need not be finite.
+        streams: the minibatches that `Feed` returned; empty if there is no stream.
 
     Returns:
         The state after `config.steps_per_call` more steps, and the metrics of these steps,
@@ -204,8 +210,9 @@ def run_segment(
     """
     before = state
     rows = batch_rows(config, roots, tables, done, config.steps_per_call)
+    split = lambda batches: {"split": batches} if batches else {}
     keys = lambda roots, retry: step_keys(config, roots, np.full(len(roots), retry), done, config.steps_per_call)
-    state, metrics, good = segment(state, keys(roots, 0), rows, tables)
+    state, metrics, good = segment(state, keys(roots, 0), rows, tables, **split(streams))
     news = {name: np.array(metric) for name, metric in metrics.items()}
     news["retries"] = np.zeros((config.num_seeds, config.steps_per_call), np.int32)
     unused = np.zeros(config.num_seeds, bool) if stopped is None else stopped
@@ -213,8 +220,9 @@ def run_segment(
         at = slice(seed, seed + 1)
         for retry in range(1, RETRIES + 1):
             lone = config.layout.place(jax.tree.map(lambda leaf: leaf[at], before))  # noqa: B023
-            own = tuple(batches[at] for batches in rows)
-            lone, metrics, good = segment(lone, keys(roots[at], retry), own, tables)
+            own = jax.tree.map(lambda batches: batches[at], rows)  # noqa: B023
+            examples = split(config.layout.place_split(jax.tree.map(lambda leaf: leaf[:, at], streams)))  # noqa: B023
+            lone, metrics, good = segment(lone, keys(roots[at], retry), own, tables, **examples)
             for name, metric in metrics.items():
                 news[name][at] = metric
             news["retries"][at] = retry
@@ -231,8 +239,13 @@ def _validation(run: Prepared, compiled: Programs, roots: np.ndarray, placed: tu
     if run.validation is None:
         return None
     config, (tables, rows) = run.config, run.validation
-    tables = placed if tables is run.tables else config.layout.place(tables)
-    return Validation(compiled.evaluate, roots, tables, rows, config.patience, config.steps_per_call)
+    held = list(placed if tables is run.tables else config.layout.place(in_memory(tables)))
+    numbers = list(rows)
+    for number, table in enumerate(tables):
+        if is_stream(table):  # its validation rows are read once, and stay in memory
+            held[number] = config.layout.place(validation_examples(table, rows[number]))
+            numbers[number] = None
+    return Validation(compiled.evaluate, roots, tuple(held), tuple(numbers), config.patience, config.steps_per_call)
 
 
 def _diverged(seed: int, done: int, metrics: dict[str, np.ndarray]) -> str:

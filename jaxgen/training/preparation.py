@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxgen.data.batches import is_scaled_to_tanh
 from jaxgen.data.split import num_validation_rows, split_rows
+from jaxgen.data.stream_table import in_memory, sampled
 from jaxgen.data.validation import checked, row_specs
 from jaxgen.forking import check_not_forked
 from jaxgen.optim.schedules import with_run_length
@@ -15,7 +16,7 @@ from jaxgen.training.compilation import seed_mapping
 from jaxgen.training.config import Config, MethodT, check_config
 from jaxgen.types import PyTree
 
-__all__ = ["Prepared", "ValidationRows", "prepared", "resolved"]
+__all__ = ["Prepared", "ValidationRows", "check_memory", "prepared", "resolved"]
 
 
 class ValidationRows(NamedTuple):
@@ -63,9 +64,9 @@ def prepared(config: Config[MethodT]) -> Prepared:
     config = resolved(config, rows)
     validation = _validation_rows(config, tables, rows)
     if hasattr(config.method, "check"):
-        config.method.check(*tables)
+        config.method.check(*sampled(tables))
         if validation is not None and validation.tables is not tables:
-            config.method.check(*validation.tables)
+            config.method.check(*sampled(validation.tables))
     return Prepared(config, tables, rows, validation)
 
 
@@ -103,6 +104,21 @@ def resolved(config: Config[MethodT], rows: tuple[PyTree, ...]) -> Config[Method
         layout = dataclasses.replace(config.layout, seeds=seed_mapping(config, rows))
         config = dataclasses.replace(config, layout=layout)
     return config
+
+
+def check_memory(config: Config, tables: tuple[PyTree, ...]) -> None:
+    """Check that tables that are kept on every device fit in its memory, where the device reports its size.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    limit = config.layout.memory_limit()
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(in_memory(tables)))
+    if limit is not None and size > limit:
+        raise ValueError(
+            f"tables must fit in the memory of every device, {limit / 2**30:.3g} GiB (got {size / 2**30:.3g} GiB); "
+            "stream them, as data.Stream(x) in place of data.Arrays(x)."
+        )
 
 
 def _validation_rows(config: Config, tables: tuple[PyTree, ...], rows: tuple[PyTree, ...]) -> ValidationRows | None:

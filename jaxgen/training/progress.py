@@ -15,7 +15,8 @@ __all__ = ["Progress"]
 class Progress:
     """Progress bar with the steps done, steps per second, and the latest losses of training and validation.
 
-    Losses are means over the seeds that have not stopped.
+    Losses are means over the seeds that have not stopped. For a stream, it also shows the share of time spent waiting
+    for data.
 
     With several processes, only the first one shows a bar.
     """
@@ -25,17 +26,20 @@ class Progress:
         self._text = ""
         self._bar = tqdm(total=steps, initial=done, unit=" steps", smoothing=0.5, disable=hidden, dynamic_ncols=True)
 
-    def advance(self, history: History) -> None:
+    def advance(self, history: History, stalled: float | None = None) -> None:
         """Advance the bar by one segment.
 
         Args:
             history: the metrics of the segment, `[seeds, steps]`.
+            stalled: share of the segment's time spent waiting for data; None is not shown.
         """
         others = [name for name in history if name != VALIDATION_LOSS]
         name = "loss" if "loss" in history else others[0]
         self._text = _summary(name, history[name][:, -1])
         if VALIDATION_LOSS in history:
             self._text += f", {_summary(VALIDATION_LOSS, history[VALIDATION_LOSS][:, -1])}"
+        if stalled is not None:
+            self._text += f", waiting for data {stalled:.0%}"
         self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.update(history[name].shape[1])
 

@@ -19,6 +19,7 @@ from jaxgen import data, methods, nets
 from jaxgen.accelerators import Report, preflight
 from jaxgen.accelerators.compiler import Shapes, abstract_segment, compiled_report, devices_of, placed_on
 from jaxgen.accelerators.targets import CHIPS, Target
+from jaxgen.data.stream_table import StreamColumn
 from jaxgen.parallel import Layout
 from jaxgen.serialization.pickled import from_bytes
 
@@ -77,6 +78,27 @@ def test_validation_needs_memory_for_the_best_state(report):
         segment = report.needed_bytes + report.state_bytes
         evaluation = report.data_bytes + 5 * report.state_bytes  # last, best, next; new last and best
         assert abs(found.needed_bytes - max(segment, evaluation) - held) <= report.code_bytes
+
+
+@pytest.mark.parametrize("target", ["cpu", "cpu:4"])
+def test_a_stream_needs_the_minibatches_of_two_calls(report, target):
+    (table,) = config().data.tables()
+    whole = config(data=Shapes((StreamColumn((10**9, 3), table.dtype),)))
+    found = compiled_report(whole, Target(target), devices_of(Target(target)))
+    call = STEPS * BATCH * table[0].nbytes // Target(target).devices
+    assert found.data_bytes == 2 * call
+    assert found.argument_bytes == report.state_bytes + 2 * call + STEPS * 2 * 4 * Target(target).devices  # keys
+    held = config(data=Shapes((StreamColumn((100, 3), table.dtype),)), validation=10)
+    without = compiled_report(dataclasses.replace(held, validation=None), Target("cpu"), devices_of(Target("cpu")))
+    validated = compiled_report(held, Target("cpu"), devices_of(Target("cpu")))
+    best = max(without.needed_bytes + report.state_bytes, without.data_bytes + 5 * report.state_bytes)
+    assert validated.needed_bytes == best + 10 * table[0].nbytes
+
+
+def test_preflight_of_a_stream_gets_its_shapes_only():
+    pytest.importorskip("grain", reason="Grain is not installed")
+    found = preflight(config(data=data.Stream(config().data.tables()[0])), "cpu")
+    assert found.data_bytes == 2 * STEPS * BATCH * 3 * 4
 
 
 @pytest.mark.parametrize(
