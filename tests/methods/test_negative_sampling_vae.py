@@ -354,8 +354,8 @@ def test_bad_choices_are_refused():
         vae(decoder=nets.MLP((5,))).resolve(row)
     with pytest.raises(ValueError, match="must be a whole number of at least 1"):
         vae(num_importance_samples=0).resolve(row)
-    with pytest.raises(ValueError, match="default networks need images of shape"):
-        methods.NegativeSamplingVAE().resolve(row)
+    with pytest.raises(ValueError, match=r"sides of 8 to 64 pixels .* set `encoder` and `decoder`"):
+        methods.NegativeSamplingVAE().resolve(jax.ShapeDtypeStruct((7, 8, 1), jnp.float32))
     with pytest.raises(ValueError, match="call resolve"):
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
 
