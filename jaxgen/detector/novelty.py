@@ -67,9 +67,10 @@ class Detector(OutlierMixin, BaseEstimator):
             and 1 for others.
         neighbors: number of nearest training rows whose mean distance is blended with the model's score. The distance
             is the larger of two, before and after decorrelating the columns. All are standardized on training rows and
-            compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the weight. 0 is the model alone. None
-            is 3 for the default method, and 0 for others. With neighbors, the detector holds the scaled training rows:
-            all of them, or a random 10,000.
+            compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the weight. On images the second
+            distance is that relative to the neighbors' own, and each has a weight of 0.45. 0 is the model alone. None
+            is 3 for the default method, 5 if the rows are images, and 0 for others. With neighbors, the detector holds
+            the scaled training rows: all of them, or a random 10,000.
         batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
             multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
@@ -391,8 +392,9 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def _method_rows(self, rows: np.ndarray) -> np.ndarray:
         """Return scaled rows as the method takes them: images unless it is the default."""
-        whole = self.image_shape_ is not None and self.method is not None
-        return rows.reshape(len(rows), *self.image_shape_) if whole else rows
+        if self.image_shape_ is None or self.method is None:
+            return rows
+        return rows.reshape(len(rows), *self.image_shape_)
 
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
         scores = mean_scores(self.result_, self._method_rows(rows), self.score_name)

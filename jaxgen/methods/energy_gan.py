@@ -74,7 +74,8 @@ def default_networks(shape: tuple[int, ...], latent_dim: int) -> nets.MEGNetwork
     check_image_shape(shape, "set all networks")
     if shape in ((32, 32, 3), (64, 64, 3)):
         return nets.photo_meg_networks(shape[0], latent_dim=latent_dim)
-    return nets.image_meg_networks(shape, latent_dim=latent_dim)
+    height, width, channels = shape
+    return nets.image_meg_networks((height, width, channels), latent_dim=latent_dim)
 
 
 @dataclasses.dataclass(frozen=True)

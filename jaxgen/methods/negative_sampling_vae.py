@@ -344,10 +344,11 @@ class NegativeSamplingVAE:
             x: rows `[n, ...]`, in the range of the training rows.
 
         Returns:
-            Scores `[n]` each. `kl` is the divergence of the posterior from the prior in nats; the others are in bits
-            per dimension. `reconstruction` is the negative log-likelihood from one latent vector, `bpd` the negative
-            evidence lower bound with it, and `bound` the negative importance weighted bound with
-            `num_importance_samples`.
+            Scores `[n]` each. The first is the one that `Detector` uses by default: `kl` with negatives, else `bound`,
+            since `kl` is often lower for outliers then. `kl` is the divergence of the posterior from the prior in nats;
+            the others are in bits per dimension. `reconstruction` is the negative log-likelihood from one latent
+            vector, `bpd` the negative evidence lower bound with it, and `bound` the negative importance weighted bound
+            with `num_importance_samples`.
 
         References:
             Csiszarik, Benko and Varga (2019), section 4; Burda, Grosse and Salakhutdinov, Importance weighted
@@ -359,7 +360,8 @@ class NegativeSamplingVAE:
         bound = jax.nn.logsumexp(estimates.weight, 0) - jnp.log(self.num_importance_samples)
         bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
         reconstruction, bpd = bits(-log_likelihood), bits(kl - log_likelihood)
-        return {"kl": kl, "reconstruction": reconstruction, "bpd": bpd, "bound": bits(-bound)}
+        bounds = {"bound": bits(-bound), "bpd": bpd, "reconstruction": reconstruction}
+        return bounds | {"kl": kl} if self.negatives is None else {"kl": kl} | bounds
 
     def regret(
         self,
