@@ -92,7 +92,7 @@ class Experiment(experiment.Experiment):
             for digit in self.digits:
                 for seed in self.seeds[:count]:
                     measure = functools.partial(measured, group, digit, seed)
-                    yield Cell(f"{title}-{digit}", seed, measure, version=VERSION if title == "ours" else 0)
+                    yield Cell(f"{title}-{digit}", seed, measure, version=VERSION if title == "images" else 0)
 
     def tables(self, results: Results) -> list[report.Table]:
         """Means over digits, and the AUROC of each digit."""
@@ -115,12 +115,14 @@ class Experiment(experiment.Experiment):
 
     def _groups(self) -> dict[str, tuple[Group, int]]:
         """Each group of detectors, and its number of seeds."""
-        groups: dict[str, tuple[Group, int]] = {"peers": (peers, self.num_seeds), "ours": (ours, self.num_seeds)}
+        groups: dict[str, tuple[Group, int]] = {"peers": (peers, self.num_seeds)}
+        for kind, shape in (("images", SHAPE), ("table", (-1,))):
+            groups[kind] = (functools.partial(default, kind, shape), self.num_seeds)
         return groups | {name: (functools.partial(on_images, name), self.method_seeds) for name in self.methods}
 
     def _titles(self) -> Iterator[tuple[str, str, str]]:
         """Group, title and name of each row of the tables."""
-        yield from (("ours", title, name) for name, title in OURS.items())
+        yield from ((name.split()[0], title, name) for name, title in OURS.items())
         for name in self.methods:
             yield name, METHODS[name][0], name
             yield name, "the same, untrained", f"{name} untrained"
@@ -150,14 +152,11 @@ def peers(split: Split, seed: int) -> Scores:
     }
 
 
-def ours(split: Split, seed: int) -> Scores:
-    """Score by `Detector()` on images and on a table of pixels, and by both with untrained flows."""
-    scores: Scores = {}
-    for kind, shape in (("images", SHAPE), ("table", (-1,))):
-        train, test = (rows.reshape(len(rows), *shape) for rows in (split.train, split.test))
-        detector = jaxgen.Detector(random_state=seed).fit(train)
-        scores |= {kind: -detector.score_samples(test), f"{kind} untrained": _untrained(detector, split.test)}
-    return scores
+def default(kind: str, shape: tuple[int, ...], split: Split, seed: int) -> Scores:
+    """Score by `Detector()` on rows of a shape, and by the same with untrained flows."""
+    train, test = (rows.reshape(len(rows), *shape) for rows in (split.train, split.test))
+    detector = jaxgen.Detector(random_state=seed).fit(train)
+    return {kind: -detector.score_samples(test), f"{kind} untrained": _untrained(detector, split.test)}
 
 
 def on_images(name: str, split: Split, seed: int) -> Scores:

@@ -33,13 +33,13 @@ def test_peers_score_each_test_image_and_principal_components_restore_a_plane():
 def test_the_experiment_from_end_to_end(tmp_path, monkeypatch):
     """Scores that are perfect for one detector and constant for the others."""
 
-    def substitute(names):
-        return lambda split, seed: {
-            name: split.anomalous.astype(float) if name == "images" else np.zeros(len(split.test)) for name in names
-        }
+    def default(kind, shape, split, seed):
+        constant = np.zeros(len(split.test))
+        return {kind: split.anomalous.astype(float) if kind == "images" else constant, f"{kind} untrained": constant}
 
-    monkeypatch.setattr(digits, "peers", substitute(digits.PEERS))
-    monkeypatch.setattr(digits, "ours", substitute(digits.OURS))
+    constants = lambda split, seed: dict.fromkeys(digits.PEERS, np.zeros(len(split.test)))
+    monkeypatch.setattr(digits, "peers", constants)
+    monkeypatch.setattr(digits, "default", default)
     experiment = digits.Experiment(digits=(0, 1), methods=(), num_seeds=2, cache_dir=tmp_path)
     means, by_digit = experiment.run()
     values = {row.title: row.values for row in means.rows}
