@@ -413,8 +413,7 @@ class NegativeSamplingVAE:
         check_image_shape(shape, "set `encoder` and `decoder`")
         spectral = large and self.negatives is not None and self.negatives.adversarial > 0
         norm = nets.Affine if large and not spectral else None
-        height, width, channels = shape
-        return nets.autoencoder((height, width, channels), latent_dim=latent_dim, norm=norm, spectral=spectral)
+        return nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
 
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:
         output, model_state = self._decode(*decoder, z)

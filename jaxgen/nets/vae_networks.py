@@ -133,7 +133,7 @@ class UpsamplingDecoder(nn.Module):
 
 
 def autoencoder(
-    shape: tuple[int, int, int],
+    shape: tuple[int, ...],
     *,
     latent_dim: int,
     norm: Callable[[], nn.Module] | None = None,

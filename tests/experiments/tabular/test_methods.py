@@ -8,8 +8,8 @@ from jaxgen import methods, nets
 
 def test_the_experiment_from_end_to_end(tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
-    x = np.concatenate([generator.normal(size=(80, 2)), generator.normal(6, 1, size=(20, 2))])
-    np.savez(tmp_path / "4_breastw.npz", X=x, y=np.repeat([0, 1], [80, 20]))
+    x = np.concatenate([generator.normal(size=(200, 2)), generator.normal(6, 1, size=(20, 2))])
+    np.savez(tmp_path / "4_breastw.npz", X=x, y=np.repeat([0, 1], [200, 20]))
     small = methods.Flow(nets.dense_flow(2, depth=1, widths=(4,)))
     monkeypatch.setattr(table_methods, "METHODS", {"vae": small})
     experiment = table_methods.Experiment(
