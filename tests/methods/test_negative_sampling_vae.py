@@ -26,6 +26,7 @@ def vae(**changes):
         "encoder": nets.MLP((8, 4)),
         "decoder": nets.MLP((8, 3)),
         "latent_dim": 2,
+        "observation_model": methods.Bernoulli(),
         "shift": 8.0,
         "optimizer": optax.sgd,
         "learning_rate": RATE,
