@@ -311,8 +311,8 @@ OTHERS = {
     "samplers": {"DualAveragingState", "MALAInfo", "MALAState", "chi_radius", "zador_exponent"},
     "metrics": {"Coverage", "Detection", "Histogram", "Interval", "MeanStd", "PermutationTestResult", "mode_coverage"},
     "nets": {
-        *("Autoencoder", "Bijection", "MEGNetworks", "autoencoder", "output_shape"),
-        *("dense_meg_networks", "digit_meg_networks", "photo_meg_networks"),
+        *("Autoencoder", "Bijection", "MEGNetworks", "autoencoder", "dense_autoencoder", "output_shape"),
+        *("dense_meg_networks", "digit_meg_networks", "image_meg_networks", "photo_meg_networks"),
     },
     "methods": {"Auxiliary", "ModelSamples", "all_layers", "last_layer", "latent_outliers"},
 }

@@ -1,6 +1,6 @@
 """Outliers among images: each of scikit-learn's ten digits held out in turn, next to detectors of scikit-learn.
 
-    python -m experiments.tabular.digits     # five seeds: about ten minutes on one CPU core
+    python -m experiments.tabular.digits     # five seeds: about thirteen minutes on one CPU core
     python -m experiments.tabular.digits --output-dir experiments/results/tabular    # committed tables
     python -m experiments.tabular.digits --quick                                     # a minute
 

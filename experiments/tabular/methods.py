@@ -1,7 +1,8 @@
 """`NegativeSamplingVAE` and `MEG` with their defaults as detectors of outliers in tables, next to untrained controls.
 
-    python -m experiments.tabular.methods --folder PATH     # three splits: about fifteen minutes on one CPU core
-    python -m experiments.tabular.methods --folder PATH --output-dir experiments/results/tabular   # committed tables
+    python -m experiments.tabular.methods --folder PATH     # three splits: some ten minutes on one CPU core for `MEG`
+    python -m experiments.tabular.methods --folder PATH --methods vae --output-dir experiments/results/tabular
+                                                            # the committed table, without `MEG`: about two minutes
     python -m experiments.tabular.methods --folder PATH --quick                                    # a minute
 
 The sets are the four of ADBench on which the settings of `Detector()` were chosen, split as in
