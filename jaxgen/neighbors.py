@@ -6,10 +6,12 @@ import numpy as np
 
 from jaxgen.types import Float
 
-__all__ = ["NeighborBlend", "neighbor_distances"]
+__all__ = ["LocalNeighborBlend", "NeighborBlend", "neighbor_distances"]
 
 NEIGHBOR_WEIGHT = 2 / 3  # of the neighbors in the blend; the model has the rest
+LOCAL_NEIGHBOR_WEIGHT = 0.9  # the same of `LocalNeighborBlend`
 SMALLEST_VARIANCE = 1e-6  # of a decorrelated direction, relative to the largest
+SMALLEST_DISTANCE = 1e-6  # of a row to its neighbors, relative to the mean over rows
 
 
 def neighbor_distances(
@@ -25,13 +27,7 @@ def neighbor_distances(
     Returns:
         Distances `[n]`.
     """
-    from sklearn.neighbors import NearestNeighbors  # takes a second to import
-
-    k = min(num_neighbors, len(rows) - (x is None))
-    # If both have one dtype, scikit-learn searches in blocks of 256 rows; otherwise it holds 1 GiB of distances.
-    points = None if x is None else np.asarray(x, np.float64)
-    distances, _ = NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(points)
-    return np.mean(distances, 1)
+    return np.mean(_nearest(rows, x, num_neighbors)[0], 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,6 +84,76 @@ class NeighborBlend:
         points = None if x is None else np.asarray(x, np.float64) @ self.decorrelation
         decorrelated = neighbor_distances(rows, points, num_neighbors=self.num_neighbors)
         return np.maximum(_compressed(plain, self.distance_scale), _compressed(decorrelated, self.decorrelated_scale))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LocalNeighborBlend:
+    """Weighted mean of a model's score, distances to nearest neighbors, and distances relative to the neighbors' own.
+
+    The relative distance of a point is its mean distance to its neighbors, divided by the mean of their mean distances
+    to their own neighbors. It finds outliers near a dense class that are closer to it than rows of other classes are
+    to each other. It needs no covariance, which has too many entries for images.
+
+    All are standardized and compressed as in `NeighborBlend`. Each of the distances has a weight of 0.45, and the model
+    of 0.1.
+
+    Attributes:
+        rows: rows among which neighbors are searched, `[m, d]`.
+        num_neighbors: number of neighbors in the mean distance.
+        own_distances: distance of each of the rows to its neighbors, `[m]`.
+        score_scale: median and interquartile range of the model's scores of training rows.
+        distance_scale: the same of the training rows' distances to each other.
+        relative_scale: the same of their relative distances.
+
+    References:
+        Breunig, Kriegel, Ng and Sander, LOF: identifying density-based local outliers (2000), a similar ratio.
+    """
+
+    rows: Float[np.ndarray, "m d"]
+    num_neighbors: int
+    own_distances: Float[np.ndarray, " m"]
+    score_scale: tuple[float, float]
+    distance_scale: tuple[float, float]
+    relative_scale: tuple[float, float]
+
+    @classmethod
+    def fit(
+        cls, rows: Float[np.ndarray, "m d"], scores: Float[np.ndarray, " m"], *, num_neighbors: int
+    ) -> "LocalNeighborBlend":
+        """Measure all scales on training rows `[m, d]` and the model's scores of them, `[m]`."""
+        distances, neighbors = _nearest(rows, None, num_neighbors)
+        own = np.mean(distances, 1)
+        relative = _relative(own, own, neighbors)
+        return cls(rows, num_neighbors, own, _scale(scores), _scale(own), _scale(relative))
+
+    def __call__(self, x: Float[np.ndarray, "n d"], scores: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Return the blend of rows `[n, d]` and the model's scores of them, `[n]`; higher for outliers."""
+        model = _compressed(scores, self.score_scale)
+        return LOCAL_NEIGHBOR_WEIGHT * self.distances(x) + (1 - LOCAL_NEIGHBOR_WEIGHT) * model
+
+    def distances(self, x: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
+        """Return the mean of the standardized and compressed distance, and of the relative one, of rows `[n, d]`."""
+        distances, neighbors = _nearest(self.rows, x, self.num_neighbors)
+        mean = np.mean(distances, 1)
+        relative = _relative(mean, self.own_distances, neighbors)
+        return (_compressed(mean, self.distance_scale) + _compressed(relative, self.relative_scale)) / 2
+
+
+def _nearest(rows: np.ndarray, x: np.ndarray | None, num_neighbors: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances to the nearest rows, and their numbers, `[n, k]` each; arguments of `neighbor_distances`."""
+    from sklearn.neighbors import NearestNeighbors  # takes a second to import
+
+    k = min(num_neighbors, len(rows) - (x is None))
+    # If both have one dtype, scikit-learn searches in blocks of 256 rows; otherwise it holds 1 GiB of distances.
+    points = None if x is None else np.asarray(x, np.float64)
+    return NearestNeighbors(n_neighbors=k).fit(np.asarray(rows, np.float64)).kneighbors(points)
+
+
+def _relative(distances: np.ndarray, own_distances: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
+    """Return distances `[n]`, relative to the mean distance that their neighbors `[n, k]` have to their own."""
+    # Repeated rows have distance zero.
+    floor = max(SMALLEST_DISTANCE * np.mean(own_distances), np.finfo(np.float64).tiny)
+    return distances / np.maximum(np.mean(own_distances[neighbors], 1), floor)
 
 
 def _decorrelation(rows: np.ndarray) -> np.ndarray:

@@ -225,6 +225,7 @@ NETS = {
         there_and_back(nets.AffineCoupling(nets.ConvConditioner((4, 4)))), (numbers(2, 4, 4, 2), numbers(2, 2))
     ),
     "BatchNorm": Case(of(nets.BatchNorm()), (X,)),
+    "Border": Case(there_and_back(nets.Border(nets.Flatten((1, 2, 1)), (1, 2, 1), (2, 2, 1))), (IMAGES,)),
     "ComposedBijection": Case(there_and_back(nets.ComposedBijection((nets.ActNorm(), nets.Permutation(0)))), (X,)),
     "ConvDecoder": Case(of(nets.ConvDecoder((4, 4, 1), 4, ((2, 3, 2),))), (X,)),
     "ConvEncoder": Case(of(nets.ConvEncoder(((2, 3, 2),), 2)), (numbers(2, 4, 4, 1),)),
@@ -281,6 +282,7 @@ METHOD_PARTS = {
     "NoisyData": Case(lambda x: methods.NoisyData().draw(KEY, x, lambda: x), (IMAGES,), draws=True),
     "PerTarget": candidates(methods.PerTarget(4)),
     "SharedPool": candidates(methods.SharedPool(8, chunk=4)),
+    "UnboundedGaussian": observed(methods.UnboundedGaussian()),
     "Uniform": Case(lambda x: methods.Uniform().draw(KEY, x, lambda: x), (IMAGES,), draws=True),
     "interpolate_pixels": Case(lambda x, y: methods.interpolate_pixels(KEY, x, y), (X, Y), draws=True),
     "interpolate_rows": Case(lambda x, y: methods.interpolate_rows(KEY, x, y), (X, Y), draws=True),
@@ -309,8 +311,8 @@ OTHERS = {
     "samplers": {"DualAveragingState", "MALAInfo", "MALAState", "chi_radius", "zador_exponent"},
     "metrics": {"Coverage", "Detection", "Histogram", "Interval", "MeanStd", "PermutationTestResult", "mode_coverage"},
     "nets": {
-        *("Autoencoder", "Bijection", "MEGNetworks", "autoencoder", "output_shape"),
-        *("dense_meg_networks", "digit_meg_networks", "photo_meg_networks"),
+        *("Autoencoder", "Bijection", "MEGNetworks", "autoencoder", "dense_autoencoder", "output_shape"),
+        *("dense_meg_networks", "digit_meg_networks", "image_meg_networks", "photo_meg_networks"),
     },
     "methods": {"Auxiliary", "ModelSamples", "all_layers", "last_layer", "latent_outliers"},
 }

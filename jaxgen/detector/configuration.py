@@ -16,13 +16,19 @@ __all__ = ["choice", "training_config"]
 
 MAX_STEPS_PER_CALL = 500
 DEFAULT = {"steps": 400, "num_seeds": 4, "neighbors": 3}  # for the default method
+IMAGES = DEFAULT | {"neighbors": 5}  # for the default method and images
 OTHERS = {"steps": 2_000, "num_seeds": 1, "neighbors": 0}  # for the methods of users
 
 
 def choice(detector: Any, name: str) -> int:
     """Return a parameter, or if it is None, its value for the default method or for another one."""
     value = getattr(detector, name)
-    return (DEFAULT if detector.method is None else OTHERS)[name] if value is None else int(value)
+    if value is not None:
+        return int(value)
+    if detector.method is not None:
+        return OTHERS[name]
+    images = getattr(detector, "image_shape_", None) is not None
+    return (IMAGES if images else DEFAULT)[name]
 
 
 def training_config(detector: Any, rows: np.ndarray, seed: int) -> Config:
@@ -30,7 +36,7 @@ def training_config(detector: Any, rows: np.ndarray, seed: int) -> Config:
 
     Args:
         detector: an unfitted `Detector`.
-        rows: scaled training rows `[n, d]`.
+        rows: scaled training rows `[n, d]`, or images `[n, h, w, c]` for a method other than the default.
         seed: root seed of the training.
 
     Returns:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from jaxgen.neighbors import NeighborBlend
+from jaxgen.neighbors import LocalNeighborBlend, NeighborBlend
 from jaxgen.serialization import sklearn_json
 from jaxgen.serialization.atomic import absolute_path, recover, replacing
 from jaxgen.serialization.config_json import from_json, to_json, unnamed_fields
@@ -38,7 +38,8 @@ def load(detector: Any, path: str | os.PathLike[str], *, trusted: Sequence[str] 
         method = from_json(state["method"], trusted=trusted)  # `__setstate__` would import every name
         if isinstance(method, dict):
             raise ValueError("its method is a dict")
-        blend = None if state["blend_"] is None else NeighborBlend(**state["blend_"])
+        kind = NeighborBlend if state["image_shape_"] is None else LocalNeighborBlend
+        blend = None if state["blend_"] is None else kind(**state["blend_"])
         detector.__setstate__({**state, "method": method, "blend_": blend, "result_": result})
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{target / 'detector'} cannot be read ({error}); save it again.") from error

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -20,13 +20,14 @@ from jaxgen.columns import UNSEEN, column_encoder, column_scaler, column_table, 
 from jaxgen.detector import files
 from jaxgen.detector.calibration import threshold_score
 from jaxgen.detector.configuration import choice, training_config
+from jaxgen.detector.images import CommonScaler, image_shape, pixels
 from jaxgen.detector.rows import check_not_a_path, validated_rows
 from jaxgen.detector.scoring import LARGEST, mean_scores
 from jaxgen.detector.trimming import suspected_inliers
 from jaxgen.explanation import Explanation, contributions
 from jaxgen.forking import check_not_forked
 from jaxgen.metrics.conformal import conformal_p_values
-from jaxgen.neighbors import NeighborBlend
+from jaxgen.neighbors import LocalNeighborBlend, NeighborBlend
 from jaxgen.serialization.config_json import from_json, to_json
 from jaxgen.training.loop import train
 from jaxgen.types import Method
@@ -51,6 +52,9 @@ class Detector(OutlierMixin, BaseEstimator):
     Rows may be a pandas data frame with numbers, booleans, categories, text, dates, durations and missing values. A
     category that no training row has, or a missing value in a column without missing ones, then gets the highest score.
 
+    Rows may be images `[n, height, width, channels]`. Bytes are divided by 255. A method gets the images as they are;
+    the default takes their pixels as columns, with one scale for all. Constant pixels have no special rule.
+
     The default blends four small flows with distances to nearest neighbors. The page `systems/tabular.md` compares it
     with detectors of scikit-learn and PyOD.
 
@@ -64,9 +68,10 @@ class Detector(OutlierMixin, BaseEstimator):
             and 1 for others.
         neighbors: number of nearest training rows whose mean distance is blended with the model's score. The distance
             is the larger of two, before and after decorrelating the columns. All are standardized on training rows and
-            compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the weight. 0 is the model alone. None
-            is 3 for the default method, and 0 for others. With neighbors, the detector holds the scaled training rows:
-            all of them, or a random 10,000.
+            compressed to `sign(z) log(1 + |z|)`; the distance has two thirds of the weight. On images the second
+            distance is that relative to the neighbors' own, and each has a weight of 0.45. 0 is the model alone. None
+            is 3 for the default method, 5 if the rows are images, and 0 for others. With neighbors, the detector holds
+            the scaled training rows: all of them, or a random 10,000.
         batch_size: rows of a minibatch. It is reduced to the number of training rows if these are fewer, and to a
             multiple of `n_critic` for a method that has one.
         calibration_fraction: share of the rows in the calibration set, between 0 and 1.
@@ -76,12 +81,15 @@ class Detector(OutlierMixin, BaseEstimator):
             set keeps its outliers. So the bound `alpha` still holds for rows like the inliers, but fewer outliers are
             found unless `alpha` is well above their share.
         scaler: an unfitted scikit-learn transformer, fitted to the training rows. None drops constant columns, and
-            scales the others to mean 0 and standard deviation 1. For a data frame with other columns than
-            numbers it also replaces missing values by the median, marks them, and encodes categories one-hot.
+            scales the others to mean 0 and standard deviation 1. For a data frame with other columns than numbers it
+            also replaces missing values by the median, marks them, and encodes categories one-hot. It gives pixels of
+            images one common scale for the default method, and leaves them unchanged for others.
         random_state: a whole number for reproducible results, a `RandomState`, or None.
         result_: the trained models of scaled rows, as returned by `train`, without the rows.
         encoder_: a scikit-learn `ColumnTransformer` of a data frame to one number for each column, chosen by dtype.
             None for plain numbers. `column_table` prints what was done with each column.
+        image_shape_: height, width and channels if the rows are images, else None. Pixels are then the columns, `d` in
+            number, and names of columns are their positions.
         complete_: whether each column has no missing value in the training rows, `[d]`.
         constants_: value of each column that is constant in the training rows, NaN for the others, `[d]`.
         typical_: quantiles of each column of the training rows, which replace values in `explain`, `[5, d]`.
@@ -139,7 +147,7 @@ class Detector(OutlierMixin, BaseEstimator):
         """Split off the calibration set, fit the scaler, train the method, and score the calibration set.
 
         Args:
-            X: rows `[n, d]` with n >= 3: finite numbers, or a data frame.
+            X: rows `[n, d]` with n >= 3: finite numbers, or a data frame; or images `[n, h, w, c]`.
             y: unused.
 
         Returns:
@@ -171,8 +179,10 @@ class Detector(OutlierMixin, BaseEstimator):
             )
         check_not_forked("Detector.fit")
         check_not_a_path(X)
+        self.image_shape_ = image_shape(X)
         self.encoder_ = column_encoder(X) if needs_encoding(X) else None
         if self.encoder_ is None:
+            X = X if self.image_shape_ is None else pixels(X, self.image_shape_)
             X = validated_rows(self, X, ensure_min_samples=3)
         else:
             validate_data(self, X, skip_check_array=True)
@@ -190,17 +200,21 @@ class Detector(OutlierMixin, BaseEstimator):
             _check_squares(training)
         # The scaler is not fitted to the calibration set, which would then differ from new rows.
         self.scaler_ = self._new_scaler().fit(training)
+        # Pixels at the edge are often constant, and their values in new images are no reason for an alarm.
+        same &= self.image_shape_ is None
         self.constants_ = np.where(same, _first_values(training), np.nan)
         filled = np.where(missing, _first_values(training), training)
         self.typical_ = np.quantile(filled, TYPICAL, axis=0, method="nearest")
         rows = self._scaled(training)
-        result = train(training_config(self, rows, int(generator.randint(2**31 - 1))), progress=False)
+        config = training_config(self, self._method_rows(rows), int(generator.randint(2**31 - 1)))
+        result = train(config, progress=False)
         without_rows = dataclasses.replace(result.config, data=from_json(to_json(result.config.data)))
         self.result_ = dataclasses.replace(result, config=without_rows)
-        self.blend_: NeighborBlend | None = None
+        self.blend_: NeighborBlend | LocalNeighborBlend | None = None
         if neighbors := choice(self, "neighbors"):
             rows = rows[:MAX_REFERENCES]  # a random subset, since the rows are in random order
-            self.blend_ = NeighborBlend.fit(rows, self._scores_of_scaled(rows), num_neighbors=neighbors)
+            kind = NeighborBlend if self.image_shape_ is None else LocalNeighborBlend
+            self.blend_ = kind.fit(rows, self._scores_of_scaled(rows), num_neighbors=neighbors)
         self.calibration_ = self._scores(calibration)
         self.offset_ = -threshold_score(self.calibration_, self._is_novel(calibration), self.alpha)
         return self
@@ -270,7 +284,9 @@ class Detector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         check_not_forked("Detector.explain")
         X = self._numbers(X)
-        names = getattr(self, "feature_names_in_", [f"column {number}" for number in range(X.shape[1])])
+        positions = range(X.shape[1]) if self.image_shape_ is None else np.ndindex(self.image_shape_)
+        title = "column" if self.image_shape_ is None else "pixel"
+        names = getattr(self, "feature_names_in_", [f"{title} {position}" for position in positions])
         novel = self._novel_values(X)
         values = contributions(self._scores, np.where(novel, self.typical_[len(TYPICAL) // 2], X), self.typical_)
         return Explanation(tuple(map(str, names)), np.where(novel, LARGEST, values))
@@ -382,6 +398,7 @@ class Detector(OutlierMixin, BaseEstimator):
         """Return validated rows as numbers, `[n, d]`."""
         check_not_a_path(X)
         if self.encoder_ is None:
+            X = X if self.image_shape_ is None else pixels(X, self.image_shape_)
             return validated_rows(self, X, reset=False)
         if not hasattr(X, "iloc"):
             raise TypeError(
@@ -394,14 +411,22 @@ class Detector(OutlierMixin, BaseEstimator):
     def _new_scaler(self) -> Any:
         if self.scaler is not None:
             return clone(self.scaler)
+        if self.image_shape_ is not None:
+            return CommonScaler() if self.method is None else FunctionTransformer()
         return (
             make_pipeline(VarianceThreshold(), StandardScaler())
             if self.encoder_ is None
             else column_scaler(self.encoder_)
         )
 
+    def _method_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return scaled rows as the method takes them: images unless it is the default."""
+        if self.image_shape_ is None or self.method is None:
+            return rows
+        return rows.reshape(len(rows), *self.image_shape_)
+
     def _scores_of_scaled(self, rows: np.ndarray) -> np.ndarray:
-        scores = mean_scores(self.result_, rows, self.score_name)
+        scores = mean_scores(self.result_, self._method_rows(rows), self.score_name)
         return scores if self.blend_ is None else np.where(scores == LARGEST, LARGEST, self.blend_(rows, scores))
 
 

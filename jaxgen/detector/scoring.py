@@ -22,7 +22,7 @@ def mean_scores(result: Result, rows: np.ndarray, name: str | None) -> np.ndarra
 
     Args:
         result: the trained models.
-        rows: scaled rows `[n, d]`, in single precision.
+        rows: scaled rows `[n, d]` or images `[n, h, w, c]`, in single precision.
         name: of the score; None is the method's first.
 
     Returns:
@@ -31,7 +31,7 @@ def mean_scores(result: Result, rows: np.ndarray, name: str | None) -> np.ndarra
     scores, scorer = np.empty(len(rows)), _scorer(result.config.method, name)
     for start in range(0, len(rows), PIECE):
         piece = rows[start : start + PIECE]
-        padded = np.concatenate([piece, np.zeros((PIECE - len(piece), rows.shape[1]), np.float32)])
+        padded = np.concatenate([piece, np.zeros((PIECE - len(piece), *rows.shape[1:]), np.float32)])
         whole = scorer(result.state, padded)
         scores[start : start + PIECE] = np.asarray(whole)[: len(piece)]
     return np.nan_to_num(scores, nan=LARGEST, posinf=LARGEST, neginf=-LARGEST)
@@ -39,12 +39,12 @@ def mean_scores(result: Result, rows: np.ndarray, name: str | None) -> np.ndarra
 
 @functools.lru_cache(maxsize=8)
 def _scorer(method: Any, name: str | None) -> Any:
-    """Return a compiled function of states and rows `[n, d]`: the mean of one score over seeds, `[n]`.
+    """Return a compiled function of states and rows `[n, ...]`: the mean of one score over seeds, `[n]`.
 
     Detectors of equal method and width share the program. The last ones are kept, which bounds memory.
     """
 
-    def score(states: State, x: Float[Array, "n d"]) -> Float[Array, " n"]:
+    def score(states: State, x: Float[Array, "n ..."]) -> Float[Array, " n"]:
         def one(state: State) -> Array:
             scores = method.scores(state, x)
             return scores[next(iter(scores)) if name is None else name]

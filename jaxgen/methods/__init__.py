@@ -13,7 +13,13 @@ from jaxgen.methods.mixture_density import MixtureDensity
 from jaxgen.methods.mmd_map import MMDMap, all_params, pooled_median, weight_matrices
 from jaxgen.methods.negative_samples import Auxiliary, ModelSamples, NoisyData, Uniform
 from jaxgen.methods.negative_sampling_vae import NegativeSamplingVAE
-from jaxgen.methods.observation_models import Bernoulli, DequantizedGaussian, DiscretizedGaussian, Gaussian
+from jaxgen.methods.observation_models import (
+    Bernoulli,
+    DequantizedGaussian,
+    DiscretizedGaussian,
+    Gaussian,
+    UnboundedGaussian,
+)
 from jaxgen.methods.outlier_discriminator import OutlierDiscriminator
 from jaxgen.methods.relativistic_gan import RelativisticGAN, all_layers, last_layer
 from jaxgen.methods.wgan import WGANGP, interpolate_pixels, interpolate_rows
@@ -40,6 +46,7 @@ __all__ = [
     "PerTarget",
     "SharedPool",
     "RelativisticGAN",
+    "UnboundedGaussian",
     "Uniform",
     "WGANGP",
     "all_layers",

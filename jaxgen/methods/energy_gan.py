@@ -13,6 +13,7 @@ import optax
 from jaxgen import losses, nets
 from jaxgen.methods._modules import apply_network, at_least_single, normal, required
 from jaxgen.methods._validation import sliced_wasserstein
+from jaxgen.nets.image_sides import check_image_shape
 from jaxgen.nets.shapes import check_scalar_output
 from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.gradient_step import GradientStep, TrainState
@@ -20,7 +21,7 @@ from jaxgen.optim.optimizers import adversarial_adam, build_optimizer
 from jaxgen.optim.schedules import Schedule
 from jaxgen.scan import iterate
 from jaxgen.types import Array, Float, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_table, check_weights, rows_remedy
+from jaxgen.validation import check_table, check_weights
 
 __all__ = ["EnergyGAN", "EnergyGANState", "split_batch", "default_networks"]
 
@@ -59,25 +60,22 @@ def split_batch(rows: Float[Array, "b ..."], parts: int) -> Float[Array, "parts 
 
 
 def default_networks(shape: tuple[int, ...], latent_dim: int) -> nets.MEGNetworks:
-    """Return the networks of the maximum entropy generators paper for rows of a shape.
+    """Return the default networks for rows of a shape: the maximum entropy generators paper's, or of their form.
 
     Args:
         shape: of a row.
         latent_dim: dimensions of the noise.
 
     Raises:
-        ValueError: if there are none for this shape.
+        ValueError: if the rows are neither vectors nor images with sides of 8 to 64 pixels.
     """
     if len(shape) == 1:
         return nets.dense_meg_networks(shape[0])
-    if len(shape) == 3 and shape[:2] == (28, 28):
-        return nets.digit_meg_networks(shape[2], latent_dim=latent_dim)
+    check_image_shape(shape, "set all networks")
     if shape in ((32, 32, 3), (64, 64, 3)):
         return nets.photo_meg_networks(shape[0], latent_dim=latent_dim)
-    raise ValueError(
-        "default networks exist for vectors and for images of 28 x 28, 32 x 32 x 3 and 64 x 64 x 3 (got rows of shape "
-        f"{shape}); {rows_remedy(shape, 'set all networks')}."
-    )
+    height, width, channels = shape
+    return nets.image_meg_networks((height, width, channels), latent_dim=latent_dim)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +91,16 @@ class EnergyGAN(abc.ABC):
     A generator with batch normalization is trained with the statistics of its batches, each device on its own rows.
     Samples, scores and chains use the running statistics, which the generator's updates average, also over devices.
 
+    The default networks of vectors are those of `nets.dense_meg_networks`. Images of 32 x 32 and 64 x 64 with three
+    channels have those of `nets.photo_meg_networks`. All other images with sides of 8 to 64 pixels have those of
+    `nets.image_meg_networks`: convolutions of stride 2 until the larger side is at most 2 pixels, with 64 features
+    that double up to 512, and as many transposed convolutions back. For 28 x 28 they are the paper's.
+
     Attributes:
         critic: `x [..., *row] -> [..., 1]`, the energy.
         generator: `z [..., k] -> [..., *row]`.
-        latent_dim: k, dimensions of the standard normal noise. None is 128 for images; for vectors it is their own
-            dimension, at most 32.
+        latent_dim: k, dimensions of the standard normal noise. None is the number of values in a row, at most 128 for
+            images and 32 for vectors.
         n_critic: updates of the critic in each step.
         penalty: weight of the regularizer.
         regularizer: takes the energy and rows `[n, ...]`, and returns the penalty of each, `[n]`.
@@ -135,7 +138,7 @@ class EnergyGAN(abc.ABC):
                 "latent_dim=None is the default width."
             )
         check_weights(penalty=self.penalty)
-        latent_dim = self.latent_dim or (min(shape[0], 32) if len(shape) == 1 else 128)
+        latent_dim = self.latent_dim or min(row_specs[0].size, 32 if len(shape) == 1 else 128)
         critic = self.critic or default_networks(shape, latent_dim).energy
         generator = self.generator or default_networks(shape, latent_dim).generator
         noise = jax.ShapeDtypeStruct((2, latent_dim), jnp.float32)

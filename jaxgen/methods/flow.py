@@ -16,13 +16,14 @@ from jaxgen.data.batches import value_range
 from jaxgen.methods._conditioning import check_condition, standardized
 from jaxgen.methods._modules import at_least_single, normal, required
 from jaxgen.methods._validation import mean_over_rows
+from jaxgen.nets.image_sides import check_image_shape
 from jaxgen.nets.shapes import outputs
 from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
 from jaxgen.optim.schedules import Cosine, Schedule
 from jaxgen.types import Array, Float, Int, Key, Metrics, Params, PyTree
-from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label, rows_remedy
+from jaxgen.validation import check_floating, check_labels, check_range, check_whole, is_floating, is_label
 
 __all__ = ["Flow"]
 
@@ -40,7 +41,9 @@ class Flow:
 
     Attributes:
         network: invertible, `x [..., *row] -> z [..., d]`, such as those of `nets.dense_flow` and `nets.image_flow`.
-            None is `nets.spline_flow` for vectors, and `nets.image_flow` for images.
+            None is `nets.spline_flow` for vectors, and `nets.image_flow` for images with sides of 8 to 64 pixels:
+            couplings at a half and a quarter of the resolution, of the largest block whose sides are multiples of 4,
+            and couplings with the border of up to three rows and columns where there is one.
         dimensions: of a latent vector; `resolve` sets it to the number of values in a row.
         classes: number of classes, with labels 0 to `classes - 1`; 0 if rows have no labels.
         levels: number of gray levels of images, evenly spaced in [0, 1], such as 256. Uniform noise then dequantizes
@@ -86,11 +89,8 @@ class Flow:
             )
         network = self.network
         if network is None:
-            if len(row.shape) not in (1, 3):
-                raise ValueError(
-                    f"default flows exist for vectors and images (got rows of shape {row.shape}); "
-                    f"{rows_remedy(row.shape, 'set `network`')}."
-                )
+            if len(row.shape) != 1:
+                check_image_shape(row.shape, "set `network`")
             network = nets.spline_flow(*row.shape) if len(row.shape) == 1 else nets.image_flow(row.shape)
         spec = jax.ShapeDtypeStruct((2, *row.shape), row.dtype)
         width = self.classes or condition_dim

@@ -15,8 +15,9 @@ from jaxgen.data.batches import value_range
 from jaxgen.methods._modules import apply_network, at_least_single, normal, required
 from jaxgen.methods._validation import mean_over_rows
 from jaxgen.methods.negative_samples import NegativeSource
-from jaxgen.methods.observation_models import Bernoulli, ObservationModel
+from jaxgen.methods.observation_models import Bernoulli, ObservationModel, UnboundedGaussian
 from jaxgen.methods.posterior import Posterior, bounded, importance_weights, regret
+from jaxgen.nets.image_sides import check_image_shape
 from jaxgen.numerics.threefry import with_unrolled_key
 from jaxgen.optim.gradient_step import GradientStep, TrainState
 from jaxgen.optim.optimizers import build_optimizer
@@ -61,17 +62,25 @@ class NegativeSamplingVAE:
     networks. Scores use the running statistics for both, so a difference that lies in batch statistics alone may be
     lost.
 
-    Rows are used as given, and the means of all observation models lie in [0, 1]. Scale columns of a table to that
-    range first, for example by `sklearn.preprocessing.MinMaxScaler`.
+    Rows are used as given. Images must be in [0, 1], as the means of most observation models are. Scale the columns of
+    a table to a standard deviation near 1 first, for example by `sklearn.preprocessing.StandardScaler`.
+
+    The default networks of vectors are those of `nets.dense_autoencoder`, with two hidden layers of width 128. Those of
+    images with sides of 8 to 64 pixels are those of `nets.autoencoder`: the paper's for 28 x 28 and 32 x 32, and their
+    form for other sizes. Convolutions of stride 2 halve the larger side until it is at most 4 pixels. Images with a
+    side of at least 32 have the form for 32 x 32, with spectral normalization if negatives are adversarial, and else
+    an affine map of each feature; smaller images have the form for 28 x 28.
 
     Attributes:
-        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances. None is the paper's for images of 28 x 28 and
-            32 x 32; the latter has spectral normalization if negatives are adversarial, else an affine map per feature.
-        decoder: `z [..., k] -> [..., *row]`, the input of the observation model; None is the paper's likewise.
-        latent_dim: k; None is 10 for images of 28 x 28 and 100 otherwise, as in the paper.
-        observation_model: the distribution of a row given the decoder's output.
+        encoder: `x [..., *row] -> [..., 2 k]`, means and log-variances; None is the default.
+        decoder: `z [..., k] -> [..., *row]`, the input of the observation model; None is the default.
+        latent_dim: k. None is the paper's for images, 100 if a side is at least 32 and else 10; for vectors it is half
+            their dimension, at least 1 and at most 10.
+        observation_model: the distribution of a row given the decoder's output. None is `Bernoulli` for images, and
+            `UnboundedGaussian` for vectors.
         negatives: source of negative samples; None uses none.
-        shift: of the second prior, N((shift, ..., shift), 1); None is the paper's, 25 for 32 x 32 and 8 otherwise.
+        shift: of the second prior, N((shift, ..., shift), 1). None is the paper's, 25 for images with a side of at
+            least 32 and 8 otherwise.
         negative_weight: weight of the negatives' KL divergence.
         negative_reconstruction_weight: weight of the negatives' reconstruction, for encoder and decoder; the paper's
             alpha.
@@ -87,7 +96,7 @@ class NegativeSamplingVAE:
     encoder: nn.Module | None = None
     decoder: nn.Module | None = None
     latent_dim: int | None = None
-    observation_model: ObservationModel = dataclasses.field(default_factory=Bernoulli)
+    observation_model: ObservationModel | None = None
     negatives: NegativeSource | None = None
     shift: float | None = None
     negative_weight: float = 1.0
@@ -127,12 +136,11 @@ class NegativeSamplingVAE:
         )
         if not np.isfinite(self.shift or 0.0):
             raise ValueError(f"`shift` must be finite (got {self.shift}); None is the paper's.")
-        latent_dim = self.latent_dim or (10 if shape[:2] == (28, 28) else 100)
-        encoder, decoder, large = self.encoder, self.decoder, shape[:2] == (32, 32)
+        vector, large = len(shape) == 1, len(shape) == 3 and max(shape[:2]) >= 32
+        latent_dim = self.latent_dim or (min(max(shape[0] // 2, 1), 10) if vector else 100 if large else 10)
+        encoder, decoder = self.encoder, self.decoder
         if encoder is None or decoder is None:
-            spectral = large and self.negatives is not None and self.negatives.adversarial > 0
-            norm = nets.Affine if large and not spectral else None
-            default = nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
+            default = self._default_networks(shape, latent_dim, large)
             encoder, decoder = encoder or default.encoder, decoder or default.decoder
         row = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
         output = nets.output_shape(encoder, row, collections=("params", "batch_stats"))
@@ -148,7 +156,10 @@ class NegativeSamplingVAE:
                 f"the decoder must return rows of the data's shape {shape} (got {output[1:]}); change its last layer."
             )
         shift = self.shift if self.shift is not None else 25.0 if large else 8.0
-        return dataclasses.replace(self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, shift=shift)
+        model = self.observation_model or (UnboundedGaussian() if vector else Bernoulli())
+        return dataclasses.replace(
+            self, encoder=encoder, decoder=decoder, latent_dim=latent_dim, observation_model=model, shift=shift
+        )
 
     def check(self, *tables: np.ndarray) -> None:
         """Check that all rows are in [0, 1] if the observation model or the negatives need it.
@@ -159,7 +170,7 @@ class NegativeSamplingVAE:
         Raises:
             ValueError: if they are not.
         """
-        names = [type(self.observation_model).__name__] if self.observation_model.unit_interval else []
+        names = [type(self._model).__name__] if self._model.unit_interval else []
         if self.negatives is not None and self.negatives.unit_interval:
             names.append(type(self.negatives).__name__)
         for table in tables if names else ():
@@ -172,7 +183,7 @@ class NegativeSamplingVAE:
         decoder = dict(
             required(self, self.decoder).init(key_decoder, jnp.zeros((1, required(self, self.latent_dim)), jnp.float32))
         )
-        params = {"decoder": decoder.pop("params"), "noise": self.observation_model.init()}
+        params = {"decoder": decoder.pop("params"), "noise": self._model.init()}
         encoder_state = self._encoder_step.init(encoder.pop("params"), encoder)
         return VAEState(encoder_state, self._decoder_step.init(params, decoder))
 
@@ -183,7 +194,7 @@ class NegativeSamplingVAE:
         """Take one gradient step with the encoder, then one with the decoder, on the same rows and latents."""
         key_rows, key_latent, key_prior, key_negatives, key_others, key_step = jax.random.split(key, 6)
         x, *observed = (
-            self.observation_model.preprocess(jax.random.fold_in(key_rows, place), rows)
+            self._model.preprocess(jax.random.fold_in(key_rows, place), rows)
             for place, rows in enumerate(at_least_single((x, *others)))
         )
         size = (x.shape[0], required(self, self.latent_dim))
@@ -191,7 +202,7 @@ class NegativeSamplingVAE:
         fixed = (state.decoder.params, state.decoder.model_state)
         negatives = None
         if self.negatives is not None:
-            generate = lambda: self.observation_model.mean(self._decode(*fixed, prior)[0])
+            generate = lambda: self._model.mean(self._decode(*fixed, prior)[0])
             negatives = jax.lax.stop_gradient(self.negatives.draw(key_negatives, x, generate, *observed))
         draws = StepSamples(x, noise, prior, negatives, other)
         encoder, encoder_metrics = self._encoder_step.step(key_step, state.encoder, draws, fixed)
@@ -270,7 +281,7 @@ class NegativeSamplingVAE:
             value += self.negative_reconstruction_weight * self._reconstruction(decoder, draws.negatives, z)[0]
         if self.negatives is None or not self.negatives.adversarial:
             return value, ({}, model_state)
-        samples = self.observation_model.mean(self._decode(*decoder, draws.prior)[0])
+        samples = self._model.mean(self._decode(*decoder, draws.prior)[0])
         kl = jnp.mean(losses.gaussian_kl(*self._posterior(*after, samples)[0]))
         return value + self.negatives.adversarial * kl, ({"generated_kl": kl}, model_state)
 
@@ -291,17 +302,17 @@ class NegativeSamplingVAE:
 
         def negative_bound(key: Key[Array, ""], x: Array) -> Array:
             key_rows, key_latent = jax.random.split(key)
-            x = self.observation_model.preprocess(key_rows, x)
+            x = self._model.preprocess(key_rows, x)
             posterior = self.encode(state, x)
             z = posterior.sample(jax.random.normal(key_latent, posterior.mean.shape, posterior.mean.dtype))
             output, _ = self._decode(params, state.decoder.model_state, z, train=False)
-            likelihood = self.observation_model.log_likelihood(params["noise"], x, output)
+            likelihood = self._model.log_likelihood(params["noise"], x, output)
             return losses.gaussian_kl(*posterior) - likelihood
 
         return mean_over_rows(negative_bound, key, x)
 
     def sample(self, key: Key[Array, ""], state: VAEState, n: int) -> Float[Array, "n ..."]:
-        """Draw latent vectors from the prior and return their mean images.
+        """Draw latent vectors from the prior and return the mean rows or images.
 
         Args:
             key: of the draws.
@@ -309,14 +320,14 @@ class NegativeSamplingVAE:
             n: number of samples.
 
         Returns:
-            Samples `[n, ...]` in [0, 1].
+            Samples `[n, ...]`, in [0, 1] for images.
         """
         return self.decode(state, normal(key, n, required(self, self.latent_dim)))
 
     def decode(self, state: VAEState, z: Float[Array, "n k"]) -> Float[Array, "n ..."]:
-        """Return the mean images `[n, ...]` of latent vectors `[n, k]`."""
+        """Return the mean rows or images `[n, ...]` of latent vectors `[n, k]`."""
         params = self._decoder_step.params(state.decoder)
-        return self.observation_model.mean(self._decode(params, state.decoder.model_state, z, train=False)[0])
+        return self._model.mean(self._decode(params, state.decoder.model_state, z, train=False)[0])
 
     def encode(self, state: VAEState, x: Float[Array, "n ..."]) -> Posterior:
         """Return the posteriors of latent vectors given rows `[n, ...]`."""
@@ -330,13 +341,14 @@ class NegativeSamplingVAE:
 
         Args:
             state: of one seed.
-            x: rows `[n, ...]` in [0, 1].
+            x: rows `[n, ...]`, in the range of the training rows.
 
         Returns:
-            Scores `[n]` each. `kl` is the divergence of the posterior from the prior in nats; the others are in bits
-            per dimension. `reconstruction` is the negative log-likelihood from one latent vector, `bpd` the negative
-            evidence lower bound with it, and `bound` the negative importance weighted bound with
-            `num_importance_samples`.
+            Scores `[n]` each. The first is the one that `Detector` uses by default: `kl` with negatives, else `bound`,
+            since `kl` is often lower for outliers then. `kl` is the divergence of the posterior from the prior in nats;
+            the others are in bits per dimension. `reconstruction` is the negative log-likelihood from one latent
+            vector, `bpd` the negative evidence lower bound with it, and `bound` the negative importance weighted bound
+            with `num_importance_samples`.
 
         References:
             Csiszarik, Benko and Varga (2019), section 4; Burda, Grosse and Salakhutdinov, Importance weighted
@@ -348,7 +360,8 @@ class NegativeSamplingVAE:
         bound = jax.nn.logsumexp(estimates.weight, 0) - jnp.log(self.num_importance_samples)
         bits = lambda nats: losses.bits_per_dimension(nats, x[0].size)
         reconstruction, bpd = bits(-log_likelihood), bits(kl - log_likelihood)
-        return {"kl": kl, "reconstruction": reconstruction, "bpd": bpd, "bound": bits(-bound)}
+        bounds = {"bound": bits(-bound), "bpd": bpd, "reconstruction": reconstruction}
+        return bounds | {"kl": kl} if self.negatives is None else {"kl": kl} | bounds
 
     def regret(
         self,
@@ -364,7 +377,7 @@ class NegativeSamplingVAE:
         Args:
             key: of the draws during the fit.
             state: of one seed.
-            x: rows `[n, ...]` in [0, 1].
+            x: rows `[n, ...]`, in the range of the training rows.
             steps: of the fit, each with one latent vector per row.
             learning_rate: of the fit.
 
@@ -383,20 +396,28 @@ class NegativeSamplingVAE:
     ) -> tuple[Array, Callable[[Array], Array], Posterior, Float[Array, "draws k"]]:
         """Return observed rows, their likelihood as a function of latents, posteriors, and noise for all rows."""
         key_rows, key_latent = jax.random.split(jax.random.key(0))
-        observed = lambda row: self.observation_model.preprocess(key_rows, row[None])[0]
+        observed = lambda row: self._model.preprocess(key_rows, row[None])[0]
         x = jax.vmap(observed)(at_least_single(x))  # the same noise for all
         params = self._decoder_step.params(state.decoder)
 
         def likelihood(z: Array) -> Array:
             output, _ = self._decode(params, state.decoder.model_state, z, train=False)
-            return self.observation_model.log_likelihood(params["noise"], x, output)
+            return self._model.log_likelihood(params["noise"], x, output)
 
         noise = normal(key_latent, self.num_importance_samples, required(self, self.latent_dim))
         return x, likelihood, self.encode(state, x), noise
 
+    def _default_networks(self, shape: tuple[int, ...], latent_dim: int, large: bool) -> nets.Autoencoder:
+        if len(shape) == 1:
+            return nets.dense_autoencoder(shape[0], latent_dim=latent_dim)
+        check_image_shape(shape, "set `encoder` and `decoder`")
+        spectral = large and self.negatives is not None and self.negatives.adversarial > 0
+        norm = nets.Affine if large and not spectral else None
+        return nets.autoencoder(shape, latent_dim=latent_dim, norm=norm, spectral=spectral)
+
     def _reconstruction(self, decoder: tuple[Params, PyTree], x: Array, z: Array) -> tuple[Array, PyTree]:
         output, model_state = self._decode(*decoder, z)
-        return -jnp.mean(self.observation_model.log_likelihood(decoder[0]["noise"], x, output)), model_state
+        return -jnp.mean(self._model.log_likelihood(decoder[0]["noise"], x, output)), model_state
 
     def _posterior(
         self, params: Params, model_state: PyTree, x: Array, *, train: bool = True
@@ -407,6 +428,10 @@ class NegativeSamplingVAE:
 
     def _decode(self, params: Params, model_state: PyTree, z: Array, *, train: bool = True) -> tuple[Array, PyTree]:
         return apply_network(required(self, self.decoder), params["decoder"], model_state, z, train=train)
+
+    @property
+    def _model(self) -> ObservationModel:
+        return required(self, self.observation_model)
 
     @property
     def _encoder_step(self) -> GradientStep:

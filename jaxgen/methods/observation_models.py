@@ -1,4 +1,4 @@
-"""Observation models: the distribution of an image in [0, 1] conditional on a decoder's output."""
+"""Observation models: the distribution of a row or an image conditional on a decoder's output."""
 
 import dataclasses
 from typing import ClassVar, Protocol, runtime_checkable
@@ -10,7 +10,14 @@ from jaxgen import losses
 from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float, Key, Params
 
-__all__ = ["Bernoulli", "DequantizedGaussian", "DiscretizedGaussian", "Gaussian", "ObservationModel"]
+__all__ = [
+    "Bernoulli",
+    "DequantizedGaussian",
+    "DiscretizedGaussian",
+    "Gaussian",
+    "ObservationModel",
+    "UnboundedGaussian",
+]
 
 
 @runtime_checkable
@@ -35,7 +42,7 @@ class ObservationModel(Protocol):
         ...
 
     def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return the mean image, in [0, 1], for a decoder's output of the same shape."""
+        """Return the mean row for a decoder's output of the same shape; in [0, 1] for images."""
         ...
 
     def log_likelihood(self, params: Params, x: Float[Array, "n ..."], output: Float[Array, "n ..."]) -> Array:
@@ -104,6 +111,25 @@ class Gaussian:
 
     def _scale(self, params: Params) -> Array | float:
         return params.get("log_scale", self.log_scale)
+
+
+@dataclasses.dataclass(frozen=True)
+class UnboundedGaussian(Gaussian):
+    """Independent Gaussian columns with one standard deviation; their means are the decoder's output, of any size.
+
+    It is for the columns of a table. All have the same standard deviation, so scale them to a similar one first, for
+    example by `sklearn.preprocessing.StandardScaler`.
+
+    Attributes:
+        log_scale: logarithm of the standard deviation, in units of the columns.
+        learn_scale: whether the standard deviation is a parameter, with `log_scale` as initial value.
+    """
+
+    learn_scale: bool = True
+
+    def mean(self, output: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the output, in single precision at least."""
+        return promoted(output)[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,16 @@
 """Neural networks (Flax Linen modules), their initializers, and bijections for normalizing flows."""
 
 from jaxgen.nets.activations import LeakyReLU
-from jaxgen.nets.bijections import ActNorm, Bijection, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
+from jaxgen.nets.bijections import (
+    ActNorm,
+    Bijection,
+    Border,
+    ComposedBijection,
+    Flatten,
+    Permutation,
+    SpaceToDepth,
+    Split,
+)
 from jaxgen.nets.cnn import ConvNet
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.nets.coupling import AdditiveCoupling, AffineCoupling, CouplingStack
@@ -19,12 +28,26 @@ from jaxgen.nets.initializers import (
     torch_uniform,
     torch_uniform_transposed,
 )
-from jaxgen.nets.meg_networks import MEGNetworks, dense_meg_networks, digit_meg_networks, photo_meg_networks
+from jaxgen.nets.meg_networks import (
+    MEGNetworks,
+    dense_meg_networks,
+    digit_meg_networks,
+    image_meg_networks,
+    photo_meg_networks,
+)
 from jaxgen.nets.mlp import MLP
 from jaxgen.nets.shapes import output_shape
 from jaxgen.nets.spline import SplineCoupling
 from jaxgen.nets.upsampling_generator import ConvGenerator, convolve_upsampled
-from jaxgen.nets.vae_networks import Affine, Autoencoder, ConvDecoder, ConvEncoder, UpsamplingDecoder, autoencoder
+from jaxgen.nets.vae_networks import (
+    Affine,
+    Autoencoder,
+    ConvDecoder,
+    ConvEncoder,
+    UpsamplingDecoder,
+    autoencoder,
+    dense_autoencoder,
+)
 from jaxgen.nets.weighted_generator import WeightedGenerator
 
 __all__ = [
@@ -36,6 +59,7 @@ __all__ = [
     "CouplingStack",
     "Autoencoder",
     "BatchNorm",
+    "Border",
     "ComposedBijection",
     "ConvDecoder",
     "ConvEncoder",
@@ -62,12 +86,14 @@ __all__ = [
     "normal_var_002",
     "convolve",
     "convolve_upsampled",
+    "dense_autoencoder",
     "dense_meg_networks",
     "dense_flow",
     "digit_meg_networks",
     "glorot",
     "he_normal",
     "image_flow",
+    "image_meg_networks",
     "normal",
     "orthogonal",
     "output_shape",

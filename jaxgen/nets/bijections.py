@@ -17,7 +17,7 @@ from jaxgen.numerics.column_scale import location_and_scale
 from jaxgen.numerics.precision import promoted
 from jaxgen.types import Array, Float
 
-__all__ = ["ActNorm", "ComposedBijection", "Flatten", "Bijection", "Permutation", "SpaceToDepth", "Split"]
+__all__ = ["ActNorm", "Bijection", "Border", "ComposedBijection", "Flatten", "Permutation", "SpaceToDepth", "Split"]
 
 Moved = tuple[Float[Array, "..."], Float[Array, "..."]]
 Condition = Float[Array, "... c"] | None
@@ -174,6 +174,40 @@ class Split(nn.Module):
         gone, grown = self.onward.inverse(z[..., :through], condition)
         rest = z[..., through:].reshape(*gone.shape[:-1], self.shape[-1] - half)
         return jnp.concatenate([gone, rest], -1), grown
+
+
+class Border(nn.Module):
+    """Transform the block at the top left of an image, and keep the border at its right and bottom.
+
+    Attributes:
+        onward: bijection of the block, `[..., *block] -> [..., m]`.
+        block: height, width and channels of the block.
+        shape: height, width and channels of one image.
+    """
+
+    onward: nn.Module
+    block: Sequence[int]
+    shape: Sequence[int]
+
+    def __call__(self, x: Float[Array, "... h w c"], condition: Condition = None) -> Moved:
+        """Return vectors `[..., d]`, the transformed block first, and log |det J| of its transformation."""
+        height, width, _ = self.block
+        (x,) = promoted(x)
+        gone, grown = self.onward(x[..., :height, :width, :], condition)
+        flat = lambda part: part.reshape(*gone.shape[:-1], -1)
+        right, bottom = x[..., :height, width:, :], x[..., height:, :, :]
+        return jnp.concatenate([gone, flat(right), flat(bottom)], -1), grown
+
+    def inverse(self, z: Float[Array, "... d"], condition: Condition = None) -> Moved:
+        """Return images `[..., *shape]`, and log |det J| of the inverse map."""
+        (height, width, channels), (rows, columns, _) = self.block, self.shape
+        inside = math.prod(self.block)
+        end = inside + height * (columns - width) * channels
+        (z,) = promoted(z)
+        gone, grown = self.onward.inverse(z[..., :inside], condition)
+        right = z[..., inside:end].reshape(*gone.shape[:-3], height, columns - width, channels)
+        bottom = z[..., end:].reshape(*gone.shape[:-3], rows - height, columns, channels)
+        return jnp.concatenate([jnp.concatenate([gone, right], -2), bottom], -3), grown
 
 
 class ComposedBijection(nn.Module):

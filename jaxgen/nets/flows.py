@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from jaxgen.nets.bijections import ActNorm, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
+from jaxgen.nets.bijections import ActNorm, Border, ComposedBijection, Flatten, Permutation, SpaceToDepth, Split
 from jaxgen.nets.conditioners import ConvConditioner, DenseConditioner
 from jaxgen.nets.coupling import AffineCoupling, CouplingStack
 from jaxgen.nets.spline import SplineCoupling
@@ -76,8 +76,12 @@ def image_flow(
     Activation normalization and a fixed permutation of the features precede each convolutional coupling. After the
     first resolution, half the features skip the remaining layers. Two dense couplings end the flow.
 
+    If a side is not a multiple of 4, these layers transform the largest block of such sides at the top left. The up to
+    three rows and columns of its border follow as a vector. Activation normalization and two dense couplings of all
+    values then model the border conditional on the block, and the block conditional on the border.
+
     Args:
-        shape: height, width and channels of an image; height and width must be multiples of 4.
+        shape: height, width and channels of an image; height and width must be at least 4.
         depth: number of couplings at each resolution.
         features: hidden features of the convolutional conditioner networks.
         widths: hidden widths of the dense conditioner networks.
@@ -87,16 +91,22 @@ def image_flow(
         A bijection `[..., *shape] -> [..., d]`.
 
     Raises:
-        ValueError: if height or width is not a multiple of 4.
+        ValueError: if height or width is below 4.
 
     References:
         Bungert (2021), section 2.2, with its two resolutions and two dense couplings.
     """
     height, width, channels = shape
-    if height % 4 or width % 4:
+    if min(height, width) < 4:
         raise ValueError(
-            f"image height and width must be multiples of 4 (got {height} x {width}); crop or pad the images."
+            f"image height and width must be at least 4 (got {height} x {width}); pad the images, or flatten them and "
+            "use `spline_flow`."
         )
+    if height % 4 or width % 4:
+        block = (height - height % 4, width - width % 4, channels)
+        onward = image_flow(block, depth=depth, features=features, widths=widths, clamp=clamp)
+        couplings = [AffineCoupling(DenseConditioner(widths), flip=flip, clamp=clamp) for flip in (False, True)]
+        return ComposedBijection((Border(onward, block, shape), ActNorm(), Permutation(2 * depth + 2), *couplings))
 
     def convolutional(first: int) -> list[nn.Module]:
         layers: list[nn.Module] = []

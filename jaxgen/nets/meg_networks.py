@@ -9,10 +9,11 @@ import jax
 from jaxgen.nets.activations import LeakyReLU
 from jaxgen.nets.dcgan import TransposedGenerator
 from jaxgen.nets.discriminators import ConvTrunk, PairNet
+from jaxgen.nets.image_sides import halvings
 from jaxgen.nets.initializers import Initializer, normal, torch_uniform, torch_uniform_transposed
 from jaxgen.nets.mlp import MLP
 
-__all__ = ["MEGNetworks", "dense_meg_networks", "digit_meg_networks", "photo_meg_networks"]
+__all__ = ["MEGNetworks", "dense_meg_networks", "digit_meg_networks", "image_meg_networks", "photo_meg_networks"]
 
 
 class MEGNetworks(NamedTuple):
@@ -65,6 +66,31 @@ def digit_meg_networks(channels: int = 1, *, latent_dim: int = 128, width: int =
     generator = TransposedGenerator((28, 28, channels), (width, width // 2, width // 4, width // 8), ((5, 2),) * 4)
     layers = tuple((features, 5, 2) for features in (width // 8, width // 4, width // 2, width))
     return _convolutional(generator, layers, normal, LeakyReLU(0.2), latent_dim, width)
+
+
+def image_meg_networks(shape: tuple[int, int, int], *, latent_dim: int = 128, features: int = 64) -> MEGNetworks:
+    """MEG networks for images of any size between -1 and 1, in the form of those for MNIST.
+
+    Convolutions of stride 2 halve the larger side, rounded up, until it is at most 2 pixels: two of them for 8 x 8,
+    four for 28 x 28 and five for 64 x 64. The generator doubles it by equally many transposed convolutions. For 28 x 28
+    these are the networks of `digit_meg_networks`.
+
+    Args:
+        shape: height, width and channels of an image.
+        latent_dim: k, width of the latent vectors and of the image features in the statistics network.
+        features: of the first convolution; they double with each convolution, up to eight times this number.
+
+    Returns:
+        Generator, energy and statistics network.
+
+    References:
+        Kumar et al., Maximum entropy generators for energy-based models (2019), released code.
+    """
+    count = max(halvings(shape, smallest=2), 1)
+    widths = tuple(min(features * 2**place, 8 * features) for place in range(count))
+    generator = TransposedGenerator(tuple(shape), widths[::-1], ((5, 2),) * count)
+    layers = tuple((width, 5, 2) for width in widths)
+    return _convolutional(generator, layers, normal, LeakyReLU(0.2), latent_dim, widths[-1])
 
 
 def photo_meg_networks(side: int = 32, *, latent_dim: int = 128, width: int = 512) -> MEGNetworks:

@@ -11,10 +11,20 @@ import jax.numpy as jnp
 from jaxgen.nets.compute_dtype import output_dtype
 from jaxgen.nets.cpu_conv.convolution import convolve
 from jaxgen.nets.dcgan import TransposedConv, sides_of
+from jaxgen.nets.image_sides import halvings
 from jaxgen.nets.initializers import Initializer, glorot, normal_var_002
+from jaxgen.nets.mlp import MLP
 from jaxgen.types import Array, Float
 
-__all__ = ["Affine", "Autoencoder", "ConvDecoder", "ConvEncoder", "UpsamplingDecoder", "autoencoder"]
+__all__ = [
+    "Affine",
+    "Autoencoder",
+    "ConvDecoder",
+    "ConvEncoder",
+    "UpsamplingDecoder",
+    "autoencoder",
+    "dense_autoencoder",
+]
 
 
 class Autoencoder(NamedTuple):
@@ -105,6 +115,8 @@ class ConvDecoder(nn.Module):
 class UpsamplingDecoder(nn.Module):
     """Upsampling decoder: a dense layer, then convolutions with nearest-neighbor upsampling between them.
 
+    Each upsampling doubles height and width; where half of a side was rounded up, the last row or column is dropped.
+
     Attributes:
         shape: height, width and channels of the images.
         widths: features of the dense layer, and of each convolution but the last.
@@ -119,24 +131,14 @@ class UpsamplingDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "... k"]) -> Float[Array, "... height width channels"]:
-        """Map latent vectors `[..., k]` to logits `[..., *shape]`; their sigmoid is the mean of a pixel.
-
-        Raises:
-            ValueError: if height or width is not a multiple of `2 ** (len(widths) - 1)`.
-        """
-        factor = 2 ** (len(self.widths) - 1)
-        height, width = (side // factor for side in self.shape[:2])
-        if (height * factor, width * factor) != tuple(self.shape[:2]):
-            raise ValueError(
-                f"image height and width must be multiples of 2 ** (len(widths) - 1) = {factor} (got "
-                f"{self.shape[0]} x {self.shape[1]}); give fewer widths, or pad the images."
-            )
-        x = nn.Dense(height * width * self.widths[0], kernel_init=glorot)(z)
-        x = x.reshape(*z.shape[:-1], height, width, self.widths[0])
-        for features in self.widths[1:]:
+        """Map latent vectors `[..., k]` to logits `[..., *shape]`; their sigmoid is the mean of a pixel."""
+        sides = sides_of(self.shape, (2,) * (len(self.widths) - 1))
+        x = nn.Dense(sides[0][0] * sides[0][1] * self.widths[0], kernel_init=glorot)(z)
+        x = x.reshape(*z.shape[:-1], *sides[0], self.widths[0])
+        for features, (height, width) in zip(self.widths[1:], sides[1:], strict=True):
             x = _conv(features, self.size, 1, glorot, None)(x)
             x = jax.nn.relu(self.norm()(x) if self.norm else x)
-            x = jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)
+            x = jnp.repeat(jnp.repeat(x, 2, axis=-3), 2, axis=-2)[..., :height, :width, :]
         return _conv(self.shape[2], self.size, 1, glorot, None, output_dtype())(x)
 
 
@@ -147,38 +149,66 @@ def autoencoder(
     norm: Callable[[], nn.Module] | None = None,
     spectral: bool = False,
 ) -> Autoencoder:
-    """Encoder and decoder of the negative sampling VAE paper, for images of 28 x 28 or 32 x 32 pixels.
+    """Encoder and decoder for images, in the form of the negative sampling VAE paper's.
+
+    Images with both sides below 32 have networks in the form of those for 28 x 28, the others of those for 32 x 32; for
+    these two sizes they are the paper's. Convolutions of stride 2 halve the larger side, rounded up, until it is at
+    most 4 pixels: one of them for 8 x 8, two for 16 x 16, three for 28 x 28 and 32 x 32, four for 64 x 64. For each
+    one fewer than three, the encoder's last two layers are left out, and the decoder has half the features, in its last
+    hidden layer a quarter.
 
     The paper uses 10 latent dimensions for 28 x 28 and 100 for 32 x 32. For 32 x 32, `norm=Affine` matches the
     released code, where batch normalization never updates its statistics. With generated negatives, the paper uses
     `spectral=True` instead.
 
     Args:
-        shape: image shape, (28, 28, c) or (32, 32, c).
+        shape: height, width and channels of an image.
         latent_dim: k, width of the latent vectors.
-        norm: factory of the normalization layers, for 32 x 32 only.
+        norm: factory of the normalization layers, for images with a side of at least 32 only.
         spectral: whether to apply spectral normalization to the encoder's convolutions.
 
     Returns:
         Encoder and decoder.
 
     Raises:
-        ValueError: if there are no networks for the shape, or `norm` is given with 28 x 28.
+        ValueError: if the shape is not that of an image, or `norm` is given for a smaller image.
 
     References:
         Csiszarik, Benko and Varga, Negative sampling in variational autoencoders (2019), appendix A.2; Rosca,
         Lakshminarayanan and Mohamed, Distribution matching in variational inference (2018), appendix K, table 4.
     """
-    if shape[:2] == (28, 28) and len(shape) == 3 and norm is None:
-        return Autoencoder(ConvEncoder(latent_dim=latent_dim, spectral=spectral), ConvDecoder(shape))
-    if shape[:2] == (32, 32) and len(shape) == 3:
-        layers = ((32, 4, 1), (64, 4, 2), (128, 4, 2), (256, 4, 2))
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(
+            f"`shape` must be height, width and channels of an image (got {shape}); use `dense_autoencoder` for "
+            "vectors."
+        )
+    count = max(halvings(shape, smallest=4), 1)
+    if max(shape[:2]) >= 32:
+        widths = tuple(min(64 * 2**place, 256) for place in range(count))
+        layers = ((32, 4, 1), *((features, 4, 2) for features in widths))
         encoder = ConvEncoder(layers, latent_dim, glorot, None, norm, spectral)
-        return Autoencoder(encoder, UpsamplingDecoder(shape, norm=norm))
-    raise ValueError(
-        "default networks need images of shape (28, 28, c) without `norm`, or (32, 32, c) "
-        f"(got {shape}{' with `norm`' * (norm is not None)}); pass `encoder` and `decoder` of your own."
-    )
+        return Autoencoder(encoder, UpsamplingDecoder(shape, (*widths[::-1], 32), norm=norm))
+    if norm is not None:
+        raise ValueError(f"`norm` needs images with a side of at least 32 (got {shape}); use norm=None.")
+    layers = ((8, 5, 2), (16, 5, 1), (32, 5, 2), (64, 5, 1), (64, 5, 2))[: 2 * count]
+    part = 2 ** (3 - count)
+    decoder = ((32 // part, 5, 2),) * max(count - 1, 1) + ((256 // part**2, 5, 1),)
+    return Autoencoder(ConvEncoder(layers, latent_dim, spectral=spectral), ConvDecoder(shape, 64 // part, decoder))
+
+
+def dense_autoencoder(dimensions: int, *, latent_dim: int, widths: Sequence[int] = (128, 128)) -> Autoencoder:
+    """Dense encoder and decoder for vectors.
+
+    Args:
+        dimensions: d, number of features of a sample.
+        latent_dim: k, width of the latent vectors.
+        widths: hidden widths of the encoder; the decoder has them in the opposite order.
+
+    Returns:
+        Encoder and decoder.
+    """
+    hidden = tuple(widths)
+    return Autoencoder(MLP((*hidden, 2 * latent_dim)), MLP((*hidden[::-1], dimensions)))
 
 
 def _conv(

@@ -99,7 +99,7 @@ IMAGES = (
     "evl.images",
     "evl.memory",
 )
-NEEDS_FILES = ("tabular.adbench", "tabular.contamination")  # a folder that the user names
+NEEDS_FILES = ("tabular.adbench", "tabular.contamination", "tabular.methods")  # a folder that the user names
 TAKES_LONG = (*IMAGES, "benchmark", "evl.gaussians", "evl.conditional", "evl.memory")
 SLOW = [name for name in MODULES if any(part in name for part in TAKES_LONG)]
 SKIPPED = [name for name in MODULES if any(part in name for part in NEEDS_FILES)]
@@ -111,7 +111,12 @@ SKIPPED = [name for name in MODULES if any(part in name for part in NEEDS_FILES)
 )
 def test_every_config_fits_its_data(name, tmp_path, few_connections):
     configs = configurations(name, tmp_path)
-    assert configs or name in ("experiments.mmd.cost", "experiments.mmd.power", "experiments.tabular.small")
+    assert configs or name in (
+        "experiments.mmd.cost",
+        "experiments.mmd.power",
+        "experiments.tabular.digits",
+        "experiments.tabular.small",
+    )
     traced = set()
     for config in configs:
         check(config, traced)

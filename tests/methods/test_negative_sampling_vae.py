@@ -26,6 +26,7 @@ def vae(**changes):
         "encoder": nets.MLP((8, 4)),
         "decoder": nets.MLP((8, 3)),
         "latent_dim": 2,
+        "observation_model": methods.Bernoulli(),
         "shift": 8.0,
         "optimizer": optax.sgd,
         "learning_rate": RATE,
@@ -110,7 +111,13 @@ def test_a_step_by_hand(source):
     assert ("generated_kl" in found) == (source == "adversarial")
 
 
-NOISES = [methods.Bernoulli(), methods.Gaussian(-1.0), methods.DequantizedGaussian(), methods.DiscretizedGaussian(-2.0)]
+NOISES = [
+    methods.Bernoulli(),
+    methods.Gaussian(-1.0),
+    methods.DequantizedGaussian(),
+    methods.DiscretizedGaussian(-2.0),
+    methods.UnboundedGaussian(-1.0, learn_scale=False),
+]
 
 
 @pytest.mark.parametrize("noise", NOISES, ids=lambda noise: type(noise).__name__)
@@ -143,6 +150,15 @@ def test_scores_are_those_of_a_double_loop(noise):
         np.testing.assert_allclose(found["reconstruction"][i], -first / bits, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(found["bpd"][i], (kl - first) / bits, rtol=1e-4)
         np.testing.assert_allclose(found["bound"][i], -bound / bits, rtol=1e-4)
+
+
+def test_the_first_score_is_the_divergence_with_negatives_and_else_the_bound():
+    for negatives, first in ((None, "bound"), (methods.Uniform(), "kl")):
+        method, names = vae(negatives=negatives), []
+        x, state = started(vae())
+        jax.eval_shape(lambda state, x, method=method, names=names: names.extend(method.scores(state, x)), state, x)
+        assert names[0] == first
+        assert sorted(names) == ["bound", "bpd", "kl", "reconstruction"]
 
 
 def test_a_row_s_scores_are_its_own():
@@ -354,8 +370,8 @@ def test_bad_choices_are_refused():
         vae(decoder=nets.MLP((5,))).resolve(row)
     with pytest.raises(ValueError, match="must be a whole number of at least 1"):
         vae(num_importance_samples=0).resolve(row)
-    with pytest.raises(ValueError, match="default networks need images of shape"):
-        methods.NegativeSamplingVAE().resolve(row)
+    with pytest.raises(ValueError, match=r"sides of 8 to 64 pixels .* set `encoder` and `decoder`"):
+        methods.NegativeSamplingVAE().resolve(jax.ShapeDtypeStruct((7, 8, 1), jnp.float32))
     with pytest.raises(ValueError, match="call resolve"):
         methods.NegativeSamplingVAE().sample(jax.random.key(0), started(vae())[1], 1)
 
@@ -367,7 +383,7 @@ def test_rows_outside_of_0_and_1_are_refused(noise):
     method.check(bytes_)
     bad = [(good - 0.1,), (good, good + 1), (bytes_.astype(np.int8)[None],), (bytes_.astype(float),)]
     for tables in bad:
-        if type(noise) is methods.Gaussian:
+        if type(noise) in (methods.Gaussian, methods.UnboundedGaussian):
             method.check(*tables)
         else:
             with pytest.raises(ValueError, match=rf"{type(noise).__name__} needs values in \[0, 1\]"):

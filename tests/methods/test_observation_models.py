@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxgen import losses, methods
 
@@ -28,6 +29,16 @@ def test_what_is_observed():
     assert 0 <= added.min() < 0.01
     assert 0.99 < added.max() < 1
     assert abs(added.mean() - 0.5) < 4 * 12**-0.5 / 4_000**0.5
+
+
+def test_an_unbounded_gaussian_has_the_output_as_its_mean():
+    x, output = jnp.array([[-3.0, 40.0]]), jnp.array([[-3.5, 38.0]])
+    model = methods.UnboundedGaussian(0.5)
+    np.testing.assert_array_equal(model.mean(output), output)
+    expected = stats.norm(np.asarray(output), np.exp(0.5)).logpdf(np.asarray(x)).sum(1)
+    np.testing.assert_allclose(model.log_likelihood(model.init(), x, output), expected, rtol=1e-6)
+    gradient = jax.grad(lambda params: model.log_likelihood(params, x, output).sum())(model.init())["log_scale"]
+    np.testing.assert_allclose(gradient, np.sum((np.array([0.5, 2.0]) / np.exp(0.5)) ** 2 - 1), rtol=1e-5)
 
 
 def test_a_scale_is_learned_or_fixed():

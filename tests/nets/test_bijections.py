@@ -29,15 +29,21 @@ LAYERS = {
         nets.Split(nets.ComposedBijection((nets.AffineCoupling(PICTURE), nets.Flatten((4, 4, 2)))), (4, 4, 4)),
         (4, 4, 4),
     ),
+    "border": (
+        nets.Border(nets.ComposedBijection((nets.ActNorm(axes=3), nets.Flatten((4, 4, 2)))), (4, 4, 2), (5, 6, 2)),
+        (5, 6, 2),
+    ),
     "dense flow": (nets.dense_flow(5, depth=4, widths=(7,)), VECTOR),
     "flow in the plane": (nets.dense_flow(2, depth=3, widths=(7,)), (2,)),
     "spline flow": (nets.spline_flow(5, depth=2, widths=(7,), bins=4, bound=2.0), VECTOR),
     "image flow": (nets.image_flow((8, 8, 1), depth=1, features=(3, 4), widths=(5,)), (8, 8, 1)),
+    "image flow, odd": (nets.image_flow((5, 6, 2), depth=1, features=(3, 4), widths=(5,)), (5, 6, 2)),
 }
 CONDITIONAL = ("affine", "affine, images", "dense flow", "additive, images", "spline, images", "spline flow")
 EVERY = pytest.mark.parametrize("name", LAYERS)
 # These compile slowly; the parts of the flow, and splines of vectors, are tested on their own.
-PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name not in ("image flow", "spline, images")])
+SLOW = ("image flow", "image flow, odd", "spline, images")
+PARTS = pytest.mark.parametrize("name", [name for name in LAYERS if name not in SLOW])
 
 
 @functools.cache
@@ -150,6 +156,31 @@ def test_space_to_depth_stacks_neighbors():
     np.testing.assert_array_equal(z[1, 1], [10, 11, 14, 15])
 
 
+def test_border_keeps_rows_and_columns_outside_of_the_block():
+    image = jnp.arange(12.0).reshape(3, 4, 1)
+    z, grown = nets.Border(nets.Flatten((2, 3, 1)), (2, 3, 1), (3, 4, 1)).apply({}, image)
+    np.testing.assert_array_equal(z, [0, 1, 2, 4, 5, 6, 3, 7, 8, 9, 10, 11])
+    assert grown == 0
+
+
+def test_log_determinants_of_image_flows_are_those_of_the_jacobian():
+    """At 8 x 8, and at 5 x 6, whose border is a row and two columns."""
+    with jax.enable_x64(True):
+        for name in ("image flow", "image flow, odd"):
+            layer, params, x, _ = drawn(name, "float64")
+            flat = lambda row, layer=layer, params=params, shape=x.shape[1:]: layer.apply(params, row.reshape(shape))[0]
+            grown = jax.jit(layer.apply)(params, x[:1])[1]
+            jacobian = jax.jit(jax.jacobian(flat))(x[0].ravel())
+            np.testing.assert_allclose(grown, np.linalg.slogdet(jacobian)[1], atol=1e-9)
+
+
+def test_every_border_pixel_depends_on_the_block():
+    layer, params, x, _ = drawn("image flow, odd")
+    changed = x.at[:, 0, 0].add(1.0)
+    z, other = (jax.jit(layer.apply)(params, rows)[0] for rows in (x, changed))
+    assert (jnp.abs(z - other).max(0) > 1e-6).sum() > 60 // 2
+
+
 def test_bad_shapes_raise():
     with pytest.raises(ValueError, match="2 or more"):
         nets.AffineCoupling(SUBNET).init(jax.random.key(0), jnp.ones((3, 1)))
@@ -159,7 +190,7 @@ def test_bad_shapes_raise():
         nets.spline_flow(2, bound=-1.0)
     with pytest.raises(ValueError, match=r"must be even \(got 5 x 4\)"):
         nets.SpaceToDepth().apply({}, jnp.ones((5, 4, 1)))
-    with pytest.raises(ValueError, match=r"multiples of 4 \(got 30 x 28\)"):
-        nets.image_flow((30, 28, 1))
+    with pytest.raises(ValueError, match=r"must be at least 4 \(got 3 x 28\); pad the images"):
+        nets.image_flow((3, 28, 1))
     with pytest.raises(ValueError, match=r"at least 2 and `depth` at least 1 \(got 1 and 8\)"):
         nets.dense_flow(1)

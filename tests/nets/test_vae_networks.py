@@ -74,8 +74,15 @@ def test_spectral_norm_converges_and_updates_in_training_only():
     assert after == {}
 
 
-def test_unsupported_image_shapes_raise():
-    with pytest.raises(ValueError, match=r"need images of shape .* \(got \(8, 8, 1\)\)"):
-        nets.autoencoder((8, 8, 1), latent_dim=2)
-    with pytest.raises(ValueError, match=r"multiples of 2 \*\* \(len\(widths\) - 1\) = 8 \(got 20 x 20\)"):
-        nets.UpsamplingDecoder((20, 20, 1)).init(jax.random.key(0), jnp.zeros((1, 2)))
+def test_what_has_no_networks_is_refused():
+    with pytest.raises(ValueError, match=r"must be height, width and channels .* use `dense_autoencoder`"):
+        nets.autoencoder((8,), latent_dim=2)
+    with pytest.raises(ValueError, match=r"`norm` needs images with a side of at least 32 \(got \(28, 28, 1\)\)"):
+        nets.autoencoder((28, 28, 1), latent_dim=2, norm=nets.Affine)
+
+
+def test_dense_networks_have_the_sizes_of_their_widths():
+    encoder, decoder = nets.dense_autoencoder(5, latent_dim=2, widths=(7, 3))
+    shapes = lambda net, d: count(jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, d))))
+    assert shapes(encoder, 5) == 6 * 7 + 8 * 3 + 4 * 4
+    assert shapes(decoder, 2) == 3 * 3 + 4 * 7 + 8 * 5
