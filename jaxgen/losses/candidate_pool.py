@@ -1,5 +1,7 @@
 """Extreme value loss with respect to a pool of candidates of any size, also one that is split over devices."""
 
+from typing import Any
+
 import jax
 import jax.extend
 import jax.numpy as jnp
@@ -130,7 +132,7 @@ def _largest_array(program: jax.extend.core.ClosedJaxpr | jax.extend.core.Jaxpr)
     """Return the bytes of the largest array that a traced program computes, at any depth."""
     sizes = [0]
     for equation in getattr(program, "jaxpr", program).eqns:
-        avals = [v.aval for v in equation.outvars if hasattr(v.aval, "dtype")]
+        avals: list[Any] = [v.aval for v in equation.outvars if hasattr(v.aval, "dtype")]
         sizes += [aval.size * jnp.dtype(aval.dtype).itemsize for aval in avals]
         sizes += [
             _largest_array(inner)

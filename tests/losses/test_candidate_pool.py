@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxgen import losses, parallel
+from jaxgen.losses import candidate_pool
 
 MESH = functools.partial(jax.make_mesh, (4,), (parallel.AXIS,), (jax.sharding.AxisType.Auto,))
 NEAR, SHARE = 0.7, 0.3  # weights of both parts of the loss
@@ -95,6 +96,28 @@ def test_single_precision_over_devices_equals_one_device(transform):
     np.testing.assert_allclose(found, value, rtol=1e-6)
     for name, expected in gradient.items():
         np.testing.assert_allclose(slopes[name], expected, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+
+
+@TRANSFORMS
+def test_pieces_that_fit_into_the_cache_change_nothing(transform, monkeypatch):
+    """Chunks of 8 are generated two at a time, also within a loop of a checked shard_map."""
+    monkeypatch.setattr(candidate_pool, "CACHE", 2 * 12 * 8)
+    monkeypatch.setattr(candidate_pool, "SMALLEST_PIECE", 1)
+    arguments = problem(12)
+    value, gradient = by_hand(*arguments)
+    sizes = []
+
+    def watched(params, noise):
+        sizes.append(len(noise))
+        return linear(params, noise)
+
+    with jax.enable_x64(True):
+        run = over_devices(transform, functools.partial(mean_gradient, watched, 8))
+        found, slopes = run(*jax.tree.map(jnp.asarray, arguments))
+    assert 2 in sizes
+    np.testing.assert_allclose(found, value, rtol=1e-12)
+    for name, expected in gradient.items():
+        np.testing.assert_allclose(slopes[name], expected, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 def looked_up(table, noise, x):
