@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 from public_functions import KEY, METRICS, PROCESSES, PROMOTED, X, Y
 
 from jaxgen import losses
+from jaxgen.losses import candidate_pool
 
 AUTO = functools.partial(jax.make_mesh, (4,), ("data",), (AxisType.Auto,))
 EXPLICIT = functools.partial(jax.make_mesh, (4,), ("data",))
@@ -81,7 +82,10 @@ def test_rows_sharded_over_a_mesh_give_the_values_and_gradients_of_one_device(na
         assert_equal(run(*placed), expected)
 
 
-def test_a_pool_takes_parameters_that_are_on_the_mesh():
+@pytest.mark.parametrize("cache", [candidate_pool.CACHE, 64], ids=["whole chunks", "pieces"])
+def test_a_pool_takes_parameters_that_are_on_the_mesh(cache, monkeypatch):
+    monkeypatch.setattr(candidate_pool, "CACHE", cache)
+    monkeypatch.setattr(candidate_pool, "SMALLEST_PIECE", 1)
     mesh = EXPLICIT()
     weights = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4)), jnp.float32)
 

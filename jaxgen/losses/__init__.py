@@ -1,9 +1,10 @@
 """Loss functions: pure functions of arrays, without random keys, parameters or `jit`."""
 
+from jaxgen.losses.candidate_pool import extreme_value_pool
 from jaxgen.losses.change_of_variables import flow_nll
 from jaxgen.losses.discrepancy import median_bandwidth, mmd2, mmd2_biased, mmd2_linear
 from jaxgen.losses.divergence import gaussian_kl, negative_prior_kl
-from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, extreme_value_pool, nearest
+from jaxgen.losses.extreme_value import ExtremeValue, Generate, extreme_value, nearest
 from jaxgen.losses.likelihood import (
     bernoulli_log_likelihood,
     bits_per_dimension,

@@ -11,14 +11,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgen.numerics.nearest_neighbor import first_minimum, is_nearer, nearest_index
+from jaxgen.numerics.nearest_neighbor import first_minimum, initial_best, keep_nearer
 from jaxgen.numerics.precision import promoted
 from jaxgen.scan import chunked
-from jaxgen.sharding import automatic, replicated, varying
+from jaxgen.sharding import automatic, varying
 from jaxgen.types import Array, Float, Int
 from jaxgen.validation import check_positive
 
-__all__ = ["ExtremeValue", "Generate", "extreme_value", "extreme_value_pool", "nearest"]
+__all__ = ["ExtremeValue", "Generate", "extreme_value", "entries", "nearest", "powered_distance"]
 
 # Maps noise to samples and the logit of each.
 Generate = Callable[[Float[Array, "n k"]], tuple[Float[Array, "n d"], Float[Array, " n"]]]
@@ -40,7 +40,7 @@ def extreme_value(
 ) -> ExtremeValue:
     """Extreme value loss of each target with respect to its candidate samples.
 
-    All candidates are held in memory; `extreme_value_pool` computes the same for a larger pool.
+    All candidates are held in memory; `losses.extreme_value_pool` computes the same for a larger pool.
 
     Args:
         x: targets `[..., d]`.
@@ -74,75 +74,13 @@ def extreme_value(
     if shared:
         rows = x.reshape(-1, x.shape[-1])
         index, _ = nearest(rows, samples)
-        chosen = _rows(samples, index).reshape(x.shape)
-        cross_entropy = -_rows(log_probability, index).reshape(x.shape[:-1])
+        chosen = entries(samples, index).reshape(x.shape)
+        cross_entropy = -entries(log_probability, index).reshape(x.shape[:-1])
     else:
         index = first_minimum(jnp.sum((x[..., None, :] - samples) ** 2, -1))[..., None]
         chosen = jnp.take_along_axis(samples, index[..., None], -2)[..., 0, :]
         cross_entropy = -jnp.take_along_axis(log_probability, index, -1)[..., 0]
-    return ExtremeValue(_distance(x, chosen, power), cross_entropy)
-
-
-def extreme_value_pool(
-    generate: Generate,
-    noise: Float[Array, "n k"],
-    x: Float[Array, "b d"],
-    *,
-    chunk: int | None = None,
-    power: float = 2.0,
-) -> ExtremeValue:
-    """Extreme value loss with respect to a shared pool of any size, in memory that does not grow with the pool.
-
-    Values and gradients equal those of `extreme_value` on the whole pool. The pool is searched without a gradient, and
-    only the nearest candidates are generated again with one. The normalizer of the probabilities depends on every
-    candidate; it is computed chunk by chunk and rematerialized.
-
-    Args:
-        generate: `generate(noise [n, k]) -> (samples [n, d], logits [n])`, each row on its own (no batch statistics).
-        noise: one row per candidate, `[n, k]`.
-        x: targets `[b, d]`.
-        chunk: number of candidates generated at a time; must divide `n`; None generates all at once.
-        power: exponent of the Euclidean distance, > 0.
-
-    Returns:
-        Distances and cross-entropies, both `[b]`.
-
-    Raises:
-        ValueError: if `chunk` does not divide `n`, `generate` returns other shapes, or `power` is not positive.
-
-    References:
-        Guttenberg, Generating the support with extreme value losses (2019), equation 2 and section VI.
-    """
-    check_positive(power=power)
-    chunks = chunked(noise, chunk)
-    samples_spec, _ = jax.eval_shape(generate, chunks[0])
-    (x,) = promoted(x.astype(jnp.result_type(x, samples_spec.dtype)))
-
-    def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-        first, part = at
-        samples = replicated(jax.lax.stop_gradient(generate(part)[0]))
-        return automatic(_keep_nearer, x, best, first, samples, rows=x), None
-
-    def logit_sum(part: Array) -> tuple[Array, Array]:
-        (logits,) = promoted(generate(part)[1])
-        top = jax.lax.stop_gradient(jnp.max(logits))
-        top = jnp.where(jnp.isfinite(top), top, 0.0)
-        return top, jnp.log(jnp.sum(jnp.exp(logits - top)))
-
-    firsts = jnp.arange(chunks.shape[0], dtype=jnp.int32) * chunks.shape[1]
-    (index, _), _ = jax.lax.scan(search, varying(_initial_best(x), samples_spec), (firsts, chunks))
-    # The largest logit is kept apart: logits have any constant, and their sum with it would round.
-    tops, sums = jax.lax.map(jax.checkpoint(logit_sum), chunks)
-    top = jnp.max(tops)
-    winners, logits = generate(_rows(noise, index))
-    if winners.shape != x.shape or logits.shape != x.shape[:1]:
-        raise ValueError(
-            f"`generate` must return samples {x.shape} and logits {x.shape[:1]} for {x.shape[0]} rows of noise "
-            f"(got {winners.shape} and {logits.shape}); return one sample and one logit per row."
-        )
-    x, winners, logits, top, tops, sums = promoted(x, winners, logits, top, tops, sums)
-    normalizer = jax.nn.logsumexp(tops - top + sums)
-    return ExtremeValue(_distance(x, winners, power), normalizer - (logits - top))
+    return ExtremeValue(powered_distance(x, chosen, power), cross_entropy)
 
 
 def nearest(
@@ -179,35 +117,21 @@ def nearest(
         parts = chunked(pool, chunk)
 
         def search(best: tuple[Array, Array], at: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            return _keep_nearer(x, best, *at), None
+            return keep_nearer(x, best, *at), None
 
         firsts = jnp.arange(parts.shape[0], dtype=jnp.int32) * parts.shape[1]
-        (index, _), _ = jax.lax.scan(search, varying(_initial_best(x), pool), (firsts, parts))
+        (index, _), _ = jax.lax.scan(search, varying(initial_best(x), pool), (firsts, parts))
         return index, jnp.sum((x - pool[index]) ** 2, -1)
 
     return automatic(nearest_rows, x, pool, rows=x)
 
 
-def _initial_best(x: Array) -> tuple[Array, Array]:
-    """Index 0 `[b]` and an infinitely distant candidate `[b, d]` for each target: the start of the search."""
-    return jnp.zeros_like(x[:, 0], jnp.int32), jnp.full_like(x, jnp.inf)
-
-
-def _rows(table: Array, index: Array) -> Array:
+def entries(table: Array, index: Array) -> Array:
     """Rows of a table by their indices, sharded as these are."""
     return automatic(lambda table, index: table[index], table, index, rows=index)
 
 
-def _keep_nearer(x: Array, best: tuple[Array, Array], first: Array, part: Array) -> tuple[Array, Array]:
-    """Keep the nearer of the best so far and the nearest row of a part of the pool that begins at index `first`."""
-    index, candidate = best
-    x, part = jax.lax.stop_gradient((x, part.astype(x.dtype)))
-    at = nearest_index(x, part)
-    closer = is_nearer(x, part[at], candidate)  # NaN is kept, so that it shows up in the loss
-    return jnp.where(closer, first + at, index), jnp.where(closer[:, None], part[at], candidate)
-
-
-def _distance(x: Array, y: Array, power: float) -> Array:
+def powered_distance(x: Array, y: Array, power: float) -> Array:
     """|x - y|^power over the last axis; its gradient is zero, not NaN, where `x == y`."""
     squared = jnp.sum((x - y) ** 2, -1)
     if power == 2.0:

@@ -377,7 +377,8 @@ class EVL:
         draw = lambda count: normal(key, count, self.latent_dim)
         condition, x = split_condition(rows)
         targets = x.reshape(len(x), -1)
-        return self.candidates(generate, draw, condition, targets, self.power), targets.shape[1]
+        parts = self.candidates(generate, draw, condition, targets, self.power, self.axis_name)
+        return parts, targets.shape[1]
 
     def _generate(self, params: Params, noise: Array) -> tuple[Array, Array]:
         """Map noise `[n, k]` to samples `[n, ...]` and logits `[n]`."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxgen.numerics.kernels import MAX_DIRECT_DIMENSIONS, product, squared_distances
 from jaxgen.types import Array, Bool, Float, Int
 
-__all__ = ["first_minimum", "is_nearer", "nearest_index"]
+__all__ = ["first_minimum", "initial_best", "is_nearer", "keep_nearer", "nearest_index"]
 
 
 def nearest_index(x: Float[Array, "b d"], pool: Float[Array, "n d"]) -> Int[Array, " b"]:
@@ -58,6 +58,42 @@ def is_nearer(x: Float[Array, "b d"], y: Float[Array, "b d"], reference: Float[A
     """
     is_first_nan = jnp.isnan(y).any(-1) & ~jnp.isnan(reference).any(-1)
     return (_difference(x, y, reference) < 0) | is_first_nan
+
+
+def initial_best(x: Float[Array, "b d"]) -> tuple[Int[Array, " b"], Float[Array, "b d"]]:
+    """Index 0 and an infinitely distant candidate for each target: the start of a search.
+
+    Args:
+        x: targets `[b, d]`.
+
+    Returns:
+        Indices `[b]` and candidates `[b, d]`.
+    """
+    return jnp.zeros_like(x[:, 0], jnp.int32), jnp.full_like(x, jnp.inf)
+
+
+def keep_nearer(
+    x: Float[Array, "b d"],
+    best: tuple[Int[Array, " b"], Float[Array, "b d"]],
+    first: Int[Array, ""],
+    part: Float[Array, "n d"],
+) -> tuple[Int[Array, " b"], Float[Array, "b d"]]:
+    """Keep the nearer of the best candidate so far and the nearest row of another part of the pool.
+
+    Args:
+        x: targets `[b, d]`.
+        best: index and candidate of each target so far, `[b]` and `[b, d]`.
+        first: index of the first row of the part.
+        part: candidates `[n, d]`.
+
+    Returns:
+        The index and candidate of each target, `[b]` and `[b, d]`; of two equally near ones the earlier.
+    """
+    index, candidate = best
+    x, part = jax.lax.stop_gradient((x, part.astype(x.dtype)))
+    at = nearest_index(x, part)
+    closer = is_nearer(x, part[at], candidate)  # NaN is kept, so that it shows up in the loss
+    return jnp.where(closer, first + at, index), jnp.where(closer[:, None], part[at], candidate)
 
 
 def first_minimum(values: Float[Array, "... n"]) -> Int[Array, "..."]:

@@ -13,15 +13,18 @@ __all__ = [
     "any_process",
     "barrier",
     "count",
+    "exchange",
     "first",
     "fold",
     "gather",
     "gather_constant",
     "index",
+    "largest",
     "local_columns",
     "local_entry",
     "mean",
     "total",
+    "total_share",
 ]
 
 AXIS = "devices"
@@ -54,6 +57,41 @@ def mean(tree: PyTree, axis_name: str | None) -> PyTree:
 def total(tree: PyTree, axis_name: str | None) -> PyTree:
     """Sum every leaf over devices, integers included; None as axis returns the tree unchanged."""
     return tree if axis_name is None else jax.tree.map(lambda leaf: jax.lax.psum(leaf, axis_name), tree)
+
+
+def total_share(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Sum over devices of arrays that have rows for all of them; each device gets its own rows of the sum.
+
+    Args:
+        tree: leaves `[devices * rows, ...]`, a block of rows for each device.
+        axis_name: axis over devices; None returns the tree unchanged.
+
+    Returns:
+        Leaves `[rows, ...]`.
+    """
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.psum_scatter(leaf, axis_name, tiled=True), tree)
+
+
+def largest(x: Array, axis_name: str | None) -> Array:
+    """Maximum over devices, without a gradient."""
+    x = jax.lax.stop_gradient(x)
+    return x if axis_name is None else jax.lax.pmax(x, axis_name)
+
+
+def exchange(rows: Array, axis_name: str | None) -> Array:
+    """What all devices have computed for the rows of this one.
+
+    Args:
+        rows: `[devices * rows, ...]`, a block of rows for each device.
+        axis_name: axis over devices; None counts as one device.
+
+    Returns:
+        `[devices, rows, ...]`; entry `i` is the block of device `i` for this device.
+    """
+    blocks = rows.reshape(count(axis_name), -1, *rows.shape[1:])
+    return blocks if axis_name is None else jax.lax.all_to_all(blocks, axis_name, 0, 0)
 
 
 def index(axis_name: str | None) -> Int[Array, ""] | int:

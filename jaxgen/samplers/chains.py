@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 
+from jaxgen import parallel
 from jaxgen.scan import iterate, keys
 from jaxgen.sharding import aligned
 from jaxgen.types import Array, Key, Process, PyTree, State
@@ -15,13 +16,16 @@ __all__ = ["Chains"]
 class Chains:
     """Vectorized Markov chains, themselves a process.
 
-    Chain `i` uses the key `fold_in(key, i)`, so its path does not depend on the number of chains.
+    Chain `i` uses the key `fold_in(key, i)`, so its path does not depend on the number of chains or devices.
 
     Attributes:
         process: process of one chain, such as `MALA`; its state must have a field `position`.
+        axis_name: axis over devices inside `jax.shard_map` or `jax.pmap`, each with an equal share of the chains and
+            the same key; None where one device has all chains, or each device a key of its own.
     """
 
     process: Process
+    axis_name: str | None = None
 
     def init(self, positions: PyTree) -> State:
         """Initial states of the chains.
@@ -45,7 +49,9 @@ class Chains:
             The new states and the `info` of each chain, leaves `[chains, ...]`.
         """
         first = jax.tree.leaves(states)[0]
-        return jax.vmap(self.process.step)(aligned(keys(key, first.shape[0]), first), states)
+        chains = first.shape[0]
+        own = keys(key, chains, start=parallel.index(self.axis_name) * chains)
+        return jax.vmap(self.process.step)(aligned(own, first), states)
 
     def draw(self, key: Key[Array, ""], states: State, draws: int) -> tuple[State, PyTree, PyTree]:
         """Run all chains and keep their positions.

@@ -13,7 +13,7 @@ import tiny
 from scipy import special
 
 import jaxgen
-from jaxgen import data, methods, nets, samplers
+from jaxgen import data, losses, methods, nets, parallel, samplers
 from jaxgen.optim import Cosine
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
@@ -350,3 +350,31 @@ def test_a_separate_weight_network_does_not_change_the_generator():
             )
             states.append(jax.tree.leaves(result.state_of(0).params["generator"]))
         assert alike == all(np.allclose(a, b, rtol=1e-5, atol=1e-7) for a, b in zip(*states, strict=True))
+
+
+@pytest.mark.parametrize("chunk", [None, 2])
+def test_a_step_with_a_pool_over_devices_is_that_of_one_device_with_all_their_guesses(chunk):
+    shared = tiny.evl(
+        candidates=methods.SharedPool(16, chunk, over_devices=True), optimizer=optax.sgd, axis_name=parallel.AXIS
+    )
+    state = start(dataclasses.replace(shared, axis_name=None))
+    keys = jax.random.split(jax.random.key(3), 4)
+    step = jax.pmap(shared.step, parallel.AXIS, in_axes=(0, None, 0), out_axes=None)
+    found, metrics = step(keys, state, X.reshape(4, 2, 3))
+    noise = jnp.concatenate([jax.random.normal(key, (4, 3)) for key in keys])  # each device draws its share
+
+    def loss(params):
+        parts = losses.extreme_value(X, *shared._generate(params, noise))
+        return jnp.mean(parts.distance) / 3 + jnp.mean(parts.cross_entropy)
+
+    value, gradient = jax.jit(jax.value_and_grad(loss))(state.params)
+    np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
+    expected = jax.tree.map(lambda leaf, slope: leaf - shared.learning_rate * slope, state.params, gradient)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), found.params, expected)
+
+
+def test_devices_share_a_pool_equally():
+    method = tiny.evl(candidates=methods.SharedPool(18, over_devices=True), axis_name=parallel.AXIS)
+    step = jax.pmap(method.step, parallel.AXIS, in_axes=(None, None, 0), out_axes=None)
+    with pytest.raises(ValueError, match=r"must be a multiple of the number of devices \(got 18 and 4\); try .*=20"):
+        step(jax.random.key(0), start(dataclasses.replace(method, axis_name=None)), X.reshape(4, 2, 3))

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
 
 from jaxgen import samplers
 from jaxgen.scan import iterate
@@ -44,3 +46,27 @@ def test_draws_have_chains_as_first_axis():
     np.testing.assert_allclose(last.position, expected.position, rtol=1e-4)
     positions = np.asarray(positions)
     np.testing.assert_array_equal((positions[:, 1:] != positions[:, :-1]).any((2, 3)), moves.accepted[:, 1:])
+
+
+@pytest.mark.parametrize("transform", ["shard_map", "pmap"])
+def test_chains_over_devices_are_those_of_one_device(transform):
+    """Chains in the latent space of a small generator, four devices with three chains each."""
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(2, 5)), jnp.float32)
+    density = samplers.tilted_log_density(lambda x: jnp.sum(x**2) / 4, lambda z: jnp.tanh(z @ weights))
+    key, z = jax.random.key(1), jax.random.normal(jax.random.key(0), (12, 2))
+
+    def run(axis_name, z):
+        chains = samplers.Chains(samplers.MALA(density, 0.3), axis_name)
+        return chains.draw(key, chains.init(z), 6)[1:]
+
+    positions, infos = jax.jit(lambda z: run(None, z))(z)
+    if transform == "pmap":
+        found = jax.pmap(lambda z: run("devices", z), "devices")(z.reshape(4, 3, 2))
+        found = jax.tree.map(lambda leaf: leaf.reshape(12, *leaf.shape[2:]), found)
+    else:
+        mesh = jax.make_mesh((4,), ("devices",), (jax.sharding.AxisType.Auto,))
+        split = jax.shard_map(lambda z: run("devices", z), mesh=mesh, in_specs=P("devices"), out_specs=P("devices"))
+        found = jax.jit(split)(z)
+    np.testing.assert_allclose(found[0], positions, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found[1].accepted, infos.accepted)
+    assert len(np.unique(np.asarray(positions)[:, -1, 0])) == 12  # no device repeats another's noise
