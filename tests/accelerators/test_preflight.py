@@ -168,8 +168,8 @@ def test_what_does_not_fit_says_what_would(monkeypatch):
 def test_networks_in_bfloat16(monkeypatch, report):
     monkeypatch.setitem(CHIPS, "cpu", dataclasses.replace(CHIPS["cpu"], memory=1))
     half = config(layout=Layout(compute_dtype=jnp.bfloat16))
-    segment, arguments = abstract_segment(placed_on(shapes(half), devices_of(Target("cpu"))))
-    assert "bf16" in str(segment.trace(*arguments).jaxpr)
+    segment, arguments, split = abstract_segment(placed_on(shapes(half), devices_of(Target("cpu"))))
+    assert "bf16" in str(segment.trace(*arguments, **split).jaxpr)
     found = compiled_report(shapes(half), Target("cpu"), devices_of(Target("cpu")))
     assert (found.compute_dtype, report.compute_dtype) == ("bfloat16", None)
     assert "networks in bfloat16" in str(found)

@@ -114,6 +114,7 @@ def test_every_config_fits_its_data(name, tmp_path, few_connections):
     assert configs or name in (
         "experiments.mmd.cost",
         "experiments.mmd.power",
+        "experiments.speed.streams",
         "experiments.tabular.digits",
         "experiments.tabular.small",
     )
