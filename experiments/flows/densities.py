@@ -1,7 +1,7 @@
 """Densities of two- and three-dimensional shapes and of tables, learned by `methods.Flow` with its defaults.
 
     python -m experiments.flows.densities                          # five seeds: about two hours on one CPU core
-    python -m experiments.flows.densities --output-dir experiments/results/flows   # committed: fewer seeds and shapes
+    python -m experiments.flows.densities --peer-seeds 2 --output-dir experiments/results/flows  # committed: 5 shapes
     python -m experiments.flows.densities --quick                  # a minute
 
 The affine couplings of `nets.dense_flow`, trained in the same way, show what the splines bring. FlowJAX's flow of
@@ -54,7 +54,6 @@ class Experiment(experiment.Experiment):
     kinds: tuple[str, ...] = KINDS  # flows to compare
     num_seeds: int = 5  # seeds, of data and training alike
     peer_seeds: int = 5  # at most this number of seeds of affine couplings and FlowJAX on shapes
-    judged_seeds: int = 5  # at most this number of seeds on shapes that chose nothing
     table_seeds: int = 5  # at most this number of seeds on tables
     points: int = 50_000  # training points of a shape
     steps: int = 10_000  # training steps on a shape, of 200 points each; the defaults of `jaxgen.Config`
@@ -69,11 +68,7 @@ class Experiment(experiment.Experiment):
         for seed in self.seeds:
             for name in self.shapes:
                 for kind in self.kinds:
-                    most = min(
-                        self.num_seeds if name in CHOOSING else self.judged_seeds,
-                        self.peer_seeds if kind in ("affine", "FlowJAX") else self.num_seeds,
-                    )
-                    if seed - self.first_seed < most:
+                    if kind not in ("affine", "FlowJAX") or seed - self.first_seed < self.peer_seeds:
                         yield self._shape_cell(name, kind, seed)
             for name in self.tables_learned if seed - self.first_seed < self.table_seeds else ():
                 table = Table(name, seed)
