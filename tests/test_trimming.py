@@ -20,10 +20,11 @@ def contaminated(n, share, d=3):
     return rows.astype(np.float32), planted
 
 
+@pytest.mark.parametrize("decorrelate", [False, True])
 @pytest.mark.parametrize("n", [60, 400, 1_500])  # more and fewer than are searched
-def test_a_cluster_is_removed(n):
+def test_a_cluster_is_removed(n, decorrelate):
     rows, planted = contaminated(n, 0.1)
-    kept = suspected_inliers(rows, 0.2)
+    kept = suspected_inliers(rows, 0.2, decorrelate=decorrelate)
     assert not np.any(kept & planted)
     assert np.sum(~kept) == round(0.2 * n)
 
@@ -80,3 +81,10 @@ def test_rows_that_are_equal_without_the_removed_ones_are_refused():
     rows[::20] = GENERATOR.normal(size=(5, 2))
     with pytest.raises(ValueError, match=r"training rows must differ \(got 48 equal rows\); .* below 0.4"):
         jaxgen.Detector(trim_fraction=0.4).fit(rows)
+
+
+def test_images_are_trimmed():
+    rows, _ = contaminated(300, 0.1, 64)
+    fitted = jaxgen.Detector(trim_fraction=0.2, steps=1, num_seeds=1, random_state=0).fit(rows.reshape(-1, 8, 8, 1))
+    assert len(fitted.blend_.rows) == 240 - 48
+    assert np.all(fitted.scaler_.mean_ < 0.3)  # 0.5 with all images

@@ -362,7 +362,8 @@ class Detector(OutlierMixin, BaseEstimator):
         if self.scaler is None:
             _check_squares(training)
         rows = np.asarray(self._new_scaler().fit_transform(training), np.float64)
-        return suspected_inliers(np.clip(rows, -LARGEST, LARGEST).astype(np.float32), self.trim_fraction)
+        rows = np.clip(rows, -LARGEST, LARGEST).astype(np.float32)
+        return suspected_inliers(rows, self.trim_fraction, decorrelate=self.image_shape_ is None)
 
     def _constant(self, training: np.ndarray) -> np.ndarray:
         """Return which columns have one value and perhaps missing ones, `[d]`; ValueError if all rows are equal."""
