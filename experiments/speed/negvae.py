@@ -27,7 +27,7 @@ def adversarial(quick: bool) -> list[Case]:
 def _cases(name: str, negatives: Any, quick: bool) -> list[Case]:
     rows, width = (4, 4) if quick else (50, ood_evaluation.WIDTH)
     x, others = np.random.default_rng(0).uniform(size=(2, 10 * rows, 28, 28, 1)).astype(np.float32)
-    tables = (x, others)[: 1 + negatives.tables]
+    tables = (x, others)[: 1 + negatives.num_tables]
     method = ood_evaluation.grayscale(methods.Bernoulli(), negatives, width)
     dataset: Any = data.Zip((data.Arrays(x), data.Arrays(others))) if negatives.tables else data.Arrays(x)
     config = jaxgen.Config(method, dataset, steps=1000, batch_size=rows, steps_per_call=1)
