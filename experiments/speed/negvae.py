@@ -29,7 +29,7 @@ def _cases(name: str, negatives: Any, quick: bool) -> list[Case]:
     x, others = np.random.default_rng(0).uniform(size=(2, 10 * rows, 28, 28, 1)).astype(np.float32)
     tables = (x, others)[: 1 + negatives.num_tables]
     method = ood_evaluation.grayscale(methods.Bernoulli(), negatives, width)
-    dataset: Any = data.Zip((data.Arrays(x), data.Arrays(others))) if negatives.tables else data.Arrays(x)
+    dataset: Any = data.Zip((data.Arrays(x), data.Arrays(others))) if negatives.num_tables else data.Arrays(x)
     config = jaxgen.Config(method, dataset, steps=1000, batch_size=rows, steps_per_call=1)
     flop, unoptimized = _flop(resolved_method(config), *(jnp.asarray(table[:rows]) for table in tables))
     title = f"negatives {name}, 28 x 28, {rows} + {rows} rows"
